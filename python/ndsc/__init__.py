@@ -1,0 +1,1 @@
+"""Non-diagonal supercells, optimal databases and benchmarked interatomic potentials."""
