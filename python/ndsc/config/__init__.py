@@ -1,0 +1,40 @@
+"""The input file of ``ndsc run``: its sections, how it is read and checked, and how it is written back.
+
+Everything that can be wrong with an input file is found when it is read, before anything runs, and told in one
+:class:`~ndsc.errors.InputError` that names each key.
+"""
+
+from __future__ import annotations
+
+from ndsc.config.files import dump_config, load_config, parse_config, write_config
+from ndsc.config.sections import (
+    ConfigurationsConfig,
+    CrystalConfig,
+    ElasticConfig,
+    ExecutorConfig,
+    FitConfig,
+    PhononsConfig,
+    ReferenceConfig,
+    RegularisationConfig,
+    RunConfig,
+    SigmaConfig,
+    SupercellsConfig,
+)
+
+__all__ = [
+    "ConfigurationsConfig",
+    "CrystalConfig",
+    "ElasticConfig",
+    "ExecutorConfig",
+    "FitConfig",
+    "PhononsConfig",
+    "ReferenceConfig",
+    "RegularisationConfig",
+    "RunConfig",
+    "SigmaConfig",
+    "SupercellsConfig",
+    "dump_config",
+    "load_config",
+    "parse_config",
+    "write_config",
+]

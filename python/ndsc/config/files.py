@@ -1,0 +1,172 @@
+"""Reading an input file, and writing a validated configuration back."""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from ndsc.config.messages import explain
+from ndsc.config.sections import RunConfig
+from ndsc.errors import InputError
+from ndsc.files import write_text
+
+BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
+# The keys whose values are paths, which are relative to the input file.
+PATHS = (("crystal", "structure"), ("reference", "labels"))
+
+
+def load_config(path: str | Path) -> RunConfig:
+    """Read and check an input file.
+
+    Parameters
+    ----------
+    path : str or path
+        A TOML file. Relative paths in it are relative to its folder.
+
+    Returns
+    -------
+    RunConfig
+        The configuration with every default filled in; its paths are absolute.
+
+    Raises
+    ------
+    InputError
+        One message naming every wrong key: unknown, missing, of the wrong type, impossible.
+    """
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} is no text file ({error}). Give an input file in TOML, as UTF-8.") from error
+    except OSError as error:
+        raise InputError(
+            f"The input file {path} cannot be read ({error.strerror}). Give the path of a TOML file; the examples "
+            "folder has some to start from."
+        ) from error
+    return parse_config(text, folder=path.parent, source=str(path))
+
+
+def parse_config(text: str, *, folder: str | Path = ".", source: str = "The input") -> RunConfig:
+    """Check the text of an input file.
+
+    Parameters
+    ----------
+    text : str
+        TOML.
+    folder : path
+        What relative paths are relative to.
+    source : str
+        How messages call the text.
+
+    Raises
+    ------
+    InputError
+        As `load_config`.
+    """
+    try:
+        raw = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise InputError(
+            f"{source} is not valid TOML: {error}. Correct that line (strings need quotes, lists brackets)."
+        ) from error
+    try:
+        return RunConfig.model_validate(_with_absolute_paths(raw, Path(folder).absolute(), source))
+    except ValidationError as error:
+        raise InputError(explain(error, RunConfig, source)) from error
+
+
+def dump_config(config: RunConfig, *, folder: str | Path | None = None) -> str:
+    """A configuration as TOML, every default written out.
+
+    Parameters
+    ----------
+    config : RunConfig
+        What to write.
+    folder : path, optional
+        Write paths relative to this folder, so that it can be moved; absolute without it.
+
+    Returns
+    -------
+    str
+        TOML that `parse_config` (with the same folder) turns into an equal configuration.
+    """
+    data = config.model_dump(mode="python", exclude_none=True)
+    if folder is not None:
+        for section, key in PATHS:
+            value = data[section].get(key)
+            if value is not None and Path(value).is_absolute():
+                data[section][key] = os.path.relpath(value, Path(folder).absolute())
+    lines = ["# Written by ndsc: the checked input of this run, with every default."]
+    for section, values in data.items():
+        lines += ["", f"[{section}]", *(f"{_key(key)} = {_value(value)}" for key, value in values.items())]
+    return "\n".join(lines) + "\n"
+
+
+def write_config(config: RunConfig, path: str | Path) -> None:
+    """Write a configuration to a file, whole or not at all, with paths relative to the file's folder.
+
+    Raises
+    ------
+    InputError
+        When the file cannot be written.
+    """
+    path = Path(path)
+    write_text(path, dump_config(config, folder=path.parent))
+
+
+def _with_absolute_paths(raw: dict[str, Any], folder: Path, source: str) -> dict[str, Any]:
+    """Resolve the paths of a parsed file; what is no string is left to the checks of the models."""
+    resolved = {key: dict(value) if isinstance(value, Mapping) else value for key, value in raw.items()}
+    crystal, reference = resolved.get("crystal"), resolved.get("reference")
+    if isinstance(crystal, dict) and isinstance(structure := crystal.get("structure"), str) and structure:
+        path = folder / Path(structure).expanduser()
+        if path.is_file():
+            crystal["structure"] = os.path.normpath(path)
+        elif "/" in structure or "." in structure:
+            raise InputError(
+                f"{source}: [crystal] structure = {structure!r}: there is no file {path}. Give a path relative to the "
+                "input file, or the symbol of an element."
+            )
+    if isinstance(reference, dict) and isinstance(labels := reference.get("labels"), str) and labels:
+        reference["labels"] = Path(os.path.normpath(folder / Path(labels).expanduser()))
+    return resolved
+
+
+def _key(key: str) -> str:
+    return key if BARE_KEY.fullmatch(key) else _string(key)
+
+
+def _value(value: object) -> str:
+    """One TOML value, on one line."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int):
+        return str(value)
+    if isinstance(value, float):
+        return repr(value)
+    if isinstance(value, str | Path):
+        return _string(str(value))
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(_value(item) for item in value) + "]"
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{_key(key)} = {_value(item)}" for key, item in value.items()) + "}"
+    raise InputError(
+        f"{value!r} of type {type(value).__name__} has no form in TOML. Use numbers, strings, booleans, lists, tables."
+    )
+
+
+def _string(text: str) -> str:
+    """A basic string of TOML: quotes, backslashes and control characters escaped."""
+    named = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\t": "\\t", "\r": "\\r"}
+    return '"' + "".join(named.get(char, char if char.isprintable() else _escape(char)) for char in text) + '"'
+
+
+def _escape(char: str) -> str:
+    code = ord(char)
+    return f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"

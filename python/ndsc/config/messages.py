@@ -1,0 +1,137 @@
+"""From pydantic's list of errors to one message that a person can act on."""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
+from typing import Any, Union, get_args, get_origin
+
+from pydantic import BaseModel, ValidationError
+
+# Keys of the design that this version does not have, so that they are not called spelling mistakes.
+NOT_YET: dict[tuple[str, ...], str] = {
+    ("executor", "timeout"): "timeouts are not available in this version; remove the key"
+}
+
+REASONS = {
+    "int_type": "a whole number is expected",
+    "int_from_float": "a whole number is expected",
+    "float_type": "a number is expected",
+    "bool_type": "true or false is expected",
+    "string_type": "a string in quotes is expected",
+    "dict_type": "a table is expected",
+    "model_type": "a table is expected",
+    "path_type": "the path of a folder, as a string, is expected",
+    "finite_number": "a finite number is expected",
+    "string_too_short": "the string is empty",
+    "greater_than": "it must be above {gt}",
+    "greater_than_equal": "it must be at least {ge}",
+    "less_than": "it must be below {lt}",
+    "less_than_equal": "it must be at most {le}",
+    "literal_error": "it must be {expected}",
+    "value_error": "{error}",
+}
+
+
+def explain(error: ValidationError, model: type[BaseModel], source: str) -> str:
+    """One message for all mistakes of an input file.
+
+    Parameters
+    ----------
+    error : pydantic.ValidationError
+        What pydantic found.
+    model : type
+        The model that was filled, for the hints and the known keys.
+    source : str
+        What was read, for the head of the message.
+
+    Returns
+    -------
+    str
+        One line a mistake: the key, its value, why it is wrong, and what to do.
+    """
+    lines = list(dict.fromkeys(_line(item, model) for item in error.errors()))
+    if len(lines) == 1:
+        return f"{source}: {lines[0]}"
+    return f"{source} has {len(lines)} mistakes:\n" + "\n".join(f"  - {line}" for line in lines)
+
+
+def _line(item: Mapping[str, Any], model: type[BaseModel]) -> str:
+    location = [part for part in item["loc"] if isinstance(part, str)]
+    owner, hint, named = _walk(model, location)
+    where = key_name(named)
+    if item["type"] == "extra_forbidden":
+        return _unknown(owner, named)
+    if item["type"] == "missing":
+        return f"{where} is missing, and it has no default. {hint}"
+    reason = _reason(item)
+    if item["type"] == "value_error" and len(named) == 1:  # keys that do not go together: the reason says it all
+        return f"{where}: {reason}."
+    shown = f"{where} = {_shown(item['input'])}" if len(named) > 1 and _is_short(item["input"]) else where
+    return f"{shown}: {reason}. {hint}".rstrip()
+
+
+def _reason(item: Mapping[str, Any]) -> str:
+    context = {key: f"{value:g}" if isinstance(value, float) else value for key, value in item.get("ctx", {}).items()}
+    if item["type"] in REASONS:
+        return REASONS[item["type"]].format(**context)
+    return str(item["msg"][:1].lower() + item["msg"][1:])
+
+
+def _unknown(owner: type[BaseModel], named: Sequence[str]) -> str:
+    """Tell an unknown key, and the known one that comes closest."""
+    reason = NOT_YET.get(tuple(named))
+    if reason is not None:
+        return f"{key_name(named)}: {reason}."
+    known = list(owner.model_fields)
+    close = get_close_matches(named[-1], known, n=1, cutoff=0.6)
+    meant = f" Did you mean {close[0]!r}?" if close else ""
+    what = "section" if len(named) == 1 else "key"
+    listed = "sections" if len(named) == 1 else f"keys of {key_name(named[:-1])}"
+    return f"{key_name(named)} is no known {what}.{meant} The {listed} are {', '.join(known)}."
+
+
+def _walk(model: type[BaseModel], location: Sequence[str]) -> tuple[type[BaseModel], str, list[str]]:
+    """Follow a location to its model, the hint of its last field, and the names that the file has.
+
+    pydantic puts names of union members and validators between the field names; those end the walk.
+    """
+    hint = ""
+    named: list[str] = []
+    owner = model
+    for part in location:
+        named.append(part)
+        field = owner.model_fields.get(part)
+        if field is None:
+            break
+        hint = field.description or ""
+        inner = _model_of(field.annotation)
+        if inner is None:
+            break
+        if part != location[-1]:
+            owner = inner
+    return owner, hint, named
+
+
+def _model_of(annotation: object) -> type[BaseModel] | None:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    if get_origin(annotation) in (Union, types.UnionType):
+        return next((found for arg in get_args(annotation) if (found := _model_of(arg)) is not None), None)
+    return None
+
+
+def key_name(named: Sequence[str]) -> str:
+    """``[section] key.inner``, as the file shows it."""
+    head = f"[{named[0]}]" if named else "the file"
+    return f"{head} {'.'.join(named[1:])}" if len(named) > 1 else head
+
+
+def _shown(value: object) -> str:
+    """A value as the file has it: TOML writes true, Python True."""
+    return str(value).lower() if isinstance(value, bool) else repr(value)
+
+
+def _is_short(value: object) -> bool:
+    return isinstance(value, str | int | float | list | tuple) and len(repr(value)) <= 60
