@@ -128,7 +128,9 @@ def primitive_crystal(atoms: Atoms, *, symprec: float = DEFAULT_SYMPREC) -> Atom
     species = _species(checked)
     found = spglib.standardize_cell(
         (checked.cell.array, checked.get_scaled_positions(wrap=False), species),
-        to_primitive=True, no_idealize=True, symprec=symprec,
+        to_primitive=True,
+        no_idealize=True,
+        symprec=symprec,
     )
     cell, positions, numbers = found
     kinds = [int(np.flatnonzero(species == kind)[0]) for kind in numbers]

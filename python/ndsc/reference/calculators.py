@@ -1,0 +1,238 @@
+"""Which calculator labels the configurations, as data: a name, its parameters and a k-point grid.
+
+A specification, unlike a calculator, can be hashed, sent to another process and written into a label. Codes are
+imported only when a label has to be computed, so stored labels serve on a machine where the code is not installed.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from ase.calculators.calculator import Calculator
+from numpy.typing import NDArray
+
+from ndsc.errors import InputError, MissingExtraError
+from ndsc.reference.kpoints import fold_kpoints
+
+Builder = Callable[[dict[str, Any], "NDArray[np.float64] | None", Path], Calculator]
+
+
+@dataclass(frozen=True)
+class CalculatorSpec:
+    """A reference calculator by name.
+
+    Attributes
+    ----------
+    name : str
+        One of :func:`calculator_names`, or ``"module:factory"``: a function of a Python module that takes the
+        parameters (and ``kpts``, when there is a `kgrid`) as keywords and returns an ASE calculator. Naming a module
+        runs its code.
+    parameters : dict
+        Keywords of the calculator; only what JSON can hold, so that a label can record them.
+    kgrid : tuple of three ints, optional
+        Γ-centred k-point grid of the *unit cell*, folded into every supercell (:func:`fold_kpoints`).
+    """
+
+    name: str = "emt"
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    kgrid: tuple[int, int, int] | None = None
+
+    def __post_init__(self) -> None:
+        if self.name not in _CODES and ":" not in self.name:
+            raise InputError(
+                f"There is no calculator {self.name!r}. Choose one of {', '.join(calculator_names())}, or "
+                "'module:factory' for a function of your own that returns an ASE calculator."
+            )
+        if self.kgrid is not None:
+            fold_kpoints(np.eye(3, dtype=np.int64), self.kgrid)
+            object.__setattr__(self, "kgrid", tuple(int(n) for n in self.kgrid))
+        code = _CODES.get(self.name)
+        if code is not None and code.needs_kgrid and self.kgrid is None:
+            raise InputError(
+                f"The calculator {self.name!r} needs kgrid, the k-points of the unit cell: [8, 8, 8], say."
+            )
+        if code is not None and not code.takes_kgrid and self.kgrid is not None:
+            raise InputError(f"The calculator {self.name!r} has no k-points, but kgrid = {self.kgrid}. Remove kgrid.")
+        object.__setattr__(self, "parameters", canonical(dict(self.parameters)))
+
+    def create(self, atoms: Atoms, directory: str | Path = ".") -> Calculator:
+        """The ASE calculator for one structure.
+
+        Parameters
+        ----------
+        atoms : ase.Atoms
+            The structure; ``atoms.info["ndsc_matrix"]`` is its supercell matrix (the unit cell when absent), from which
+            the k-points are folded.
+        directory : path
+            Folder for the code's own files.
+
+        Raises
+        ------
+        MissingExtraError
+            When the code is not installed.
+        InputError
+            When the parameters are not the calculator's.
+        """
+        kpoints = None if self.kgrid is None else fold_kpoints(supercell_matrix(atoms), self.kgrid)
+        parameters = dict(self.parameters)
+        try:
+            if self.name in _CODES:
+                return _CODES[self.name].build(parameters, kpoints, Path(directory))
+            return _load_factory(self.name)(**parameters, **({} if kpoints is None else {"kpts": kpoints}))
+        except (TypeError, KeyError) as error:
+            raise InputError(
+                f"The calculator {self.name!r} does not take parameters = {parameters} ({error}). "
+                "See its documentation."
+            ) from error
+
+    def check(self, atoms: Atoms) -> None:
+        """Refuse, before anything runs, elements that the calculator cannot know.
+
+        Raises
+        ------
+        InputError
+            When one is found.
+        """
+        if self.name != "emt":
+            return
+        known = _emt_elements()
+        unknown = sorted(set(atoms.get_chemical_symbols()) - known)
+        if unknown:
+            raise InputError(
+                f"The calculator 'emt' does not know {', '.join(unknown)}. It knows {', '.join(sorted(known))}: choose "
+                "another crystal, or a density-functional code such as 'gpaw'."
+            )
+
+    def code_version(self) -> str:
+        """The installed code and its version, for the record."""
+        package = _CODES[self.name].package if self.name in _CODES else self.name.split(":")[0].split(".")[0]
+        try:
+            return f"{package} {version(package)}"
+        except PackageNotFoundError:
+            return f"{package} of unknown version"
+
+
+def calculator_names() -> tuple[str, ...]:
+    """The calculators that ndsc knows by name."""
+    return tuple(_CODES)
+
+
+def supercell_matrix(atoms: Atoms) -> NDArray[np.int64]:
+    """(3, 3) int64 array : the supercell matrix in ``info["ndsc_matrix"]``, the identity when there is none."""
+    flat = atoms.info.get("ndsc_matrix")
+    if flat is None:
+        return np.eye(3, dtype=np.int64)
+    return np.asarray(flat, dtype=np.int64).reshape(3, 3)
+
+
+def canonical(value: Any) -> Any:
+    """`value` with one spelling for each content: JSON types only, whole floats as integers.
+
+    Raises
+    ------
+    InputError
+        When `value` holds what JSON cannot.
+    """
+    if isinstance(value, Mapping):
+        return {str(key): canonical(value[key]) for key in sorted(value, key=str)}
+    if isinstance(value, (list, tuple, np.ndarray)):
+        return [canonical(entry) for entry in value]
+    if isinstance(value, (bool, np.bool_)):
+        return bool(value)
+    if isinstance(value, (int, np.integer)):
+        return int(value)
+    if isinstance(value, (float, np.floating)):
+        if not np.isfinite(value):
+            raise InputError(f"A calculator parameter is {value}. Parameters must be finite numbers.")
+        return int(value) if float(value).is_integer() and abs(value) < 2**53 else float(value)
+    if value is None or isinstance(value, str):
+        return value
+    raise InputError(
+        f"A calculator parameter is a {type(value).__name__}, which a label cannot record. Use numbers, strings, lists "
+        "and tables; for objects, write a function and name it as 'module:factory'."
+    )
+
+
+@dataclass(frozen=True)
+class _Code:
+    build: Builder
+    package: str
+    takes_kgrid: bool = False
+    needs_kgrid: bool = False
+
+
+def _build_emt(parameters: dict[str, Any], kpoints: Any, directory: Path) -> Calculator:
+    from ase.calculators.emt import EMT
+
+    return EMT(**parameters)
+
+
+def _build_lennard_jones(parameters: dict[str, Any], kpoints: Any, directory: Path) -> Calculator:
+    from ase.calculators.lj import LennardJones
+
+    return LennardJones(**parameters)
+
+
+def _build_quip(parameters: dict[str, Any], kpoints: Any, directory: Path) -> Calculator:
+    try:
+        from quippy.potential import Potential
+    except ImportError as error:
+        raise MissingExtraError(
+            "The calculator 'quip' needs quippy, which is not installed. Install it: pip install 'ndsc[gap]'."
+        ) from error
+    return Potential(**parameters)
+
+
+def _build_gpaw(parameters: dict[str, Any], kpoints: Any, directory: Path) -> Calculator:
+    try:
+        from gpaw import GPAW
+    except ImportError as error:
+        raise MissingExtraError(
+            "The calculator 'gpaw' needs GPAW, which is not installed, and the label asked for is not in the store. "
+            "Install it (make dft, or pip install 'ndsc[gpaw]' beside libxc and BLAS), or use stored labels."
+        ) from error
+    # Operations of a non-diagonal supercell that mix its axes would enlarge the real-space grid many times over.
+    defaults: dict[str, Any] = {"xc": "PBE", "symmetry": {"point_group": False}, "txt": str(directory / "gpaw.txt")}
+    return GPAW(**{**defaults, **parameters, "kpts": kpoints})
+
+
+_CODES: dict[str, _Code] = {
+    "emt": _Code(_build_emt, "ase"),
+    "lj": _Code(_build_lennard_jones, "ase"),
+    "quip": _Code(_build_quip, "quippy-ase"),
+    "gpaw": _Code(_build_gpaw, "gpaw", takes_kgrid=True, needs_kgrid=True),
+}
+
+
+def _emt_elements() -> set[str]:
+    from ase.calculators.emt import parameters
+
+    return set(parameters)
+
+
+def _load_factory(name: str) -> Callable[..., Calculator]:
+    module_name, _, factory_name = name.partition(":")
+    here = str(Path.cwd())
+    sys.path.insert(0, here)
+    try:
+        module = importlib.import_module(module_name)
+    except ImportError as error:
+        raise InputError(
+            f"The module of the calculator {name!r} cannot be imported ({error}). Put it beside the input file or "
+            "install it."
+        ) from error
+    finally:
+        sys.path.remove(here)
+    factory = getattr(module, factory_name, None)
+    if not callable(factory):
+        raise InputError(f"{module_name} has no function {factory_name!r}, named by the calculator {name!r}.")
+    checked: Callable[..., Calculator] = factory
+    return checked
