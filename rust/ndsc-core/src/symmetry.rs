@@ -1,0 +1,59 @@
+//! The point group acting on q-points: integer matrices R, `q' = R q` for columns of reduced coordinates.
+//!
+//! A supercell matrix S (rows in units of the cell) goes to `S R^-1`, so that `S q` integer stays `S' q'` integer.
+
+use std::collections::BTreeSet;
+
+use crate::error::{Error, Result};
+use crate::int3::{Mat3, determinant, multiply};
+
+/// The largest finite group of 3x3 integer matrices.
+pub const LARGEST_POINT_GROUP: usize = 48;
+
+/// Checks that the matrices are a group: each of determinant 1 or -1, all different, closed under products.
+pub fn check_group(rotations: &[Mat3]) -> Result<()> {
+    if rotations.is_empty() || rotations.len() > LARGEST_POINT_GROUP {
+        return Err(Error::input(format!(
+            "{} rotations are no crystallographic point group, which has 1 to {LARGEST_POINT_GROUP}",
+            rotations.len()
+        )));
+    }
+    let set: BTreeSet<&Mat3> = rotations.iter().collect();
+    if set.len() != rotations.len() {
+        return Err(Error::input("some of the rotations are equal; give each operation of the point group once"));
+    }
+    for r in rotations {
+        if determinant(r)?.checked_abs() != Some(1) {
+            return Err(Error::input(format!("the rotation {r:?} has determinant {}, not 1 or -1", determinant(r)?)));
+        }
+        for s in rotations {
+            let product = multiply(r, s)?;
+            if !set.contains(&product) {
+                return Err(Error::input(format!(
+                    "the rotations are no group: the product of {r:?} and {s:?} is missing"
+                )));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// How each rotation acts on numerators over the grid, `k' = M k mod N` with `M_ij = N_i R_ij / N_j`, for those
+/// rotations that map the grid onto itself; with the index of each in `rotations`.
+pub fn on_grid(rotations: &[Mat3], grid: [i64; 3]) -> Result<Vec<(usize, Mat3)>> {
+    let mut found = Vec::new();
+    'rotation: for (index, r) in rotations.iter().enumerate() {
+        let mut m = [[0; 3]; 3];
+        for i in 0..3 {
+            for j in 0..3 {
+                let scaled = grid[i].checked_mul(r[i][j]).ok_or(Error::Overflow("rotation of a grid"))?;
+                if scaled % grid[j] != 0 {
+                    continue 'rotation;
+                }
+                m[i][j] = scaled / grid[j];
+            }
+        }
+        found.push((index, m));
+    }
+    Ok(found)
+}
