@@ -152,7 +152,8 @@ def canonical(value: Any) -> Any:
     if isinstance(value, (float, np.floating)):
         if not np.isfinite(value):
             raise InputError(f"A calculator parameter is {value}. Parameters must be finite numbers.")
-        return int(value) if float(value).is_integer() and abs(value) < 2**53 else float(value)
+        number = float(value)
+        return int(number) if number.is_integer() and abs(number) < 2**53 else number
     if value is None or isinstance(value, str):
         return value
     raise InputError(

@@ -62,7 +62,8 @@ def fold_kpoints(matrix: ArrayLike, kgrid: int | Sequence[int]) -> NDArray[np.fl
     folded = (points @ reduced.T) % common
     folded = np.where(2 * folded > common, folded - common, folded)
     distinct = np.unique(folded, axis=0)
-    return distinct / float(common)
+    fractional: NDArray[np.float64] = distinct / float(common)
+    return fractional
 
 
 def _supercell_matrix(matrix: ArrayLike) -> NDArray[np.int64]:

@@ -117,13 +117,15 @@ class LabelStore:
         except FileNotFoundError:
             return None
         except (OSError, UnicodeDecodeError) as error:
-            return self._set_aside(path, str(error))
+            self._set_aside(path, str(error))
+            return None
         try:
             return _parse(text, key)
         except InputError:
             raise
         except (ValueError, KeyError, TypeError) as error:
-            return self._set_aside(path, str(error))
+            self._set_aside(path, str(error))
+            return None
 
     def put(self, label: Label, atoms: Atoms) -> None:
         """Write a label, atomically.

@@ -1,0 +1,60 @@
+"""Calculators that go wrong, or count, on purpose; named as 'calculators_for_tests:...' in the tests."""
+
+import os
+import time
+from pathlib import Path
+
+import numpy as np
+from ase.calculators.calculator import Calculator, all_changes
+from ase.calculators.emt import EMT
+
+
+class _Faulty(EMT):
+    def __init__(self, how="", counter=""):
+        super().__init__()
+        self.how, self.counter = how, counter
+
+    def calculate(self, atoms=None, properties=("energy",), system_changes=all_changes):
+        if self.counter:
+            with Path(self.counter).open("a") as file:
+                file.write(f"{os.getpid()}\n")
+        super().calculate(atoms, properties, system_changes)
+        largest = np.abs(self.results["forces"]).max()
+        if self.how == "nan":
+            self.results["energy"] = self.results["free_energy"] = np.nan
+        elif self.how == "raise":
+            raise RuntimeError("the self-consistency did not converge")
+        elif self.how == "drift":
+            self.results["forces"] = self.results["forces"] + 1.0
+        elif self.how == "shape":
+            self.results["forces"] = np.zeros((9, 3))
+        elif self.how == "die":
+            os._exit(9)
+        elif self.how == "die_once":
+            marker = Path(self.counter + ".died")
+            if not marker.exists():
+                marker.touch()
+                os._exit(9)
+        elif self.how == "raise_large" and largest > 0.2:
+            raise RuntimeError("forces too large")
+        elif self.how == "slow":
+            time.sleep(0.3)
+
+
+def faulty(how="", counter=""):
+    return _Faulty(how, counter)
+
+
+class NoStress(Calculator):
+    implemented_properties = ("energy", "forces")
+
+    def calculate(self, atoms=None, properties=("energy",), system_changes=all_changes):
+        super().calculate(atoms, properties, system_changes)
+        self.results = {"energy": -1.0 * len(atoms), "forces": np.zeros((len(atoms), 3))}
+
+
+def no_stress():
+    return NoStress()
+
+
+NOT_A_FUNCTION = 1

@@ -1,0 +1,117 @@
+import hashlib
+import io
+
+import numpy as np
+import pytest
+from ase.build import bulk
+from ase.io import read, write
+from ndsc import find_supercells
+from ndsc.configurations import make_configurations, remake_configuration
+from ndsc.errors import InputError
+
+SUPERCELLS = find_supercells(bulk("Al"), 4)
+
+
+def test_numbers_names_and_order():
+    configurations = make_configurations(SUPERCELLS, per_supercell=3, unit_cells=2)
+    names = [atoms.info["ndsc_name"] for atoms in configurations]
+    assert len(configurations) == 2 + 3 * len(SUPERCELLS)
+    assert len(set(names)) == len(names)
+    assert names[:3] == ["unit-0000", "unit-0001", "s000-0000"]
+    sizes = [abs(round(np.linalg.det(atoms.info["ndsc_matrix"].reshape(3, 3)))) for atoms in configurations]
+    assert sizes == [len(atoms) for atoms in configurations]
+
+
+def test_the_first_unit_cell_is_perfect():
+    atoms = make_configurations(SUPERCELLS, unit_cells=1, per_supercell=0)[0]
+    assert np.array_equal(atoms.cell.array, bulk("Al").cell.array)
+    assert np.array_equal(atoms.positions, bulk("Al").positions)
+
+
+def test_one_seed_gives_the_same_bytes():
+    # Computed once; a change means that stored labels of earlier versions are no longer found.
+    configurations = make_configurations(SUPERCELLS, per_supercell=2, seed=1)
+    digest = hashlib.sha256()
+    for atoms in configurations:
+        digest.update(np.rint(atoms.positions * 1e8).astype("<i8").tobytes())
+        digest.update(np.rint(atoms.cell.array * 1e8).astype("<i8").tobytes())
+    assert digest.hexdigest()[:16] == "442472fff476ea2b"
+
+
+def test_seeds_and_more_of_the_same():
+    few = make_configurations(SUPERCELLS, per_supercell=2, seed=1)
+    more = make_configurations(SUPERCELLS, per_supercell=4, seed=1)
+    other = make_configurations(SUPERCELLS, per_supercell=2, seed=2)
+    rest = make_configurations(SUPERCELLS, per_supercell=2, seed=1, first_index=2, unit_cells=0)
+    by_name = {atoms.info["ndsc_name"]: atoms.positions for atoms in more}
+    for atoms in [*few, *rest]:
+        assert np.array_equal(by_name[atoms.info["ndsc_name"]], atoms.positions)
+    assert len(by_name) == len(few) + len(rest)
+    assert not np.array_equal(few[-1].positions, other[-1].positions)
+
+
+def test_every_configuration_can_be_made_again_from_its_file():
+    configurations = make_configurations(SUPERCELLS, per_supercell=2, unit_cells=2, displacement=[0.02, 0.1], seed=7)
+    text = io.StringIO()
+    write(text, configurations, format="extxyz")
+    text.seek(0)
+    for atoms, stored in zip(configurations, read(text, ":", format="extxyz"), strict=True):
+        again = remake_configuration(bulk("Al"), stored.info)
+        assert np.array_equal(again.positions, atoms.positions)
+        assert np.array_equal(again.cell.array, atoms.cell.array)
+
+
+def test_statistics_of_the_perturbations():
+    displacement, strain = 0.05, 0.01
+    wide = make_configurations(
+        SUPERCELLS, per_supercell=400, displacement=displacement, strain=strain, scale=[0.98, 1.02], unit_cells=0
+    )
+    displacements, strains, scales = [], [], []
+    perfect = dict(enumerate(SUPERCELLS.structures()))
+    for atoms in wide:
+        reference = perfect[int(atoms.info["ndsc_name"][1:4])]
+        deformation = np.linalg.solve(reference.cell.array, atoms.cell.array)
+        scales.append(atoms.info["ndsc_scale"])
+        strains.append(deformation / atoms.info["ndsc_scale"] - np.eye(3))
+        displacements.append(atoms.positions - reference.positions @ deformation)
+    strains, displacements = np.array(strains), np.concatenate(displacements)
+    assert np.allclose(strains, strains.transpose(0, 2, 1), atol=1e-7)
+    assert np.abs(strains).max() <= strain + 1e-7
+    # A uniform distribution of width 2s has the standard deviation s / sqrt(3).
+    assert strains.std(axis=0) == pytest.approx(np.full((3, 3), strain / np.sqrt(3)), rel=0.1)
+    assert displacements.std() == pytest.approx(displacement, rel=0.02)
+    assert abs(displacements.mean()) < 4 * displacement / np.sqrt(displacements.size)
+    kurtosis = np.mean(displacements**4) / np.mean(displacements**2) ** 2
+    assert kurtosis == pytest.approx(3.0, rel=0.1)
+    assert scales.count(0.98) == scales.count(1.02)
+
+
+def test_magnetic_moments_come_along():
+    iron = bulk("Fe", cubic=True)
+    iron.set_initial_magnetic_moments([2.0, -2.0])
+    atoms = make_configurations(find_supercells(iron, 2), per_supercell=1)[-1]
+    assert sorted(set(atoms.get_initial_magnetic_moments())) == [-2.0, 2.0]
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"per_supercell": -1}, "per_supercell = -1"),
+        ({"unit_cells": 1.5}, "unit_cells = 1.5"),
+        ({"seed": True}, "seed = True"),
+        ({"displacement": -0.1}, "displacement = -0.1"),
+        ({"displacement": float("nan")}, "displacement = nan"),
+        ({"displacement": []}, "empty"),
+        ({"strain": 0.5}, "strain = 0.5"),
+        ({"scale": 0.0}, "scale = 0.0"),
+        ({"scale": "large"}, "not a number"),
+    ],
+)
+def test_numbers_out_of_range_are_refused(settings, message):
+    with pytest.raises(InputError, match=message):
+        make_configurations(SUPERCELLS, **settings)
+
+
+def test_a_configuration_of_others_cannot_be_made_again():
+    with pytest.raises(InputError, match="ndsc_seed"):
+        remake_configuration(bulk("Al"), {"ndsc_name": "x"})

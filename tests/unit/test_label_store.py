@@ -1,0 +1,110 @@
+import json
+
+import numpy as np
+import pytest
+from ase.build import bulk
+from ndsc.errors import InputError
+from ndsc.reference import CalculatorSpec, Label, LabelStore, compute_label
+
+
+@pytest.fixture
+def store(tmp_path):
+    return LabelStore(tmp_path / "labels")
+
+
+def al(shift=0.0):
+    atoms = bulk("Al", cubic=True)
+    atoms.positions[0, 0] += shift
+    return atoms
+
+
+EMT = CalculatorSpec("emt")
+
+
+def test_a_label_comes_back_as_it_was(store):
+    computed = compute_label(al(0.05), EMT, store)
+    found = LabelStore(store.path).get(store.key_of(al(0.05), EMT))
+    assert found.energy == computed.energy
+    assert np.array_equal(found.forces, computed.forces)
+    assert np.array_equal(found.stress, computed.stress)
+    assert found.provenance["code"].startswith("ase ")
+    assert list(store.keys()) == [computed.key]
+    assert computed.key in store
+
+
+def test_the_file_is_readable_json(store):
+    label = compute_label(al(), EMT, store)
+    content = json.loads(store.path_of(label.key).read_text())
+    assert content["results"]["free_energy"] == label.energy
+    assert content["structure"]["symbols"] == ["Al"] * 4
+    assert content["provenance"]["calculator"] == "emt"
+
+
+def test_what_the_key_depends_on(store):
+    gpaw = CalculatorSpec("gpaw", {"mode": {"name": "pw", "ecut": 400}}, (8, 8, 8))
+    key = store.key_of(al(), gpaw)
+    same = CalculatorSpec("gpaw", {"mode": {"ecut": 400.0, "name": "pw"}}, (8, 8, 8))
+    assert store.key_of(al(1e-10), same) == key
+    supercell = al()
+    supercell.info["ndsc_matrix"] = np.array([1, 0, 0, 0, 1, 0, 0, 0, 2])
+    others = [
+        store.key_of(al(1e-7), gpaw),
+        store.key_of(supercell, gpaw),
+        store.key_of(al(), EMT),
+        store.key_of(al(), CalculatorSpec("gpaw", {"mode": {"name": "pw", "ecut": 401}}, (8, 8, 8))),
+        store.key_of(al(), CalculatorSpec("gpaw", {"mode": {"name": "pw", "ecut": 400}}, (8, 8, 6))),
+    ]
+    assert len({key, *others}) == 6
+    # Without k-points the supercell matrix says nothing that the structure does not.
+    assert store.key_of(supercell, EMT) == store.key_of(al(), EMT)
+
+
+@pytest.mark.parametrize("damage", ["truncate", "flip", "garbage", "binary", "other", "rename"])
+def test_a_damaged_label_is_set_aside_and_computed_again(store, damage, caplog):
+    label = compute_label(al(0.1), EMT, store)
+    path = store.path_of(label.key)
+    text = path.read_text()
+    if damage == "truncate":
+        path.write_text(text[: len(text) // 2])
+    elif damage == "flip":
+        path.write_text(text.replace('"free_energy": ', '"free_energy": 1', 1))
+    elif damage == "garbage":
+        path.write_text("hello")
+    elif damage == "binary":
+        path.write_bytes(b"\xff\xfe\x00")
+    elif damage == "other":
+        path.write_text("[1, 2]")
+    else:
+        other = compute_label(al(0.2), EMT, store)
+        path.write_text(store.path_of(other.key).read_text())
+    assert store.get(label.key) is None
+    assert "damaged" in caplog.text
+    assert path.with_suffix(".damaged").exists()
+    assert not path.exists()
+    assert compute_label(al(0.1), EMT, store).energy == label.energy
+
+
+def test_a_newer_format_is_an_error_and_stays(store):
+    label = compute_label(al(), EMT, store)
+    path = store.path_of(label.key)
+    path.write_text(path.read_text().replace('"format_version": 1', '"format_version": 99'))
+    with pytest.raises(InputError, match="newer than this version"):
+        store.get(label.key)
+    assert path.exists()
+
+
+def test_a_label_without_stress(store):
+    label = Label("0" * 64, -1.0, np.zeros((4, 3)), None, 0.1)
+    store.put(label, al())
+    assert store.get(label.key).stress is None
+
+
+def test_a_store_that_is_a_file(tmp_path):
+    (tmp_path / "labels").write_text("")
+    with pytest.raises(InputError, match="not a folder"):
+        LabelStore(tmp_path / "labels")
+
+
+def test_a_missing_label_is_none(store):
+    assert store.get("0" * 64) is None
+    assert list(store.keys()) == []
