@@ -1,0 +1,246 @@
+"""The fewest displaced supercells that determine the force constants: which atom to move, where to, and which way.
+
+One atom is displaced at a time. In a supercell, the operations of the crystal's space group that keep the supercell's
+lattice give, from one displacement of an atom, its images under the site group of that atom. A set of displacements
+is enough when these images span the three directions for every atom of the unit cell: then the dynamical matrix is
+determined at every q-point that the supercell holds. Nothing less determines it at the q-points that only this
+supercell holds, because the operations that keep the supercell's lattice are exactly those that keep such a q-point, or
+take it to another one of its multiples. A displacement whose opposite is among its own images cancels the forces of
+second order in the displacement by itself; any other is made with both signs.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from numpy.typing import ArrayLike
+
+from ndsc.configurations import rounded
+from ndsc.crystal import Crystal
+from ndsc.errors import InputError, InternalError
+from ndsc.force_constants.space_group import FloatArray, SpaceGroupAction
+from ndsc.supercells import SupercellSet, make_supercell
+
+#: Displacements above this length are no longer small beside a bond, Å.
+LARGEST_DISPLACEMENT = 0.5
+#: Two directions closer than this are one.
+SAME_DIRECTION = 1e-4
+#: The smallest mean square of the images of unit displacements along any direction; one third would be the best.
+LEAST_SPREAD = 0.03
+
+
+@dataclass(frozen=True)
+class AtomDisplacement:
+    """One displaced atom of the unit cell at the origin of a supercell.
+
+    Attributes
+    ----------
+    basis_atom : int
+        Index of the atom in the unit cell.
+    vector : (3,) tuple of floats, Å
+        Cartesian displacement.
+    """
+
+    basis_atom: int
+    vector: tuple[float, float, float]
+
+
+def phonon_displacements(supercells: SupercellSet, *, displacement: float = 0.01) -> list[Atoms]:
+    """All structures to label for the force constants: each supercell perfect, and with one atom displaced.
+
+    Parameters
+    ----------
+    supercells : SupercellSet
+        Supercells that hold every q-point of the grid, of the relaxed unit cell.
+    displacement : float, Å
+        Length of the displacements.
+
+    Returns
+    -------
+    list of ase.Atoms
+        Supercell by supercell, the perfect one first. Cells and positions are rounded to 1e-8 Å and depend on nothing
+        but the input, so that they can be keys of stored labels. ``info`` holds ``ndsc_name`` (``"phonon-s003-000"``;
+        000 is the perfect supercell), ``config_type`` (``"phonon"`` or ``"phonon_perfect"``), ``ndsc_matrix`` (9
+        integers, rows first), ``ndsc_supercell`` (index in the set), ``ndsc_atom`` (index of the displaced atom in the
+        supercell, -1 for none) and ``ndsc_vector`` (its displacement, Å, three numbers).
+
+    Raises
+    ------
+    InputError
+        When the displacement is not a small positive length.
+    """
+    crystal = Crystal.from_atoms(supercells.atoms)
+    action = SpaceGroupAction.of_crystal(crystal).preserving_grid(supercells.grid)
+    frames = []
+    for index, matrix in enumerate(supercells.matrices):
+        found = supercell_displacements(action, crystal.atoms, matrix, displacement=displacement)
+        frames += _frames(crystal.atoms, matrix, index, found)
+    return frames
+
+
+def supercell_displacements(
+    action: SpaceGroupAction, atoms: Atoms, matrix: ArrayLike, *, displacement: float
+) -> list[AtomDisplacement]:
+    """The fewest displacements for one supercell (rows of `matrix`), under the operations given."""
+    if not 0 < displacement <= LARGEST_DISPLACEMENT:
+        raise InputError(
+            f"displacement = {displacement} is not a small length. Give a number of Å above 0 and at most "
+            f"{LARGEST_DISPLACEMENT}, 0.01 for example."
+        )
+    kept = action.preserving_supercell(matrix)
+    axes = _orthonormal(atoms.cell.array)
+    result = []
+    representatives = sorted({int(np.min(column)) for column in kept.permutations.T})
+    for atom in representatives:
+        site_group = kept.cartesian[kept.permutations[:, atom] == atom]
+        for direction in fewest_directions(site_group, axes):
+            x, y, z = (displacement * direction).tolist()
+            result.append(AtomDisplacement(atom, (x, y, z)))
+    return result
+
+
+def fewest_directions(site_group: FloatArray, axes: FloatArray) -> list[FloatArray]:
+    """The fewest unit vectors whose images under a site group span space, each with its opposite where needed.
+
+    Parameters
+    ----------
+    site_group : (n, 3, 3) float array
+        Cartesian rotations that leave the atom in place, repetitions allowed.
+    axes : (3, 3) float array
+        Orthonormal rows, used where the group has no axes of its own.
+
+    Returns
+    -------
+    list of (3,) float arrays
+        Directions to displace along, opposites included.
+    """
+    group = _distinct(site_group.reshape(-1, 9)).reshape(-1, 3, 3)
+    candidates = _candidate_directions(group, axes)
+    images = np.einsum("gij,cj->cgi", group, candidates)
+    spreads = np.einsum("cgi,cgj->cij", images, images) / len(group)
+    reversible = np.min(np.linalg.norm(images + candidates[:, None, :], axis=2), axis=1) < SAME_DIRECTION
+    costs = np.where(reversible, 1, 2)
+    best: tuple[int, float, tuple[int, ...]] | None = None
+    for n_directions in (1, 2, 3):
+        if best is not None and best[0] <= n_directions:
+            break
+        for chosen in itertools.combinations(range(len(candidates)), n_directions):
+            cost = int(sum(costs[list(chosen)]))
+            if best is not None and cost > best[0]:
+                continue
+            spread = round(float(np.linalg.eigvalsh(spreads[list(chosen)].sum(axis=0))[0]) / cost, 6)
+            if spread >= LEAST_SPREAD and (best is None or (cost, -spread) < (best[0], -best[1])):
+                best = (cost, spread, chosen)
+    if best is None:
+        raise InternalError(f"No displacements span space under {group.tolist()}. Please report this structure.")
+    return [
+        vector for i in best[2] for vector in ([candidates[i]] if reversible[i] else [candidates[i], -candidates[i]])
+    ]
+
+
+def _candidate_directions(group: FloatArray, axes: FloatArray) -> FloatArray:
+    """Axes of the group, three orthonormal vectors that fit them, and the bisectors between those (up to sign)."""
+    own = [_axis(rotation) for rotation in group]
+    base = [axis for axis in own if axis is not None]
+    frame = _orthonormal(np.array([*_independent(base), *axes]))
+    base = list(_distinct_directions(np.array([*frame, *base])))
+    combined = list(base)
+    for pair in itertools.combinations(base[:9], 2):
+        combined += [pair[0] + sign * pair[1] for sign in (1, -1)]
+    for first, second, third in itertools.combinations(list(frame), 3):
+        combined += [first + s * second + t * third for s in (1, -1) for t in (1, -1)]
+    return _distinct_directions(np.array(combined))
+
+
+def _axis(rotation: FloatArray) -> FloatArray | None:
+    """The axis of a rotation or rotoinversion, None for the identity and the inversion."""
+    proper = rotation * np.sign(np.linalg.det(rotation))
+    if np.allclose(proper, np.eye(3), atol=1e-6):
+        return None
+    # R + R^T - (tr R - 1) I is (3 - tr R) times the projector onto the axis.
+    projector = proper + proper.T - (np.trace(proper) - 1) * np.eye(3)
+    column = projector[:, int(np.argmax(np.round(np.diag(projector), 6)))]
+    return np.asarray(column / np.linalg.norm(column), dtype=float)
+
+
+def _independent(vectors: list[FloatArray]) -> list[FloatArray]:
+    """Those vectors that are not combinations of the ones before."""
+    kept: list[FloatArray] = []
+    for vector in vectors:
+        if np.linalg.matrix_rank(np.array([*kept, vector]), tol=1e-3) > len(kept):
+            kept.append(vector)
+    return kept
+
+
+def _orthonormal(vectors: FloatArray) -> FloatArray:
+    """Three orthonormal rows by Gram and Schmidt, from vectors in order of preference that span space."""
+    rows: list[FloatArray] = []
+    for vector in vectors:
+        rest = vector / np.linalg.norm(vector)
+        for row in rows:
+            rest = rest - np.dot(row, rest) * row
+        if np.linalg.norm(rest) > 1e-3:
+            rows.append(rest / np.linalg.norm(rest))
+        if len(rows) == 3:
+            break
+    return np.array(rows)
+
+
+def _distinct(rows: FloatArray) -> FloatArray:
+    """Distinct rows, the first of each, in their order."""
+    return np.array(list(_first_of_each(rows, np.zeros(0))))
+
+
+def _distinct_directions(vectors: FloatArray) -> FloatArray:
+    """Unit vectors, distinct up to sign, in their order."""
+    lengths = np.linalg.norm(vectors, axis=1)
+    units = vectors[lengths > 1e-3] / lengths[lengths > 1e-3, None]
+    return np.array(list(_first_of_each(units, np.array([-1.0]))))
+
+
+def _first_of_each(rows: FloatArray, other_signs: FloatArray) -> Iterator[FloatArray]:
+    kept: list[FloatArray] = []
+    for row in rows:
+        versions = [row, *(sign * row for sign in other_signs)]
+        if not any(np.max(np.abs(version - other)) < SAME_DIRECTION for version in versions for other in kept):
+            kept.append(row)
+            yield row
+
+
+def _frames(atoms: Atoms, matrix: ArrayLike, index: int, displacements: list[AtomDisplacement]) -> list[Atoms]:
+    supercell = make_supercell(atoms, matrix)
+    basis = supercell.arrays["ndsc_basis"]
+    at_origin = np.all(supercell.arrays["ndsc_lattice_point"] == 0, axis=1)
+    perfect = rounded(
+        Atoms(numbers=supercell.numbers, positions=supercell.positions, cell=supercell.cell.array, pbc=True)
+    )
+    if supercell.has("initial_magmoms"):
+        perfect.set_initial_magnetic_moments(supercell.get_initial_magnetic_moments())
+    frames = [_named(perfect, matrix, index, 0, atom=-1, vector=np.zeros(3))]
+    for number, one in enumerate(displacements, start=1):
+        atom = int(np.flatnonzero(at_origin & (basis == one.basis_atom))[0])
+        displaced = perfect.copy()
+        displaced.positions[atom] += one.vector
+        displaced = rounded(displaced)
+        vector = np.round(displaced.positions[atom] - perfect.positions[atom], 8)
+        frames.append(_named(displaced, matrix, index, number, atom=atom, vector=vector))
+    return frames
+
+
+def _named(atoms: Atoms, matrix: ArrayLike, index: int, number: int, *, atom: int, vector: FloatArray) -> Atoms:
+    info: dict[str, Any] = {
+        "ndsc_name": f"phonon-s{index:03d}-{number:03d}",
+        "config_type": "phonon" if number else "phonon_perfect",
+        "ndsc_matrix": np.asarray(matrix, dtype=np.int64).reshape(9),
+        "ndsc_supercell": index,
+        "ndsc_atom": atom,
+        "ndsc_vector": vector,
+    }
+    copy = atoms.copy()
+    copy.info = info
+    return copy

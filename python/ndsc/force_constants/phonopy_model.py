@@ -1,0 +1,63 @@
+"""Phonopy objects of a unit cell and a grid, and force constants in phonopy's order."""
+
+from __future__ import annotations
+
+import numpy as np
+from ase import Atoms
+from phonopy import Phonopy
+from phonopy.structure.atoms import PhonopyAtoms
+
+from ndsc.errors import InternalError
+from ndsc.force_constants.space_group import FloatArray, IntArray
+from ndsc.qgrid import Grid
+
+#: phonopy's symmetry search in a supercell takes time with the cube of its atoms: above this number it is left out.
+LARGEST_SYMMETRIC_SUPERCELL = 600
+
+
+def phonopy_atoms(atoms: Atoms) -> PhonopyAtoms:
+    """The structure as phonopy takes it."""
+    moments = atoms.get_initial_magnetic_moments() if atoms.has("initial_magmoms") else None
+    return PhonopyAtoms(
+        symbols=atoms.get_chemical_symbols(),
+        cell=atoms.cell.array,
+        scaled_positions=atoms.get_scaled_positions(wrap=False),
+        masses=atoms.get_masses(),
+        magnetic_moments=moments,
+    )
+
+
+def make_phonopy(atoms: Atoms, grid: Grid, *, symprec: float = 1e-5) -> Phonopy:
+    """A Phonopy object of the diagonal supercell of a grid; the unit cell as given is its primitive cell."""
+    n_atoms = len(atoms) * int(np.prod(grid))
+    return Phonopy(
+        phonopy_atoms(atoms),
+        supercell_matrix=np.diag(grid),
+        primitive_matrix=np.eye(3),
+        symprec=symprec,
+        is_symmetry=n_atoms <= LARGEST_SYMMETRIC_SUPERCELL,
+    )
+
+
+def supercell_sites(phonon: Phonopy) -> tuple[IntArray, IntArray]:
+    """Atom of the unit cell (n,) and lattice point (n, 3) of each atom of phonopy's supercell."""
+    supercell, unit_cell = phonon.supercell, phonon.unitcell
+    basis = np.array([supercell.u2u_map[index] for index in supercell.s2u_map], dtype=np.int64)
+    # phonopy's supercell matrix is the transpose of ours; it is diagonal here.
+    fractional = supercell.scaled_positions @ phonon.supercell_matrix.T
+    separation = fractional - unit_cell.scaled_positions[basis]
+    lattice_points = np.rint(separation)
+    if np.max(np.abs(separation - lattice_points)) > 1e-4:
+        raise InternalError("phonopy's supercell is not made of the unit cell. Please report this structure.")
+    return basis, lattice_points.astype(np.int64)
+
+
+def set_force_constants(phonon: Phonopy, force_constants: FloatArray, grid: Grid) -> None:
+    """Give phonopy the force constants of :func:`ndsc.force_constants.dynamical.dynamical_force_constants`."""
+    basis, lattice_points = supercell_sites(phonon)
+    rows = phonon.primitive.p2s_map
+    compact = np.empty((len(rows), len(basis), 3, 3))
+    for i, row in enumerate(rows):
+        cells = np.mod(lattice_points[row] - lattice_points, grid)
+        compact[i] = force_constants[cells[:, 0], cells[:, 1], cells[:, 2], basis[row], basis]
+    phonon.force_constants = compact

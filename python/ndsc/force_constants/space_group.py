@@ -1,0 +1,135 @@
+"""How the space group of a unit cell acts on displacements, forces and dynamical matrices of its supercells.
+
+Conventions. A lattice point is a column R of three integers, in units of the unit cell's vectors. The operation
+``x' = W x + w`` takes the atom b of cell R to the atom b' of cell ``W R + T_b``, where the integers ``T_b = W x_b + w -
+x_b'`` are the shift of b. A field on the atoms (displacements, forces) has the Fourier transform
+``u_b(q) = sum_R u_b(R) exp(-2 pi i q.R)``: the phase holds lattice points, not positions, so that everything is periodic
+in q, and what a nonsymmorphic operation adds is exactly ``exp(-2 pi i q'.T_b)``. Hence
+
+    u'_b'(q') = exp(-2 pi i q'.T_b) C u_b(q),   q' = W^-T q,   C the Cartesian rotation,
+
+and the Fourier transform of the force constants follows as ``Phi(q') = G Phi(q) G^dagger``, G being the unitary matrix
+of that map.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ndsc.crystal import Crystal
+from ndsc.errors import InternalError
+
+IntArray = NDArray[np.int64]
+FloatArray = NDArray[np.float64]
+ComplexArray = NDArray[np.complex128]
+
+
+@dataclass(frozen=True, eq=False)
+class SpaceGroupAction:
+    """Space-group operations with what they do to the atoms of the unit cell.
+
+    Attributes
+    ----------
+    rotations : (n, 3, 3) int64 array
+        W, acting on fractional positions and lattice points as columns.
+    cartesian : (n, 3, 3) float array
+        C, orthogonal, acting on Cartesian vectors as columns.
+    permutations : (n, n_atoms) int64 array
+        The atom b' that atom b goes to.
+    shifts : (n, n_atoms, 3) int64 array
+        The lattice translation T_b of the image of atom b.
+    """
+
+    rotations: IntArray
+    cartesian: FloatArray
+    permutations: IntArray
+    shifts: IntArray
+
+    @classmethod
+    def of_crystal(cls, crystal: Crystal) -> SpaceGroupAction:
+        """The action of all operations of a crystal's space group, pure translations of the unit cell included."""
+        atoms = crystal.atoms
+        cell = atoms.cell.array
+        positions = atoms.get_scaled_positions(wrap=False)
+        kinds = _kinds(crystal)
+        permutations, shifts = [], []
+        for rotation, translation in zip(crystal.rotations, crystal.translations, strict=True):
+            images = positions @ rotation.T + translation
+            separation = images[:, None, :] - positions[None, :, :]
+            lattice = np.rint(separation)
+            distance = np.linalg.norm((separation - lattice) @ cell, axis=2)
+            distance[kinds[:, None] != kinds[None, :]] = np.inf
+            permutation = np.argmin(distance, axis=1)
+            if len(np.unique(permutation)) != len(atoms):
+                raise InternalError(
+                    f"The operation {rotation.tolist()} | {translation.tolist()} does not permute the atoms of "
+                    f"{atoms.get_chemical_formula()} (tolerance {crystal.symprec} Å). Please report this structure."
+                )
+            permutations.append(permutation)
+            shifts.append(lattice[np.arange(len(atoms)), permutation])
+        return cls(
+            rotations=crystal.rotations,
+            cartesian=np.array([_cartesian_rotation(rotation, cell) for rotation in crystal.rotations]),
+            permutations=np.array(permutations, dtype=np.int64),
+            shifts=np.array(shifts, dtype=np.int64),
+        )
+
+    def __len__(self) -> int:
+        return len(self.rotations)
+
+    @cached_property
+    def reciprocal(self) -> IntArray:
+        """(n, 3, 3) int64 array : W^-T, acting on reduced q-points as columns."""
+        return np.array([adjugate(rotation).T * round(np.linalg.det(rotation)) for rotation in self.rotations])
+
+    def subset(self, chosen: ArrayLike) -> SpaceGroupAction:
+        """Only some of the operations, by index or by mask."""
+        index = np.asarray(chosen)
+        return SpaceGroupAction(
+            rotations=self.rotations[index],
+            cartesian=self.cartesian[index],
+            permutations=self.permutations[index],
+            shifts=self.shifts[index],
+        )
+
+    def preserving_supercell(self, matrix: ArrayLike) -> SpaceGroupAction:
+        """The operations that map the lattice of a supercell (rows of `matrix`) onto itself."""
+        columns = np.asarray(matrix, dtype=np.int64).T
+        # W maps the sublattice onto itself when columns^-1 W columns is an integer matrix.
+        transformed = adjugate(columns) @ self.rotations @ columns
+        return self.subset(np.all(transformed % abs(_determinant(columns)) == 0, axis=(1, 2)))
+
+    def preserving_grid(self, grid: ArrayLike) -> SpaceGroupAction:
+        """The operations that map a grid of q-points onto itself: those of the diagonal supercell of that grid."""
+        return self.preserving_supercell(np.diag(np.asarray(grid, dtype=np.int64)))
+
+
+def adjugate(matrix: IntArray) -> IntArray:
+    """The adjugate of a (3, 3) integer matrix, exact: ``adjugate(M) @ M == det(M) * I``."""
+    a, b, c = np.asarray(matrix, dtype=np.int64)
+    return np.array([np.cross(b, c), np.cross(c, a), np.cross(a, b)], dtype=np.int64).T
+
+
+def _determinant(matrix: IntArray) -> int:
+    a, b, c = matrix
+    return int(np.dot(a, np.cross(b, c)))
+
+
+def _cartesian_rotation(rotation: IntArray, cell: FloatArray) -> FloatArray:
+    basis = cell.T
+    approximate = basis @ rotation @ np.linalg.inv(basis)
+    # A cell symmetric to the tolerance only would give a matrix that is not quite orthogonal: take the nearest one.
+    left, _, right = np.linalg.svd(approximate)
+    return np.asarray(left @ right, dtype=float)
+
+
+def _kinds(crystal: Crystal) -> IntArray:
+    """One integer for each element and magnetic moment."""
+    atoms = crystal.atoms
+    moments = np.rint(atoms.get_initial_magnetic_moments().reshape(len(atoms), -1) * 1e6)
+    table = np.column_stack([atoms.numbers, moments])
+    return np.unique(table, axis=0, return_inverse=True)[1].reshape(-1).astype(np.int64)
