@@ -6,13 +6,14 @@ Everything that can be wrong with an input file is found when it is read, before
 
 from __future__ import annotations
 
-from ndsc.config.files import dump_config, load_config, parse_config, write_config
+from ndsc.config.files import dump_config, load_config, load_fit_settings, parse_config, write_config
 from ndsc.config.sections import (
     ConfigurationsConfig,
     CrystalConfig,
     ElasticConfig,
     ExecutorConfig,
     FitConfig,
+    FitSections,
     PhononsConfig,
     ReferenceConfig,
     RegularisationConfig,
@@ -27,6 +28,7 @@ __all__ = [
     "ElasticConfig",
     "ExecutorConfig",
     "FitConfig",
+    "FitSections",
     "PhononsConfig",
     "ReferenceConfig",
     "RegularisationConfig",
@@ -35,6 +37,7 @@ __all__ = [
     "SupercellsConfig",
     "dump_config",
     "load_config",
+    "load_fit_settings",
     "parse_config",
     "write_config",
 ]

@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from ndsc.config.messages import explain
-from ndsc.config.sections import RunConfig
+from ndsc.config.sections import FitSections, RunConfig
 from ndsc.errors import InputError
 from ndsc.files import write_text
 
@@ -40,8 +40,39 @@ def load_config(path: str | Path) -> RunConfig:
         One message naming every wrong key: unknown, missing, of the wrong type, impossible.
     """
     path = Path(path)
+    return parse_config(_read_text(path), folder=path.parent, source=str(path))
+
+
+def load_fit_settings(path: str | Path | None, overrides: Mapping[str, Mapping[str, Any]]) -> FitSections:
+    """Read and check the sections ``[fit]`` and ``[regularisation]`` of an input file.
+
+    Parameters
+    ----------
+    path : str or path, optional
+        A TOML file; its other sections are not looked at.
+    overrides : mapping of mappings
+        Values that win, by section and key.
+
+    Raises
+    ------
+    InputError
+        As `load_config`.
+    """
+    source = "The settings of the fit" if path is None else str(path)
+    raw = {} if path is None else _parse(_read_text(Path(path)), source)
+    sections: dict[str, Any] = {}
+    for name in FitSections.model_fields:
+        said = raw.get(name, {})
+        sections[name] = {**said, **overrides.get(name, {})} if isinstance(said, Mapping) else said
     try:
-        text = path.read_text(encoding="utf-8")
+        return FitSections.model_validate(sections)
+    except ValidationError as error:
+        raise InputError(explain(error, FitSections, source)) from error
+
+
+def _read_text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         raise InputError(f"{path} is no text file ({error}). Give an input file in TOML, as UTF-8.") from error
     except OSError as error:
@@ -49,7 +80,15 @@ def load_config(path: str | Path) -> RunConfig:
             f"The input file {path} cannot be read ({error.strerror}). Give the path of a TOML file; the examples "
             "folder has some to start from."
         ) from error
-    return parse_config(text, folder=path.parent, source=str(path))
+
+
+def _parse(text: str, source: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise InputError(
+            f"{source} is not valid TOML: {error}. Correct that line (strings need quotes, lists brackets)."
+        ) from error
 
 
 def parse_config(text: str, *, folder: str | Path = ".", source: str = "The input") -> RunConfig:
@@ -69,12 +108,7 @@ def parse_config(text: str, *, folder: str | Path = ".", source: str = "The inpu
     InputError
         As `load_config`.
     """
-    try:
-        raw = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise InputError(
-            f"{source} is not valid TOML: {error}. Correct that line (strings need quotes, lists brackets)."
-        ) from error
+    raw = _parse(text, source)
     try:
         return RunConfig.model_validate(_with_absolute_paths(raw, Path(folder).absolute(), source))
     except ValidationError as error:

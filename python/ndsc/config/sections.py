@@ -8,17 +8,21 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from ase.data import atomic_numbers
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, Strict, field_validator, model_validator
+
+if TYPE_CHECKING:
+    from ndsc.fit import GapSettings, Regularisation
+    from ndsc.reference import CalculatorSpec
 
 # Strict: "4" is no number and true is no 1; a whole number is a real number too.
 Whole = Annotated[int, Strict()]
 Real = Annotated[float, Strict(), Field(allow_inf_nan=False)]
 Flag = Annotated[bool, Strict()]
 
-CALCULATORS = ("emt", "lj", "gpaw")
+CALCULATORS = ("emt", "lj", "quip", "gpaw")
 PLANNED_CALCULATORS = ("espresso", "castep", "abinit", "vasp")
 PLANNED_EXECUTORS = ("slurm", "dask")
 FACTORY = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
@@ -116,12 +120,12 @@ class ConfigurationsConfig(Section):
     strain: Real = Field(
         default=0.01,
         ge=0,
-        lt=0.3,
+        le=0.25,
         description="Give the largest entry of the random symmetric strain, for example 0.01.",
     )
-    scale: Annotated[tuple[Annotated[Real, Field(ge=0.5, le=2)], ...], BeforeValidator(_one_or_many)] = Field(
+    scale: Annotated[tuple[Annotated[Real, Field(ge=0.75, le=1.25)], ...], BeforeValidator(_one_or_many)] = Field(
         default=(0.98, 1.0, 1.02),
-        description="Give the isotropic factors of the cell vectors (0.5 to 2), for example scale = [0.98, 1.0, 1.02].",
+        description="Give the isotropic factors of the cell vectors, 0.75 to 1.25, as scale = [0.98, 1.0, 1.02].",
     )
     unit_cells: Whole = Field(
         default=1,
@@ -185,9 +189,15 @@ class ReferenceConfig(Section):
     def _kgrid_where_it_matters(self) -> ReferenceConfig:
         if self.calculator == "gpaw" and self.kgrid is None:
             raise ValueError("gpaw needs kgrid, the k-point grid of the unit cell; add for example kgrid = [8, 8, 8]")
-        if self.calculator in ("emt", "lj") and self.kgrid is not None:
+        if self.calculator in ("emt", "lj", "quip") and self.kgrid is not None:
             raise ValueError(f"kgrid has no meaning for {self.calculator}, which has no electrons; remove it")
         return self
+
+    def to_spec(self) -> CalculatorSpec:
+        """The calculator, as the label store knows it."""
+        from ndsc.reference import CalculatorSpec
+
+        return CalculatorSpec(self.calculator, self.parameters, self.kgrid)
 
 
 class ExecutorConfig(Section):
@@ -270,6 +280,12 @@ class FitConfig(Section):
             raise ValueError("'average', 'isolated' or a table of numbers is expected")
         return value
 
+    def to_settings(self) -> GapSettings:
+        """The settings of the fit."""
+        from ndsc.fit import GapSettings
+
+        return GapSettings(**self.model_dump(exclude={"method", "preset"}))
+
 
 class SigmaConfig(Section):
     """One sigma that grows with the value that it belongs to, never below a minimum."""
@@ -299,6 +315,26 @@ class RegularisationConfig(Section):
     @classmethod
     def _preset(cls, data: object) -> object:
         return _fill_from_preset(data, "regularisation")
+
+    def to_regularisation(self) -> Regularisation:
+        """The regularisation, as the fit takes it."""
+        from ndsc.fit import Regularisation, Sigma
+
+        return Regularisation(
+            kind=self.kind,
+            energy=self.energy,
+            force=Sigma(**self.force.model_dump()),
+            virial=Sigma(**self.virial.model_dump()),
+        )
+
+
+class FitSections(Section):
+    """The two sections that a fit of somebody's database needs."""
+
+    fit: FitConfig = Field(default=FitConfig(), description="Write it as a section, [fit].")
+    regularisation: RegularisationConfig = Field(
+        default=RegularisationConfig(), description="Write it as [regularisation]."
+    )
 
 
 class PhononsConfig(Section):

@@ -1,0 +1,91 @@
+# Every task a person types. Each target does all of its own set-up: a virtual environment, the compiled core and, where
+# they are missing, Debian packages. `make help` lists them.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help demo test lint format unit rust-test wheel wheel-test docs bench dft clean
+
+export PATH := $(PATH):$(HOME)/.cargo/bin
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# Work runs in processes, one thread each: threads inside of them would only be in each other's way.
+export OMP_NUM_THREADS := 1
+export OPENBLAS_NUM_THREADS := 1
+
+VENV := .venv
+BENCH_VENV := .venv-bench
+PY := $(VENV)/bin/python
+export PYO3_PYTHON := $(CURDIR)/$(PY)
+
+RUST := $(shell find rust -name '*.rs' -o -name Cargo.toml) $(wildcard Cargo.toml Cargo.lock)
+# ndsc-py is an extension module: it has no tests of its own in Rust, and linking one would need libpython.
+CARGO_TESTED := --workspace --exclude ndsc-py
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: $(VENV)/.core ## from fcc Al to a benchmarked potential, into demo/
+	@$(VENV)/bin/ndsc run examples/al-emt.toml --out demo
+
+test: lint rust-test wheel-test unit ## every check and every test
+
+lint: $(VENV)/.core ## formatting, clippy, ruff, mypy, stubs, documentation
+	@scripts/check-rust.sh lint
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --quiet -- -D warnings
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m mypy
+	$(PY) -m mypy.stubtest ndsc._core
+	$(PY) scripts/docs.py --check
+
+format: $(VENV)/.core ## let rustfmt and ruff rewrite the sources
+	@scripts/check-rust.sh lint
+	cargo fmt --all
+	$(PY) -m ruff check --fix .
+	$(PY) -m ruff format .
+
+rust-test: $(VENV)/.core ## the tests of the compiled core; its benches compile
+	cargo test --quiet $(CARGO_TESTED)
+	cargo bench --quiet $(CARGO_TESTED) --no-run
+
+unit: $(VENV)/.core ## the Python tests (ARGS=... goes to pytest)
+	@$(PY) -m pytest $(ARGS)
+
+wheel: $(VENV)/.core ## an abi3 wheel in dist/
+	@rm -f dist/*.whl
+	$(VENV)/bin/maturin build --release --quiet --out dist
+
+wheel-test: wheel ## the wheel installs and runs where there is no compiler
+	@scripts/test-wheel.sh
+
+docs: $(VENV)/.core ## write the generated parts of docs/ again and check all links
+	$(PY) scripts/docs.py
+
+bench: $(BENCH_VENV)/.core ## the benchmarks of benches/, beside their peers
+	@for file in benches/*.py; do echo "==> $$file"; $(BENCH_VENV)/bin/python "$$file"; done
+
+dft: $(VENV)/.core ## install GPAW, for density-functional references
+	@scripts/install-dft.sh $(VENV)
+
+clean: ## remove everything that was built
+	rm -rf $(VENV) $(BENCH_VENV) target dist demo python/ndsc/_core*.so
+	find . -name __pycache__ -prune -exec rm -rf {} +
+	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+$(VENV)/.made $(BENCH_VENV)/.made: scripts/make-venv.sh scripts/lib.sh
+	@scripts/make-venv.sh $(@D)
+	@$(@D)/bin/python -m pip install --quiet 'maturin>=1.7,<2'
+	@touch $@
+
+# maturin installs the dependencies with the package, so one stamp stands for both.
+$(VENV)/.core: EXTRAS := gap,dev
+$(BENCH_VENV)/.core: EXTRAS := bench
+$(VENV)/.core: $(VENV)/.made
+$(BENCH_VENV)/.core: $(BENCH_VENV)/.made
+$(VENV)/.core $(BENCH_VENV)/.core: pyproject.toml $(RUST)
+	@scripts/check-rust.sh
+	@echo '==> the compiled core and the packages that ndsc needs, into $(@D) (a minute or two)' >&2
+	@PIP_QUIET=1 VIRTUAL_ENV=$(CURDIR)/$(@D) $(@D)/bin/maturin develop --release --quiet --extras $(EXTRAS)
+	@touch $@
