@@ -1,5 +1,27 @@
 """Force constants from the forces of displaced non-diagonal supercells."""
 
+from ndsc.force_constants.cost import Effort, PhononCost, phonon_cost
 from ndsc.force_constants.displacements import phonon_displacements
+from ndsc.force_constants.supercell_phonons import (
+    SupercellPhonons,
+    diagonal_supercell,
+    force_constants_from_labels,
+    phonons_from_diagonal,
+    phonons_from_labels,
+    phonons_from_supercells,
+    save_phonopy,
+)
 
-__all__ = ["phonon_displacements"]
+__all__ = [
+    "Effort",
+    "PhononCost",
+    "SupercellPhonons",
+    "diagonal_supercell",
+    "force_constants_from_labels",
+    "phonon_cost",
+    "phonon_displacements",
+    "phonons_from_diagonal",
+    "phonons_from_labels",
+    "phonons_from_supercells",
+    "save_phonopy",
+]

@@ -132,7 +132,7 @@ def transform_matrix(
     rotated = np.einsum("ij,ajbk,lk->aibl", rotation, matrix, rotation, optimize=True)
     rotated *= phase[:, None, None, None] * phase.conj()[None, None, :, None]
     permutation = action.permutations[operation]
-    result = np.empty_like(rotated)
+    result: ComplexArray = np.empty_like(rotated)
     result[permutation[:, None], :, permutation[None, :], :] = rotated.transpose(0, 2, 1, 3)
     return result
 
@@ -161,27 +161,45 @@ def dynamical_force_constants(samples: Sequence[Samples], action: SpaceGroupActi
         When the samples do not determine the force constants.
     """
     stars = find_stars(action, grid)
-    moments, products = _accumulate(samples, action, stars, grid)
+    solved = _solve_representatives(samples, action, stars, grid)
     n_basis = action.permutations.shape[1]
     values = np.empty((len(stars.numerators), n_basis, 3, n_basis, 3), dtype=complex)
-    undetermined = []
-    solved = []
-    for index, first in enumerate(stars.representatives):
-        averaged = _little_group_average(moments[index], products[index], action, stars, int(first), grid)
-        phi = _hermitian_solution(*averaged, acoustic=not np.any(stars.numerators[first]))
-        if phi is None:
-            undetermined.append(stars.numerators[first])
-        solved.append(phi)
-    if undetermined:
-        raise InputError(_undetermined_message(undetermined, grid))
     for index, k in enumerate(stars.numerators):
         phi = solved[stars.star[index]]
-        assert phi is not None
         sign = -1 if stars.reversed[index] else 1
         image = transform_matrix(phi, action, int(stars.operation[index]), np.mod(sign * k, grid), grid)
         values[index] = image.conj() if sign < 0 else image
     real_space = np.fft.ifftn(values.reshape(*grid, n_basis, 3, n_basis, 3), axes=(0, 1, 2))
     return np.ascontiguousarray(real_space.real.transpose(0, 1, 2, 3, 5, 4, 6))
+
+
+def check_determined(samples: Sequence[Samples], action: SpaceGroupAction, grid: Grid) -> None:
+    """Refuse samples that leave the phonons at a q-point of the grid open.
+
+    Raises
+    ------
+    InputError
+        When they do; the message names the q-points.
+    """
+    _solve_representatives(samples, action, find_stars(action, grid), grid)
+
+
+def _solve_representatives(
+    samples: Sequence[Samples], action: SpaceGroupAction, stars: Stars, grid: Grid
+) -> list[ComplexArray]:
+    """Phi(q) at the q-point that stands for each star."""
+    moments, products = _accumulate(samples, action, stars, grid)
+    solved, undetermined = [], []
+    for index, first in enumerate(stars.representatives):
+        averaged = _little_group_average(moments[index], products[index], action, stars, int(first), grid)
+        phi = _hermitian_solution(*averaged, acoustic=not np.any(stars.numerators[first]))
+        if phi is None:
+            undetermined.append(stars.numerators[first])
+        else:
+            solved.append(phi)
+    if undetermined:
+        raise InputError(_undetermined_message(undetermined, grid))
+    return solved
 
 
 def _accumulate(

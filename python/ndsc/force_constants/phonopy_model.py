@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 from ase import Atoms
 from phonopy import Phonopy
 from phonopy.structure.atoms import PhonopyAtoms
 
+from ndsc.crystal import DEFAULT_SYMPREC
 from ndsc.errors import InternalError
 from ndsc.force_constants.space_group import FloatArray, IntArray
 from ndsc.qgrid import Grid
 
-#: phonopy's symmetry search in a supercell takes time with the cube of its atoms: above this number it is left out.
-LARGEST_SYMMETRIC_SUPERCELL = 600
+#: phonopy's symmetry search takes time with the cube of the number of atoms: in larger supercells it is left out.
+LARGEST_SYMMETRIC_SUPERCELL = 300
 
 
 def phonopy_atoms(atoms: Atoms) -> PhonopyAtoms:
@@ -27,16 +30,25 @@ def phonopy_atoms(atoms: Atoms) -> PhonopyAtoms:
     )
 
 
-def make_phonopy(atoms: Atoms, grid: Grid, *, symprec: float = 1e-5) -> Phonopy:
-    """A Phonopy object of the diagonal supercell of a grid; the unit cell as given is its primitive cell."""
-    n_atoms = len(atoms) * int(np.prod(grid))
-    return Phonopy(
-        phonopy_atoms(atoms),
-        supercell_matrix=np.diag(grid),
-        primitive_matrix=np.eye(3),
-        symprec=symprec,
-        is_symmetry=n_atoms <= LARGEST_SYMMETRIC_SUPERCELL,
-    )
+def make_phonopy(
+    atoms: Atoms, grid: Grid, *, symprec: float = DEFAULT_SYMPREC, symmetric_supercell: bool | None = None
+) -> Phonopy:
+    """A Phonopy object of the diagonal supercell of a grid; the unit cell as given is its primitive cell.
+
+    Without `symmetric_supercell`, phonopy looks for the symmetry of the supercell up to 300 atoms.
+    """
+    if symmetric_supercell is None:
+        symmetric_supercell = len(atoms) * int(np.prod(grid)) <= LARGEST_SYMMETRIC_SUPERCELL
+    with warnings.catch_warnings():
+        # An anisotropic grid has fewer symmetries than the crystal. That is meant, and accounted for.
+        warnings.filterwarnings("ignore", message=".*[Pp]oint group symmetries of supercell and primitive.*")
+        return Phonopy(
+            phonopy_atoms(atoms),
+            supercell_matrix=np.diag(grid),
+            primitive_matrix=np.eye(3),
+            symprec=symprec,
+            is_symmetry=symmetric_supercell,
+        )
 
 
 def supercell_sites(phonon: Phonopy) -> tuple[IntArray, IntArray]:

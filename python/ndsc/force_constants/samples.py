@@ -79,13 +79,13 @@ def samples_from_labels(
         key = _matrix_of(frame).tobytes()
         if frame.info["config_type"] == "phonon_perfect":
             perfect[key] = checked[frame.info["ndsc_name"]]
-            _check_residual(frame, perfect[key], residual_force_limit)
+            check_residual(frame, perfect[key], residual_force_limit)
         else:
             groups.setdefault(key, []).append(frame)
     lacking = [_matrix_of(group[0]).tolist() for key, group in groups.items() if key not in perfect]
     if lacking:
         raise InputError(
-            f"The perfect supercells {lacking} are not among the labels, so their residual forces are not known. Compute "
+            f"The perfect supercells {lacking} are not among the labels, so residual forces are unknown. Compute "
             "the structures of phonon_displacements with the config_type 'phonon_perfect' too."
         )
     result = []
@@ -169,7 +169,14 @@ def _checked_forces(frames: Sequence[Atoms], forces: Mapping[str, ArrayLike]) ->
     return checked
 
 
-def _check_residual(frame: Atoms, forces: FloatArray, limit: float) -> None:
+def check_residual(frame: Atoms, forces: FloatArray, limit: float) -> None:
+    """Refuse a perfect supercell that is not at rest.
+
+    Raises
+    ------
+    InputError
+        When a force is above the limit, eV/Å.
+    """
     largest = float(np.max(np.linalg.norm(forces, axis=1)))
     if largest > limit:
         raise InputError(

@@ -3,8 +3,8 @@
 Conventions. A lattice point is a column R of three integers, in units of the unit cell's vectors. The operation
 ``x' = W x + w`` takes the atom b of cell R to the atom b' of cell ``W R + T_b``, where the integers ``T_b = W x_b + w -
 x_b'`` are the shift of b. A field on the atoms (displacements, forces) has the Fourier transform
-``u_b(q) = sum_R u_b(R) exp(-2 pi i q.R)``: the phase holds lattice points, not positions, so that everything is periodic
-in q, and what a nonsymmorphic operation adds is exactly ``exp(-2 pi i q'.T_b)``. Hence
+``u_b(q) = sum_R u_b(R) exp(-2 pi i q.R)``: the phase holds lattice points, not positions, so that everything is
+periodic in q, and what a nonsymmorphic operation adds is exactly ``exp(-2 pi i q'.T_b)``. Hence
 
     u'_b'(q') = exp(-2 pi i q'.T_b) C u_b(q),   q' = W^-T q,   C the Cartesian rotation,
 

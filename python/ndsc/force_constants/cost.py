@@ -1,0 +1,103 @@
+"""What phonons cost: the displaced non-diagonal supercells beside the ordinary diagonal supercell."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from numpy.typing import ArrayLike
+
+from ndsc.crystal import Crystal
+from ndsc.force_constants.displacements import supercell_displacements
+from ndsc.force_constants.space_group import SpaceGroupAction
+from ndsc.qgrid import Grid
+from ndsc.reference import fold_kpoints
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How much there is to compute.
+
+    Attributes
+    ----------
+    calculations : int
+        Structures, perfect and displaced.
+    atoms : int
+        Atoms of all structures together.
+    atoms_cubed : float
+        Sum of the cubes of the structures' numbers of atoms, what density-functional theory takes time with.
+    kpoints : int or None
+        k-points of all structures together, k and -k counted once, when the k-point grid of the unit cell is known.
+    seconds : float or None
+        Measured time of all structures together, s.
+    """
+
+    calculations: int
+    atoms: int
+    atoms_cubed: float
+    kpoints: int | None = None
+    seconds: float | None = None
+
+
+@dataclass(frozen=True)
+class PhononCost:
+    """What was computed, and what the diagonal supercell of the same grid would have taken.
+
+    Attributes
+    ----------
+    used, diagonal : Effort
+    """
+
+    used: Effort
+    diagonal: Effort
+
+    @property
+    def relative(self) -> float:
+        """The sum of atoms³ as a share of the diagonal supercell's."""
+        return self.used.atoms_cubed / self.diagonal.atoms_cubed
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything as numbers, for JSON."""
+        return {**asdict(self), "relative": self.relative}
+
+
+def phonon_cost(
+    atoms: Atoms,
+    grid: Grid,
+    matrices: Iterable[ArrayLike],
+    *,
+    kgrid: int | Sequence[int] | None = None,
+    seconds: float | None = None,
+) -> PhononCost:
+    """The cost of one calculation for each supercell matrix, repeated ones too, and of the diagonal supercell."""
+    action = SpaceGroupAction.of_crystal(Crystal.from_atoms(atoms)).preserving_grid(grid)
+    diagonal = np.diag(grid)
+    # How many displacements the diagonal supercell needs does not depend on their length.
+    n_diagonal = 1 + len(supercell_displacements(action, atoms, diagonal, displacement=0.01))
+    used = _effort(atoms, [np.asarray(matrix) for matrix in matrices], kgrid, seconds)
+    return PhononCost(used=used, diagonal=_effort(atoms, [diagonal] * n_diagonal, kgrid, None))
+
+
+def _effort(
+    atoms: Atoms, matrices: Sequence[np.ndarray[Any, Any]], kgrid: int | Sequence[int] | None, seconds: float | None
+) -> Effort:
+    sizes = [len(atoms) * abs(round(np.linalg.det(matrix))) for matrix in matrices]
+    kpoints = None
+    if kgrid is not None:
+        counts: dict[bytes, int] = {}
+        for matrix in matrices:
+            key = matrix.tobytes()
+            if key not in counts:
+                counts[key] = _count_kpoints(matrix, kgrid)
+        kpoints = sum(counts[matrix.tobytes()] for matrix in matrices)
+    return Effort(len(sizes), sum(sizes), float(sum(size**3 for size in sizes)), kpoints, seconds)
+
+
+def _count_kpoints(matrix: ArrayLike, kgrid: int | Sequence[int]) -> int:
+    """k-points of a supercell, k and -k counted once."""
+    points = fold_kpoints(matrix, kgrid)
+    own_negatives = int(np.sum(np.all(np.abs(2 * points - np.rint(2 * points)) < 1e-9, axis=1)))
+    return (len(points) + own_negatives) // 2

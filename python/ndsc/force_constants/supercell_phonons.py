@@ -1,0 +1,370 @@
+"""Phonons straight from non-diagonal supercells, and from the ordinary diagonal one (Lloyd-Williams and Monserrat)."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from ase import Atoms
+from ase.calculators.calculator import Calculator
+from ase.units import Bohr, Hartree
+from numpy.typing import ArrayLike, NDArray
+from phonopy import Phonopy
+
+from ndsc.configurations import rounded
+from ndsc.crystal import Crystal
+from ndsc.errors import InputError, NdscError, ReferenceCalculationError
+from ndsc.files import whole_file
+from ndsc.force_constants.cost import PhononCost, phonon_cost
+from ndsc.force_constants.displacements import phonon_displacements
+from ndsc.force_constants.dynamical import check_determined, dynamical_force_constants
+from ndsc.force_constants.phonopy_model import make_phonopy, set_force_constants, supercell_sites
+from ndsc.force_constants.samples import Samples, check_residual, samples_from_labels
+from ndsc.force_constants.space_group import FloatArray, IntArray, SpaceGroupAction
+from ndsc.force_constants.tiling import tiled_force_constants
+from ndsc.progress import Progress, silent
+from ndsc.qgrid import Grid, checked_grid, irreducible_qpoints
+from ndsc.supercells import SupercellSet, find_supercells
+
+Route = Literal["auto", "tiling", "dynamical"]
+#: Hartree times bohr, eV Å: what phonopy multiplies the non-analytical correction with.
+HARTREE_TIMES_BOHR = Hartree * Bohr
+#: Up to this number of atoms in the diagonal supercell, tiling and symfc take seconds.
+LARGEST_TILED_SUPERCELL = 250
+
+
+@dataclass(frozen=True, eq=False)
+class SupercellPhonons:
+    """Force constants of a grid, and how they came about.
+
+    Attributes
+    ----------
+    phonopy : phonopy.Phonopy
+        With force constants, its primitive cell being the unit cell as given.
+    grid : 3 ints
+        The grid of q-points.
+    exact_qpoints : (n, 3) float array
+        The irreducible q-points of the grid, reduced coordinates: the phonons there, and at all that symmetry relates
+        to them, follow from the forces exactly. All others are interpolated.
+    weights : (n,) int64 array
+        How many q-points of the grid each stands for.
+    cost : PhononCost
+        What was computed, beside the diagonal supercell.
+    route : str
+        ``"tiling"``, ``"dynamical"`` or ``"diagonal"``.
+    residual_force : float, eV/Å
+        Largest force in a perfect supercell, subtracted.
+    """
+
+    phonopy: Phonopy
+    grid: Grid
+    exact_qpoints: FloatArray
+    weights: IntArray
+    cost: PhononCost
+    route: str
+    residual_force: float
+
+    def is_exact(self, qpoints: ArrayLike) -> NDArray[np.bool_]:
+        """(n,) bool array : whether each q-point (n, 3), reduced, is on the grid, and so exact, or interpolated."""
+        turns = np.asarray(qpoints, dtype=float).reshape(-1, 3) * np.array(self.grid)
+        return np.asarray(np.all(np.abs(turns - np.rint(turns)) < 1e-6, axis=1))
+
+    def save(self, path: str | Path) -> None:
+        """Write a ``phonopy_params.yaml`` with the force constants, which ``phonopy-load`` opens."""
+        save_phonopy(self.phonopy, path)
+
+
+def save_phonopy(phonon: Phonopy, path: str | Path) -> None:
+    """Write phonopy's own yaml file with the force constants (and Born charges), whole or not at all."""
+    with whole_file(Path(path)) as temporary:
+        phonon.save(temporary, settings={"force_constants": True, "force_sets": False, "displacements": False})
+
+
+def phonons_from_supercells(
+    atoms: Atoms,
+    grid: int | Sequence[int],
+    calculator: Calculator,
+    *,
+    displacement: float = 0.01,
+    residual_force_limit: float = 0.01,
+    route: Route = "auto",
+    nac_params: Mapping[str, Any] | None = None,
+    kgrid: int | Sequence[int] | None = None,
+    progress: Progress = silent,
+) -> SupercellPhonons:
+    """Phonons on a grid of q-points from the smallest non-diagonal supercells that hold it.
+
+    Parameters
+    ----------
+    atoms : ase.Atoms
+        The relaxed unit cell, primitive or not, in any setting.
+    grid : int or 3 ints
+        Divisions of the grid.
+    calculator : ase.calculators.calculator.Calculator
+        Gives forces.
+    displacement : float, Å
+        Length of the displacements.
+    residual_force_limit : float, eV/Å
+        Largest force allowed in an undisplaced supercell; smaller ones are subtracted.
+    route : "auto", "tiling" or "dynamical"
+        How the force constants are solved for; see :func:`phonons_from_labels`.
+    nac_params : mapping, optional
+        phonopy's parameters of the non-analytical correction: ``born`` (n, 3, 3), ``dielectric`` (3, 3), optionally
+        ``factor`` and ``method``.
+    kgrid : int or 3 ints, optional
+        k-point grid of the unit cell, for the cost.
+    progress : callable
+        Called with ("phonons", calculations done, all).
+
+    Returns
+    -------
+    SupercellPhonons
+
+    Raises
+    ------
+    InputError
+        When the input is wrong, or the residual forces are above the limit.
+    ReferenceCalculationError
+        When the calculator fails.
+    """
+    supercells = find_supercells(atoms, grid)
+    frames = phonon_displacements(supercells, displacement=displacement)
+    started = time.perf_counter()
+    forces = {}
+    for done, frame in enumerate(frames):
+        progress("phonons", done, len(frames))
+        forces[frame.info["ndsc_name"]] = compute_forces(frame, calculator)
+        if frame.info["config_type"] == "phonon_perfect":
+            # Found out before the displaced supercells are paid for.
+            check_residual(frame, forces[frame.info["ndsc_name"]], residual_force_limit)
+    progress("phonons", len(frames), len(frames))
+    return phonons_from_labels(
+        supercells, frames, forces,
+        residual_force_limit=residual_force_limit, route=route, nac_params=nac_params, kgrid=kgrid,
+        seconds=time.perf_counter() - started,
+    )  # fmt: skip
+
+
+def phonons_from_labels(
+    supercells: SupercellSet,
+    frames: Sequence[Atoms],
+    forces: Mapping[str, ArrayLike],
+    *,
+    residual_force_limit: float = 0.01,
+    route: Route = "auto",
+    nac_params: Mapping[str, Any] | None = None,
+    kgrid: int | Sequence[int] | None = None,
+    seconds: float | None = None,
+) -> SupercellPhonons:
+    """Phonons from forces that are already there.
+
+    Parameters
+    ----------
+    supercells : SupercellSet
+        The supercells.
+    frames : sequence of ase.Atoms
+        The structures of :func:`~ndsc.force_constants.phonon_displacements`.
+    forces : mapping from name to (n_atoms, 3) array, eV/Å
+        Forces of each structure, by its ``info["ndsc_name"]``.
+    residual_force_limit : float, eV/Å
+        Largest force allowed in an undisplaced supercell; smaller ones are subtracted.
+    route : "auto", "tiling" or "dynamical"
+        "tiling" repeats the samples over the diagonal supercell and fits with symfc; "dynamical" solves at each q-point
+        and transforms back, which large grids need. Both give the same force constants. "auto" tiles up to
+        250 atoms in the diagonal supercell.
+    nac_params : mapping, optional
+        phonopy's parameters of the non-analytical correction.
+    kgrid : int or 3 ints, optional
+        k-point grid of the unit cell, for the cost.
+    seconds : float, optional
+        How long the forces took, for the cost.
+
+    Returns
+    -------
+    SupercellPhonons
+
+    Raises
+    ------
+    InputError
+        When forces are missing, of the wrong shape or not finite, do not determine the force constants, or when the
+        residual forces are above the limit.
+    """
+    if not frames:
+        raise InputError("There are no structures. Give those of phonon_displacements(supercells).")
+    samples = samples_from_labels(supercells.atoms, frames, forces, residual_force_limit=residual_force_limit)
+    phonon, chosen = solve_force_constants(supercells.atoms, supercells.grid, samples, route=route)
+    if nac_params is not None:
+        set_nac(phonon, nac_params)
+    perfect = [frame.info["ndsc_name"] for frame in frames if frame.info["config_type"] == "phonon_perfect"]
+    matrices = [np.asarray(frame.info["ndsc_matrix"]).reshape(3, 3) for frame in frames]
+    cost = phonon_cost(supercells.atoms, supercells.grid, matrices, kgrid=kgrid, seconds=seconds)
+    residual = max((float(np.max(np.linalg.norm(forces[name], axis=1))) for name in perfect), default=0.0)
+    return _result(phonon, supercells.atoms, supercells.grid, cost, chosen, residual)
+
+
+def force_constants_from_labels(
+    supercells: SupercellSet, frames: Sequence[Atoms], forces: Mapping[str, ArrayLike], **options: Any
+) -> Phonopy:
+    """The Phonopy object of :func:`phonons_from_labels`, with the same options."""
+    return phonons_from_labels(supercells, frames, forces, **options).phonopy
+
+
+def solve_force_constants(
+    atoms: Atoms, grid: Grid, samples: Sequence[Samples], *, route: Route = "auto"
+) -> tuple[Phonopy, str]:
+    """A Phonopy object with the force constants that fit the samples best, and the route that was taken."""
+    if route not in ("auto", "tiling", "dynamical"):
+        raise InputError(f"route = {route!r} is not known. Give 'auto', 'tiling' or 'dynamical'.")
+    n_atoms = len(atoms) * int(np.prod(grid))
+    chosen = route if route != "auto" else ("tiling" if n_atoms <= LARGEST_TILED_SUPERCELL else "dynamical")
+    action = SpaceGroupAction.of_crystal(Crystal.from_atoms(atoms)).preserving_grid(grid)
+    if chosen == "tiling":
+        check_determined(samples, action, grid)
+        phonon = make_phonopy(atoms, grid, symmetric_supercell=True)
+        phonon.force_constants = tiled_force_constants(phonon, samples)
+    else:
+        force_constants = dynamical_force_constants(samples, action, grid)
+        phonon = make_phonopy(atoms, grid)
+        set_force_constants(phonon, force_constants, grid)
+    return phonon, chosen
+
+
+def phonons_from_diagonal(
+    atoms: Atoms,
+    grid: int | Sequence[int],
+    calculator: Calculator,
+    *,
+    displacement: float = 0.01,
+    residual_force_limit: float = 0.01,
+    nac_params: Mapping[str, Any] | None = None,
+    kgrid: int | Sequence[int] | None = None,
+    progress: Progress = silent,
+) -> SupercellPhonons:
+    """Phonons phonopy's ordinary way: displaced atoms in the diagonal supercell of the grid.
+
+    Parameters and errors are those of :func:`phonons_from_supercells`.
+    """
+    divisions = checked_grid(grid)
+    unit_cell = Crystal.from_atoms(atoms).atoms
+    phonon = make_phonopy(unit_cell, divisions, symmetric_supercell=True)
+    phonon.generate_displacements(distance=displacement)
+    frames = diagonal_frames(phonon)
+    started = time.perf_counter()
+    forces = []
+    for done, frame in enumerate(frames):
+        progress("phonons", done, len(frames))
+        forces.append(compute_forces(frame, calculator))
+        if done == 0:
+            check_residual(frame, forces[0], residual_force_limit)
+    progress("phonons", len(frames), len(frames))
+    phonon.forces = np.array(forces[1:]) - forces[0]
+    phonon.produce_force_constants(show_drift=False)
+    phonon.symmetrize_force_constants(show_drift=False)
+    if nac_params is not None:
+        set_nac(phonon, nac_params)
+    matrices = [np.diag(divisions)] * len(frames)
+    cost = phonon_cost(unit_cell, divisions, matrices, kgrid=kgrid, seconds=time.perf_counter() - started)
+    residual = float(np.max(np.linalg.norm(forces[0], axis=1)))
+    return _result(phonon, unit_cell, divisions, cost, "diagonal", residual)
+
+
+def diagonal_frames(phonon: Phonopy) -> list[Atoms]:
+    """The perfect diagonal supercell and phonopy's displaced ones, in phonopy's order of atoms, rounded to 1e-8 Å."""
+    matrix = phonon.supercell_matrix.T.reshape(9)
+    unit_cell_moments = phonon.unitcell.magnetic_moments
+    frames = []
+    for number, cell in enumerate([phonon.supercell, *(phonon.supercells_with_displacements or [])]):
+        frame = rounded(Atoms(numbers=cell.numbers, cell=cell.cell, scaled_positions=cell.scaled_positions, pbc=True))
+        if unit_cell_moments is not None:
+            frame.set_initial_magnetic_moments(np.asarray(unit_cell_moments)[supercell_sites(phonon)[0]])
+        frame.info = {
+            "ndsc_name": f"diagonal-{number:03d}",
+            "config_type": "phonon" if number else "phonon_perfect",
+            "ndsc_matrix": np.asarray(matrix, dtype=np.int64),
+        }
+        frames.append(frame)
+    return frames
+
+
+def diagonal_supercell(atoms: Atoms, grid: int | Sequence[int]) -> SupercellSet:
+    """The diagonal supercell as a set of its own, for :func:`~ndsc.force_constants.phonon_displacements`."""
+    divisions = checked_grid(grid)
+    crystal = Crystal.from_atoms(atoms)
+    matrix = np.diag(np.array(divisions, dtype=np.int64))
+    cost = float(np.prod(divisions)) ** 3
+    return SupercellSet(
+        atoms=crystal.atoms, matrices=matrix[None], grid=divisions, cost_exponent=3.0, lower_bound=cost,
+        rotations=np.ascontiguousarray(crystal.reciprocal_rotations),
+    )  # fmt: skip
+
+
+def compute_forces(frame: Atoms, calculator: Calculator) -> FloatArray:
+    """(n_atoms, 3) array, eV/Å : the forces on a structure; `frame` is left as it is.
+
+    Raises
+    ------
+    ReferenceCalculationError
+        When the calculator fails or its forces are not finite.
+    """
+    name = frame.info.get("ndsc_name", frame.get_chemical_formula())
+    copy = frame.copy()
+    copy.calc = calculator
+    try:
+        forces = np.array(copy.get_forces(), dtype=float)
+    except NdscError:
+        raise
+    except Exception as error:  # a calculator may raise anything
+        raise ReferenceCalculationError(
+            f"The forces of {name} could not be computed: {type(error).__name__}: {error}. Check that the calculator "
+            "knows the elements and gives forces."
+        ) from error
+    if forces.shape != (len(frame), 3) or not np.all(np.isfinite(forces)):
+        raise ReferenceCalculationError(
+            f"The calculator gave forces for {name} that are not finite or of the shape {forces.shape} instead of "
+            f"({len(frame)}, 3). Check the calculator."
+        )
+    return forces
+
+
+def set_nac(phonon: Phonopy, nac_params: Mapping[str, Any]) -> None:
+    """Give phonopy Born charges and a dielectric tensor for the non-analytical correction.
+
+    Raises
+    ------
+    InputError
+        When they are missing or of the wrong shape.
+    """
+    n_atoms = len(phonon.primitive)
+    shapes = {"born": (n_atoms, 3, 3), "dielectric": (3, 3)}
+    arrays: dict[str, Any] = {}
+    for key, shape in shapes.items():
+        try:
+            arrays[key] = np.array(nac_params[key], dtype=float)
+        except (KeyError, TypeError, ValueError) as error:
+            raise InputError(
+                f"The parameters of the non-analytical correction lack {key!r}, or it is not made of numbers. Give "
+                f"'born' ({n_atoms}, 3, 3) in elementary charges and 'dielectric' (3, 3)."
+            ) from error
+        if arrays[key].shape != shape:
+            raise InputError(
+                f"{key!r} of the non-analytical correction has the shape {arrays[key].shape}. Give {shape}: Born "
+                "charges are needed for every atom of the unit cell."
+            )
+    # phonopy's default factor for eV, Å: Hartree times Bohr.
+    arrays["factor"] = float(nac_params.get("factor", HARTREE_TIMES_BOHR))
+    arrays.update({key: nac_params[key] for key in ("method",) if key in nac_params})
+    phonon.nac_params = arrays
+
+
+def _result(
+    phonon: Phonopy, atoms: Atoms, grid: Grid, cost: PhononCost, route: str, residual: float
+) -> SupercellPhonons:
+    numerators, weights = irreducible_qpoints(atoms, grid)
+    return SupercellPhonons(
+        phonopy=phonon, grid=grid, exact_qpoints=numerators / np.array(grid), weights=weights,
+        cost=cost, route=route, residual_force=residual,
+    )  # fmt: skip
