@@ -1,0 +1,128 @@
+"""The path through the Brillouin zone that phonon dispersions are drawn along (Setyawan and Curtarolo 2010)."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from ase import Atoms
+from ase.dft.kpoints import parse_path_string
+from numpy.typing import NDArray
+
+from ndsc.crystal import DEFAULT_SYMPREC, primitive_crystal
+from ndsc.errors import InputError, InternalError
+
+FloatArray = NDArray[np.float64]
+
+#: Relative tolerance of ASE when it recognises the Bravais lattice.
+LATTICE_TOLERANCE = 2e-4
+
+
+@dataclass(frozen=True, eq=False)
+class BandPath:
+    """A path through the Brillouin zone, in reduced coordinates of one cell.
+
+    Attributes
+    ----------
+    qpoints : (n, 3) float array
+        Reduced coordinates. Where the path jumps, both ends are in the list.
+    distances : (n,) float array, 1/Å
+        Length along the path (without 2 pi), which does not grow where the path jumps.
+    ticks : tuple of floats, 1/Å
+        Where the special points are.
+    labels : tuple of str
+        Names of the special points, as many as ticks, ``Γ`` for the centre.
+    segments : tuple of (int, int)
+        First and last index of each continuous piece.
+    """
+
+    qpoints: FloatArray
+    distances: FloatArray
+    ticks: tuple[float, ...]
+    labels: tuple[str, ...]
+    segments: tuple[tuple[int, int], ...]
+
+
+def band_path(atoms: Atoms, npoints: int = 300, *, symprec: float = DEFAULT_SYMPREC) -> BandPath:
+    """The path of Setyawan and Curtarolo through the Brillouin zone of a crystal's primitive cell.
+
+    Parameters
+    ----------
+    atoms : ase.Atoms
+        A cell of the crystal, primitive or not, in any setting and orientation.
+    npoints : int
+        About how many q-points; each leg gets its share by length, and at least two.
+    symprec : float, Å
+        Tolerance for finding the primitive cell.
+
+    Returns
+    -------
+    BandPath
+        The physical path, in reduced coordinates of the cell given.
+
+    Raises
+    ------
+    InputError
+        When there are fewer than two q-points.
+    """
+    if npoints < 2:
+        raise InputError(f"npoints = {npoints} is no path. Give a whole number of at least 2, 300 for example.")
+    primitive = primitive_crystal(atoms, symprec=symprec)
+    standard = primitive.cell.bandpath(npoints=0, eps=LATTICE_TOLERANCE)
+    # ASE's special points are columns of the primitive cell's reciprocal basis; those of another cell of the same
+    # crystal are found by way of the Cartesian vector.
+    to_given = np.linalg.inv(primitive.cell.array).T @ atoms.cell.array.T
+    special = {name: np.asarray(point, dtype=float) @ to_given for name, point in standard.special_points.items()}
+    sections = _sections(standard.path, list(special))
+    return _sample_path(special, sections, atoms.cell.array, npoints)
+
+
+def _sections(path: str, names: Sequence[str]) -> list[list[str]]:
+    """The continuous pieces of a path such as "GXWKGLUWLK,UX", as names of special points."""
+    sections = [list(section) for section in parse_path_string(path)]
+    unknown = {name for section in sections for name in section} - set(names)
+    if unknown:
+        raise InternalError(f"The path {path} names the points {sorted(unknown)}, which ASE does not define.")
+    return sections
+
+
+def _sample_path(
+    special: Mapping[str, FloatArray], sections: Sequence[Sequence[str]], cell: FloatArray, npoints: int
+) -> BandPath:
+    reciprocal = np.linalg.inv(cell).T
+
+    def length(start: str, end: str) -> float:
+        return float(np.linalg.norm((special[end] - special[start]) @ reciprocal))
+
+    legs = [(start, end) for section in sections for start, end in itertools.pairwise(section)]
+    total = sum(length(*leg) for leg in legs)
+    qpoints: list[FloatArray] = []
+    distances: list[float] = []
+    ticks: list[float] = []
+    labels: list[str] = []
+    segments = []
+    travelled = 0.0
+    for section in sections:
+        first = len(qpoints)
+        qpoints.append(special[section[0]])
+        distances.append(travelled)
+        ticks.append(travelled)
+        labels.append(section[0])
+        for start, end in itertools.pairwise(section):
+            leg = length(start, end)
+            for fraction in np.linspace(0.0, 1.0, max(1, round(npoints * leg / total)) + 1)[1:]:
+                qpoints.append(special[start] + fraction * (special[end] - special[start]))
+                distances.append(travelled + fraction * leg)
+            travelled += leg
+            ticks.append(travelled)
+            labels.append(end)
+        segments.append((first, len(qpoints) - 1))
+    return BandPath(
+        qpoints=np.array(qpoints) + 0.0,
+        distances=np.array(distances),
+        ticks=tuple(ticks),
+        labels=tuple("Γ" if label == "G" else label for label in labels),
+        segments=tuple(segments),
+    )
