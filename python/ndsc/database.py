@@ -1,0 +1,418 @@
+"""Databases of labelled configurations: made from labels, written and read as extended XYZ, split and sampled.
+
+A labelled configuration carries ``info["REF_energy"]`` (free energy, eV), ``arrays["REF_forces"]`` (eV/Å) and
+``info["REF_virial"]`` (-V stress, eV, nine numbers in a row: gap_fit drops a 3x3 matrix without a word). Bare keys
+such as ``energy`` or ``stress`` are never written, because other programs give them meanings of their own.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from ase.io import read, write
+from numpy.typing import NDArray
+
+from ndsc.errors import InputError
+from ndsc.files import whole_file
+from ndsc.reference import Label
+
+FloatArray = NDArray[np.float64]
+
+ENERGY_KEY = "REF_energy"
+FORCES_KEY = "REF_forces"
+VIRIAL_KEY = "REF_virial"
+
+#: Keys that other programs read as results in conventions of their own.
+BARE_KEYS = ("energy", "free_energy", "forces", "force", "stress", "virial")
+#: ``config_type`` of single atoms far from any other, which need no forces and no virial.
+ISOLATED_ATOM_TYPES = ("isolatedatom", "isolated_atom", "isolated")
+
+
+@dataclass(frozen=True, eq=False)
+class Targets:
+    """What one configuration offers to a fit; None where it offers nothing.
+
+    Attributes
+    ----------
+    energy : float, eV
+    forces : (n, 3) array, eV/Å
+    virial : (9,) array, eV
+        -V stress, row by row.
+    """
+
+    energy: float | None
+    forces: FloatArray | None
+    virial: FloatArray | None
+
+
+def targets_of(
+    frame: Atoms,
+    *,
+    energy_key: str | None = ENERGY_KEY,
+    forces_key: str | None = FORCES_KEY,
+    virial_key: str | None = VIRIAL_KEY,
+    stress_key: str | None = None,
+    where: str = "the configuration",
+) -> Targets:
+    """Find energy, forces and virial of a frame under the given keys.
+
+    A key is looked for in ``info``, in ``arrays``, and in the results of an attached calculator, which is where ASE
+    puts the bare ``energy``, ``forces`` and ``stress`` of an extended XYZ file. A key of None is not looked for.
+
+    Parameters
+    ----------
+    frame : ase.Atoms
+    energy_key, forces_key : str or None
+    virial_key : str or None
+        Nine numbers, a 3x3 matrix, or six in ASE's Voigt order (xx, yy, zz, yz, xz, xy), eV.
+    stress_key : str or None
+        As `virial_key` but eV/Å³ with ASE's sign; used where there is no virial.
+    where : str
+        What messages call the frame.
+
+    Raises
+    ------
+    InputError
+        When a value has the wrong shape or is not finite.
+    """
+    energy = _lookup(frame, energy_key)
+    forces = _lookup(frame, forces_key)
+    virial = _lookup(frame, virial_key)
+    stress = _lookup(frame, stress_key) if virial is None else None
+    found_virial = None
+    if virial is not None:
+        found_virial = _nine(virial, f"the virial ({virial_key}) of {where}")
+    elif stress is not None:
+        found_virial = -frame.get_volume() * _nine(stress, f"the stress ({stress_key}) of {where}")
+    return Targets(
+        energy=None if energy is None else float(_numbers(energy, (), f"the energy ({energy_key}) of {where}")),
+        forces=None if forces is None else _numbers(forces, (len(frame), 3), f"the forces ({forces_key}) of {where}"),
+        virial=found_virial,
+    )
+
+
+def make_database(configurations: Iterable[Atoms], labels: Mapping[str, Label]) -> list[Atoms]:
+    """Join configurations with their labels.
+
+    Parameters
+    ----------
+    configurations : iterable of ase.Atoms
+        With ``info["ndsc_name"]``.
+    labels : mapping of name to Label
+        Configurations without a label are left out.
+
+    Returns
+    -------
+    list of ase.Atoms
+        Copies, in the order given, with ``REF_energy``, ``REF_forces``, ``REF_virial`` (where the label has a stress)
+        and the label's key in ``ndsc_label``.
+
+    Raises
+    ------
+    InputError
+        When a configuration has no name, two share one, or a label does not fit its configuration.
+    """
+    frames: list[Atoms] = []
+    names: set[str] = set()
+    for number, configuration in enumerate(configurations):
+        name = configuration.info.get("ndsc_name")
+        if name is None or name in names:
+            reason = "has no info['ndsc_name']" if name is None else f"is the second one named {name}"
+            raise InputError(
+                f"Configuration {number} {reason}, so its label cannot be told from others. Give every configuration a "
+                "name of its own, as make_configurations does."
+            )
+        names.add(name)
+        label = labels.get(name)
+        if label is None:
+            continue
+        frame = configuration.copy()
+        frame.calc = None
+        where = f"configuration {name}"
+        frame.info[ENERGY_KEY] = float(_numbers(label.energy, (), f"the energy in the label of {where}"))
+        frame.arrays[FORCES_KEY] = _numbers(label.forces, (len(frame), 3), f"the forces in the label of {where}").copy()
+        if label.stress is not None:
+            stress = _nine(label.stress, f"the stress in the label of {where}")
+            frame.info[VIRIAL_KEY] = -frame.get_volume() * stress
+        if label.key:
+            frame.info["ndsc_label"] = label.key
+        frames.append(frame)
+    return frames
+
+
+def write_database(path: str | Path, frames: Sequence[Atoms]) -> Path:
+    """Write frames as extended XYZ, whole or not at all.
+
+    Raises
+    ------
+    InputError
+        When there is nothing to write, a frame carries a bare key such as ``energy``, a target is not finite or has the
+        wrong shape, or the file cannot be written.
+    """
+    target = Path(path)
+    if not frames:
+        raise InputError(f"There is no configuration to write to {target}. Label at least one configuration first.")
+    clean = [_checked_for_writing(frame, frame_name(frame, number)) for number, frame in enumerate(frames)]
+    with whole_file(target) as temporary:
+        write(temporary, clean, format="extxyz", write_results=False)
+    return target
+
+
+def read_database(
+    path: str | Path,
+    *,
+    energy_key: str | None = ENERGY_KEY,
+    forces_key: str | None = FORCES_KEY,
+    virial_key: str | None = VIRIAL_KEY,
+    stress_key: str | None = None,
+    allow_missing: bool = False,
+) -> list[Atoms]:
+    """Read a database, our own or somebody's, and give its targets our names.
+
+    Parameters
+    ----------
+    path : path
+        Extended XYZ, or any file of several frames that ASE reads.
+    energy_key, forces_key, virial_key, stress_key : str or None
+        Names of the file's keys, see :func:`targets_of`; None for what is not to be read.
+    allow_missing : bool
+        Accept frames that lack some of the targets (single isolated atoms may always lack forces and virial).
+
+    Returns
+    -------
+    list of ase.Atoms
+        With ``REF_energy``, ``REF_forces`` and ``REF_virial``, without the file's own names of them.
+
+    Raises
+    ------
+    InputError
+        When the file cannot be read, holds no frames, or a frame lacks a target; the message names the frame.
+    """
+    source = Path(path)
+    named = {"energy": energy_key, "forces": forces_key, "virial": virial_key, "stress": stress_key}
+    frames = []
+    for number, frame in enumerate(_read_frames(source)):
+        where = f"{frame_name(frame, number)} of {source}"
+        targets = targets_of(
+            frame,
+            energy_key=energy_key,
+            forces_key=forces_key,
+            virial_key=virial_key,
+            stress_key=stress_key,
+            where=where,
+        )
+        if not allow_missing:
+            _check_complete(frame, targets, named, where)
+        frames.append(with_targets(frame, targets, drop=[key for key in named.values() if key]))
+    return frames
+
+
+def with_targets(frame: Atoms, targets: Targets, drop: Sequence[str] = ()) -> Atoms:
+    """A copy of `frame`, without a calculator, that carries `targets` under our names.
+
+    Parameters
+    ----------
+    drop : sequence of str
+        Keys to leave out besides the bare ones.
+    """
+    copy = frame.copy()
+    copy.calc = None
+    for key in (*BARE_KEYS, *drop):
+        copy.info.pop(key, None)
+        copy.arrays.pop(key, None)
+    if targets.energy is not None:
+        copy.info[ENERGY_KEY] = targets.energy
+    if targets.forces is not None:
+        copy.arrays[FORCES_KEY] = targets.forces.copy()
+    if targets.virial is not None:
+        copy.info[VIRIAL_KEY] = targets.virial.copy()
+    return copy
+
+
+def split_database(frames: Sequence[Atoms], fraction: float, seed: int = 0) -> tuple[list[Atoms], list[Atoms]]:
+    """Split a database at random into a training and a test set.
+
+    Parameters
+    ----------
+    frames : sequence of ase.Atoms
+    fraction : float
+        Part that goes to the training set, above 0 and below 1.
+    seed : int
+        The same seed gives the same split on every machine.
+
+    Returns
+    -------
+    tuple of two lists of ase.Atoms
+        Training and test frames, each in the order given; both hold at least one frame.
+
+    Raises
+    ------
+    InputError
+        When `fraction` is not between 0 and 1, or there are fewer than two frames.
+    """
+    if not 0 < fraction < 1 or len(frames) < 2:
+        raise InputError(
+            f"{len(frames)} configurations cannot be split with a fraction of {fraction}. Give at least two "
+            "configurations and a fraction between 0 and 1, for example 0.9."
+        )
+    size = min(max(round(fraction * len(frames)), 1), len(frames) - 1)
+    chosen = set(_random_order(frames, seed)[:size])
+    return [frames[i] for i in sorted(chosen)], [frames[i] for i in range(len(frames)) if i not in chosen]
+
+
+def subset_database(frames: Sequence[Atoms], size: int, seed: int = 0, *, always: Sequence[str] = ()) -> list[Atoms]:
+    """A random subset of a database; with one seed, every smaller subset is part of every larger one.
+
+    Parameters
+    ----------
+    frames : sequence of ase.Atoms
+    size : int
+        Number of configurations in the subset.
+    seed : int
+    always : sequence of str
+        ``config_type`` of the frames that every subset holds, for example ``("unit_cell",)``.
+
+    Returns
+    -------
+    list of ase.Atoms
+        In the order given.
+
+    Raises
+    ------
+    InputError
+        When the database has fewer configurations than `size`, or more of them are always in than `size`.
+    """
+    kept = [i for i, frame in enumerate(frames) if frame.info.get("config_type") in always]
+    if not max(1, len(kept)) <= size <= len(frames):
+        raise InputError(
+            f"A subset of {size} configurations cannot be drawn from {len(frames)}, {len(kept)} of which are always in "
+            f"it. Ask for a size from {max(1, len(kept))} to {len(frames)}."
+        )
+    others = [i for i in _random_order(frames, seed) if i not in set(kept)]
+    return [frames[i] for i in sorted([*kept, *others[: size - len(kept)]])]
+
+
+def is_isolated_atom(frame: Atoms) -> bool:
+    """Whether a frame is a single atom that its ``config_type`` calls isolated, or one without periodicity."""
+    kind = str(frame.info.get("config_type", "")).lower()
+    return len(frame) == 1 and (kind in ISOLATED_ATOM_TYPES or not frame.pbc.any())
+
+
+def frame_name(frame: Atoms, number: int) -> str:
+    """What messages call a frame: its number, and its name when it has one."""
+    name = frame.info.get("ndsc_name", frame.info.get("name"))
+    return f"frame {number}" if name is None else f"frame {number} ({name})"
+
+
+def _read_frames(source: Path) -> list[Atoms]:
+    kind = "extxyz" if source.suffix.lower() in (".xyz", ".extxyz") else None
+    try:
+        frames = read(source, index=":", format=kind)
+    except FileNotFoundError as error:
+        raise InputError(f"There is no file {source}. Give the path of a database in extended XYZ.") from error
+    except Exception as error:  # ASE's readers raise anything, each format something else
+        raise InputError(
+            f"{source} cannot be read as a database ({type(error).__name__}: {error}). Give an extended XYZ file, or "
+            "another file with several configurations that ASE reads."
+        ) from error
+    if not frames:
+        raise InputError(f"{source} holds no configurations. Give a file with at least one.")
+    return list(frames)
+
+
+def _lookup(frame: Atoms, key: str | None) -> Any:
+    if key is None:
+        return None
+    results = getattr(frame.calc, "results", {}) if frame.calc is not None else {}
+    for place in (frame.info, frame.arrays, results):
+        if key in place:
+            return place[key]
+    return None
+
+
+def _check_complete(frame: Atoms, targets: Targets, named: Mapping[str, str | None], where: str) -> None:
+    wanted = {"energy": named["energy"]}
+    if not is_isolated_atom(frame):
+        wanted |= {"forces": named["forces"], "virial": named["virial"] or named["stress"]}
+    for what, key in wanted.items():
+        if key is not None and getattr(targets, what) is None:
+            results = list(frame.calc.results) if frame.calc is not None else []
+            geometry = ("numbers", "positions")
+            present = sorted({*frame.info, *results, *(name for name in frame.arrays if name not in geometry)})
+            raise InputError(
+                f"{where[0].upper()}{where[1:]} has no {what} under the key {key!r}; its keys are "
+                f"{', '.join(present) or 'none'}. Name the key that holds it, give no key for what the database lacks, "
+                "or allow missing targets."
+            )
+
+
+def _numbers(value: Any, shape: tuple[int, ...], what: str) -> FloatArray:
+    try:
+        array = np.asarray(value, dtype=float)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{_capital(what)} is {value!r}, not numbers. Correct it or leave the frame out.") from error
+    if array.shape != shape:
+        raise InputError(
+            f"{_capital(what)} has the shape {array.shape} where {shape} is expected. Correct it or name another key."
+        )
+    if not np.isfinite(array).all():
+        raise InputError(f"{_capital(what)} is not finite. Leave this configuration out, or label it again.")
+    return array
+
+
+def _nine(value: Any, what: str) -> FloatArray:
+    """Nine numbers of a symmetric tensor given as nine, as 3x3, or as six in Voigt order (xx, yy, zz, yz, xz, xy)."""
+    try:
+        array = np.asarray(value, dtype=float)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{_capital(what)} is {value!r}, not numbers. Correct it or leave the frame out.") from error
+    if array.size == 6:
+        xx, yy, zz, yz, xz, xy = array.reshape(6)
+        array = np.array([xx, xy, xz, xy, yy, yz, xz, yz, zz])
+    if array.size != 9:
+        raise InputError(
+            f"{_capital(what)} has the shape {array.shape}; nine numbers, a 3x3 matrix or six in Voigt order are "
+            "expected. Correct it or name another key."
+        )
+    tensor = _numbers(array.reshape(3, 3), (3, 3), what)
+    asymmetry = np.abs(tensor - tensor.T).max()
+    if asymmetry > 1e-6 + 1e-3 * np.abs(tensor).max():
+        raise InputError(
+            f"{_capital(what)} is not symmetric: two components that must be equal differ by {asymmetry:.3g}. Correct "
+            "it or name another key."
+        )
+    flat: FloatArray = (0.5 * (tensor + tensor.T)).reshape(9)
+    return flat
+
+
+def _checked_for_writing(frame: Atoms, where: str) -> Atoms:
+    bare = [key for key in BARE_KEYS if key in frame.info or key in frame.arrays]
+    if bare:
+        raise InputError(
+            f"{where[0].upper()}{where[1:]} carries {', '.join(bare)}, a name that other programs read in conventions "
+            "of their own. Read foreign databases with read_database and the names of their keys."
+        )
+    copy = with_targets(frame, targets_of(frame, where=where))
+    for key, value in copy.info.items():
+        if isinstance(value, np.ndarray) and value.shape == (3, 3):
+            copy.info[key] = value.reshape(9)
+    return copy
+
+
+def _random_order(frames: Sequence[Atoms], seed: int) -> list[int]:
+    # A hash orders the frames the same way on every machine and with every version of NumPy.
+    def rank(number: int) -> str:
+        name = frames[number].info.get("ndsc_name", "")
+        return hashlib.sha256(f"{seed}|{name}|{number}".encode()).hexdigest()
+
+    return sorted(range(len(frames)), key=rank)
+
+
+def _capital(text: str) -> str:
+    return text[0].upper() + text[1:]

@@ -1,0 +1,113 @@
+"""A fitted GAP as an ASE calculator."""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from ase.calculators.calculator import Calculator, all_changes
+from ase.data import chemical_symbols
+
+from ndsc.errors import FitError, InputError
+from ndsc.fit.executable import require_quippy
+
+
+class GapCalculator(Calculator):  # type: ignore[misc]
+    """Energies, forces and stresses of a GAP, through quippy.
+
+    Unlike quippy's own calculator it can be pickled and copied (the potential is then read again), refuses species that
+    the potential was not fitted to, and accepts atoms without a cell.
+
+    Parameters
+    ----------
+    xml_path : path
+        The potential's XML file; its ``*.sparseX.*`` files must be beside it.
+
+    Raises
+    ------
+    MissingExtraError
+        When quippy is not installed.
+    InputError
+        When the file is no GAP, or the files beside it are missing.
+    """
+
+    implemented_properties = ["energy", "free_energy", "forces", "stress"]  # noqa: RUF012 - ASE's own convention
+
+    def __init__(self, xml_path: str | Path) -> None:
+        super().__init__()
+        require_quippy()
+        self.xml_path = Path(xml_path).resolve()
+        self.species, self.cutoff = _species_and_cutoff(self.xml_path)
+        self._potential: Any = None
+
+    def __reduce__(self) -> tuple[type[GapCalculator], tuple[str]]:
+        return GapCalculator, (str(self.xml_path),)
+
+    def calculate(
+        self,
+        atoms: Atoms | None = None,
+        properties: list[str] | None = None,
+        system_changes: list[str] = all_changes,
+    ) -> None:
+        """Compute energy, forces and, for atoms in a cell, stress."""
+        super().calculate(atoms, properties, system_changes)
+        unknown = sorted(set(self.atoms.get_chemical_symbols()) - set(self.species))
+        if unknown and self.species:
+            raise InputError(
+                f"The potential {self.xml_path} was fitted to {', '.join(self.species)} and knows nothing of "
+                f"{', '.join(unknown)}. Use a potential that was fitted to all species of the structure."
+            )
+        structure = boxed(self.atoms, self.cutoff)
+        if self._potential is None:
+            from quippy.potential import Potential
+
+            self._potential = Potential(param_filename=str(self.xml_path))
+        wanted = ["energy", "forces", "stress"]
+        self._potential.calculate(structure, properties=wanted)
+        results = self._potential.results
+        energy = float(results["energy"])
+        self.results = {"energy": energy, "free_energy": energy, "forces": np.array(results["forces"], dtype=float)}
+        if self.atoms.cell.rank == 3:
+            self.results["stress"] = np.array(results["stress"], dtype=float)
+
+
+def boxed(atoms: Atoms, cutoff: float) -> Atoms:
+    """`atoms` itself when it has a cell, else a copy in a box that is larger than its images reach (`cutoff`, Å)."""
+    if atoms.cell.rank == 3:
+        return atoms
+    if atoms.pbc.any():
+        raise InputError(
+            f"{atoms.get_chemical_formula()} is periodic along {int(atoms.pbc.sum())} axes but has only "
+            f"{atoms.cell.rank} cell vectors. Give it a full cell, with vacuum where it is not periodic."
+        )
+    box = Atoms(atoms.numbers, positions=atoms.positions, pbc=False)
+    box.set_cell(np.ptp(atoms.positions, axis=0) + 3.0 * cutoff)
+    box.center()
+    return box
+
+
+def _species_and_cutoff(path: Path) -> tuple[tuple[str, ...], float]:
+    """Symbols and the largest cutoff (Å) of the potential in an XML file."""
+    try:
+        root = ElementTree.parse(path).getroot()
+    except FileNotFoundError as error:
+        raise InputError(f"There is no potential {path}. Give the XML file that gap_fit wrote.") from error
+    except (OSError, ElementTree.ParseError) as error:
+        raise FitError(f"The potential {path} cannot be read ({error}). Fit it again.") from error
+    coordinates = list(root.iter("gpCoordinates"))
+    files = [entry.get("sparseX_filename", "") for entry in coordinates]
+    missing = [name for name in files if name and not (path.parent / name).is_file()]
+    if not coordinates or missing:
+        reason = f"{', '.join(missing)} is not beside it" if missing else "it holds no kernel"
+        raise InputError(
+            f"{path} cannot be used as a potential: {reason}. Keep the XML file and its *.sparseX.* files together."
+        )
+    words = [entry.findtext("descriptor", default="").split() for entry in coordinates]
+    numbers = {int(word[2:]) for descriptor in words for word in descriptor if word.startswith("Z=")}
+    cutoffs = [float(word[7:]) for descriptor in words for word in descriptor if word.startswith("cutoff=")]
+    # Kernels of other kinds name their species otherwise; then quippy itself has to judge.
+    known = tuple(chemical_symbols[number] for number in sorted(numbers)) if all("soap" in w for w in words) else ()
+    return known, max(cutoffs, default=10.0)

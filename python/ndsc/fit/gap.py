@@ -1,0 +1,370 @@
+"""Fitting a Gaussian approximation potential with gap_fit, and making sure that it used what it was given."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from ase import Atoms
+
+from ndsc.database import read_database, write_database
+from ndsc.errors import FitError, InputError
+from ndsc.files import write_text
+from ndsc.fit.calculator import GapCalculator
+from ndsc.fit.evaluate import Errors, Predictions, predict
+from ndsc.fit.executable import (
+    Run,
+    available_memory_gb,
+    failure_reason,
+    find_gap_fit,
+    parse_counts,
+    parse_peak_memory,
+    run_gap_fit,
+)
+from ndsc.fit.settings import GapSettings
+from ndsc.fit.sparse_points import read_sparse_points, write_sparse_points
+from ndsc.fit.training import (
+    TrainingFile,
+    kernel_descriptions,
+    single_atom_energies,
+    write_training_file,
+)
+from ndsc.progress import Progress, silent
+
+log = logging.getLogger(__name__)
+
+XML_NAME = "gap.xml"
+LOG_NAME = "gap_fit.log"
+TRAINING_NAME = "training.extxyz"
+PREDICTIONS_NAME = "predictions.extxyz"
+RECORD_NAME = "fit.json"
+RECORD_FORMAT = 1
+#: What progress calls this.
+TASK = "fitting the potential"
+
+
+@dataclass(frozen=True, eq=False)
+class GapFit:
+    """A fitted potential and how it came about.
+
+    Attributes
+    ----------
+    xml_path : path
+        The potential; its ``*.sparseX.*`` files are beside it.
+    settings : GapSettings
+    e0 : dict of symbol to eV
+    counts_sent, counts_read : dict of str to int
+        Targets and sigmas written for gap_fit, and those its log tells of; equal, or there is no GapFit.
+    n_sparse : dict of symbol to int
+        Sparse points of each species.
+    seconds : float
+        Wall time of the fit.
+    memory_gb : float
+        Peak of gap_fit's memory estimate.
+    predictions : Predictions
+        The model on its own training data.
+    reused : bool
+        Whether the fit was found in the folder instead of being made.
+    """
+
+    xml_path: Path
+    settings: GapSettings
+    e0: dict[str, float]
+    counts_sent: dict[str, int]
+    counts_read: dict[str, int]
+    n_sparse: dict[str, int]
+    seconds: float
+    memory_gb: float
+    predictions: Predictions
+    reused: bool = False
+
+    @property
+    def errors(self) -> dict[str, Errors]:
+        """Errors on the training data: over ``"all"`` of it and over each ``config_type``."""
+        return self.predictions.errors()
+
+    def calculator(self) -> GapCalculator:
+        """The potential as an ASE calculator; see :class:`GapCalculator`."""
+        return GapCalculator(self.xml_path)
+
+
+def fit_gap(
+    frames: Sequence[Atoms],
+    directory: str | Path,
+    settings: GapSettings | None = None,
+    *,
+    sparse_only: Sequence[Atoms] | None = None,
+    sparse_from: str | Path | None = None,
+    memory_limit_gb: float | None = None,
+    threads: int = 1,
+    reuse: bool = True,
+    progress: Progress | None = None,
+) -> GapFit:
+    """Fit a GAP to labelled configurations.
+
+    Parameters
+    ----------
+    frames : sequence of ase.Atoms
+        With targets (``REF_*``) and their sigmas, from :func:`ndsc.fit.apply_regularisation`.
+    directory : path
+        Folder for ``gap.xml`` and all that belongs to it. A new fit takes the place of an old one when it is complete;
+        a fit that fails leaves only its log.
+    settings : GapSettings, optional
+    sparse_only : sequence of ase.Atoms, optional
+        Configurations, labelled or not, that only offer sparse points (section 4).
+    sparse_from : path, optional
+        XML file of an earlier GAP with the same SOAP settings: its sparse points are used, and none are selected.
+    memory_limit_gb : float, optional
+        Refuse a fit that gap_fit estimates to need more; the memory that is available by default.
+    threads : int
+        Threads of the linear algebra.
+    reuse : bool
+        Take the fit that is in the folder when it was made from the same data with the same settings.
+    progress : callable, optional
+
+    Returns
+    -------
+    GapFit
+
+    Raises
+    ------
+    MissingExtraError
+        When quippy-ase is not installed.
+    InputError
+        When data or settings cannot be fitted, or the fit would need too much memory.
+    FitError
+        When gap_fit fails, used less data than it was given, or made a potential that is not finite.
+    """
+    settings = GapSettings() if settings is None else settings
+    progress = silent if progress is None else progress
+    target = Path(directory).resolve()
+    find_gap_fit()
+    try:
+        target.mkdir(parents=True, exist_ok=True)
+        scratch_folder = tempfile.TemporaryDirectory(prefix=".fit-", dir=target)
+    except OSError as error:
+        raise InputError(
+            f"The potential cannot be written to {target} ({error.strerror}). Choose a folder that you may write to."
+        ) from error
+    with scratch_folder as name:
+        scratch = Path(name)
+        training = write_training_file(scratch / TRAINING_NAME, frames, sparse_only or [], settings)
+        e0 = single_atom_energies(frames, settings)
+        sparse_files = None
+        if sparse_from is not None:
+            sparse_files = write_sparse_points(scratch, training.species, read_sparse_points(sparse_from))
+        arguments = _arguments(training, settings, e0, sparse_files)
+        key = _key(scratch, arguments)
+        if reuse and _recorded_key(target) == key:
+            log.info("The potential in %s was made from the same data and settings; it is used again.", target)
+            return load_fit(target)
+        job = _Job(scratch, target, training, settings, e0, arguments, key)
+        return _fit(job, list(frames), memory_limit_gb, threads, progress)
+
+
+def load_fit(directory: str | Path) -> GapFit:
+    """The fit in a folder that :func:`fit_gap` made.
+
+    Raises
+    ------
+    InputError
+        When the folder holds no complete fit.
+    """
+    folder = Path(directory).resolve()
+    try:
+        record = json.loads((folder / RECORD_NAME).read_text(encoding="utf-8"))
+        frames = read_database(folder / PREDICTIONS_NAME, allow_missing=True)
+        return _from_record(folder, record, Predictions.from_frames(frames), reused=True)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(
+            f"{folder} holds no complete fit ({type(error).__name__}: {error}). Make it with fit_gap, or `ndsc fit`."
+        ) from error
+
+
+@dataclass(frozen=True)
+class _Job:
+    """One fit: where it runs, where it goes, and what it is made of."""
+
+    scratch: Path
+    target: Path
+    training: TrainingFile
+    settings: GapSettings
+    e0: dict[str, float]
+    arguments: list[str]
+    key: str
+
+
+def _fit(job: _Job, frames: list[Atoms], memory_limit_gb: float | None, threads: int, progress: Progress) -> GapFit:
+    progress(TASK, 0, 100)
+    memory = _checked_memory(job, len(frames), memory_limit_gb)
+    start = time.perf_counter()
+    run = run_gap_fit(job.arguments, job.scratch, LOG_NAME, threads=threads, progress=progress)
+    seconds = time.perf_counter() - start
+    log_path = _keep_log(run, job.target)
+    _check_finished(run, job.scratch, log_path)
+    read = parse_counts(run.log)
+    _check_counts(job.training.counts, read, log_path)
+    progress(TASK, 100, 100)
+
+    potential = job.scratch / XML_NAME
+    predicted = predict(frames, GapCalculator(potential), progress=progress)
+    predictions = Predictions.from_frames(predicted)
+    if predictions.unusable:
+        raise FitError(
+            f"The potential is not finite on {len(predictions.unusable)} of the {len(frames)} configurations that it "
+            f"was fitted to (the first is number {predictions.unusable[0]}), so it was discarded. Look for two atoms "
+            f"on one site and for sigmas that are too small; a larger sparse_jitter may help. The log is {log_path}."
+        )
+    write_database(job.scratch / PREDICTIONS_NAME, predicted)
+    record: dict[str, Any] = {
+        "format": RECORD_FORMAT,
+        "key": job.key,
+        "settings": asdict(job.settings),
+        "e0": job.e0,
+        "counts_sent": job.training.counts,
+        "counts_read": read,
+        "n_sparse": {symbol: len(points[0]) for symbol, points in read_sparse_points(potential).items()},
+        "seconds": round(seconds, 3),
+        "memory_gb": memory,
+        "quippy": _quippy_version(),
+    }
+    write_text(job.scratch / RECORD_NAME, json.dumps(record, indent=1) + "\n")
+    _publish(job.scratch, job.target)
+    return _from_record(job.target, record, predictions, reused=False)
+
+
+def _from_record(folder: Path, record: Mapping[str, Any], predictions: Predictions, *, reused: bool) -> GapFit:
+    return GapFit(
+        xml_path=folder / XML_NAME,
+        settings=GapSettings(**record["settings"]),
+        e0=record["e0"],
+        counts_sent=record["counts_sent"],
+        counts_read=record["counts_read"],
+        n_sparse=record["n_sparse"],
+        seconds=record["seconds"],
+        memory_gb=record["memory_gb"],
+        predictions=predictions,
+        reused=reused,
+    )
+
+
+def _arguments(
+    training: TrainingFile, settings: GapSettings, e0: Mapping[str, float], sparse_files: Mapping[str, str] | None
+) -> list[str]:
+    single_atoms = ":".join(f"{symbol}:{energy!r}" for symbol, energy in e0.items())
+    return [
+        f"at_file={training.path.name}",
+        f"gap={kernel_descriptions(training.species, settings, sparse_files)}",
+        # Mandatory, and never used: every target has a sigma of its own, which check_counts proves.
+        "default_sigma={0.001 0.01 0.01 0.0}",
+        f"e0={{{single_atoms}}}",
+        "energy_parameter_name=REF_energy",
+        "force_parameter_name=REF_forces",
+        "virial_parameter_name=REF_virial",
+        f"sparse_jitter={settings.sparse_jitter}",
+        "do_copy_at_file=F",
+        "sparse_separate_file=T",
+        f"rnd_seed={settings.seed}",
+        f"gap_file={XML_NAME}",
+    ]
+
+
+def _checked_memory(job: _Job, n_frames: int, limit: float | None) -> float:
+    """Peak memory (GB) of gap_fit's own estimate, from a dry run; refuses what does not fit."""
+    run = run_gap_fit([*job.arguments, "dryrun=T"], job.scratch, "dryrun.log")
+    memory = parse_peak_memory(run.log)
+    if run.code != 0 or memory is None:
+        log_path = _keep_log(run, job.target)
+        raise FitError(
+            f"gap_fit stopped before it could estimate its memory: {failure_reason(run)}. The log is {log_path}."
+        )
+    allowed = available_memory_gb() if limit is None else limit
+    if allowed is not None and memory > allowed:
+        settings = job.settings
+        raise InputError(
+            f"Fitting {n_frames} configurations with a cutoff of {settings.cutoff} Å, n_max = {settings.n_max}, l_max "
+            f"= {settings.l_max} and {settings.n_sparse} sparse points needs about {memory:.3g} GB, and {allowed:.3g} "
+            f"GB {'is available' if limit is None else 'is allowed'}. Lower one of these, or use a machine with more "
+            "memory."
+        )
+    return memory
+
+
+def _check_finished(run: Run, scratch: Path, log_path: Path) -> None:
+    if run.code != 0 or not (scratch / XML_NAME).is_file():
+        raise FitError(f"gap_fit failed with exit code {run.code}: {failure_reason(run)}. The log is {log_path}.")
+    text = (scratch / XML_NAME).read_text(encoding="utf-8", errors="replace")
+    if 'alpha="NaN' in text or 'alpha="Inf' in text or 'alpha="-Inf' in text:
+        raise FitError(
+            "gap_fit ended without an error but its potential is not a number (NaN), as a sigma of zero makes it. It "
+            f"was discarded. Use a regularisation with larger minima. The log is {log_path}."
+        )
+
+
+def _check_counts(sent: Mapping[str, int], read: Mapping[str, int], log_path: Path) -> None:
+    """Compare what was written with what gap_fit logged: it drops what it cannot read without a word."""
+    different = [
+        f"{name.replace('_', ' ')}: {number} sent, {read.get(name, 'none')} read"
+        for name, number in sent.items()
+        if read.get(name) != number
+    ]
+    if different:
+        raise FitError(
+            f"gap_fit did not use the data that it was given ({'; '.join(different)}), so its potential is not the one "
+            f"asked for and was discarded. See {log_path}; a gap_fit of another version may read the training file "
+            "differently."
+        )
+
+
+def _keep_log(run: Run, target: Path) -> Path:
+    write_text(target / LOG_NAME, run.log + "\n")
+    return target / LOG_NAME
+
+
+def _publish(scratch: Path, target: Path) -> None:
+    """Move a complete fit into its folder: what the XML file needs first, the record that names it last."""
+    stale = set(target.glob(f"{XML_NAME}.sparseX.*"))
+    (target / RECORD_NAME).unlink(missing_ok=True)
+    sparse = sorted(scratch.glob(f"{XML_NAME}.sparseX.*"))
+    others = [scratch / name for name in (TRAINING_NAME, PREDICTIONS_NAME, XML_NAME, RECORD_NAME)]
+    for path in [*sparse, *others]:
+        os.replace(path, target / path.name)
+    for path in stale - {target / path.name for path in sparse}:
+        path.unlink(missing_ok=True)
+
+
+def _key(scratch: Path, arguments: list[str]) -> str:
+    digest = hashlib.sha256(json.dumps([RECORD_FORMAT, _quippy_version(), arguments]).encode())
+    for path in sorted(scratch.iterdir()):
+        digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()
+
+
+def _recorded_key(target: Path) -> str | None:
+    """Key of the complete fit in a folder, None when there is none."""
+    if not (target / XML_NAME).is_file() or not (target / PREDICTIONS_NAME).is_file():
+        return None
+    try:
+        record = json.loads((target / RECORD_NAME).read_text(encoding="utf-8"))
+        # The potential's own files may be damaged or missing although the record is there.
+        GapCalculator(target / XML_NAME)
+    except (OSError, ValueError, InputError, FitError):
+        return None
+    key = record.get("key") if isinstance(record, dict) else None
+    return key if isinstance(key, str) else None
+
+
+def _quippy_version() -> str:
+    try:
+        return version("quippy-ase")
+    except PackageNotFoundError:
+        return "unknown"

@@ -1,0 +1,213 @@
+"""What gap_fit reads: the training file, the single-atom energies, the description of the kernels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from ase import Atoms
+from ase.data import atomic_numbers, chemical_symbols
+from ase.io import write
+from ase.neighborlist import neighbor_list
+from numpy.typing import NDArray
+
+from ndsc.database import ENERGY_KEY, FORCES_KEY, VIRIAL_KEY, frame_name, is_isolated_atom, targets_of
+from ndsc.errors import InputError
+from ndsc.fit.calculator import boxed
+from ndsc.fit.regularisation import ENERGY_SIGMA_KEY, FORCE_SIGMA_KEY, SMALLEST_SIGMA, VIRIAL_SIGMA_KEY
+from ndsc.fit.settings import GapSettings
+
+FloatArray = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class TrainingFile:
+    """What was written for gap_fit.
+
+    Attributes
+    ----------
+    path : path
+    counts : dict
+        Numbers of targets and sigmas in it, named as :func:`ndsc.fit.executable.parse_counts` does.
+    species : tuple of str
+        In order of atomic number.
+    """
+
+    path: Path
+    counts: dict[str, int]
+    species: tuple[str, ...]
+
+
+def write_training_file(
+    path: Path, frames: Sequence[Atoms], sparse_only: Sequence[Atoms], settings: GapSettings
+) -> TrainingFile:
+    """Write labelled configurations, and after them the ones that only offer sparse points.
+
+    Only the structure, our targets and their sigmas are written: any other key might mean something to gap_fit. Frames
+    without targets cost next to nothing, since no derivatives of their descriptors are needed.
+
+    Raises
+    ------
+    InputError
+        When there is no labelled configuration, a target has no sigma, a sigma is too small or does not fit its target,
+        or a species of the sparse configurations has no labelled atom.
+    """
+    counts = dict.fromkeys(
+        (
+            "energies",
+            "force_components",
+            "virial_components",
+            "energy_sigmas",
+            "force_component_sigmas",
+            "virial_component_sigmas",
+        ),
+        0,
+    )
+    written = [_training_frame(frame, frame_name(frame, i), settings.cutoff, counts) for i, frame in enumerate(frames)]
+    if counts["energies"] + counts["force_components"] + counts["virial_components"] == 0:
+        raise InputError(
+            f"The {len(frames)} configurations to fit have no {ENERGY_KEY}, {FORCES_KEY} or {VIRIAL_KEY}. Read the "
+            "database with the names of its keys."
+        )
+    species = _species(frames)
+    strange = sorted(set(_species(sparse_only)) - set(species))
+    if strange:
+        raise InputError(
+            f"The configurations for sparse points hold {', '.join(strange)}, of which no configuration is labelled. "
+            "Leave them out, or label some."
+        )
+    written += [_bare(frame, settings.cutoff) for frame in sparse_only]
+    write(path, written, format="extxyz", write_results=False)
+    return TrainingFile(path, counts, species)
+
+
+def single_atom_energies(frames: Sequence[Atoms], settings: GapSettings) -> dict[str, float]:
+    """The energies e0 that are subtracted before the fit, eV, by symbol.
+
+    Raises
+    ------
+    InputError
+        When the database has no energies, an isolated atom is missing, or given energies do not cover the species.
+    """
+    species = _species(frames)
+    if isinstance(settings.e0, Mapping):
+        missing = [symbol for symbol in species if symbol not in settings.e0]
+        if missing:
+            raise InputError(
+                f"e0 has no energy for {', '.join(missing)}. Give one for each of {', '.join(species)}, or 'average'."
+            )
+        return {symbol: float(settings.e0[symbol]) for symbol in species}
+    energies = [(frame, targets_of(frame).energy) for frame in frames]
+    labelled = [(frame, energy) for frame, energy in energies if energy is not None]
+    if settings.e0 == "average":
+        if not labelled:
+            raise InputError("The database has no energies to average for e0. Give e0 as energies of single atoms.")
+        # Single atoms far from others would draw the mean away from the crystal.
+        bulk = [pair for pair in labelled if not is_isolated_atom(pair[0])] or labelled
+        mean = sum(energy for _, energy in bulk) / sum(len(frame) for frame, _ in bulk)
+        return dict.fromkeys(species, float(mean))
+    alone = {
+        frame.get_chemical_symbols()[0]: energy
+        for frame, energy in labelled
+        if _has_no_neighbours(frame, settings.cutoff)
+    }
+    missing = [symbol for symbol in species if symbol not in alone]
+    if missing:
+        raise InputError(
+            f"e0 = 'isolated' needs a labelled single atom of {', '.join(missing)} with nothing within the cutoff "
+            f"({settings.cutoff} Å). Add it to the database, or use e0 = 'average' or give the energies."
+        )
+    return {symbol: alone[symbol] for symbol in species}
+
+
+def kernel_descriptions(
+    species: Sequence[str], settings: GapSettings, sparse_files: Mapping[str, str] | None = None
+) -> str:
+    """gap_fit's ``gap`` argument: one SOAP kernel for each species.
+
+    Parameters
+    ----------
+    species : sequence of str
+    settings : GapSettings
+    sparse_files : mapping of symbol to file name, optional
+        Files with fixed sparse points, see :func:`ndsc.fit.sparse_points.write_sparse_points`.
+    """
+    numbers = sorted(atomic_numbers[symbol] for symbol in species)
+    listed = " ".join(str(number) for number in numbers)
+    kernels = []
+    for number in numbers:
+        words = {
+            "cutoff": settings.cutoff,
+            "cutoff_transition_width": settings.transition_width,
+            "n_max": settings.n_max,
+            "l_max": settings.l_max,
+            "atom_sigma": settings.atom_sigma,
+            "zeta": settings.zeta,
+            "delta": settings.delta,
+            "covariance_type": "dot_product",
+            "add_species": "F",
+            "n_species": len(numbers),
+            "Z": number,
+            "species_Z": "{" + listed + "}",
+            "n_sparse": settings.n_sparse,
+            "sparse_method": settings.sparse_method,
+        }
+        if sparse_files is not None:
+            words |= {"sparse_method": "file", "sparse_file": sparse_files[chemical_symbols[number]]}
+        kernels.append("soap " + " ".join(f"{key}={value}" for key, value in words.items()))
+    return "{" + " : ".join(kernels) + "}"
+
+
+def _training_frame(frame: Atoms, where: str, cutoff: float, counts: dict[str, int]) -> Atoms:
+    targets = targets_of(frame, where=where)
+    bare = _bare(frame, cutoff)
+    if targets.energy is not None:
+        bare.info[ENERGY_KEY] = targets.energy
+        bare.info[ENERGY_SIGMA_KEY] = float(_sigma(frame.info.get(ENERGY_SIGMA_KEY), (1,), "energy", where)[0])
+        counts["energies"] += 1
+        counts["energy_sigmas"] += 1
+    if targets.forces is not None:
+        bare.arrays[FORCES_KEY] = targets.forces
+        bare.arrays[FORCE_SIGMA_KEY] = _sigma(frame.arrays.get(FORCE_SIGMA_KEY), targets.forces.shape, "force", where)
+        counts["force_components"] += targets.forces.size
+        counts["force_component_sigmas"] += targets.forces.size
+    if targets.virial is not None:
+        bare.info[VIRIAL_KEY] = targets.virial
+        bare.info[VIRIAL_SIGMA_KEY] = _sigma(frame.info.get(VIRIAL_SIGMA_KEY), (9,), "virial", where)
+        counts["virial_components"] += 6
+        counts["virial_component_sigmas"] += 9
+    return bare
+
+
+def _sigma(value: object, shape: tuple[int, ...], what: str, where: str) -> FloatArray:
+    if value is None:
+        raise InputError(
+            f"The {what} of {where} has no sigma. Give every target one with apply_regularisation before the fit."
+        )
+    sigma = np.asarray(value, dtype=float)
+    if sigma.size != int(np.prod(shape)):
+        raise InputError(
+            f"The {what} sigma of {where} has the shape {sigma.shape} where {shape} is expected. Make it again with "
+            "apply_regularisation."
+        )
+    if not (sigma >= SMALLEST_SIGMA).all() or not np.isfinite(sigma).all():
+        raise InputError(
+            f"A {what} sigma of {where} is {np.nanmin(sigma):.3g} or not finite; below {SMALLEST_SIGMA} gap_fit makes "
+            "a potential of NaN without a word. Use a regularisation with a positive minimum."
+        )
+    return sigma.reshape(shape)
+
+
+def _bare(frame: Atoms, cutoff: float) -> Atoms:
+    return boxed(Atoms(frame.numbers, positions=frame.positions, cell=frame.cell, pbc=frame.pbc), cutoff)
+
+
+def _species(frames: Sequence[Atoms]) -> tuple[str, ...]:
+    numbers = {int(number) for frame in frames for number in np.unique(frame.numbers)}
+    return tuple(chemical_symbols[number] for number in sorted(numbers))
+
+
+def _has_no_neighbours(frame: Atoms, cutoff: float) -> bool:
+    return len(frame) == 1 and len(neighbor_list("i", frame, cutoff)) == 0
