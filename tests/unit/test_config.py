@@ -4,14 +4,27 @@ from __future__ import annotations
 
 import re
 import tomllib
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ndsc.config import RunConfig, dump_config, load_config, parse_config, write_config
+from ndsc.config import (
+    FitConfig,
+    RegularisationConfig,
+    RunConfig,
+    dump_config,
+    load_config,
+    load_fit_settings,
+    parse_config,
+    write_config,
+)
 from ndsc.errors import InputError
+from ndsc.fit import GapSettings, Regularisation
+from ndsc.fit.settings import SPARSE_METHODS
+from ndsc.reference import CalculatorSpec, calculator_names
 
 MINIMAL = '[crystal]\nstructure = "Al"\n[supercells]\ngrid = 4\n'
 
@@ -77,6 +90,8 @@ def test_one_number_stands_for_three_and_one_displacement_for_a_list() -> None:
         ("[fit]\ne0 = 'mean'\n", ["[fit] e0 = 'mean'", "'average', 'isolated' or a table"]),
         ("[fit]\ne0 = {Xx = 1.0}\n", ["[fit] e0", "'Xx' is no chemical symbol"]),
         ("[fit]\ne0 = {Al = 'a'}\n", ["[fit] e0", "the energy of Al is no number"]),
+        ("[fit]\ncutoff = 5\ntransition_width = 6\n", ["[fit]", "transition_width = 6 is wider than cutoff = 5"]),
+        ("[fit]\nsparse_method = 'file'\n", ["[fit] sparse_method = 'file'", "'cur_points', 'cur_covariance'"]),
         ("[fit]\npreset = 'Ag'\n", ["[fit]", "there is no preset 'Ag'", "Al"]),
         ("[regularisation]\npreset = 3\n", ["[regularisation]", "there is no preset 3"]),
         ("[regularisation]\nkind = 'none'\n", ["[regularisation] kind = 'none'", "'adaptive' or 'static'"]),
@@ -142,7 +157,7 @@ def test_mistakes_of_the_required_sections(text: str, parts: list[str]) -> None:
 
 def test_all_mistakes_are_told_at_once() -> None:
     message = mistake("[fit]\ncutoff = -1\n[elastic]\nstrian = 1\n[configurations]\nseed = 1.5\n")
-    assert "has 3 mistakes:" in message
+    assert ": 3 mistakes:" in message
     assert len(message.splitlines()) == 4
 
 
@@ -239,12 +254,30 @@ def test_a_preset_fills_what_is_not_said() -> None:
 
 
 def test_the_fit_section_has_the_fields_of_the_fit_settings() -> None:
-    from dataclasses import fields
-
-    from ndsc.config import FitConfig, RegularisationConfig
-    from ndsc.fit import GapSettings, Regularisation
-
-    settings = {field.name: field.default for field in fields(GapSettings)}
-    ours = {name: field.default for name, field in FitConfig.model_fields.items() if name not in ("method", "preset")}
-    assert ours == settings
+    assert read().fit.to_settings() == GapSettings()
+    assert read().regularisation.to_regularisation() == Regularisation()
+    assert set(FitConfig.model_fields) - {"method", "preset"} == {field.name for field in fields(GapSettings)}
     assert set(RegularisationConfig.model_fields) - {"preset"} == {field.name for field in fields(Regularisation)}
+    for method in SPARSE_METHODS:
+        assert read(f"[fit]\nsparse_method = '{method}'\n").fit.to_settings().sparse_method == method
+
+
+def test_every_calculator_of_the_package_can_be_named() -> None:
+    for name in calculator_names():
+        kgrid = "kgrid = 4\n" if name == "gpaw" else ""
+        config = read(f"[reference]\ncalculator = '{name}'\nparameters = {{a = 1}}\n{kgrid}")
+        assert config.reference.to_spec() == CalculatorSpec(name, {"a": 1}, (4, 4, 4) if kgrid else None)
+        assert name in str(RunConfig.model_fields["reference"].annotation.model_fields["calculator"].description)  # type: ignore[union-attr]
+
+
+def test_settings_of_a_fit_alone(tmp_path: Path) -> None:
+    file = tmp_path / "fit.toml"
+    file.write_text("[fit]\ncutoff = 5.5\nn_max = 9\n[regularisation]\nkind = 'static'\n[other]\n")
+    sections = load_fit_settings(file, {"fit": {"n_max": 7}})
+    assert (sections.fit.cutoff, sections.fit.n_max, sections.regularisation.kind) == (5.5, 7, "static")
+    assert load_fit_settings(None, {}).fit == read().fit
+    with pytest.raises(InputError, match=re.escape("[fit] n_max = 0")):
+        load_fit_settings(None, {"fit": {"n_max": 0}})
+    file.write_text("fit = 3\n")
+    with pytest.raises(InputError, match=re.escape("[fit]: a table is expected")):
+        load_fit_settings(file, {})

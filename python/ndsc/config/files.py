@@ -138,7 +138,7 @@ def dump_config(config: RunConfig, *, folder: str | Path | None = None) -> str:
                 data[section][key] = os.path.relpath(value, Path(folder).absolute())
     lines = ["# Written by ndsc: the checked input of this run, with every default."]
     for section, values in data.items():
-        lines += ["", f"[{section}]", *(f"{_key(key)} = {_value(value)}" for key, value in values.items())]
+        lines += ["", f"[{section}]", *(f"{_key(key)} = {toml_value(value)}" for key, value in values.items())]
     return "\n".join(lines) + "\n"
 
 
@@ -176,8 +176,14 @@ def _key(key: str) -> str:
     return key if BARE_KEY.fullmatch(key) else _string(key)
 
 
-def _value(value: object) -> str:
-    """One TOML value, on one line."""
+def toml_value(value: object) -> str:
+    """One value as TOML, on one line.
+
+    Raises
+    ------
+    InputError
+        When TOML has no form for it.
+    """
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, int):
@@ -187,9 +193,9 @@ def _value(value: object) -> str:
     if isinstance(value, str | Path):
         return _string(str(value))
     if isinstance(value, list | tuple):
-        return "[" + ", ".join(_value(item) for item in value) + "]"
+        return "[" + ", ".join(toml_value(item) for item in value) + "]"
     if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{_key(key)} = {_value(item)}" for key, item in value.items()) + "}"
+        return "{" + ", ".join(f"{_key(key)} = {toml_value(item)}" for key, item in value.items()) + "}"
     raise InputError(
         f"{value!r} of type {type(value).__name__} has no form in TOML. Use numbers, strings, booleans, lists, tables."
     )

@@ -54,7 +54,7 @@ def explain(error: ValidationError, model: type[BaseModel], source: str) -> str:
     lines = list(dict.fromkeys(_line(item, model) for item in error.errors()))
     if len(lines) == 1:
         return f"{source}: {lines[0]}"
-    return f"{source} has {len(lines)} mistakes:\n" + "\n".join(f"  - {line}" for line in lines)
+    return f"{source}: {len(lines)} mistakes:\n" + "\n".join(f"  - {line}" for line in lines)
 
 
 def _line(item: Mapping[str, Any], model: type[BaseModel]) -> str:

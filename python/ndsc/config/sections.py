@@ -60,6 +60,7 @@ def _check_plain(value: object, where: str) -> None:
         raise ValueError(f"{where} holds {value!r}, a {type(value).__name__}; write it as a string or a number")
 
 
+SparseMethod = Literal["cur_points", "cur_covariance", "random", "kmeans", "cluster", "covariance", "none"]
 Positive = Annotated[Whole, Field(ge=1)]
 Grid = Annotated[tuple[Positive, Positive, Positive], BeforeValidator(_one_or_three)]
 
@@ -253,10 +254,14 @@ class FitConfig(Section):
     zeta: Positive = Field(default=4, description="Give the power of the kernel, a whole number, for example 4.")
     delta: Real = Field(default=2.0, gt=0, description="Give the energy scale of the kernel in eV, for example 2.0.")
     n_sparse: Positive = Field(default=300, description="Give the number of sparse points, for example 300.")
-    sparse_method: str = Field(
-        default="cur_points", description="Give a sparse_method of gap_fit, for example 'cur_points'."
+    sparse_method: SparseMethod = Field(default="cur_points", description="It is a sparse_method of gap_fit.")
+    sparse_jitter: Real = Field(default=1e-10, ge=0, le=1, description="Give a small number, for example 1e-10.")
+    transition_width: Real = Field(
+        default=1.0, ge=0.01, description="Give the width in Å over which the density goes to zero at the cutoff."
     )
-    sparse_jitter: Real = Field(default=1e-10, gt=0, description="Give a small positive number, for example 1e-10.")
+    seed: Whole = Field(
+        default=1, ge=0, lt=2**31, description="Give a whole number, at least 0: the seed of gap_fit's random numbers."
+    )
     e0: Literal["average", "isolated"] | dict[str, Real] = Field(
         default="average",
         description="Give 'average', 'isolated', or a table of energies of single atoms in eV, as {Al = -3.2}.",
@@ -279,6 +284,14 @@ class FitConfig(Section):
         elif value not in ("average", "isolated"):
             raise ValueError("'average', 'isolated' or a table of numbers is expected")
         return value
+
+    @model_validator(mode="after")
+    def _transition_within_the_cutoff(self) -> FitConfig:
+        if self.transition_width > self.cutoff:
+            raise ValueError(
+                f"transition_width = {self.transition_width:g} is wider than cutoff = {self.cutoff:g}; make it smaller"
+            )
+        return self
 
     def to_settings(self) -> GapSettings:
         """The settings of the fit."""

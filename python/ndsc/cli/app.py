@@ -1,0 +1,74 @@
+"""The program ``ndsc``: its options for all commands, and the list of its commands."""
+
+from __future__ import annotations
+
+import logging
+from typing import Annotated
+
+import typer
+
+from ndsc import __version__
+from ndsc.cli import benchmarks, fitting, running, structures
+from ndsc.cli.exits import DEBUG, NdscGroup
+from ndsc.cli.options import GridCommand
+
+app = typer.Typer(
+    name="ndsc",
+    cls=NdscGroup,
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="""
+Minimal supercells, optimal databases and benchmarked interatomic potentials of crystals.
+
+[bold]Examples[/bold]
+
+  ndsc supercells Al --grid 4 4 4
+
+  ndsc run al.toml --dry-run
+
+  ndsc run al.toml
+
+[bold]Exit codes[/bold]: 0 success; 1 a bug in ndsc; 2 bad input or usage; 3 a reference calculation failed or
+labels are missing; 4 the fit failed; 130 stopped with Ctrl-C.
+
+Results go to standard output, progress and messages to standard error.
+""",
+)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"ndsc {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    ctx: typer.Context,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error, and what is logged.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and stop.")
+    ] = False,
+) -> None:
+    """Options of every command."""
+    ctx.meta[DEBUG] = debug
+    logging.captureWarnings(True)
+    logging.basicConfig(
+        level=logging.DEBUG if debug else logging.ERROR, format="%(levelname)s %(name)s: %(message)s", force=True
+    )
+
+
+app.command(name="supercells", cls=GridCommand)(structures.supercells)
+app.command(name="run", cls=GridCommand)(running.run)
+app.command(name="fit", cls=GridCommand)(fitting.fit)
+app.command(name="phonons", cls=GridCommand)(benchmarks.phonons)
+app.command(name="elastic", cls=GridCommand)(benchmarks.elastic)
+app.command(name="report", cls=GridCommand)(running.report)
+app.command(name="export", cls=GridCommand)(fitting.export)
+
+
+def main() -> None:
+    """Run the program, as ``ndsc`` does."""
+    app()

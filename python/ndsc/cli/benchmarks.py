@@ -1,0 +1,280 @@
+"""``ndsc phonons`` and ``ndsc elastic``: benchmarks of any calculator."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ndsc.cli.console import check_folder, print_json, print_table, progress_bars, staged_folder
+from ndsc.cli.exits import RESUME
+from ndsc.cli.options import (
+    AOption,
+    CalculatorOption,
+    COption,
+    GridOption,
+    JsonOption,
+    KgridOption,
+    LabelsOption,
+    LatticeOption,
+    ParametersOption,
+    PrimitiveOption,
+    StructureArgument,
+    WorkersOption,
+    calculator_spec,
+    parse_grid,
+    read_structure,
+)
+from ndsc.errors import InputError
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+    from ndsc.phonons import SupercellPhonons
+    from ndsc.progress import Progress
+    from ndsc.reference import CalculatorSpec, LabelStore
+
+ROUTES = ("auto", "tiling", "dynamical")
+RelaxOption = Annotated[bool, typer.Option("--relax", help="Relax the crystal with the calculator first.")]
+
+
+def phonons(
+    ctx: typer.Context,
+    structure: StructureArgument,
+    grid: GridOption,
+    calculator: CalculatorOption = "emt",
+    parameters: ParametersOption = "{}",
+    kgrid: KgridOption = None,
+    displacement: Annotated[float, typer.Option("--displacement", help="Displacement of the atoms, Å.")] = 0.01,
+    residual_force_limit: Annotated[
+        float, typer.Option("--residual-force-limit", help="Largest force of the unperturbed crystal, eV/Å.")
+    ] = 0.01,
+    diagonal: Annotated[
+        bool, typer.Option("--diagonal", help="Use one diagonal supercell, phonopy's ordinary way.")
+    ] = False,
+    route: Annotated[
+        str, typer.Option("--route", help=f"How force constants are solved for: {', '.join(ROUTES)}.")
+    ] = "auto",
+    born: Annotated[
+        Path | None,
+        typer.Option(
+            "--born", metavar="FILE", help="Born charges, phonopy's BORN file, for polar crystals.", show_default=False
+        ),
+    ] = None,
+    relax: RelaxOption = False,
+    lattice: LatticeOption = None,
+    a: AOption = None,
+    c: COption = None,
+    primitive: PrimitiveOption = False,
+    workers: WorkersOption = 2,
+    labels: LabelsOption = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="DIR", help="Write phonopy_params.yaml to this folder.", show_default=False),
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """Phonons of a crystal with any calculator, from the minimal non-diagonal supercells.
+
+    [bold]Examples[/bold]
+
+      ndsc phonons Al --grid 4 4 4 --calculator emt --relax --out al-phonons
+
+      ndsc phonons si.cif --grid 2 --calculator gpaw --kgrid 8 8 8 --labels si-labels
+           --parameters '{"mode": {"name": "pw", "ecut": 400}, "xc": "PBE"}'
+
+    phonopy-load opens the file that --out writes.
+    """
+    numbers = parse_grid(grid)
+    spec = calculator_spec(calculator, parameters, kgrid)
+    if out is not None:
+        check_folder(out)
+    atoms = read_structure(structure, lattice=lattice, a=a, c=c, primitive=primitive)
+    spec.check(atoms)
+    if route not in ROUTES:
+        raise InputError(f"--route {route}: there is no such route. Choose one of {', '.join(ROUTES)}.")
+    limit = residual_force_limit
+    with _store(ctx, labels) as store, progress_bars() as progress:
+        atoms = _relaxed(atoms, spec, store, progress) if relax else atoms
+        if diagonal:
+            from ndsc.phonons import phonons_from_diagonal
+            from ndsc.reference import StoredCalculator
+
+            found = phonons_from_diagonal(
+                atoms,
+                numbers,
+                StoredCalculator(spec, store),
+                displacement=displacement,
+                residual_force_limit=limit,
+                kgrid=spec.kgrid,
+                progress=progress,
+            )
+        else:
+            work = _Work(spec, store, workers, progress)
+            found = _from_supercells(atoms, numbers, work, displacement=displacement, limit=limit, route=route)
+    if born is not None:
+        _add_born_charges(found.phonopy, born)
+    if out is not None:
+        with staged_folder(out) as folder:
+            found.save(folder / "phonopy_params.yaml")
+    _show_phonons(atoms, found, json=json)
+    if out is not None and not json:
+        typer.echo(f"Written: {out / 'phonopy_params.yaml'}")
+
+
+def elastic(
+    ctx: typer.Context,
+    structure: StructureArgument,
+    calculator: CalculatorOption = "emt",
+    parameters: ParametersOption = "{}",
+    kgrid: KgridOption = None,
+    strain: Annotated[float, typer.Option("--strain", help="Largest strain of the finite differences.")] = 0.005,
+    clamped: Annotated[bool, typer.Option("--clamped", help="Keep the ions where the strain puts them.")] = False,
+    relax: RelaxOption = False,
+    lattice: LatticeOption = None,
+    a: AOption = None,
+    c: COption = None,
+    primitive: PrimitiveOption = False,
+    labels: LabelsOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Elastic constants of a crystal with any calculator, in GPa, with relaxed ions.
+
+    [bold]Examples[/bold]
+
+      ndsc elastic Al --calculator emt --relax
+
+      ndsc elastic si.cif --calculator my_module:make_calculator --json
+    """
+    spec = calculator_spec(calculator, parameters, kgrid)
+    atoms = read_structure(structure, lattice=lattice, a=a, c=c, primitive=primitive)
+    spec.check(atoms)
+    from ndsc.elastic import elastic_constants
+    from ndsc.reference import StoredCalculator
+
+    with _store(ctx, labels) as store, progress_bars() as progress:
+        atoms = _relaxed(atoms, spec, store, progress) if relax else atoms
+        found = elastic_constants(atoms, StoredCalculator(spec, store), strain=strain, relax_ions=not clamped)
+    if json:
+        print_json(found.to_dict())
+        return
+    ions = "clamped" if clamped else "relaxed"
+    print_table(
+        f"Elastic constants of {atoms.get_chemical_formula()} in GPa, {ions} ions",
+        ["", "GPa"],
+        [[name, f"{value:.2f}"] for name, value in found.constants.items()] + [["bulk", f"{found.bulk_modulus:.2f}"]],
+    )
+
+
+@contextmanager
+def _store(ctx: typer.Context, labels: Path | None) -> Iterator[LabelStore]:
+    """The label store that the user named, or one that is gone afterwards."""
+    from ndsc.reference import LabelStore
+
+    if labels is not None:
+        check_folder(labels)
+        ctx.meta[RESUME] = f"What was calculated is kept in {labels}; run the same command again to go on."
+        yield LabelStore(labels)
+        return
+    ctx.meta[RESUME] = "Nothing was kept; with --labels DIR the calculations are, and the command can go on."
+    with tempfile.TemporaryDirectory(prefix="ndsc-labels-") as folder:
+        yield LabelStore(Path(folder))
+
+
+def _relaxed(atoms: Atoms, spec: CalculatorSpec, store: LabelStore, progress: Progress) -> Atoms:
+    from ndsc.reference import StoredCalculator
+    from ndsc.relaxation import relax_crystal
+
+    return relax_crystal(atoms, StoredCalculator(spec, store), progress=progress)
+
+
+@dataclass(frozen=True)
+class _Work:
+    """How labels are computed, and where they are kept."""
+
+    spec: CalculatorSpec
+    store: LabelStore
+    workers: int
+    progress: Progress
+
+
+def _from_supercells(
+    atoms: Atoms, grid: tuple[int, int, int], work: _Work, *, displacement: float, limit: float, route: Any
+) -> SupercellPhonons:
+    """Label the displaced supercells in parallel, the unperturbed ones first, and solve for the force constants."""
+    from ndsc.phonons import phonon_displacements, phonons_from_labels
+    from ndsc.reference import label_configurations
+    from ndsc.supercells import find_supercells
+
+    supercells = find_supercells(atoms, grid)
+    frames = phonon_displacements(supercells, displacement=displacement)
+    report = label_configurations(
+        frames, work.spec, work.store, workers=work.workers, progress=work.progress, task="displacements"
+    )
+    report.require_all()
+    return phonons_from_labels(
+        supercells,
+        frames,
+        {name: label.forces for name, label in report.labels.items()},
+        residual_force_limit=limit,
+        route=route,
+        kgrid=work.spec.kgrid,
+        seconds=sum(label.seconds for label in report.labels.values()),
+    )
+
+
+def _add_born_charges(phonopy: Any, path: Path) -> None:
+    from phonopy.file_IO import parse_BORN
+
+    from ndsc.force_constants.supercell_phonons import set_nac
+
+    try:
+        charges = parse_BORN(phonopy.primitive, filename=path)
+    except Exception as error:  # phonopy's reader raises anything on a malformed file
+        raise InputError(
+            f"{path} is no BORN file of phonopy ({type(error).__name__}: {error}). Make one by "
+            "phonopy-vasp-born, or by hand as phonopy's documentation says."
+        ) from error
+    set_nac(phonopy, charges)
+
+
+def _show_phonons(atoms: Atoms, found: SupercellPhonons, *, json: bool) -> None:
+    """Frequencies at the special points of the Setyawan-Curtarolo path, and what they cost."""
+    from ndsc.phonons import band_path
+
+    path = band_path(atoms, npoints=2)
+    points: dict[str, list[float]] = {}
+    for tick, labels in zip(path.ticks, path.labels, strict=True):
+        index = int(abs(path.distances - tick).argmin())
+        points.setdefault(labels.split("|")[0], [float(x) for x in path.qpoints[index]])
+    found.phonopy.run_qpoints(list(points.values()))
+    frequencies = [[float(f) for f in row] for row in found.phonopy.qpoints.frequencies]
+    if json:
+        special = [
+            {"label": label, "q": q, "frequencies_thz": row}
+            for (label, q), row in zip(points.items(), frequencies, strict=True)
+        ]
+        document = {"grid": list(found.grid), "route": found.route, "residual_force": found.residual_force}
+        print_json(document | {"cost": found.cost.to_dict(), "special_points": special})
+        return
+    print_table(
+        f"Phonon frequencies of {atoms.get_chemical_formula()}, THz, imaginary ones negative",
+        ["", "q (reduced)", "", "frequencies"],
+        [
+            [label, " ".join(f"{x:7.4f}" for x in q), "exact" if exact else "", "  ".join(f"{f:.3f}" for f in row)]
+            for (label, q), row, exact in zip(
+                points.items(), frequencies, found.is_exact(list(points.values())), strict=True
+            )
+        ],
+    )
+    used, diagonal = found.cost.used, found.cost.diagonal
+    typer.echo(
+        f"{used.calculations} calculations, {used.atoms} atoms; the diagonal supercell of the grid: "
+        f"{diagonal.calculations} calculations, {diagonal.atoms} atoms. "
+        f"Atoms cubed: {found.cost.relative:.3g} times as much."
+    )

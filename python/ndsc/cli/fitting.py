@@ -1,0 +1,201 @@
+"""``ndsc fit`` and ``ndsc export``: databases of one's own."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ndsc.cli.console import check_folder, print_json, print_table, progress_bars
+from ndsc.cli.options import JsonOption
+from ndsc.errors import InputError
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+    from ndsc.fit import GapFit
+
+DatabaseArgument = Annotated[
+    Path,
+    typer.Argument(metavar="DATABASE", help="Labelled configurations in an extended xyz file.", show_default=False),
+]
+EnergyKey = Annotated[str, typer.Option("--energy-key", help="Name of the energy in the file, eV; none for none.")]
+ForcesKey = Annotated[str, typer.Option("--forces-key", help="Name of the forces, eV/Å.")]
+VirialKey = Annotated[str, typer.Option("--virial-key", help="Name of the virial, 9 numbers, eV.")]
+StressKey = Annotated[
+    str | None,
+    typer.Option(
+        "--stress-key", help="Name of the stress, ASE's sign, eV/Å³, for a file without virials.", show_default=False
+    ),
+]
+
+
+def fit(
+    database: DatabaseArgument,
+    energy_key: EnergyKey = "REF_energy",
+    forces_key: ForcesKey = "REF_forces",
+    virial_key: VirialKey = "REF_virial",
+    stress_key: StressKey = None,
+    preset: Annotated[
+        str | None,
+        typer.Option("--preset", help="Settings of Allen and Bartók's Table 2: Mg, Al, Si or W.", show_default=False),
+    ] = None,
+    settings: Annotated[
+        Path | None,
+        typer.Option(
+            "--settings",
+            metavar="FILE.toml",
+            help="An input file whose fit and regularisation sections to take.",
+            show_default=False,
+        ),
+    ] = None,
+    cutoff: Annotated[float | None, typer.Option("--cutoff", help="Cutoff of SOAP, Å.", show_default=False)] = None,
+    n_max: Annotated[int | None, typer.Option("--n-max", help="Radial functions of SOAP.", show_default=False)] = None,
+    l_max: Annotated[int | None, typer.Option("--l-max", help="Angular momentum of SOAP.", show_default=False)] = None,
+    n_sparse: Annotated[int | None, typer.Option("--n-sparse", help="Sparse points.", show_default=False)] = None,
+    sparse_from: Annotated[
+        Path | None,
+        typer.Option(
+            "--sparse-from",
+            metavar="FILE",
+            help="Structures without labels that offer sparse points too.",
+            show_default=False,
+        ),
+    ] = None,
+    memory_limit: Annotated[
+        float | None,
+        typer.Option("--memory-limit", metavar="GB", help="Refuse a fit that needs more.", show_default=False),
+    ] = None,
+    threads: Annotated[int, typer.Option("--threads", min=1, help="Threads of the linear algebra.")] = 1,
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder of the potential.")] = Path("potential"),
+    json: JsonOption = False,
+) -> None:
+    """Fit a GAP to a database, with adaptive regularisation, and check it on the data.
+
+    [bold]Examples[/bold]
+
+      ndsc fit database.extxyz --preset Al --out potential
+
+      ndsc fit mg.extxyz --energy-key energy --forces-key forces --virial-key virial --preset Mg --n-sparse 500
+    """
+    from ndsc.config import load_fit_settings
+
+    check_folder(out)
+    named = {} if preset is None else {"preset": preset}
+    said = {"cutoff": cutoff, "n_max": n_max, "l_max": l_max, "n_sparse": n_sparse}
+    given = {key: value for key, value in said.items() if value is not None}
+    sections = load_fit_settings(settings, {"fit": named | given, "regularisation": named})
+    from ndsc.fit import apply_regularisation, fit_gap
+
+    frames = _read(database, energy_key, forces_key, virial_key, stress_key)
+    unlabelled = None if sparse_from is None else _structures(sparse_from)
+    with progress_bars() as progress:
+        found = fit_gap(
+            apply_regularisation(frames, sections.regularisation.to_regularisation()),
+            out,
+            sections.fit.to_settings(),
+            sparse_only=unlabelled,
+            memory_limit_gb=memory_limit,
+            threads=threads,
+            progress=progress,
+        )
+    if json:
+        print_json(_document(found))
+        return
+    _show(found)
+
+
+def _document(found: GapFit) -> dict[str, Any]:
+    return {
+        "potential": str(found.xml_path),
+        "settings": asdict(found.settings),
+        "e0": found.e0,
+        "counts": {name: {"sent": sent, "read": found.counts_read[name]} for name, sent in found.counts_sent.items()},
+        "n_sparse": found.n_sparse,
+        "seconds": found.seconds,
+        "memory_gb": found.memory_gb,
+        "errors": {name: asdict(errors) for name, errors in found.errors.items()},
+    }
+
+
+def _show(found: GapFit) -> None:
+    rows = [
+        [
+            name,
+            errors.configurations,
+            _scaled(errors.energy_rmse_ev_per_atom),
+            _scaled(errors.force_rmse_ev_per_angstrom),
+            _scaled(errors.virial_rmse_ev_per_atom),
+        ]
+        for name, errors in found.errors.items()
+    ]
+    print_table(
+        "Root mean square errors on the training data",
+        ["config_type", "configurations", "energy, meV/atom", "force, meV/Å", "virial, meV/atom"],
+        rows,
+    )
+    points = ", ".join(f"{number} of {symbol}" for symbol, number in found.n_sparse.items())
+    counts = ", ".join(f"{number} {name.replace('_', ' ')}" for name, number in found.counts_read.items())
+    typer.echo(f"gap_fit used all that it was given: {counts}.")
+    typer.echo(f"Sparse points: {points}. {found.seconds:.1f} s{', found in the folder' if found.reused else ''}.")
+    typer.echo(f"Potential: {found.xml_path}")
+
+
+def _scaled(value: float | None) -> str:
+    return "" if value is None else f"{1000 * value:.3f}"
+
+
+def _read(path: Path, energy: str, forces: str, virial: str, stress: str | None) -> list[Atoms]:
+    """A database by the names of its keys; a stress takes the place of the virial, "none" stands for no key."""
+    from ndsc.database import read_database
+
+    def key(name: str) -> str | None:
+        return None if name == "none" else name
+
+    return read_database(
+        path,
+        energy_key=key(energy),
+        forces_key=key(forces),
+        virial_key=key(virial) if stress is None else None,
+        stress_key=stress,
+    )
+
+
+def _structures(path: Path) -> list[Atoms]:
+    """All structures of a file."""
+    from ase.io import read
+
+    try:
+        found: list[Atoms] = read(path, index=":")
+    except Exception as error:  # ASE's readers raise anything on a malformed file
+        raise InputError(
+            f"{path} holds no structures that ASE reads ({type(error).__name__}: {error}). Give an extended xyz file."
+        ) from error
+    return found
+
+
+def export(
+    database: DatabaseArgument,
+    dialect: Annotated[
+        str, typer.Option("--dialect", help="extxyz, mace, nep, ace, mtp or pypolymlp.", show_default=False)
+    ],
+    out: Annotated[Path, typer.Option("--out", metavar="FILE", help="The file to write.", show_default=False)],
+    energy_key: EnergyKey = "REF_energy",
+    forces_key: ForcesKey = "REF_forces",
+    virial_key: VirialKey = "REF_virial",
+    stress_key: StressKey = None,
+) -> None:
+    """Write a database in the dialect of another fitting program.
+
+    [bold]Example[/bold]
+
+      ndsc export demo/database.extxyz --dialect mace --out train.xyz
+    """
+    check_folder(out.absolute().parent)
+    from ndsc.database import export_database
+
+    frames = _read(database, energy_key, forces_key, virial_key, stress_key)
+    export_database(frames, out, dialect)
+    typer.echo(f"{len(frames)} configurations: {out}")

@@ -1,0 +1,144 @@
+"""``ndsc run`` and ``ndsc report``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ndsc.cli.console import check_folder, note, print_json, print_table, progress_bars
+from ndsc.cli.exits import RESUME, ExitCode, fail
+from ndsc.cli.options import JsonOption
+from ndsc.errors import InputError
+
+if TYPE_CHECKING:
+    from ndsc.results import Results
+
+COPY = "ndsc.toml"
+
+
+def run(
+    ctx: typer.Context,
+    config: Annotated[Path, typer.Argument(metavar="CONFIG.toml", help="The input file.", show_default=False)],
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out", metavar="DIR", help="Folder of the run.", show_default="the name of the input file without .toml"
+        ),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be done and what it would cost, and do nothing.")
+    ] = False,
+    json: JsonOption = False,
+) -> None:
+    """Everything, from a crystal to a benchmarked potential, as an input file says.
+
+    The run takes up where it stopped: labels that are in its folder are not computed again.
+
+    [bold]Examples[/bold]
+
+      ndsc run al.toml --dry-run
+
+      ndsc run al.toml
+
+      ndsc run al/ndsc.toml  # go on with the run in the folder al
+    """
+    from ndsc.config import load_config
+
+    settings = load_config(config)
+    directory = check_folder(out if out is not None else default_directory(config))
+    from ndsc.workflow import dry_run as summarise
+    from ndsc.workflow import run_workflow
+
+    if dry_run:
+        typer.echo(str(summarise(settings, directory)))
+        return
+    ctx.meta[RESUME] = (
+        "What is finished is kept; run the same command again to go on: "
+        f"ndsc run {config}{'' if out is None else f' --out {out}'}"
+    )
+    with progress_bars() as progress:
+        results = run_workflow(settings, directory, progress=progress)
+    if json:
+        print_json(results.model_dump(mode="json"))
+    else:
+        show_results(results, directory)
+    if results.labels is not None and results.labels.failures:
+        failures = results.labels.failures
+        fail(
+            f"{len(failures)} of {results.labels.requested} labels are missing: {failures[0].name} "
+            f"({failures[0].reason}){' and others' if len(failures) > 1 else ''}. The results are made without them; "
+            "correct the cause and run the same command again.",
+            ExitCode.REFERENCE,
+        )
+
+
+def default_directory(config: Path) -> Path:
+    """The folder named like the input file, here; a run's own copy of its input belongs to the folder it is in."""
+    if config.name == COPY:
+        return config.parent
+    if config.suffix != ".toml":
+        raise InputError(
+            f"The input file {config} does not end in .toml, so the folder of the run has no name. Give --out DIR."
+        )
+    return Path(config.stem)
+
+
+def report(
+    run_directory: Annotated[Path, typer.Argument(metavar="RUNDIR", help="Folder of a run.", show_default=False)],
+) -> None:
+    """Make the figures and the HTML page of a finished run again.
+
+    [bold]Example[/bold]
+
+      ndsc report demo
+    """
+    if not run_directory.is_dir():
+        raise InputError(
+            f"There is no folder {run_directory}. Give the folder of a run: ndsc run CONFIG.toml makes one."
+        )
+    check_folder(run_directory)
+    from ndsc.report import write_report
+
+    note("drawing the figures")
+    written = write_report(run_directory)
+    typer.echo(str(written if isinstance(written, Path) else run_directory / "report.html"))
+
+
+def show_results(results: Results, directory: Path) -> None:
+    """The numbers that matter, and where the rest is."""
+    rows = []
+    for name, value in (results.lattice or {}).items():
+        if value.model is not None or value.reference is not None:
+            unit = "Å" if name in ("a", "b", "c") else "Å³" if name.startswith("volume") else "°"
+            rows.append([f"{name} ({unit})", *_cells(value.model, value.reference, value.error_percent)])
+    for name, value in (results.elastic or {}).items():
+        rows.append([f"{name} (GPa)", *_cells(value.model, value.reference, value.error_percent)])
+    if rows:
+        print_table("Lattice and elastic constants", ["", "potential", "reference", "error, %"], rows)
+    if results.phonons is not None:
+        phonons = results.phonons
+        numbers = [
+            ["RMSE over the mesh", _number(phonons.rmse_mesh_thz)],
+            ["RMSE along the path", _number(phonons.rmse_path_thz)],
+            ["largest error", _number(phonons.max_error_thz)],
+            ["lowest frequency", _number(phonons.min_frequency_thz)],
+        ]
+        print_table("Phonons, THz", ["", "potential"], numbers)
+    if results.cost is not None:
+        cost = results.cost
+        spent = "" if cost.seconds is None else f", {cost.seconds:.1f} s of calculations"
+        typer.echo(f"{cost.labels} labels, {cost.atoms} atoms{spent}.")
+    for warning in results.warnings:
+        note(f"Warning: {warning}")
+    page = directory / "report.html"
+    typer.echo(f"Report: {page if page.exists() else directory}")
+
+
+def _number(value: float | None, digits: int = 4) -> str:
+    return "not available" if value is None else f"{value:.{digits}f}"
+
+
+def _cells(model: float | None, reference: float | None, error: float | None) -> list[str]:
+    return [_number(model, 3), _number(reference, 3), "" if error is None else f"{error:+.2f}"]

@@ -1,0 +1,111 @@
+"""``ndsc supercells``."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ndsc.cli.console import check_folder, print_json, print_table, staged_folder
+from ndsc.cli.options import (
+    AOption,
+    COption,
+    GridOption,
+    JsonOption,
+    LatticeOption,
+    PrimitiveOption,
+    StructureArgument,
+    parse_grid,
+    read_structure,
+)
+from ndsc.errors import InputError
+
+if TYPE_CHECKING:
+    from ndsc.supercells import SupercellSet
+
+# ASE's name of a format, and the ending of its files.
+FORMATS = {"extxyz": "xyz", "vasp": "vasp", "cif": "cif", "castep-cell": "cell", "espresso-in": "pwi", "aims": "in"}
+
+
+def supercells(
+    structure: StructureArgument,
+    grid: GridOption,
+    cost_exponent: Annotated[
+        float, typer.Option("--cost-exponent", help="The cost of a supercell is its size to this power.")
+    ] = 3.0,
+    lattice: LatticeOption = None,
+    a: AOption = None,
+    c: COption = None,
+    primitive: PrimitiveOption = False,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="DIR", help="Write the supercells to this folder.", show_default=False),
+    ] = None,
+    file_format: Annotated[
+        str, typer.Option("--format", help=f"Format of the files: {', '.join(FORMATS)}.")
+    ] = "extxyz",
+    json: JsonOption = False,
+) -> None:
+    """The cheapest set of supercells that holds every q-point of a grid, up to symmetry.
+
+    [bold]Examples[/bold]
+
+      ndsc supercells Al --grid 4 4 4
+
+      ndsc supercells mg.cif --grid 6 6 4 --primitive --out cells --format vasp
+
+      ndsc supercells Si --grid 48 --json > supercells.json
+    """
+    from ndsc.supercells import find_supercells
+
+    numbers = parse_grid(grid)
+    if file_format not in FORMATS:
+        raise InputError(f"--format {file_format}: no such format here. Choose one of {', '.join(FORMATS)}.")
+    if out is not None:
+        check_folder(out)
+    atoms = read_structure(structure, lattice=lattice, a=a, c=c, primitive=primitive)
+    found = find_supercells(atoms, numbers, cost_exponent=cost_exponent)
+    if out is not None:
+        _write(found, out, file_format)
+    if json:
+        print_json(found.to_dict())
+        return
+    _show(found)
+    if out is not None:
+        typer.echo(f"{len(found)} structures and supercells.json are in {out}.")
+
+
+def _show(found: SupercellSet) -> None:
+    atoms = found.atoms
+    n1, n2, n3 = found.grid
+    rows = []
+    for index, (matrix, size) in enumerate(zip(found.matrices, found.sizes, strict=True)):
+        lengths = [math.sqrt(float(row @ row)) for row in matrix @ atoms.cell.array]
+        text = "  ".join(" ".join(f"{entry:3d}" for entry in row) for row in matrix.tolist())
+        rows.append([index, int(size), int(size) * len(atoms), text, round(max(lengths) / min(lengths), 2)])
+    formula = atoms.get_chemical_formula()
+    print_table(
+        f"{len(found)} supercells of {formula} hold the {n1}x{n2}x{n3} grid",
+        ["no.", "size", "atoms", "supercell matrix, row by row", "longest / shortest vector"],
+        rows,
+    )
+    proof = "proven minimal" if found.cost <= found.lower_bound * (1 + 1e-9) else f"lower bound {found.lower_bound:g}"
+    diagonal = float(n1 * n2 * n3) ** found.cost_exponent
+    typer.echo(
+        f"Cost (sum of size^{found.cost_exponent:g}): {found.cost:g}, {proof}; the diagonal supercell of "
+        f"{n1 * n2 * n3} cells costs {diagonal:g}, {diagonal / found.cost:.3g} times as much."
+    )
+
+
+def _write(found: SupercellSet, out: Path, file_format: str) -> None:
+    import json
+
+    from ase.io import write
+
+    options: dict[str, Any] = {"vasp": {"sort": True, "direct": True}}.get(file_format, {})
+    with staged_folder(out) as folder:
+        for index, atoms in enumerate(found.structures()):
+            write(folder / f"s{index:02d}.{FORMATS[file_format]}", atoms, format=file_format, **options)
+        (folder / "supercells.json").write_text(json.dumps(found.to_dict(), indent=1) + "\n", encoding="utf-8")

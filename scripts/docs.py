@@ -1,0 +1,164 @@
+"""Write the generated parts of docs/ again, and check every link between pages.
+
+The keys of the input file come from the models that read it, the options of the commands from the program, so neither
+page can fall behind. With --check nothing is written, and a page that is not as it would be written is an error.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+import types
+from pathlib import Path
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+from pydantic import BaseModel
+from pydantic_core import PydanticUndefined
+from typer.main import get_command
+
+from ndsc.cli import app
+from ndsc.config import RunConfig
+from ndsc.config.files import toml_value
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+BLOCK = re.compile(r"(<!-- generated: (?P<name>[a-z-]+) -->\n).*?(<!-- end of generated -->)", re.DOTALL)
+LINK = re.compile(r"\[[^\]]*\]\((?P<target>[^)\s]+)\)")
+
+
+def main() -> int:
+    """Write or check all pages; the number of problems is the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--check", action="store_true", help="write nothing, report what is out of date")
+    check = parser.parse_args().check
+    problems = []
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        new = BLOCK.sub(lambda found: found[1] + GENERATORS[found["name"]]() + found[3], text)
+        if new != text and check:
+            problems.append(f"{page.relative_to(ROOT)} is out of date; run: make docs")
+        elif new != text:
+            page.write_text(new, encoding="utf-8")
+        problems += broken_links(page, new)
+    for problem in problems:
+        print(problem, file=sys.stderr)
+    return min(len(problems), 1)
+
+
+def broken_links(page: Path, text: str) -> list[str]:
+    """Links of a page to files and headings that do not exist; addresses elsewhere are left alone."""
+    broken = []
+    for found in LINK.finditer(re.sub(r"```.*?```", "", text, flags=re.DOTALL)):
+        target = found["target"]
+        if re.match(r"[a-z]+:", target):
+            continue
+        name, _, anchor = target.partition("#")
+        file = (page.parent / name).resolve() if name else page
+        where = f"{page.relative_to(ROOT)} links to {target}"
+        if not file.exists():
+            broken.append(f"{where}, which does not exist")
+        elif anchor and anchor not in headings(file):
+            broken.append(f"{where}, but there is no such heading")
+    return broken
+
+
+def headings(page: Path) -> set[str]:
+    """The anchors of a page's headings, as forges make them."""
+    lines = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", line.lower()).strip().replace(" ", "-") for line in lines}
+
+
+def input_file() -> str:
+    """One table a section of the input file."""
+    parts = []
+    for name, field in RunConfig.model_fields.items():
+        section = field.annotation
+        assert isinstance(section, type)
+        assert issubclass(section, BaseModel)
+        about = (section.__doc__ or "").strip().splitlines()[0].partition(": ")[2]
+        rows = [row(key, item) for key, item in section.model_fields.items()]
+        parts += [
+            f"\n### `[{name}]`\n\n{about[:1].upper()}{about[1:]}\n",
+            "| key | type | default | |\n|---|---|---|---|\n" + "".join(rows),
+        ]
+    return "\n".join(parts) + "\n"
+
+
+def row(key: str, field: Any) -> str:
+    """One key of the input file."""
+    if field.default_factory is not None:
+        default = "{}"
+    elif field.default is PydanticUndefined:
+        default = ""
+    elif isinstance(field.default, BaseModel):
+        default = toml_value(field.default.model_dump())
+    else:
+        default = "" if field.default is None else toml_value(field.default)
+    shown = f"`{default}`" if default else ("required" if field.is_required() else "none")
+    return f"| `{key}` | {kind(field.annotation)} | {shown} | {escaped(field.description or '')} |\n"
+
+
+def kind(annotation: Any) -> str:
+    """The type of a key in words."""
+    origin = get_origin(annotation)
+    if origin is Annotated:
+        return kind(get_args(annotation)[0])
+    if origin is Literal:
+        return " or ".join(f"`{value!r}`" for value in get_args(annotation))
+    if origin in (Union, types.UnionType):
+        return " or ".join(kind(arg) for arg in get_args(annotation) if arg is not type(None))
+    if origin is tuple:
+        inner = get_args(annotation)
+        return "number or list" if inner[-1] is Ellipsis else "1 or 3 whole numbers"
+    if origin is dict:
+        return "table"
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return "table of " + ", ".join(f"`{name}`" for name in annotation.model_fields)
+    names = {int: "whole number", float: "number", bool: "true or false", str: "string", Path: "path"}
+    return names[annotation]
+
+
+def command_line() -> str:
+    """Help, arguments and options of every command."""
+    parts = []
+    for name, command in get_command(app).commands.items():  # type: ignore[attr-defined]
+        about, *rest = (command.help or "").strip().split("\n\n")
+        parts.append(f"\n### `ndsc {name}`\n\n{' '.join(about.split())}\n")
+        rows = [option_row(parameter) for parameter in command.params if parameter.name != "help"]
+        parts.append("| | default | |\n|---|---|---|\n" + "".join(rows))
+        text = "\n".join(rest)
+        examples = [line.strip() for line in text.splitlines() if line.strip().startswith(("ndsc ", "--"))]
+        if examples:
+            parts.append("```sh\n" + "\n".join(examples).replace("\n--", " \\\n    --") + "\n```\n")
+    return "\n".join(parts) + "\n"
+
+
+def option_row(parameter: Any) -> str:
+    """One argument or option of a command."""
+    metavar = parameter.metavar or ""
+    if parameter.param_type_name == "argument":
+        name = metavar
+    else:
+        name = ", ".join(parameter.opts) + (f" {metavar}" if metavar else "")
+    shown = parameter.show_default if isinstance(parameter.show_default, str) else ""
+    if parameter.required:
+        default = "required"
+    elif shown:
+        default = shown
+    elif parameter.default is None or isinstance(parameter.default, bool):
+        default = ""
+    else:
+        default = f"`{parameter.default}`"
+    return f"| `{name}` | {escaped(default)} | {escaped(parameter.help or '')} |\n"
+
+
+def escaped(text: str) -> str:
+    """Text that does not break a table."""
+    return text.replace("|", "\\|").replace("[[", "[").replace("]]", "]").replace("\n", " ")
+
+
+GENERATORS = {"input-file": input_file, "command-line": command_line}
+
+if __name__ == "__main__":
+    sys.exit(main())
