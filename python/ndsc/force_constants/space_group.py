@@ -55,7 +55,7 @@ class SpaceGroupAction:
         atoms = crystal.atoms
         cell = atoms.cell.array
         positions = atoms.get_scaled_positions(wrap=False)
-        kinds = _kinds(crystal)
+        kinds = atom_kinds(crystal)
         permutations, shifts = [], []
         for rotation, translation in zip(crystal.rotations, crystal.translations, strict=True):
             images = positions @ rotation.T + translation
@@ -127,7 +127,7 @@ def _cartesian_rotation(rotation: IntArray, cell: FloatArray) -> FloatArray:
     return np.asarray(left @ right, dtype=float)
 
 
-def _kinds(crystal: Crystal) -> IntArray:
+def atom_kinds(crystal: Crystal) -> IntArray:
     """One integer for each element and magnetic moment."""
     atoms = crystal.atoms
     moments = np.rint(atoms.get_initial_magnetic_moments().reshape(len(atoms), -1) * 1e6)

@@ -1,0 +1,355 @@
+"""Elastic constants with relaxed ions, in the standard axes of the crystal (Allen and Bartók 2022, Table 3).
+
+Convention. The crystal is turned to the standard setting of the International Tables as spglib gives it: a along x and
+b in the plane of x and y (monoclinic: unique axis b along y), trigonal crystals in hexagonal axes with a two-fold axis
+(or a mirror's normal) along x where there is one. The constants refer to these Cartesian axes whatever the orientation,
+setting or size of the cell given. Voigt order is xx, yy, zz, yz, xz, xy with engineering shear strains. A constant is
+the derivative of the true (Cauchy) stress at the cell given: if that cell carries a stress, constants shift by about as
+much as it.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from ase.calculators.calculator import Calculator
+from ase.calculators.singlepoint import SinglePointCalculator
+from ase.constraints import FixConstraint
+from ase.optimize import BFGS
+from ase.units import GPa
+from matscipy.elasticity import fit_elastic_constants, generate_strained_configs
+from numpy.typing import NDArray
+
+from ndsc.configurations import DECIMALS, rounded
+from ndsc.crystal import DEFAULT_SYMPREC
+from ndsc.elastic_setting import constant_names, standard_orientation, without_forbidden
+from ndsc.errors import InputError, NdscError, ReferenceCalculationError
+from ndsc.progress import Progress, silent
+
+log = logging.getLogger(__name__)
+
+FloatArray = NDArray[np.float64]
+
+#: Largest strain that linear elasticity is asked at.
+LARGEST_STRAIN = 0.05
+#: An ion that relaxes further than this from where the strain puts it has left its site, Å.
+LARGEST_RELAXATION = 0.5
+#: A stress above this at the cell given is told, GPa.
+NOTABLE_STRESS = 0.5
+
+# matscipy's patterns for trigonal_high and hexagonal strain along e1 + e4 and take the responses for C11 and C44 alone,
+# which leaves C14 in both. Those of trigonal_low keep them apart, and the higher classes are special cases of it.
+_PATTERNS = {"trigonal_high": "trigonal_low", "hexagonal": "trigonal_low"}
+# matscipy drops what it fits to this pattern in favour of C66 = (C11 - C12) / 2, so these cells need no calculation.
+_UNUSED_PATTERN = {"trigonal_low": 2}
+
+
+@dataclass(frozen=True, eq=False)
+class ElasticConstants:
+    """Elastic constants of a crystal in its standard axes.
+
+    Attributes
+    ----------
+    matrix : (6, 6) float array, GPa
+        Voigt matrix.
+    constants : dict of str to float, GPa
+        The constants of the Laue class by name, ``{"C11": …, "C12": …}``.
+    laue_class : str
+        ``"cubic"``, ``"hexagonal"``, ``"trigonal_high"`` (32, 3m, -3m), ``"trigonal_low"`` (3, -3),
+        ``"tetragonal_high"`` (422, 4mm, -42m, 4/mmm), ``"tetragonal_low"`` (4, -4, 4/m), ``"orthorhombic"``,
+        ``"monoclinic"`` or ``"triclinic"``.
+    relaxed_ions : bool
+        Whether the ions relaxed in each strained cell.
+    strain : float
+        Largest strain.
+    residual_stress : (6,) float array, GPa
+        Stress of the cell given, in Voigt order and ASE's sign, in the standard axes.
+    calculations : int
+        Evaluations of the calculator.
+    """
+
+    matrix: FloatArray
+    constants: dict[str, float]
+    laue_class: str
+    relaxed_ions: bool
+    strain: float
+    residual_stress: FloatArray
+    calculations: int
+
+    @property
+    def compliance(self) -> FloatArray:
+        """(6, 6) array, 1/GPa : inverse of the Voigt matrix."""
+        return np.asarray(np.linalg.inv(self.matrix), dtype=float)
+
+    @property
+    def stable(self) -> bool:
+        """Whether every homogeneous strain costs energy (Born's criteria: the matrix is positive definite)."""
+        return bool(np.linalg.eigvalsh(self.matrix)[0] > 0)
+
+    @property
+    def bulk_modulus(self) -> float:
+        """Voigt-Reuss-Hill average of the bulk modulus, GPa."""
+        return 0.5 * sum(self.bulk_bounds)
+
+    @property
+    def shear_modulus(self) -> float:
+        """Voigt-Reuss-Hill average of the shear modulus, GPa."""
+        return 0.5 * sum(self.shear_bounds)
+
+    @property
+    def bulk_bounds(self) -> tuple[float, float]:
+        """Voigt's and Reuss's average of the bulk modulus, GPa."""
+        return float(np.sum(self.matrix[:3, :3])) / 9, 1.0 / float(np.sum(self.compliance[:3, :3]))
+
+    @property
+    def shear_bounds(self) -> tuple[float, float]:
+        """Voigt's and Reuss's average of the shear modulus, GPa."""
+        voigt = _shear_sum(self.matrix, normal=1.0, shear=3.0) / 15
+        reuss = 15.0 / _shear_sum(self.compliance, normal=4.0, shear=3.0)
+        return voigt, reuss
+
+    @property
+    def young_modulus(self) -> float:
+        """Young's modulus of the isotropic average, GPa."""
+        return 9 * self.bulk_modulus * self.shear_modulus / (3 * self.bulk_modulus + self.shear_modulus)
+
+    @property
+    def poisson_ratio(self) -> float:
+        """Poisson's ratio of the isotropic average."""
+        bulk, shear = self.bulk_modulus, self.shear_modulus
+        return (3 * bulk - 2 * shear) / (6 * bulk + 2 * shear)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything as numbers, strings and lists, for JSON, with the averages."""
+        return {
+            "matrix": self.matrix.tolist(),
+            "constants": dict(self.constants),
+            "laue_class": self.laue_class,
+            "relaxed_ions": self.relaxed_ions,
+            "strain": self.strain,
+            "residual_stress": self.residual_stress.tolist(),
+            "calculations": self.calculations,
+            "bulk_modulus": self.bulk_modulus,
+            "shear_modulus": self.shear_modulus,
+            "young_modulus": self.young_modulus,
+            "poisson_ratio": self.poisson_ratio,
+            "stable": self.stable,
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> ElasticConstants:
+        """The constants that :meth:`to_dict` wrote.
+
+        Raises
+        ------
+        InputError
+            When `data` lacks something.
+        """
+        try:
+            values = {field.name: data[field.name] for field in fields(cls)}
+            values["matrix"] = np.array(values["matrix"], dtype=float).reshape(6, 6)
+            values["residual_stress"] = np.array(values["residual_stress"], dtype=float).reshape(6)
+            values["constants"] = {str(name): float(value) for name, value in values["constants"].items()}
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise InputError(
+                f"These are no stored elastic constants ({type(error).__name__}: {error}). Make them again with "
+                "elastic_constants(...).to_dict()."
+            ) from error
+        return cls(**values)
+
+
+def elastic_constants(
+    atoms: Atoms,
+    calculator: Calculator,
+    *,
+    strain: float = 0.005,
+    relax_ions: bool = True,
+    n_steps: int = 3,
+    fmax: float = 1e-4,
+    max_steps: int = 200,
+    symprec: float = DEFAULT_SYMPREC,
+    progress: Progress = silent,
+) -> ElasticConstants:
+    """Elastic constants from the stresses of strained cells, by matscipy's fit with symmetry-reduced strains.
+
+    Parameters
+    ----------
+    atoms : ase.Atoms
+        A relaxed cell of the crystal in any setting and orientation.
+    calculator : ase.calculators.calculator.Calculator
+        Gives stresses, and forces when ions relax.
+    strain : float
+        Largest strain; each strain is applied with both signs.
+    relax_ions : bool
+        Relax the ions in each strained cell. Clamped ions give wrong constants wherever symmetry leaves them free.
+    n_steps : int
+        Strains of each kind from -strain to +strain, odd so that the unstrained cell is one of them.
+    fmax : float, eV/Å
+        Largest force left on an ion.
+    max_steps : int
+        Steps of an ion relaxation after which it is given up.
+    symprec : float, Å
+        Tolerance of the symmetry search.
+    progress : callable
+        Called with ("elastic constants", strained cells done, all).
+
+    Returns
+    -------
+    ElasticConstants
+        In the standard axes, see the module's convention.
+
+    Raises
+    ------
+    InputError
+        When a number is out of its range or `atoms` is no crystal.
+    ReferenceCalculationError
+        When the calculator fails, or the ions of a strained cell run away from their sites or do not come to rest: the
+        potential (or the calculation) is then unstable, and there are no elastic constants.
+    """
+    if not 0 < strain <= LARGEST_STRAIN:
+        raise InputError(f"strain = {strain} is out of range. Give a number above 0 and at most {LARGEST_STRAIN}.")
+    if n_steps < 3 or n_steps % 2 == 0:
+        raise InputError(f"n_steps = {n_steps} leaves the unstrained cell out. Give an odd number of at least 3.")
+    if fmax <= 0 or max_steps < 1:
+        raise InputError(f"fmax = {fmax} and max_steps = {max_steps} must be positive.")
+    standard, laue_class = standard_orientation(atoms, symprec=symprec)
+    pattern = _PATTERNS.get(laue_class, laue_class)
+    run = _Relaxations(calculator, relax_ions=relax_ions, fmax=fmax, max_steps=max_steps)
+    delta = 2 * strain / (n_steps - 1)
+    cells = list(generate_strained_configs(standard, pattern, n_steps, delta))
+    needed = _UNUSED_PATTERN.get(pattern, len(cells)) * n_steps
+    strained = run.run(cells[:needed], progress)
+    strained += [_with_stress(cell, strained[n_steps // 2].get_stress()) for cell in cells[needed:]]
+    # The cells are relaxed already, and carry their stresses: what is left is the linear regression.
+    matrix, _ = fit_elastic_constants(
+        strained, symmetry=pattern, N_steps=n_steps, delta=delta, optimizer=None, verbose=False, graphics=False
+    )
+    matrix = without_forbidden(np.array(matrix, dtype=float) / GPa, laue_class)
+    residual = np.array(strained[n_steps // 2].get_stress(), dtype=float) / GPa
+    if np.max(np.abs(residual)) > NOTABLE_STRESS:
+        log.warning(
+            "The cell of %s carries a stress of up to %.2f GPa, which shifts its elastic constants by about as much. "
+            "Relax the cell with the same calculator first.", atoms.get_chemical_formula(), np.max(np.abs(residual)),
+        )  # fmt: skip
+    result = ElasticConstants(
+        matrix=matrix,
+        constants={
+            f"C{name}": float(matrix[int(name[0]) - 1, int(name[1]) - 1]) for name in constant_names(laue_class)
+        },
+        laue_class=laue_class,
+        relaxed_ions=relax_ions,
+        strain=strain,
+        residual_stress=residual,
+        calculations=run.calculations,
+    )
+    if not result.stable:
+        log.warning(
+            "The elastic constants of %s are not positive definite: the crystal is unstable against a strain.",
+            atoms.get_chemical_formula(),
+        )
+    return result
+
+
+class _Rounding(FixConstraint):  # type: ignore[misc]
+    """Keeps positions rounded to 1e-8 Å in a relaxation, so that the same path is taken on every machine."""
+
+    def adjust_positions(self, atoms: Atoms, new: FloatArray) -> None:
+        """Round, in place."""
+        new[:] = np.round(new, DECIMALS) + 0.0
+
+    def adjust_forces(self, atoms: Atoms, forces: FloatArray) -> None:
+        """Leave the forces alone."""
+
+    def get_removed_dof(self, atoms: Atoms) -> int:
+        """No degree of freedom is removed."""
+        return 0
+
+
+class _Relaxations:
+    """Relaxes the ions of strained cells and counts the calculations."""
+
+    def __init__(self, calculator: Calculator, *, relax_ions: bool, fmax: float, max_steps: int) -> None:
+        self.calculator = calculator
+        self.relax_ions = relax_ions
+        self.fmax = fmax
+        self.max_steps = max_steps
+        self.calculations = 0
+
+    def run(self, cells: Sequence[Atoms], progress: Progress) -> list[Atoms]:
+        """The cells with relaxed ions and their stresses; the unstrained one, which every series has, is run once."""
+        finished: list[Atoms] = []
+        unstrained: Atoms | None = None
+        for done, cell in enumerate(cells):
+            progress("elastic constants", done, len(cells))
+            if unstrained is not None and not np.any(cell.info["strain"]):
+                finished.append(unstrained)
+                continue
+            finished.append(self._finished(cell))
+            if not np.any(cell.info["strain"]):
+                unstrained = finished[-1]
+        progress("elastic constants", len(cells), len(cells))
+        return finished
+
+    def _finished(self, strained: Atoms) -> Atoms:
+        cell = rounded(strained)
+        name = f"strain {np.round(cell.info['strain'], 6).tolist()}"
+        cell.info["ndsc_name"] = name
+        cell.calc = self.calculator
+        try:
+            if self.relax_ions:
+                self._relax(cell, name)
+            else:
+                self.calculations += 1
+            stress = np.array(cell.get_stress(), dtype=float)
+        except NdscError:
+            raise
+        except Exception as error:  # a calculator may raise anything
+            raise ReferenceCalculationError(
+                f"The stress under {name} could not be computed: {type(error).__name__}: {error}. Elastic constants "
+                "need a calculator that knows the elements and gives stresses (and forces, when ions relax)."
+            ) from error
+        if stress.shape != (6,) or not np.all(np.isfinite(stress)):
+            raise ReferenceCalculationError(f"The stress under {name} is not six finite numbers. Check the calculator.")
+        return _with_stress(cell, stress)
+
+    def _relax(self, cell: Atoms, name: str) -> None:
+        start = cell.positions.copy()
+        cell.set_constraint(_Rounding())
+        optimiser = BFGS(cell, logfile=None)
+        converged, moved = False, 0.0
+        for at_rest in optimiser.irun(fmax=self.fmax, steps=self.max_steps):
+            converged = at_rest
+            self.calculations += 1
+            moved = float(np.max(np.linalg.norm(cell.positions - start, axis=1)))
+            if not moved <= LARGEST_RELAXATION:
+                break
+        cell.set_constraint()
+        if not moved <= LARGEST_RELAXATION:
+            raise ReferenceCalculationError(
+                f"The ions run away under {name}: one is {moved:.2f} Å from its site after {optimiser.nsteps} steps. "
+                "The crystal is unstable with this calculator (imaginary optical phonons), so it has no elastic "
+                "constants with relaxed ions. A potential needs configurations with displaced atoms in its database; "
+                "relax_ions = false gives the clamped constants."
+            )
+        if not converged:
+            raise ReferenceCalculationError(
+                f"The ions do not come to rest under {name}: forces above {self.fmax:g} eV/Å are left after "
+                f"{self.max_steps} steps. Raise max_steps, or fmax where the calculator's forces are noisy."
+            )
+
+
+def _with_stress(cell: Atoms, stress: FloatArray) -> Atoms:
+    cell.calc = SinglePointCalculator(cell, stress=stress)
+    return cell
+
+
+def _shear_sum(matrix: FloatArray, *, normal: float, shear: float) -> float:
+    """The combination of Voigt elements in the averages of the shear modulus."""
+    diagonal = float(np.trace(matrix[:3, :3]))
+    mixed = float(matrix[0, 1] + matrix[0, 2] + matrix[1, 2])
+    return normal * (diagonal - mixed) + shear * float(np.trace(matrix[3:, 3:]))
