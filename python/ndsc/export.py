@@ -1,0 +1,263 @@
+"""Databases in the dialects of other codes: MACE, NEP, ACE, MTP and pypolymlp.
+
+Every dialect is text, has the same numbers as the database, and differs in names, units and signs only. A virial is
+-V stress (positive when compressed) in all of them but MACE's, which wants ASE's stress.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from ase import Atoms, units
+from ase.io import write
+from numpy.typing import NDArray
+
+from ndsc.database import frame_name, is_isolated_atom, targets_of, write_database
+from ndsc.errors import InputError
+from ndsc.files import whole_file
+
+FloatArray = NDArray[np.float64]
+
+#: One kilobar in eV/Å³: VASP's unit of stress.
+KILOBAR = 0.1 * units.GPa
+
+
+@dataclass(frozen=True)
+class _Labelled:
+    """One configuration with its energy, forces and, perhaps, virial."""
+
+    atoms: Atoms
+    energy: float
+    forces: FloatArray
+    virial: FloatArray | None
+    config_type: str | None
+
+
+def export_database(frames: Sequence[Atoms], path: str | Path, dialect: str) -> list[Path]:
+    """Write a database for another code, whole or not at all.
+
+    Parameters
+    ----------
+    frames : sequence of ase.Atoms
+        With ``REF_energy``, ``REF_forces`` and, where there is one, ``REF_virial``.
+    path : path
+        The file to write; for "pypolymlp" a folder that does not exist or is empty.
+    dialect : str
+        One of :data:`DIALECTS`:
+
+        - "extxyz": ndsc's own.
+        - "mace": extended XYZ with ``REF_energy``, ``REF_forces`` and ``REF_stress`` (eV/Å³, ASE's sign), the keys that
+          MACE looks for by default.
+        - "nep": extended XYZ for GPUMD's ``train.xyz``: ``energy``, ``force``, ``virial``.
+        - "ace": extended XYZ for ACEpotentials.jl with its default keys ``energy``, ``force``, ``virial``. (pacemaker
+          reads pickled data frames, which ndsc neither writes nor opens.)
+        - "mtp": the ``.cfg`` of MLIP; types are numbered from 0 in the order of atomic numbers.
+        - "pypolymlp": a folder with one minimal ``vasprun-*.xml`` a configuration, the one kind of text that pypolymlp
+          documents for labels of its own choice.
+
+    Returns
+    -------
+    list of path
+        The files written.
+
+    Raises
+    ------
+    InputError
+        When there is nothing to write, no such dialect, a configuration lacks what the dialect needs, or the file
+        cannot be written.
+    """
+    if dialect not in DIALECTS:
+        raise InputError(f"There is no dialect {dialect!r}. Choose one of {', '.join(DIALECTS)}.")
+    target = Path(path)
+    if dialect == "extxyz":
+        return [write_database(target, frames)]
+    if not frames:
+        raise InputError(f"There is no configuration to write to {target}. Label at least one configuration first.")
+    labelled = [_labelled(frame, frame_name(frame, number), dialect) for number, frame in enumerate(frames)]
+    if dialect == "pypolymlp":
+        return _write_vaspruns(labelled, target)
+    with whole_file(target) as temporary:
+        _WRITERS[dialect](labelled, temporary)
+    return [target]
+
+
+def _labelled(frame: Atoms, where: str, dialect: str) -> _Labelled:
+    targets = targets_of(frame, where=where)
+    lacking = [name for name in ("energy", "forces") if getattr(targets, name) is None]
+    if dialect == "pypolymlp" and targets.virial is None:
+        lacking.append("virial")
+    if dialect != "mace" and not frame.pbc.all():
+        lacking.append("periodicity")
+    if lacking or targets.energy is None or targets.forces is None:
+        raise InputError(
+            f"{where[0].upper()}{where[1:]} has no {' and no '.join(lacking)}, which the dialect {dialect!r} needs. "
+            "Leave it out, or export to 'extxyz'."
+        )
+    atoms = Atoms(frame.numbers, positions=frame.positions, cell=frame.cell, pbc=frame.pbc)
+    config_type = "IsolatedAtom" if is_isolated_atom(frame) else frame.info.get("config_type")
+    return _Labelled(atoms, targets.energy, targets.forces, targets.virial, config_type)
+
+
+def _write_mace(labelled: Sequence[_Labelled], path: Path) -> None:
+    frames = []
+    for entry in labelled:
+        frame = entry.atoms.copy()
+        frame.info["REF_energy"] = entry.energy
+        frame.arrays["REF_forces"] = entry.forces
+        if entry.virial is not None:
+            frame.info["REF_stress"] = -entry.virial / frame.get_volume()
+        if entry.config_type is not None:
+            frame.info["config_type"] = entry.config_type
+        frames.append(frame)
+    write(path, frames, format="extxyz", write_results=False)
+
+
+def _write_bare_extxyz(labelled: Sequence[_Labelled], path: Path) -> None:
+    # ASE keeps the names energy and virial for results of calculators, so these lines are written by hand.
+    blocks = []
+    for entry in labelled:
+        words = [f'Lattice="{_row(entry.atoms.cell.array.ravel())}"', "Properties=species:S:1:pos:R:3:force:R:3"]
+        words.append(f"energy={entry.energy!r}")
+        if entry.virial is not None:
+            words.append(f'virial="{_row(entry.virial)}"')
+        if entry.config_type is not None:
+            words.append(f'config_type="{entry.config_type}"')
+        words.append('pbc="T T T"')
+        atoms = zip(entry.atoms.get_chemical_symbols(), entry.atoms.positions, entry.forces, strict=True)
+        rows = [f"{symbol} {_row(position)} {_row(force)}" for symbol, position, force in atoms]
+        blocks.append("\n".join([str(len(rows)), " ".join(words), *rows]))
+    path.write_text("\n".join(blocks) + "\n", encoding="utf-8")
+
+
+def _write_mtp(labelled: Sequence[_Labelled], path: Path) -> None:
+    species = sorted({int(number) for entry in labelled for number in entry.atoms.numbers})
+    type_of = {number: index for index, number in enumerate(species)}
+    blocks = []
+    for entry in labelled:
+        lines = ["BEGIN_CFG", " Size", f"    {len(entry.atoms)}", " Supercell"]
+        lines += [f"    {_row(vector)}" for vector in entry.atoms.cell.array]
+        lines.append(" AtomData:  id type cartes_x cartes_y cartes_z fx fy fz")
+        atoms = zip(entry.atoms.numbers, entry.atoms.positions, entry.forces, strict=True)
+        lines += [
+            f"    {index} {type_of[int(number)]} {_row(position)} {_row(force)}"
+            for index, (number, position, force) in enumerate(atoms, start=1)
+        ]
+        lines += [" Energy", f"    {entry.energy!r}"]
+        if entry.virial is not None:
+            xx, xy, xz, _, yy, yz, _, _, zz = entry.virial
+            lines += [" PlusStress:  xx yy zz yz xz xy", f"    {_row(np.array([xx, yy, zz, yz, xz, xy]))}"]
+        lines += [f" Feature   config_type {'_'.join((entry.config_type or 'default').split())}", "END_CFG"]
+        blocks.append("\n".join(lines))
+    path.write_text("\n\n".join(blocks) + "\n", encoding="utf-8")
+
+
+def _write_vaspruns(labelled: Sequence[_Labelled], folder: Path) -> list[Path]:
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise InputError(f"{folder} is there already and is no empty folder. Name a new folder for the files.")
+    names = [f"vasprun-{number:05d}.xml" for number in range(1, len(labelled) + 1)]
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        scratch = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    except OSError as error:
+        raise InputError(
+            f"{folder} cannot be written ({error.strerror}). Choose a folder that you may write to."
+        ) from error
+    try:
+        for name, entry in zip(names, labelled, strict=True):
+            tree = ElementTree.ElementTree(_vasprun(entry))
+            ElementTree.indent(tree, " ")
+            tree.write(scratch / name, encoding="ISO-8859-1", xml_declaration=True)
+        scratch.chmod(0o755)
+        scratch.replace(folder)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    return [folder / name for name in names]
+
+
+def _vasprun(entry: _Labelled) -> ElementTree.Element:
+    """The parts of a vasprun.xml that readers of results look at; VASP lists atoms species by species."""
+    order = np.argsort(entry.atoms.numbers, kind="stable")
+    atoms, forces = entry.atoms[order], entry.forces[order]
+    symbols = list(dict.fromkeys(atoms.get_chemical_symbols()))
+    root = ElementTree.Element("modeling")
+    generator = ElementTree.SubElement(root, "generator")
+    _item(generator, "program", "ndsc", type="string")
+    _item(generator, "version", "1", type="string")
+
+    kpoints = ElementTree.SubElement(root, "kpoints")
+    for name in ("kpointlist", "weights"):
+        # Empty, since labels come from any code; ASE's reader insists on them.
+        ElementTree.SubElement(kpoints, "varray", {"name": name})
+
+    atominfo = ElementTree.SubElement(root, "atominfo")
+    ElementTree.SubElement(atominfo, "atoms").text = str(len(atoms))
+    ElementTree.SubElement(atominfo, "types").text = str(len(symbols))
+    of_atoms = [[symbol, str(symbols.index(symbol) + 1)] for symbol in atoms.get_chemical_symbols()]
+    _table(atominfo, "atoms", ("element", "atomtype"), of_atoms)
+    of_types = [[str(atoms.get_chemical_symbols().count(symbol)), symbol] for symbol in symbols]
+    _table(atominfo, "atomtypes", ("atomspertype", "element"), of_types)
+
+    _structure(root, atoms, "initialpos")
+    calculation = ElementTree.SubElement(root, "calculation")
+    _structure(calculation, atoms, None)
+    _varray(calculation, "forces", forces)
+    if entry.virial is not None:
+        _varray(calculation, "stress", entry.virial.reshape(3, 3) / atoms.get_volume() / KILOBAR)
+    for parent in (ElementTree.SubElement(calculation, "scstep"), calculation):
+        energy = ElementTree.SubElement(parent, "energy")
+        for name in ("e_fr_energy", "e_wo_entrp", "e_0_energy"):
+            # All three are the free energy, the one that the forces derive from.
+            _item(energy, name, repr(entry.energy))
+    _structure(root, atoms, "finalpos")
+    return root
+
+
+def _item(parent: ElementTree.Element, name: str, text: str, **attributes: str) -> None:
+    ElementTree.SubElement(parent, "i", {"name": name, **attributes}).text = f" {text} "
+
+
+def _table(parent: ElementTree.Element, name: str, fields: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    array = ElementTree.SubElement(parent, "array", {"name": name})
+    ElementTree.SubElement(array, "dimension", {"dim": "1"}).text = "ion" if name == "atoms" else "type"
+    for field in fields:
+        ElementTree.SubElement(array, "field", {"type": "string"}).text = field
+    table = ElementTree.SubElement(array, "set")
+    for row in rows:
+        line = ElementTree.SubElement(table, "rc")
+        for cell in row:
+            ElementTree.SubElement(line, "c").text = cell
+
+
+def _structure(parent: ElementTree.Element, atoms: Atoms, name: str | None) -> None:
+    structure = ElementTree.SubElement(parent, "structure", {} if name is None else {"name": name})
+    crystal = ElementTree.SubElement(structure, "crystal")
+    _varray(crystal, "basis", atoms.cell.array)
+    _item(crystal, "volume", repr(float(atoms.get_volume())))
+    _varray(structure, "positions", atoms.get_scaled_positions(wrap=False))
+
+
+def _varray(parent: ElementTree.Element, name: str, rows: FloatArray) -> None:
+    array = ElementTree.SubElement(parent, "varray", {"name": name})
+    for row in rows:
+        ElementTree.SubElement(array, "v").text = f" {_row(row)} "
+
+
+def _row(values: FloatArray) -> str:
+    # repr of a Python float keeps every bit.
+    return " ".join(repr(float(value)) for value in values)
+
+
+_WRITERS: dict[str, Callable[[Sequence[_Labelled], Path], None]] = {
+    "mace": _write_mace,
+    "nep": _write_bare_extxyz,
+    "ace": _write_bare_extxyz,
+    "mtp": _write_mtp,
+}
+#: Names of the dialects.
+DIALECTS = ("extxyz", *_WRITERS, "pypolymlp")
