@@ -163,7 +163,11 @@ def test_interrupt_keeps_finished_labels_and_leaves_no_process(tmp_path):
         (lambda: CalculatorSpec("gpaw", kgrid=(2, 2, 0)), InputError, "positive whole numbers"),
         (lambda: CalculatorSpec("emt", {"x": float("inf")}), InputError, "finite numbers"),
         (lambda: CalculatorSpec("emt", {"x": object()}), InputError, "cannot record"),
-        (lambda: CalculatorSpec("calculators_for_tests:no_stress", {"x": 1}).create(bulk("Al")), InputError, "does not take"),
+        (
+            lambda: CalculatorSpec("calculators_for_tests:no_stress", {"x": 1}).create(bulk("Al")),
+            InputError,
+            "does not take",
+        ),
         (lambda: CalculatorSpec("emt").check(bulk("Si")), InputError, "does not know Si"),
         (lambda: CalculatorSpec("no_such_module:f").create(bulk("Al")), InputError, "cannot be imported"),
         (lambda: CalculatorSpec("math:nothing").create(bulk("Al")), InputError, "no function"),

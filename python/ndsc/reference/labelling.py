@@ -214,12 +214,15 @@ class StoredCalculator(Calculator):  # type: ignore[misc]
     store : LabelStore
     threads : int
         Threads of the linear algebra libraries.
+    compute : bool
+        False to answer from the store only; what is not there is then a ReferenceCalculationError.
     """
 
     implemented_properties = ["energy", "free_energy", "forces", "stress"]  # noqa: RUF012 - ASE's own convention
 
-    def __init__(self, spec: CalculatorSpec, store: LabelStore, *, threads: int = 1) -> None:
+    def __init__(self, spec: CalculatorSpec, store: LabelStore, *, threads: int = 1, compute: bool = True) -> None:
         super().__init__()
+        self.compute = compute
         self.spec = spec
         self.store = store
         self.threads = threads
@@ -235,6 +238,10 @@ class StoredCalculator(Calculator):  # type: ignore[misc]
         super().calculate(atoms, list(properties), list(system_changes))
         key = self.store.key_of(self.atoms, self.spec)
         label = self.store.get(key)
+        if label is None and not self.compute:
+            raise ReferenceCalculationError(
+                f"The label {key} is not in {self.store.path}, and nothing is to be computed now. Run without --dry-run."
+            )
         if label is None:
             label = compute_label(self.atoms, self.spec, self.store, threads=self.threads)
         self.used[key] = label

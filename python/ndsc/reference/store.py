@@ -7,55 +7,40 @@ whoever computed them, and carry a checksum that is verified when they are read.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+import os
+import re
+import tempfile
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from ase import Atoms
-from numpy.typing import NDArray
 
-from ndsc.configurations import DECIMALS
 from ndsc.errors import InputError
-from ndsc.files import write_text
-from ndsc.reference.calculators import CalculatorSpec, supercell_matrix
+from ndsc.files import whole_file
+from ndsc.reference.calculators import CalculatorSpec
+from ndsc.reference.claims import Claims
+from ndsc.reference.label_file import (
+    FORMAT,
+    FORMAT_VERSION,
+    Label,
+    check_key,
+    key_of,
+    keys_of,
+    label_text,
+    parse_label,
+    structure_content,
+    structure_record,
+)
 
-FloatArray = NDArray[np.float64]
+__all__ = ["FORMAT", "FORMAT_VERSION", "Label", "LabelStore", "structure_content", "structure_record"]
+
 log = logging.getLogger(__name__)
 
-FORMAT = "ndsc label"
-FORMAT_VERSION = 1
-
-
-@dataclass(frozen=True, eq=False)
-class Label:
-    """What a reference calculation gave for one structure.
-
-    Attributes
-    ----------
-    key : str
-        Hash of the structure, the calculator and its settings: the name of the file.
-    energy : float, eV
-        Free energy, the one that the forces derive from.
-    forces : (n, 3) array, eV/Å
-    stress : (6,) array, eV/Å³, or None
-        xx, yy, zz, yz, xz, xy with ASE's sign; None where the calculator has no stress.
-    seconds : float
-        Wall time of the calculation.
-    provenance : dict
-        Calculator with parameters, the code's version, peak memory, and the structure's name.
-    """
-
-    key: str
-    energy: float
-    forces: FloatArray
-    stress: FloatArray | None
-    seconds: float
-    provenance: dict[str, Any] = field(default_factory=dict)
+_LABEL_FILE = re.compile(r"([0-9a-f]{64})\.json")
+#: Labels that took longer are forced to the disk before they count as written: they would be missed after a power cut.
+_WORTH_A_SYNC = 1.0
 
 
 class LabelStore:
@@ -72,21 +57,18 @@ class LabelStore:
         if self.path.exists() and not self.path.is_dir():
             raise InputError(f"{self.path} is a file, not a folder of labels. Name another folder for the labels.")
 
+    @property
+    def claims(self) -> Claims:
+        """Who computes what at the moment."""
+        return Claims(self.path / "claims")
+
     @staticmethod
     def key_of(atoms: Atoms, spec: CalculatorSpec) -> str:
         """The key of a structure under a calculator: 64 hexadecimal digits.
 
         Cells and positions count to 1e-8 Å; the supercell matrix counts only where k-points are folded with it.
         """
-        content: dict[str, Any] = {
-            "structure": structure_content(atoms),
-            "calculator": spec.name,
-            "parameters": spec.parameters,
-        }
-        if spec.kgrid is not None:
-            content["kgrid"] = list(spec.kgrid)
-            content["matrix"] = supercell_matrix(atoms).tolist()
-        return _digest(content)
+        return key_of(atoms, spec)
 
     def path_of(self, key: str) -> Path:
         """The file of a key."""
@@ -96,9 +78,20 @@ class LabelStore:
         return self.path_of(key).is_file()
 
     def keys(self) -> Iterator[str]:
-        """The keys of all labels in the store, without reading them."""
-        if self.path.is_dir():
-            yield from sorted(entry.stem for entry in self.path.glob("*.json") if len(entry.stem) == 64)
+        """The keys of all labels in the store, sorted, without reading them."""
+        yield from sorted(self._present())
+
+    def missing(self, configurations: Sequence[Atoms], spec: CalculatorSpec) -> list[Atoms]:
+        """The configurations that have no label, equal structures once; no label is read.
+
+        Parameters
+        ----------
+        configurations : sequence of ase.Atoms
+        spec : CalculatorSpec
+        """
+        present = self._present()
+        todo = dict(zip(keys_of(configurations, spec), configurations, strict=True))
+        return [atoms for key, atoms in todo.items() if key not in present]
 
     def get(self, key: str) -> Label | None:
         """The label of a key, or None when there is none that can be used.
@@ -109,23 +102,38 @@ class LabelStore:
         Raises
         ------
         InputError
-            When the file was written by a newer ndsc.
+            When the file was written by a newer ndsc, or may not be read.
         """
         path = self.path_of(key)
         try:
-            text = path.read_text(encoding="utf-8")
+            return self.read(key)[0]
         except FileNotFoundError:
             return None
-        except (OSError, UnicodeDecodeError) as error:
-            self._set_aside(path, str(error))
-            return None
-        try:
-            return _parse(text, key)
+        except OSError as error:
+            raise InputError(
+                f"The label {path} cannot be read ({error.strerror}). Give the right to read it, or remove it."
+            ) from error
         except InputError:
             raise
         except (ValueError, KeyError, TypeError) as error:
             self._set_aside(path, str(error))
             return None
+
+    def read(self, key: str) -> tuple[Label, dict[str, Any]]:
+        """A label and the record of its structure, verified; the file is left alone whatever it is.
+
+        Raises
+        ------
+        OSError
+            When the file is not there or cannot be read.
+        ValueError, KeyError, TypeError
+            When it is damaged.
+        InputError
+            When it was written by a newer ndsc.
+        """
+        label, structure = parse_label(self.path_of(key).read_text(encoding="utf-8"), key)
+        check_key(label, structure)
+        return label, structure
 
     def put(self, label: Label, atoms: Atoms) -> None:
         """Write a label, atomically.
@@ -135,110 +143,69 @@ class LabelStore:
         label : Label
         atoms : ase.Atoms
             The structure that it belongs to; written beside the results, for people and other programs.
+
+        Raises
+        ------
+        InputError
+            When the store cannot be written. The label is then kept in another folder, which the message names.
         """
-        content: dict[str, Any] = {
-            "format": FORMAT,
-            "format_version": FORMAT_VERSION,
-            "key": label.key,
-            "structure": structure_record(atoms),
-            "results": {
-                "free_energy": label.energy,
-                "forces": label.forces.tolist(),
-                "stress": None if label.stress is None else label.stress.tolist(),
-            },
-            "seconds": round(label.seconds, 3),
-            "provenance": label.provenance,
-        }
-        content["checksum"] = _digest(content)
-        write_text(self.path_of(label.key), _readable_json(content) + "\n")
+        text = label_text(label, atoms)
+        path = self.path_of(label.key)
+        try:
+            _write(path, text, sync=label.seconds > _WORTH_A_SYNC)
+        except (OSError, InputError) as error:
+            cause = error if isinstance(error, OSError) else error.__cause__
+            reason = cause.strerror if isinstance(cause, OSError) else str(error)
+            raise InputError(f"The label {path} cannot be written ({reason}). {_rescue(path.name, text)}") from error
+
+    def check_writable(self) -> None:
+        """Refuse, before anything is computed, a store that no label could be written to.
+
+        Raises
+        ------
+        InputError
+            When nothing can be made in its folder.
+        """
+        with whole_file(self.path / ".probe") as temporary:
+            temporary.write_text("", encoding="utf-8")
+        (self.path / ".probe").unlink(missing_ok=True)
+
+    def _present(self) -> set[str]:
+        try:
+            with os.scandir(self.path) as entries:
+                return {match[1] for entry in entries if (match := _LABEL_FILE.fullmatch(entry.name))}
+        except FileNotFoundError:
+            return set()
 
     def _set_aside(self, path: Path, reason: str) -> None:
         aside = path.with_suffix(".damaged")
-        log.warning(
-            "The label %s is damaged (%s); it was renamed to %s and will be computed again.",
-            path.name,
-            reason,
-            aside.name,
-        )
         try:
             path.replace(aside)
         except OSError as error:
-            raise InputError(
-                f"The label {path} is damaged ({reason}) and cannot be moved aside ({error.strerror}). Remove it, or "
-                "make the folder writable."
-            ) from error
+            log.warning(
+                "The label %s is damaged (%s), and it cannot be moved aside (%s); it counts as missing.",
+                path, reason, error.strerror,
+            )  # fmt: skip
+            return
+        log.warning(
+            "The label %s is damaged (%s); it was renamed to %s and will be computed again.",
+            path.name, reason, aside.name,
+        )  # fmt: skip
 
 
-def structure_content(atoms: Atoms) -> dict[str, Any]:
-    """What of a structure counts for its key, in integers (lengths in units of 1e-8 Å)."""
-    unit = 10.0**DECIMALS
-    content: dict[str, Any] = {
-        "numbers": atoms.numbers.tolist(),
-        "cell": np.rint(atoms.cell.array * unit).astype(np.int64).tolist(),
-        "positions": np.rint(atoms.positions * unit).astype(np.int64).tolist(),
-        "pbc": atoms.pbc.tolist(),
-    }
-    if atoms.has("initial_magmoms"):
-        content["magmoms"] = np.rint(atoms.get_initial_magnetic_moments() * 1e6).astype(np.int64).tolist()
-    return content
+def _write(path: Path, text: str, *, sync: bool) -> None:
+    with whole_file(path) as temporary, temporary.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        if sync:
+            os.fsync(file.fileno())
 
 
-def structure_record(atoms: Atoms) -> dict[str, Any]:
-    """A structure for people and other programs: symbols, Å."""
-    record: dict[str, Any] = {
-        "symbols": atoms.get_chemical_symbols(),
-        "cell": np.round(atoms.cell.array, DECIMALS).tolist(),
-        "positions": np.round(atoms.positions, DECIMALS).tolist(),
-        "pbc": atoms.pbc.tolist(),
-    }
-    if "ndsc_matrix" in atoms.info:
-        record["supercell_matrix"] = supercell_matrix(atoms).tolist()
-    if atoms.has("initial_magmoms"):
-        record["magmoms"] = atoms.get_initial_magnetic_moments().tolist()
-    return record
-
-
-def _parse(text: str, key: str) -> Label:
-    content = json.loads(text)
-    if not isinstance(content, dict) or content.get("format") != FORMAT:
-        raise ValueError("it is no label")
-    if int(content["format_version"]) > FORMAT_VERSION:
-        raise InputError(
-            f"The label {key} has the format {content['format_version']}, newer than this version of ndsc reads "
-            f"({FORMAT_VERSION}). Update ndsc, or use another folder for the labels."
-        )
-    checksum = content.pop("checksum")
-    if checksum != _digest(content):
-        raise ValueError("its checksum does not match its content")
-    if content["key"] != key:
-        raise ValueError(f"it is the label of {content['key']}")
-    results = content["results"]
-    stress = results["stress"]
-    return Label(
-        key=key,
-        energy=float(results["free_energy"]),
-        forces=np.array(results["forces"], dtype=float).reshape(-1, 3),
-        stress=None if stress is None else np.array(stress, dtype=float),
-        seconds=float(content["seconds"]),
-        provenance=content["provenance"],
-    )
-
-
-def _digest(content: Any) -> str:
-    text = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _readable_json(content: dict[str, Any]) -> str:
-    """JSON with one line for each row of an array, so that a person can read it and a diff stays small."""
-    return _lines(content, 0)
-
-
-def _lines(value: Any, depth: int) -> str:
-    pad, inner = " " * depth, " " * (depth + 1)
-    if isinstance(value, dict) and value:
-        rows = [f"{inner}{json.dumps(str(key))}: {_lines(entry, depth + 1)}" for key, entry in value.items()]
-        return "{\n" + ",\n".join(rows) + f"\n{pad}}}"
-    if isinstance(value, list) and value and isinstance(value[0], list):
-        return "[\n" + ",\n".join(inner + _lines(entry, depth + 1) for entry in value) + f"\n{pad}]"
-    return json.dumps(value, allow_nan=False)
+def _rescue(name: str, text: str) -> str:
+    """Keep a finished label somewhere when its store cannot take it, and say where."""
+    folder = Path(tempfile.gettempdir()) / f"ndsc-rescued-{os.getuid()}"
+    try:
+        _write(folder / name, text, sync=True)
+    except (OSError, InputError):
+        return "It could be kept nowhere else either. Make room, then run again: finished labels are kept."
+    return f"It is kept as {folder / name}: make room, move it into the store, and run again."
