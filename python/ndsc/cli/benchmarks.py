@@ -98,7 +98,10 @@ def phonons(
     spec.check(atoms)
     if route not in ROUTES:
         raise InputError(f"--route {route}: there is no such route. Choose one of {', '.join(ROUTES)}.")
+    charges = None if born is None else _born_charges(atoms, born)
     limit = residual_force_limit
+    from ndsc.force_constants.supercell_phonons import set_nac
+
     with _store(ctx, labels) as store, progress_bars() as progress:
         atoms = _relaxed(atoms, spec, store, progress) if relax else atoms
         if diagonal:
@@ -117,8 +120,8 @@ def phonons(
         else:
             work = _Work(spec, store, workers, progress)
             found = _from_supercells(atoms, numbers, work, displacement=displacement, limit=limit, route=route)
-    if born is not None:
-        _add_born_charges(found.phonopy, born)
+    if charges is not None:
+        set_nac(found.phonopy, charges)
     if out is not None:
         with staged_folder(out) as folder:
             found.save(folder / "phonopy_params.yaml")
@@ -228,19 +231,21 @@ def _from_supercells(
     )
 
 
-def _add_born_charges(phonopy: Any, path: Path) -> None:
+def _born_charges(atoms: Atoms, path: Path) -> Any:
+    """Born charges and dielectric tensor of the unit cell, from phonopy's BORN file."""
     from phonopy.file_IO import parse_BORN
+    from phonopy.structure.atoms import PhonopyAtoms
 
-    from ndsc.force_constants.supercell_phonons import set_nac
-
+    cell = PhonopyAtoms(
+        numbers=atoms.numbers, cell=atoms.cell.array, scaled_positions=atoms.get_scaled_positions(wrap=False)
+    )
     try:
-        charges = parse_BORN(phonopy.primitive, filename=path)
+        return parse_BORN(cell, filename=path)
     except Exception as error:  # phonopy's reader raises anything on a malformed file
         raise InputError(
             f"{path} is no BORN file of phonopy ({type(error).__name__}: {error}). Make one by "
             "phonopy-vasp-born, or by hand as phonopy's documentation says."
         ) from error
-    set_nac(phonopy, charges)
 
 
 def _show_phonons(atoms: Atoms, found: SupercellPhonons, *, json: bool) -> None:

@@ -194,8 +194,8 @@ def export(
       ndsc export demo/database.extxyz --dialect mace --out train.xyz
     """
     check_folder(out.absolute().parent)
-    from ndsc.database import export_database
+    from ndsc.export import export_database
 
     frames = _read(database, energy_key, forces_key, virial_key, stress_key)
-    export_database(frames, out, dialect)
-    typer.echo(f"{len(frames)} configurations: {out}")
+    written = export_database(frames, out, dialect)
+    typer.echo(f"{len(frames)} configurations: {', '.join(map(str, written[:3]))}{', …' if len(written) > 3 else ''}")

@@ -1,0 +1,5 @@
+"""``python -m ndsc`` is ``ndsc``."""
+
+from ndsc.cli import main
+
+main()
