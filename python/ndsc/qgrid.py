@@ -1,4 +1,4 @@
-"""Grids of q-points: which are irreducible, and how checked input reaches the compiled core.
+"""Grids of q-points: orders, stars, little groups, and which are irreducible.
 
 Convention: a q-point of an ``N1 x N2 x N3`` grid is three integer numerators k, ``q = (k1/N1, k2/N2, k3/N3)`` in
 reduced coordinates (columns); rotations R = W^-T act as ``q' = R q``.
@@ -6,7 +6,9 @@ reduced coordinates (columns); rotations R = W^-T act as ``q' = R q``.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,9 +18,29 @@ from numpy.typing import NDArray
 from ndsc import _core
 from ndsc.crystal import Crystal
 from ndsc.errors import InputError, IntegerOverflowError
+from ndsc.progress import Progress, silent
 
 IntArray = NDArray[np.int64]
 Grid = tuple[int, int, int]
+
+
+@dataclass(frozen=True, eq=False)
+class QpointMap:
+    """The irreducible q-points of a grid, and which one each q-point of the grid is equivalent to.
+
+    Attributes
+    ----------
+    numerators : (n, 3) int64 array
+        One q-point of each star, ``q = numerators / grid``.
+    weights : (n,) int64 array
+        How many q-points of the grid each stands for.
+    mapping : (N1, N2, N3) uint32 array
+        For the q-point ``(i/N1, j/N2, k/N3)`` the number of its star, at ``mapping[i, j, k]``.
+    """
+
+    numerators: IntArray
+    weights: IntArray
+    mapping: NDArray[np.uint32]
 
 
 def checked_grid(grid: int | Sequence[int]) -> Grid:
@@ -51,37 +73,85 @@ def checked_integers(values: Any, name: str, wanted: str) -> IntArray:
     IntegerOverflowError
         When a value does not fit into 64 bits.
     """
+    not_integers = f"{name} {values!r} is not made of integers. Give {wanted}."
     try:
         array = np.asarray(values)
     except ValueError as error:
-        raise InputError(f"{name} {values!r} is not made of integers. Give {wanted}.") from error
-    if array.dtype == bool or array.dtype.kind not in "iuf" + ("O" if _all_int(array) else ""):
-        raise InputError(f"{name} {values!r} is not made of integers. Give {wanted}.")
-    if array.dtype.kind == "f" and not np.all(array == np.rint(array)):
-        raise InputError(f"{name} {values!r} is not made of integers. Give {wanted}.")
-    if array.size and (array.max() > np.iinfo(np.int64).max or array.min() < np.iinfo(np.int64).min):
+        raise InputError(not_integers) from error
+    if array.dtype.kind == "O" and not all(isinstance(x, int) and not isinstance(x, bool) for x in array.ravel()):
+        raise InputError(not_integers)
+    if array.dtype.kind not in "iufO" or (array.dtype.kind == "f" and not np.all(array == np.rint(array))):
+        raise InputError(not_integers)
+    limits = np.iinfo(np.int64)
+    # Comparing as Python integers: float64 rounds the limit itself up.
+    if array.size and not limits.min <= int(array.min()) <= int(array.max()) <= limits.max:
         raise IntegerOverflowError(f"{name} {values!r} does not fit into 64-bit integers. Give smaller numbers.")
-    return np.ascontiguousarray(array, dtype=np.int64) if array.shape else np.array(int(array), dtype=np.int64)
+    return np.array(array, dtype=np.int64, order="C")
 
 
-def _all_int(array: NDArray[Any]) -> bool:
-    return array.dtype.kind == "O" and all(isinstance(x, int) and not isinstance(x, bool) for x in array.ravel())
+def checked_qpoint(q: Any) -> IntArray:
+    """(3,) int64 array : a q-point given as three integer numerators.
+
+    Raises
+    ------
+    InputError
+        When `q` is anything else.
+    """
+    numerators = checked_integers(q, "The q-point", "three integer numerators over the grid")
+    if numerators.shape != (3,):
+        raise InputError(f"The q-point {q!r} is not three numbers. Give three integer numerators over the grid.")
+    return numerators
+
+
+def as_crystal(atoms: Atoms | Crystal) -> Crystal:
+    """The crystal of a unit cell; one whose symmetry is known already passes through."""
+    return atoms if isinstance(atoms, Crystal) else Crystal.from_atoms(atoms)
+
+
+def q_rotations(crystal: Crystal) -> IntArray:
+    """(m, 3, 3) int64 array, contiguous : the rotations that act on reduced q-points."""
+    return np.ascontiguousarray(crystal.reciprocal_rotations, dtype=np.int64)
+
+
+def available_memory() -> int:
+    """Bytes that can still be used on this machine; 4 GB where the system does not say."""
+    meminfo = Path("/proc/meminfo")
+    if meminfo.is_file():
+        for line in meminfo.read_text().splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) * 1024
+    return 4_000_000_000
+
+
+def reporter(progress: Progress, task: str) -> Callable[[int, int], None] | None:
+    """What the compiled core calls with (done, total); None, which it skips, when nobody listens."""
+    if progress is silent:
+        return None
+    return lambda done, total: progress(task, done, total)
 
 
 def irreducible_qpoints(
-    atoms: Atoms, grid: int | Sequence[int], *, time_reversal: bool = True
+    atoms: Atoms | Crystal,
+    grid: int | Sequence[int],
+    *,
+    time_reversal: bool = True,
+    progress: Progress = silent,
 ) -> tuple[IntArray, IntArray]:
     """The irreducible q-points of a grid under the point group of the crystal.
 
+    Memory: one bit for each q-point of the grid and 64 bytes for each irreducible one (0.6 GB for fcc 1000x1000x1000).
+
     Parameters
     ----------
-    atoms : ase.Atoms
-        The unit cell, primitive or not.
+    atoms : ase.Atoms or Crystal
+        The unit cell, primitive or not; or its :class:`Crystal`, whose symmetry is then not searched for again.
     grid : int or 3 ints
         Divisions N1, N2, N3 along the reciprocal lattice vectors of `atoms`. Only rotations that map the grid onto
         itself are used.
     time_reversal : bool
         Count -q as equivalent to q.
+    progress : callable
+        Called with (task, done, total) when this takes longer than two seconds.
 
     Returns
     -------
@@ -93,8 +163,109 @@ def irreducible_qpoints(
     Raises
     ------
     InputError
-        When `atoms` is no crystal or `grid` is no grid.
+        When `atoms` is no crystal, `grid` is no grid, or the memory does not suffice.
     """
     divisions = checked_grid(grid)
-    rotations = Crystal.from_atoms(atoms).reciprocal_rotations
-    return _core.irreducible_qpoints(divisions, np.ascontiguousarray(rotations), bool(time_reversal))
+    rotations = q_rotations(as_crystal(atoms))
+    report = reporter(progress, "irreducible q-points")
+    return _core.irreducible_qpoints(divisions, rotations, bool(time_reversal), available_memory(), report)
+
+
+def map_qpoints(
+    atoms: Atoms | Crystal,
+    grid: int | Sequence[int],
+    *,
+    time_reversal: bool = True,
+    progress: Progress = silent,
+) -> QpointMap:
+    """The irreducible q-points of a grid, with the map from every q-point of the grid to its star.
+
+    Memory: 4 bytes for each q-point of the grid and 64 bytes for each irreducible one (32 MB for 200x200x200).
+
+    Parameters
+    ----------
+    atoms, grid, time_reversal, progress
+        As for :func:`irreducible_qpoints`.
+
+    Raises
+    ------
+    InputError
+        When `atoms` is no crystal, `grid` is no grid, or the memory does not suffice.
+    """
+    divisions = checked_grid(grid)
+    rotations = q_rotations(as_crystal(atoms))
+    report = reporter(progress, "irreducible q-points")
+    found = _core.irreducible_qpoints_with_map(divisions, rotations, bool(time_reversal), available_memory(), report)
+    return QpointMap(*found)
+
+
+def qpoint_order(q: Sequence[int], grid: int | Sequence[int]) -> int:
+    """The smallest m for which m q is a reciprocal lattice vector; q is three numerators over the grid.
+
+    Raises
+    ------
+    InputError
+        When `q` is no q-point or `grid` no grid.
+    """
+    return int(_core.orders(checked_grid(grid), checked_qpoint(q)[None, :])[0])
+
+
+def is_commensurate(matrix: Any, q: Sequence[int], grid: int | Sequence[int]) -> bool:
+    """Whether the supercell `matrix` (rows) holds q, three numerators over the grid: ``matrix @ q`` integer.
+
+    Raises
+    ------
+    InputError
+        When `matrix` is no (3, 3) matrix of integers, `q` is no q-point or `grid` no grid.
+    """
+    checked = checked_integers(matrix, "The supercell matrix", "a (3, 3) matrix of integers")
+    if checked.shape != (3, 3):
+        raise InputError(f"The supercell matrix has the shape {checked.shape}. Give a (3, 3) matrix of integers.")
+    return bool(_core.are_commensurate(checked_grid(grid), checked, checked_qpoint(q)[None, :])[0])
+
+
+def smallest_supercell(q: Sequence[int], grid: int | Sequence[int]) -> IntArray:
+    """(3, 3) int64 array : the one smallest supercell that holds q, as a Hermite normal form.
+
+    Its size is the order of q; no other supercell of that size holds q.
+
+    Raises
+    ------
+    InputError
+        When `q` is no q-point or `grid` no grid.
+    """
+    form: IntArray = _core.smallest_supercells(checked_grid(grid), checked_qpoint(q)[None, :])[0]
+    return form
+
+
+def star(atoms: Atoms | Crystal, q: Sequence[int], grid: int | Sequence[int]) -> tuple[IntArray, IntArray]:
+    """The star of a q-point under the rotations that keep the grid.
+
+    Returns
+    -------
+    numerators : (n, 3) int64 array
+        The distinct images of q, in order.
+    rotations : (n, 3, 3) int64 array
+        For each a rotation R (columns) that leads there: ``R q``.
+
+    Raises
+    ------
+    InputError
+        When `atoms` is no crystal, `q` is no q-point or `grid` no grid.
+    """
+    rotations = q_rotations(as_crystal(atoms))
+    numerators, indices = _core.star(checked_grid(grid), rotations, checked_qpoint(q).tolist())
+    return numerators, rotations[indices]
+
+
+def little_group(atoms: Atoms | Crystal, q: Sequence[int], grid: int | Sequence[int]) -> IntArray:
+    """(n, 3, 3) int64 array : the rotations R (columns) with ``R q = q`` up to a reciprocal lattice vector.
+
+    Raises
+    ------
+    InputError
+        When `atoms` is no crystal, `q` is no q-point or `grid` no grid.
+    """
+    rotations = q_rotations(as_crystal(atoms))
+    indices = _core.little_group(checked_grid(grid), rotations, checked_qpoint(q).tolist())
+    return rotations[indices]

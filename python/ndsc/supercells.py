@@ -7,7 +7,7 @@ is commensurate with S exactly when ``S @ q`` is integer.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -17,15 +17,30 @@ from ase import Atoms
 from numpy.typing import NDArray
 
 from ndsc import _core
+from ndsc.cover_programme import Programme, solve
 from ndsc.crystal import Crystal
-from ndsc.errors import InputError
-from ndsc.qgrid import Grid, checked_grid, checked_integers
+from ndsc.errors import InputError, InternalError
+from ndsc.progress import Progress, silent
+from ndsc.qgrid import Grid, as_crystal, available_memory, checked_grid, checked_qpoint, q_rotations, reporter
+from ndsc.sublattices import make_supercell, reduce_forms
+
+__all__ = [
+    "PROVEN_EXPONENT",
+    "Location",
+    "SupercellSet",
+    "find_single_supercell",
+    "find_supercells",
+    "iterate_supercells",
+    "make_supercell",
+]
 
 IntArray = NDArray[np.int64]
-FloatArray = NDArray[np.float64]
 
 # From this cost exponent on, one supercell per orbit of maximal cyclic subgroups is proven cheapest.
 PROVEN_EXPONENT = math.log2(3)
+
+# Subgroups that the integer programme looks at; beyond, it keeps to the smaller ones and reports a gap.
+MOST_CANDIDATES = 100_000
 
 
 class Location(NamedTuple):
@@ -39,7 +54,7 @@ class Location(NamedTuple):
         R, acting on reduced q as columns: ``matrices[index] @ (rotation @ q)`` is integer.
     """
 
-    index: int
+    index: int  # type: ignore[assignment]  # the name hides tuple.index on purpose
     rotation: IntArray
 
 
@@ -76,12 +91,18 @@ class SupercellSet:
     @cached_property
     def sizes(self) -> IntArray:
         """(n,) int64 array : unit cells in each supercell."""
-        return np.array([_determinant(matrix) for matrix in self.matrices], dtype=np.int64)
+        return _sizes(self._forms)
 
-    @property
+    @cached_property
     def cost(self) -> float:
         """The sum of size^p over the set."""
-        return math.fsum(float(size) ** self.cost_exponent for size in self.sizes)
+        return _cost(self.sizes, self.cost_exponent)
+
+    @cached_property
+    def _forms(self) -> IntArray:
+        """(n, 3, 3) int64 array : the Hermite normal forms."""
+        forms: IntArray = _core.canonical_forms(self.matrices)
+        return forms
 
     @property
     def gap(self) -> float:
@@ -105,18 +126,32 @@ class SupercellSet:
         InputError
             When `q` is not three integers.
         """
-        numerators = checked_integers(q, "The q-point", "three integer numerators over the grid")
-        if numerators.shape != (3,):
-            raise InputError(f"The q-point {q!r} is not three numbers. Give three integer numerators over the grid.")
-        wrapped = np.mod(numerators, self.grid)
-        forms, rotation = _core.locate(self.grid, self.rotations, wrapped[None, :])
-        index = self._index_of_form[_key(forms[0])]
-        return Location(index, self.rotations[rotation[0]])
+        wrapped = np.mod(checked_qpoint(q), self.grid)
+        forms, found = _core.locate(self.grid, self.rotations, wrapped[None, :])
+        rotation = self.rotations[found[0]]
+        index = self._index_of_form.get(_key(forms[0]))
+        if index is not None:
+            return Location(index, rotation)
+        return self._locate_in_larger(forms[0], rotation)
 
     @cached_property
     def _index_of_form(self) -> dict[bytes, int]:
-        forms = _core.canonical_forms(self.matrices)
-        return {_key(form): index for index, form in enumerate(forms)}
+        return {_key(form): index for index, form in enumerate(self._forms)}
+
+    def _locate_in_larger(self, form: IntArray, rotation: IntArray) -> Location:
+        """Where a set that is not the cyclic one holds all q-points of the supercell `form`."""
+        size = int(np.prod(np.diagonal(form)))
+        adjugate = np.rint(np.linalg.inv(form) * size).astype(np.int64)
+        # S R form^-1 integer: the lattice of S R lies in that of the form.
+        quotients = np.einsum("nij,mjk,kl->nmil", self.matrices, self.rotations, adjugate)
+        held = np.argwhere(np.all(quotients % size == 0, axis=(2, 3)))
+        if len(held) == 0:
+            raise InternalError(
+                f"No supercell of the set for the grid {self.grid} holds the q-points of {form.tolist()}. This is a "
+                "bug: please report the crystal and the grid."
+            )
+        index, number = held[0]
+        return Location(int(index), self.rotations[number] @ rotation)
 
     def to_dict(self) -> dict[str, Any]:
         """Everything as numbers, strings and lists, for JSON."""
@@ -168,23 +203,41 @@ class SupercellSet:
             ) from error
         if not consistent:
             raise InputError(
-                f"The stored sizes {list(data['sizes'])} are not the determinants {loaded.sizes.tolist()} of the stored "
-                "matrices, so the file was changed. Make it again with find_supercells(...).to_dict()."
+                f"The stored sizes {list(data['sizes'])} are not the determinants {loaded.sizes.tolist()} of the "
+                "stored matrices, so the file was changed. Make it again with find_supercells(...).to_dict()."
             )
         return loaded
 
 
-def find_supercells(atoms: Atoms, grid: int | Sequence[int], cost_exponent: float = 3.0) -> SupercellSet:
+def find_supercells(
+    atoms: Atoms | Crystal,
+    grid: int | Sequence[int],
+    cost_exponent: float = 3.0,
+    *,
+    time_limit: float = 60.0,
+    progress: Progress = silent,
+) -> SupercellSet:
     """The cheapest set of supercells that holds every q-point of a grid up to symmetry.
+
+    Each q-point needs a supercell of as many cells as its order at least, and the one of that size is unique. From a
+    cost exponent of log2(3) = 1.585 up that forces every choice, and the answer is proven cheapest. Below, cells that
+    hold several of them can be cheaper; an integer programme then decides, and `gap` says what it leaves open.
+
+    Time and memory grow with the number of supercells, not with the number of q-points.
 
     Parameters
     ----------
-    atoms : ase.Atoms
-        The unit cell, primitive or not: the supercells are made of it and the grid refers to it.
+    atoms : ase.Atoms or Crystal
+        The unit cell, primitive or not: the supercells are made of it and the grid refers to it. Or its
+        :class:`Crystal`, whose symmetry is then not searched for again.
     grid : int or 3 ints
         Divisions N1, N2, N3 along the reciprocal lattice vectors of `atoms`.
     cost_exponent : float
-        The set minimises the sum of size^cost_exponent. From log2(3) = 1.585 up the answer has a closed form.
+        The set minimises the sum of size^cost_exponent.
+    time_limit : float, s
+        For the integer programme.
+    progress : callable
+        Called with (task, done, total) when this takes longer than two seconds.
 
     Returns
     -------
@@ -193,148 +246,114 @@ def find_supercells(atoms: Atoms, grid: int | Sequence[int], cost_exponent: floa
     Raises
     ------
     InputError
-        When `atoms` is no crystal, `grid` is no grid, or the exponent is not positive.
+        When `atoms` is no crystal, `grid` is no grid, the exponent is not positive, or the set does not fit into
+        memory (see :func:`iterate_supercells`).
     """
     divisions = checked_grid(grid)
-    if not (math.isfinite(cost_exponent) and cost_exponent > 0):
-        raise InputError(f"The cost exponent {cost_exponent} is not a positive number. Give one, usually 3.")
-    crystal = Crystal.from_atoms(atoms)
-    rotations = np.ascontiguousarray(crystal.reciprocal_rotations)
-    forms = _core.minimal_cover(divisions, rotations)
-    matrices = _core.minkowski_reduce(forms, cell_metric(crystal))
-    sizes = np.prod(np.diagonal(forms, axis1=1, axis2=2), axis=1)
-    cost = math.fsum(float(size) ** cost_exponent for size in sizes)
+    if not (_is_number(cost_exponent) and math.isfinite(cost_exponent) and cost_exponent > 0):
+        raise InputError(f"The cost exponent {cost_exponent!r} is not a positive number. Give one, usually 3.")
+    crystal = as_crystal(atoms)
+    rotations = _keeping(q_rotations(crystal), divisions)
+    bound: float | None = None
+    if cost_exponent >= PROVEN_EXPONENT:
+        report = reporter(progress, "minimal supercells")
+        forms = _core.minimal_cover(divisions, rotations, available_memory(), report)
+    else:
+        forms, bound = _programme(divisions, rotations, cost_exponent, time_limit, progress)
+    cost = _cost(_sizes(forms), cost_exponent)
     return SupercellSet(
         atoms=crystal.atoms,
-        matrices=matrices,
+        matrices=reduce_forms(forms, crystal, progress),
         grid=divisions,
         cost_exponent=float(cost_exponent),
-        lower_bound=cost,
+        lower_bound=cost if bound is None else min(bound, cost),
         rotations=rotations,
     )
 
 
-def enumerate_supercells(atoms: Atoms, size: int) -> IntArray:
-    """All symmetry-distinct supercells of `size` unit cells.
+def iterate_supercells(atoms: Atoms | Crystal, grid: int | Sequence[int]) -> Iterator[IntArray]:
+    """The set of :func:`find_supercells` piece by piece, for grids whose set does not fit into memory.
 
     Parameters
     ----------
-    atoms : ase.Atoms
-        The unit cell.
-    size : int
-        Unit cells in a supercell.
+    atoms, grid
+        As for :func:`find_supercells`.
 
-    Returns
-    -------
+    Yields
+    ------
     (n, 3, 3) int64 array
-        Minkowski-reduced supercell matrices, one of each orbit under the point group of the crystal, ordered by the
-        first Hermite normal form of the orbit.
+        The next supercell matrices, Minkowski-reduced, in no particular order.
 
     Raises
     ------
     InputError
-        When `atoms` is no crystal or `size` is no positive integer.
+        When `atoms` is no crystal or `grid` is no grid.
     """
-    cells = _checked_size(size)
-    crystal = Crystal.from_atoms(atoms)
-    forms = _core.distinct_supercells(cells, np.ascontiguousarray(crystal.reciprocal_rotations))
-    return _core.minkowski_reduce(forms, cell_metric(crystal))
+    divisions = checked_grid(grid)
+    crystal = as_crystal(atoms)
+    pieces = _core.CoverIterator(divisions, _keeping(q_rotations(crystal), divisions))
+    return (reduce_forms(forms, crystal) for forms in pieces)
 
 
-def hermite_normal_forms(determinant: int) -> IntArray:
-    """All Hermite normal forms of a determinant: every sublattice of that index once.
+def find_single_supercell(atoms: Atoms | Crystal, grid: int | Sequence[int]) -> IntArray:
+    """The smallest single supercell that holds every q-point of a grid up to symmetry.
+
+    It is smaller than the diagonal N1 x N2 x N3 supercell wherever symmetry can bring q-points into it (fcc 12x12x12:
+    576 cells instead of 1728), and larger than the sum of the set of :func:`find_supercells`.
 
     Parameters
     ----------
-    determinant : int
-        At least 1.
+    atoms, grid
+        As for :func:`find_supercells`.
 
     Returns
     -------
-    (n, 3, 3) int64 array
-        ``[[a, b, c], [0, d, e], [0, 0, f]]`` with 0 <= b < d and 0 <= c, e < f, ordered by (a, d, b, c, e).
+    (3, 3) int64 array
+        Minkowski-reduced.
 
     Raises
     ------
     InputError
-        When `determinant` is no positive integer.
+        When `atoms` is no crystal or `grid` is no grid.
     """
-    return _core.hermite_normal_forms(_checked_size(determinant))
+    divisions = checked_grid(grid)
+    crystal = as_crystal(atoms)
+    form = _core.smallest_single(divisions, q_rotations(crystal))
+    reduced: IntArray = reduce_forms(form[None, :, :], crystal)[0]
+    return reduced
 
 
-def make_supercell(atoms: Atoms, matrix: Any) -> Atoms:
-    """The supercell ``matrix @ cell``, built exactly.
-
-    Which lattice points lie inside the supercell is decided in integers, so no atom is lost or doubled by rounding.
-
-    Parameters
-    ----------
-    atoms : ase.Atoms
-        The unit cell.
-    matrix : (3, 3) int array
-        Rows are lattice vectors in units of the unit cell; determinant above 0.
-
-    Returns
-    -------
-    ase.Atoms
-        Atom ``j * len(atoms) + i`` is atom i of the unit cell, translated by lattice point j; lattice points in
-        lexicographic order. Array ``ndsc_basis`` has i, array ``ndsc_lattice_point`` (n, 3) the lattice point in units
-        of the unit cell: ``position = atoms.positions[i] + lattice_point @ cell``.
-
-    Raises
-    ------
-    InputError
-        When `matrix` is not a (3, 3) matrix of integers, or its determinant is not positive.
-    """
-    checked = checked_integers(matrix, "The supercell matrix", "a (3, 3) matrix of integers")
-    if checked.shape != (3, 3):
-        raise InputError(f"The supercell matrix has the shape {checked.shape}. Give a (3, 3) matrix of integers.")
-    if (size := _determinant(checked)) <= 0:
-        raise InputError(
-            f"The supercell matrix {checked.tolist()} has the determinant {size}, so it is "
-            f"{'left-handed, which phonopy refuses' if size else 'singular'}. "
-            f"{'Reverse one row.' if size else 'Give three independent rows.'}"
-        )
-    points = _core.lattice_points(checked)
-    n_cells, n_basis = len(points), len(atoms)
-    basis = np.tile(np.arange(n_basis), n_cells)
-    lattice_points = np.repeat(points, n_basis, axis=0)
-    cell = atoms.cell.array
-    supercell = Atoms(
-        numbers=atoms.numbers[basis],
-        positions=atoms.positions[basis] + lattice_points @ cell,
-        cell=checked @ cell,
-        pbc=True,
+def _programme(
+    divisions: Grid, rotations: IntArray, exponent: float, time_limit: float, progress: Progress
+) -> tuple[IntArray, float]:
+    report = reporter(progress, "candidate supercells")
+    row_forms, column_forms, rows, columns, complete = _core.programme_columns(
+        divisions, rotations, MOST_CANDIDATES, available_memory(), report
     )
-    if atoms.has("initial_magmoms"):
-        supercell.set_initial_magnetic_moments(atoms.get_initial_magnetic_moments()[basis])
-    supercell.set_array("ndsc_basis", basis)
-    supercell.set_array("ndsc_lattice_point", lattice_points)
-    return supercell
+    programme = Programme(_sizes(row_forms), _sizes(column_forms), rows, columns, complete)
+    chosen, bound = solve(programme, exponent, time_limit)
+    return column_forms[chosen], bound
 
 
-def cell_metric(crystal: Crystal) -> FloatArray:
-    """(3, 3) float array, Å^2 : ``cell @ cell.T``, averaged over the point group.
-
-    The average makes vectors that symmetry relates exactly equally long, so that the reduced supercells do not depend
-    on the last digits of a relaxed cell.
-    """
-    metric = crystal.atoms.cell.array @ crystal.atoms.cell.array.T
-    rotations = crystal.point_group.astype(float)
-    averaged: FloatArray = np.einsum("nki,kl,nlj->ij", rotations, metric, rotations) / len(rotations)
-    return 0.5 * (averaged + averaged.T)
+def _keeping(rotations: IntArray, divisions: Grid) -> IntArray:
+    """The rotations that map the grid onto itself: ``N_i R_ij / N_j`` integer."""
+    n = np.array(divisions, dtype=np.int64)
+    kept = np.all(n[:, None] * rotations % n[None, :] == 0, axis=(1, 2))
+    keeping: IntArray = np.ascontiguousarray(rotations[kept])
+    return keeping
 
 
-def _checked_size(size: int) -> int:
-    array = checked_integers(size, "The number of cells", "one positive integer")
-    if array.shape != () or array < 1:
-        raise InputError(f"A supercell of {size!r} cells does not exist. Give one positive integer.")
-    return int(array)
+def _sizes(forms: IntArray) -> IntArray:
+    sizes: IntArray = np.prod(np.diagonal(forms, axis1=1, axis2=2), axis=1)
+    return sizes
 
 
-def _determinant(matrix: IntArray) -> int:
-    (a, b, c), (d, e, f), (g, h, i) = matrix.tolist()
-    return int(a * (e * i - f * h) - b * (d * i - f * g) + c * (d * h - e * g))
+def _cost(sizes: IntArray, exponent: float) -> float:
+    return float(np.sum(sizes.astype(float) ** exponent))
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
 
 
 def _key(form: IntArray) -> bytes:

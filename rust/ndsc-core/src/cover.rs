@@ -4,122 +4,228 @@
 //! smallest supercell that holds a generator of one is unique. So one supercell per orbit of maximal cyclic subgroups
 //! under the point group covers the grid, every choice is forced, and the set minimises `sum(size^p)` for every
 //! `p >= log2(3)`.
+//!
+//! A subgroup is kept when no operation brings it to a smaller Hermite normal form: each is judged on its own, so that
+//! nothing is remembered but the answer, and threads cannot change it.
 
-use std::collections::HashSet;
+use rayon::prelude::*;
 
-use crate::error::Result;
+use crate::context::Context;
+use crate::cyclic::{MaximalCyclic, maximal_generator};
+use crate::error::{Error, Result};
 use crate::hnf::Hnf;
-use crate::int3::{Mat3, Vec3, inverse_mod, multiply_mod};
+use crate::int3::{Mat3, Vec3, gcd, inverse_mod};
 use crate::qpoint::Grid;
-use crate::symmetry::{check_group, on_grid};
+use crate::symmetry::{check_group, on_grid, up_to_sign};
 
-/// The maximal cyclic subgroups of the p-part of a grid, each by one generator modulo the p-parts of the divisions.
-///
-/// A generator is a q-point that is not p times another. Its pivot is the first coordinate of the highest order; units
-/// bring the pivot to a power of p, which leaves nothing to choose.
-fn local_generators(p: i64, powers: Vec3) -> Vec<Vec3> {
-    let mut found = Vec::new();
-    for pivot in 0..3 {
-        let mut value = 1;
-        while value < powers[pivot] {
-            let order = powers[pivot] / value;
-            // Coordinates before the pivot have a lower order, those after it an order at most as high.
-            let step = |j: usize| {
-                if j == pivot { powers[j] } else { (powers[j] / if j < pivot { order / p } else { order }).max(1) }
-            };
-            let (s0, s1, s2) = (step(0), step(1), step(2));
-            for x in (0..powers[0]).step_by(s0 as usize) {
-                for y in (0..powers[1]).step_by(s1 as usize) {
-                    for z in (0..powers[2]).step_by(s2 as usize) {
-                        let mut k = [x, y, z];
-                        k[pivot] = value;
-                        if (0..3).any(|j| powers[j] > 1 && k[j] % p != 0) {
-                            found.push(k);
-                        }
-                    }
+/// Subgroups between two reports, and in one piece of work for a thread.
+const CHUNK: u64 = 1 << 17;
+const PIECE: u64 = 1 << 12;
+
+/// Isotropic grids: a q-point with a third coordinate prime to N has the form `[[1, 0, c], [0, 1, e], [0, 0, N]]`,
+/// which comes before all others; `(c, e)` then costs one table look-up and two products.
+struct Table {
+    n: i64,
+    /// Largest sum of absolute elements in a row of an operation.
+    bound: i64,
+    /// Inverse of `x` modulo n at `x + bound * n`, 0 where there is none.
+    inverse: Vec<u32>,
+}
+
+impl Table {
+    const LARGEST: i64 = 1 << 24;
+
+    fn new(grid: &Grid, operations: &[Mat3]) -> Option<Self> {
+        let [n, n1, n2] = grid.divisions();
+        let rows = operations.iter().flatten();
+        let bound = rows
+            .map(|row| {
+                row.iter()
+                    .map(|x| x.saturating_abs())
+                    .fold(0, i64::saturating_add)
+            })
+            .max()?;
+        let length = n.checked_mul(bound.checked_mul(2)?.checked_add(1)?)?;
+        if n1 != n || n2 != n || length > Self::LARGEST {
+            return None;
+        }
+        let one_period: Vec<u32> = (0..n)
+            .map(|x| {
+                if gcd(x, n) == 1 {
+                    inverse_mod(x, n).max(i64::from(n == 1)) as u32
+                } else {
+                    0
                 }
+            })
+            .collect();
+        let inverse = one_period
+            .iter()
+            .copied()
+            .cycle()
+            .take((length + 1) as usize)
+            .collect();
+        Some(Self { n, bound, inverse })
+    }
+
+    fn inverse(&self, x: i64) -> i64 {
+        i64::from(self.inverse[(x + self.bound * self.n) as usize])
+    }
+
+    /// `-x inverse mod n`, for `|x| <= bound n`.
+    fn entry(&self, x: i64, inverse: i64) -> i64 {
+        ((self.bound * self.n - x) * inverse) % self.n
+    }
+}
+
+fn row_times(row: &Vec3, k: &Vec3) -> i64 {
+    row[0] * k[0] + row[1] * k[1] + row[2] * k[2]
+}
+
+/// Decides which subgroup stands for its orbit.
+pub struct Orbits {
+    grid: Grid,
+    operations: Vec<Mat3>,
+    table: Option<Table>,
+}
+
+impl Orbits {
+    /// The operations of a point group that keep the grid.
+    pub fn new(grid: &Grid, rotations: &[Mat3]) -> Result<Self> {
+        check_group(rotations)?;
+        let all: Vec<Mat3> = on_grid(rotations, grid.divisions())?
+            .into_iter()
+            .map(|(_, m)| m)
+            .collect();
+        let operations = up_to_sign(&all);
+        let table = Table::new(grid, &operations);
+        Ok(Self {
+            grid: grid.clone(),
+            operations,
+            table,
+        })
+    }
+
+    /// How many operations tell subgroups apart.
+    pub fn order(&self) -> usize {
+        self.operations.len()
+    }
+
+    /// The supercell of the q-point `k`, when it is the first of its orbit.
+    pub fn first(&self, k: &Vec3) -> Result<Option<Hnf>> {
+        if let Some(table) = &self.table {
+            let inverse = table.inverse(k[2]);
+            if inverse != 0 {
+                return Ok(self.first_by_table(table, k, inverse));
             }
-            value *= p;
+            if self
+                .operations
+                .iter()
+                .any(|m| table.inverse(row_times(&m[2], k)) != 0)
+            {
+                return Ok(None);
+            }
         }
+        let own = self.grid.smallest_supercell(k)?;
+        for m in &self.operations {
+            if self.grid.smallest_supercell(&self.grid.rotate(m, k))? < own {
+                return Ok(None);
+            }
+        }
+        Ok(Some(own))
     }
-    found
-}
 
-/// The p-part of each division.
-fn prime_powers(grid: &Grid, p: i64) -> Vec3 {
-    grid.divisions().map(|mut n| {
-        let mut power = 1;
-        while n % p == 0 {
-            n /= p;
-            power *= p;
+    fn first_by_table(&self, table: &Table, k: &Vec3, inverse: i64) -> Option<Hnf> {
+        let (c, e) = (table.entry(k[0], inverse), table.entry(k[1], inverse));
+        for m in &self.operations {
+            let inverse = table.inverse(row_times(&m[2], k));
+            if inverse == 0 {
+                continue;
+            }
+            let image_c = table.entry(row_times(&m[0], k), inverse);
+            if image_c < c || image_c == c && table.entry(row_times(&m[1], k), inverse) < e {
+                return None;
+            }
         }
-        power
-    })
-}
-
-/// The number modulo `n` that is `x` modulo `power` and 0 modulo the rest of `n`.
-fn lift(x: i64, power: i64, n: i64) -> i64 {
-    let rest = n / power;
-    multiply_mod(rest, multiply_mod(x, inverse_mod(rest, power), power), n)
-}
-
-/// One generator of each maximal cyclic subgroup of the grid.
-fn generators(grid: &Grid) -> Vec<Vec3> {
-    let n = grid.divisions();
-    let mut all = vec![[0; 3]];
-    for &p in grid.primes() {
-        let powers = prime_powers(grid, p);
-        let local: Vec<Vec3> = local_generators(p, powers)
-            .iter()
-            .map(|k| [lift(k[0], powers[0], n[0]), lift(k[1], powers[1], n[1]), lift(k[2], powers[2], n[2])])
-            .collect();
-        all = all
-            .iter()
-            .flat_map(|k| local.iter().map(|l| grid.wrap(&[k[0] + l[0], k[1] + l[1], k[2] + l[2]])))
-            .collect();
+        Some(Hnf {
+            size: table.n,
+            a: 1,
+            d: 1,
+            b: 0,
+            c,
+            e,
+        })
     }
-    all
 }
 
-/// A maximal generator whose multiples contain the q-point `k`.
-fn maximal_generator(grid: &Grid, k: &Vec3) -> Vec3 {
-    let n = grid.divisions();
-    let mut generator = [0; 3];
-    for &p in grid.primes() {
-        let powers = prime_powers(grid, p);
-        let mut local = [k[0].rem_euclid(powers[0]), k[1].rem_euclid(powers[1]), k[2].rem_euclid(powers[2])];
-        if local == [0; 3] {
-            let axis = if powers[0] > 1 { 0 } else if powers[1] > 1 { 1 } else { 2 };
-            local[axis] = 1;
-        }
-        while (0..3).all(|j| local[j] % p == 0 || powers[j] == 1) {
-            local = local.map(|x| x / p);
-        }
-        for j in 0..3 {
-            generator[j] += lift(local[j], powers[j], n[j]);
-        }
+/// The minimal set piece by piece, for grids whose set does not fit into memory.
+pub struct CoverIterator {
+    orbits: Orbits,
+    subgroups: MaximalCyclic,
+    next: u64,
+}
+
+impl CoverIterator {
+    /// Starts at the beginning.
+    pub fn new(grid: &Grid, rotations: &[Mat3]) -> Result<Self> {
+        Ok(Self {
+            orbits: Orbits::new(grid, rotations)?,
+            subgroups: MaximalCyclic::new(grid)?,
+            next: 0,
+        })
     }
-    grid.wrap(&generator)
+
+    /// How many subgroups are judged in all.
+    pub fn total(&self) -> u64 {
+        self.subgroups.total()
+    }
+
+    /// How many subgroups have been judged.
+    pub fn done(&self) -> u64 {
+        self.next
+    }
+
+    /// The supercells among the next subgroups (there may be none of them), or nothing at the end.
+    pub fn next_chunk(&mut self) -> Result<Option<Vec<Hnf>>> {
+        let (start, end) = (self.next, self.total().min(self.next + CHUNK));
+        if start == end {
+            return Ok(None);
+        }
+        let pieces = (end - start).div_ceil(PIECE);
+        let found = (0..pieces)
+            .into_par_iter()
+            .map(|piece| {
+                let begin = start + piece * PIECE;
+                let mut kept = Vec::new();
+                self.subgroups.visit(begin..end.min(begin + PIECE), |k| {
+                    kept.extend(self.orbits.first(&k)?);
+                    Ok(())
+                })?;
+                Ok(kept)
+            })
+            .collect::<Result<Vec<Vec<Hnf>>>>()?;
+        self.next = end;
+        Ok(Some(found.concat()))
+    }
 }
 
 /// The smallest set of supercells, as Hermite normal forms in their order; each is the first of its orbit.
-pub fn minimal_cover(grid: &Grid, rotations: &[Mat3]) -> Result<Vec<Hnf>> {
-    check_group(rotations)?;
-    let operations = on_grid(rotations, grid.divisions())?;
-    let mut seen = HashSet::new();
-    let mut cover = Vec::new();
-    for generator in generators(grid) {
-        let own = grid.smallest_supercell(&generator)?;
-        if seen.contains(&own) {
-            continue;
-        }
-        let mut first = own;
-        for (_, m) in &operations {
-            let image = grid.smallest_supercell(&grid.rotate(m, &generator))?;
-            first = first.min(image);
-            seen.insert(image);
-        }
-        cover.push(first);
+///
+/// Time grows with the number of maximal cyclic subgroups (about N^2 for an isotropic grid), memory with the answer.
+pub fn minimal_cover(grid: &Grid, rotations: &[Mat3], context: &Context) -> Result<Vec<Hnf>> {
+    let mut pieces = CoverIterator::new(grid, rotations)?;
+    let expected = u128::from(pieces.total()) / pieces.orbits.order() as u128;
+    context.reserve(
+        expected * (size_of::<Hnf>() + 2 * size_of::<Mat3>()) as u128,
+        &format!(
+            "the set of more than {expected} supercells for the grid {:?}",
+            grid.divisions()
+        ),
+        "use a coarser grid, or go through the set piece by piece",
+    )?;
+    let mut cover = Vec::with_capacity(expected as usize);
+    while let Some(chunk) = pieces.next_chunk()? {
+        cover.extend(chunk);
+        context.report(pieces.done(), pieces.total())?;
     }
     cover.sort_unstable();
     Ok(cover)
@@ -128,10 +234,10 @@ pub fn minimal_cover(grid: &Grid, rotations: &[Mat3]) -> Result<Vec<Hnf>> {
 /// The supercell of the minimal set that holds a q-point, and the index of the rotation that brings it there.
 pub fn locate(grid: &Grid, rotations: &[Mat3], k: &Vec3) -> Result<(Hnf, usize)> {
     let generator = maximal_generator(grid, k);
-    let mut best = None;
+    let mut best: Option<(Hnf, usize)> = None;
     for (index, m) in on_grid(rotations, grid.divisions())? {
         let candidate = (grid.smallest_supercell(&grid.rotate(&m, &generator))?, index);
-        best = Some(best.map_or(candidate, |b: (Hnf, usize)| b.min(candidate)));
+        best = Some(best.map_or(candidate, |b| b.min(candidate)));
     }
-    best.ok_or(crate::error::Error::Internal("locate: no rotation keeps the grid"))
+    best.ok_or(Error::Internal("locate: no rotation keeps the grid"))
 }

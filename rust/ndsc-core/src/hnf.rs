@@ -1,8 +1,9 @@
 //! Hermite normal forms `[[a, b, c], [0, d, e], [0, 0, f]]` with `0 <= b < d`, `0 <= c, e < f`: the one basis of each
 //! sublattice of the integers that this crate sorts, compares and stores by.
 
+use crate::context::Context;
 use crate::error::{Error, Result};
-use crate::int3::{Mat3, Vec3, adjugate, determinant, divisors, multiply};
+use crate::int3::{Mat3, Vec3, adjugate, determinant, divisors, multiply, unimodular_inverse};
 
 /// A Hermite normal form. Its order (derived: size, then a, d, b, c, e) is the order of every set that is returned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -35,94 +36,281 @@ impl Hnf {
     /// The Hermite normal form of the lattice spanned by the rows of `s`.
     ///
     /// Fails when `s` is singular.
+    ///
+    /// ```
+    /// use ndsc_core::hnf::Hnf;
+    /// let form = Hnf::of(&[[0, 2, 1], [1, 0, 0], [0, 0, 3]]).unwrap();
+    /// assert_eq!(form.matrix(), [[1, 0, 0], [0, 2, 1], [0, 0, 3]]);
+    /// ```
     pub fn of(s: &Mat3) -> Result<Self> {
-        let size = determinant(s)?.checked_abs().ok_or(Error::Overflow("determinant"))?;
-        if size == 0 {
-            return Err(Error::input(format!("the matrix {s:?} is singular; give three independent rows")));
+        match narrow::triangular(s) {
+            // Intermediate numbers can exceed the result; 128 bits then decide.
+            Err(Error::Overflow(_)) => wide::triangular(s),
+            other => other,
         }
-        let mut rows = *s;
-        let first = eliminate(&mut rows, 0)?;
-        let second = eliminate(&mut rows, 1)?;
-        debug_assert!(first && second);
-        for i in 0..3 {
-            if rows[i][i] < 0 {
-                rows[i] = scaled_sum(&[0; 3], &rows[i], -1)?;
+    }
+
+    /// Whether the sublattice contains `v`.
+    pub fn contains(&self, v: &Vec3) -> bool {
+        let (a, b, c) = (i128::from(self.a), i128::from(self.b), i128::from(self.c));
+        let (d, e, f) = (i128::from(self.d), i128::from(self.e), i128::from(self.f()));
+        let v = v.map(i128::from);
+        if v[0] % a != 0 {
+            return false;
+        }
+        let x = v[0] / a;
+        let second = v[1] - x * b;
+        if second % d != 0 {
+            return false;
+        }
+        // Reducing modulo f keeps the products below 2^127.
+        let y = second / d % f;
+        (v[2] - x % f * c - y * e) % f == 0
+    }
+}
+
+/// The Hermite normal form H of `s` and the unimodular U with `H = U s`.
+pub fn with_transform(s: &Mat3) -> Result<(Hnf, Mat3)> {
+    let form = Hnf::of(s)?;
+    let size = determinant(s)?;
+    // U = H s^-1 = H adjugate(s) / det(s), exactly.
+    let mut transform = multiply(&form.matrix(), &adjugate(s)?)?;
+    for x in transform.iter_mut().flatten() {
+        *x /= size;
+    }
+    debug_assert!(unimodular_inverse(&transform).is_ok());
+    Ok((form, transform))
+}
+
+/// Euclid's algorithm on rows, once in 64 bits for speed and once in 128 bits.
+macro_rules! elimination {
+    ($name:ident, $integer:ty) => {
+        mod $name {
+            use super::{Error, Hnf, Mat3, Result};
+
+            type Row = [$integer; 3];
+            const OVERFLOW: Error = Error::Overflow("Hermite normal form");
+
+            /// `u - factor * v`.
+            fn subtract(u: &Row, v: &Row, factor: $integer) -> Result<Row> {
+                let mut w = *u;
+                for k in 0..3 {
+                    w[k] = v[k]
+                        .checked_mul(factor)
+                        .and_then(|x| u[k].checked_sub(x))
+                        .ok_or(OVERFLOW)?;
+                }
+                Ok(w)
+            }
+
+            /// Leaves zeros below the diagonal of column `j`; false when the column is zero from there on.
+            fn eliminate(rows: &mut [Row; 3], j: usize) -> Result<bool> {
+                loop {
+                    let nonzero = (j..3).filter(|&i| rows[i][j] != 0);
+                    let Some(pivot) = nonzero.min_by_key(|&i| rows[i][j].unsigned_abs()) else {
+                        return Ok(false);
+                    };
+                    rows.swap(j, pivot);
+                    let mut done = true;
+                    for i in j + 1..3 {
+                        if rows[i][j] != 0 {
+                            let quotient = rows[i][j].checked_div(rows[j][j]).ok_or(OVERFLOW)?;
+                            rows[i] = subtract(&rows[i], &rows[j], quotient)?;
+                            done &= rows[i][j] == 0;
+                        }
+                    }
+                    if done {
+                        return Ok(true);
+                    }
+                }
+            }
+
+            pub fn triangular(s: &Mat3) -> Result<Hnf> {
+                let mut rows = s.map(|row| row.map(<$integer>::from));
+                for j in 0..3 {
+                    if !eliminate(&mut rows, j)? {
+                        return Err(Error::input(format!(
+                            "the matrix {s:?} is singular; give three independent rows"
+                        )));
+                    }
+                    if rows[j][j] < 0 {
+                        rows[j] = subtract(&[0; 3], &rows[j], 1)?;
+                    }
+                }
+                for (i, j) in [(0, 1), (1, 2), (0, 2)] {
+                    let quotient = rows[i][j].div_euclid(rows[j][j]);
+                    if quotient != 0 {
+                        rows[i] = subtract(&rows[i], &rows[j], quotient)?;
+                    }
+                }
+                let size = rows[0][0]
+                    .checked_mul(rows[1][1])
+                    .and_then(|x| x.checked_mul(rows[2][2]))
+                    .ok_or(OVERFLOW)?;
+                let fit = |x: $integer| i64::try_from(x).map_err(|_| OVERFLOW);
+                Ok(Hnf {
+                    size: fit(size)?,
+                    a: fit(rows[0][0])?,
+                    d: fit(rows[1][1])?,
+                    b: fit(rows[0][1])?,
+                    c: fit(rows[0][2])?,
+                    e: fit(rows[1][2])?,
+                })
             }
         }
-        for (i, j) in [(0, 1), (1, 2), (0, 2)] {
-            let quotient = rows[i][j].div_euclid(rows[j][j]);
-            rows[i] = scaled_sum(&rows[i], &rows[j], -quotient)?;
-        }
-        let [[a, b, c], [_, d, e], _] = rows;
-        Ok(Self { size, a, d, b, c, e })
+    };
+}
+elimination!(narrow, i64);
+elimination!(wide, i128);
+
+/// The largest determinant whose forms are counted; their number is above its square.
+pub const LARGEST_SIZE: i64 = 1 << 40;
+
+fn check_size(size: i64) -> Result<()> {
+    if size < 1 {
+        return Err(Error::input(format!(
+            "a supercell of {size} cells does not exist; give at least 1"
+        )));
     }
+    if size > LARGEST_SIZE {
+        return Err(Error::TooLarge(format!(
+            "there are more than 10^24 supercells of {size} cells; use a smaller size"
+        )));
+    }
+    Ok(())
 }
 
-/// `u + factor * v`.
-fn scaled_sum(u: &Vec3, v: &Vec3, factor: i64) -> Result<Vec3> {
-    let mut sum = *u;
-    for k in 0..3 {
-        sum[k] = v[k].checked_mul(factor).and_then(|x| x.checked_add(u[k])).ok_or(Error::Overflow("Hermite normal form"))?;
-    }
-    Ok(sum)
-}
-
-/// Euclid's algorithm on column `j` of the rows from `j` on: leaves zeros below the diagonal.
-fn eliminate(rows: &mut Mat3, j: usize) -> Result<bool> {
-    loop {
-        let Some(pivot) = (j..3).filter(|&i| rows[i][j] != 0).min_by_key(|&i| rows[i][j].unsigned_abs()) else {
-            return Ok(false);
-        };
-        rows.swap(j, pivot);
-        let mut done = true;
-        for i in j + 1..3 {
-            let quotient = rows[i][j] / rows[j][j];
-            rows[i] = scaled_sum(&rows[i], &rows[j], -quotient)?;
-            done &= rows[i][j] == 0;
-        }
-        if done {
-            return Ok(true);
+/// How many Hermite normal forms a determinant has: the sum of `d f^2` over `a d f = size`.
+pub fn count_of_size(size: i64) -> Result<u128> {
+    check_size(size)?;
+    let mut count = 0_u128;
+    for a in divisors(size) {
+        for d in divisors(size / a) {
+            let f = (size / a / d) as u128;
+            let block = f.checked_mul(f).and_then(|x| x.checked_mul(d as u128));
+            count = block
+                .and_then(|x| count.checked_add(x))
+                .ok_or(Error::Overflow("number of normal forms"))?;
         }
     }
+    Ok(count)
 }
 
 /// All Hermite normal forms of a determinant, in their order.
-pub fn all_of_size(size: i64) -> Result<Vec<Hnf>> {
-    if size < 1 {
-        return Err(Error::input(format!("a supercell of {size} cells does not exist; give a determinant of at least 1")));
-    }
-    let mut all = Vec::new();
+pub fn all_of_size(size: i64, context: &Context) -> Result<Vec<Mat3>> {
+    let count = count_of_size(size)?;
+    context.reserve(
+        count.saturating_mul(size_of::<Mat3>() as u128),
+        &format!("the list of the {count} Hermite normal forms of determinant {size}"),
+        "use a smaller determinant",
+    )?;
+    let mut all = Vec::with_capacity(count as usize);
     for a in divisors(size) {
         for d in divisors(size / a) {
             let f = size / a / d;
             for b in 0..d {
                 for c in 0..f {
-                    for e in 0..f {
-                        all.push(Hnf { size, a, d, b, c, e });
-                    }
+                    all.extend((0..f).map(|e| [[a, b, c], [0, d, e], [0, 0, f]]));
                 }
+                context.report(all.len() as u64, count as u64)?;
             }
         }
     }
     Ok(all)
 }
 
-/// The most lattice points that are listed at once (2.4 GB of coordinates).
-pub const MOST_LATTICE_POINTS: i64 = 100_000_000;
+/// Numbers the Hermite normal forms of one determinant in their order, both ways in constant time.
+pub struct Ranks {
+    size: i64,
+    /// (a, d, number of the first form with this diagonal), in order.
+    blocks: Vec<(i64, i64, u64)>,
+    /// Position of each divisor among the divisors, by its value.
+    position: Vec<u32>,
+    /// First number by position of a and of d.
+    offsets: Vec<u64>,
+    divisors: usize,
+    total: u64,
+}
+
+impl Ranks {
+    /// The numbering of the forms of `size`, at most 2^28.
+    pub fn new(size: i64) -> Result<Self> {
+        if size > 1 << 28 {
+            return Err(Error::TooLarge(format!(
+                "the supercells of {size} cells cannot be numbered in memory; use a smaller size"
+            )));
+        }
+        let total =
+            u64::try_from(count_of_size(size)?).map_err(|_| Error::Overflow("number of normal forms"))?;
+        let all = divisors(size);
+        let mut position = vec![0; size as usize + 1];
+        for (index, &x) in all.iter().enumerate() {
+            position[x as usize] = index as u32;
+        }
+        let mut offsets = vec![0; all.len() * all.len()];
+        let mut blocks = Vec::new();
+        let mut next = 0_u64;
+        for &a in &all {
+            for d in divisors(size / a) {
+                let f = size / a / d;
+                blocks.push((a, d, next));
+                offsets[position[a as usize] as usize * all.len() + position[d as usize] as usize] = next;
+                next += (d * f * f) as u64;
+            }
+        }
+        Ok(Self {
+            size,
+            blocks,
+            position,
+            offsets,
+            divisors: all.len(),
+            total,
+        })
+    }
+
+    /// How many forms there are.
+    pub fn total(&self) -> u64 {
+        self.total
+    }
+
+    /// The number of a form.
+    pub fn rank(&self, form: &Hnf) -> u64 {
+        let f = form.f();
+        let row = self.position[form.a as usize] as usize * self.divisors;
+        let offset = self.offsets[row + self.position[form.d as usize] as usize];
+        offset + ((form.b * f + form.c) * f + form.e) as u64
+    }
+
+    /// The form of a number.
+    pub fn form(&self, rank: u64) -> Hnf {
+        let block = self.blocks.partition_point(|x| x.2 <= rank) - 1;
+        let (a, d, offset) = self.blocks[block];
+        let f = self.size / a / d;
+        let rest = (rank - offset) as i64;
+        Hnf {
+            size: self.size,
+            a,
+            d,
+            b: rest / (f * f),
+            c: rest / f % f,
+            e: rest % f,
+        }
+    }
+}
 
 /// The lattice points inside the supercell `s`: those `n = x s` with `0 <= x < 1`, in lexicographic order.
-pub fn lattice_points(s: &Mat3) -> Result<Vec<Vec3>> {
+pub fn lattice_points(s: &Mat3, context: &Context) -> Result<Vec<Vec3>> {
     let form = Hnf::of(s)?;
-    if form.size > MOST_LATTICE_POINTS {
-        return Err(Error::TooLarge(format!(
-            "the supercell {s:?} has {} cells, whose list would take {} GB; use at most {MOST_LATTICE_POINTS} cells",
-            form.size,
-            form.size / 41_666_667
-        )));
-    }
+    context.reserve(
+        form.size as u128 * size_of::<Vec3>() as u128,
+        &format!(
+            "the list of the {} lattice points of the supercell {s:?}",
+            form.size
+        ),
+        "use a smaller supercell",
+    )?;
     // x = n adjugate / det; with the sign of det moved into the adjugate the floor is one integer division.
-    let det = determinant(s)?;
-    let sign = det.signum();
+    let sign = determinant(s)?.signum();
     let adjugate = adjugate(s)?.map(|row| row.map(|x| x * sign));
     let mut points = Vec::with_capacity(form.size as usize);
     for i in 0..form.a {
@@ -133,6 +321,7 @@ pub fn lattice_points(s: &Mat3) -> Result<Vec<Vec3>> {
                 let shift = multiply(&[whole, [0; 3], [0; 3]], s)?[0];
                 points.push([i - shift[0], j - shift[1], k - shift[2]]);
             }
+            context.report(points.len() as u64, form.size as u64)?;
         }
     }
     points.sort_unstable();

@@ -64,7 +64,9 @@ fn minor(m: &Mat3, i: usize, j: usize) -> i128 {
 pub fn determinant(m: &Mat3) -> Result<i64> {
     let mut sum = 0_i128;
     for j in 0..3 {
-        let term = minor(m, 0, j).checked_mul(i128::from(m[0][j])).ok_or(Error::Overflow("determinant"))?;
+        let term = minor(m, 0, j)
+            .checked_mul(i128::from(m[0][j]))
+            .ok_or(Error::Overflow("determinant"))?;
         sum = sum.checked_add(term).ok_or(Error::Overflow("determinant"))?;
     }
     narrow(sum, "determinant")
@@ -85,7 +87,9 @@ pub fn adjugate(m: &Mat3) -> Result<Mat3> {
 pub fn unimodular_inverse(m: &Mat3) -> Result<Mat3> {
     let d = determinant(m)?;
     if d.abs() != 1 {
-        return Err(Error::input(format!("the matrix {m:?} has determinant {d}; a rotation has 1 or -1")));
+        return Err(Error::input(format!(
+            "the matrix {m:?} has determinant {d}; a rotation has 1 or -1"
+        )));
     }
     let mut inverse = adjugate(m)?;
     for row in &mut inverse {

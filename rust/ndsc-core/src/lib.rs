@@ -2,13 +2,20 @@
 //!
 //! Conventions: rows of a supercell matrix S are lattice vectors in units of the unit cell; a q-point in reduced
 //! coordinates is a column, and is commensurate with S exactly when `S q` is integer. Module order:
-//! `error <- int3 <- hnf <- symmetry <- qpoint <- cover, enumerate`, and `reduce` on `int3`.
+//! `error, context <- int3 <- hnf, snf, reduce <- symmetry <- qpoint <- cyclic <- cover, columns, irreducible, enumerate,
+//! single`.
 
+pub mod columns;
+pub mod context;
 pub mod cover;
+pub mod cyclic;
 pub mod enumerate;
 pub mod error;
 pub mod hnf;
 pub mod int3;
+pub mod irreducible;
 pub mod qpoint;
 pub mod reduce;
+pub mod single;
+pub mod snf;
 pub mod symmetry;

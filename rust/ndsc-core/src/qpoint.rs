@@ -3,9 +3,9 @@
 use crate::error::{Error, Result};
 use crate::hnf::Hnf;
 use crate::int3::{Mat3, Vec3, factorise, gcd, inverse_mod, multiply_mod};
-use crate::symmetry::on_grid;
+use crate::symmetry::{check_group, on_grid};
 
-/// The finest division of an axis: keeps every product of two numerators inside 64 bits.
+/// The finest division of an axis: keeps every product of two numerators, and the number of q-points, inside 64 bits.
 pub const FINEST: i64 = 1 << 20;
 
 /// A grid `N1 x N2 x N3` of q-points.
@@ -65,7 +65,11 @@ impl Grid {
 
     /// The numerators brought into `0..N`.
     pub fn wrap(&self, k: &Vec3) -> Vec3 {
-        [k[0].rem_euclid(self.n[0]), k[1].rem_euclid(self.n[1]), k[2].rem_euclid(self.n[2])]
+        [
+            k[0].rem_euclid(self.n[0]),
+            k[1].rem_euclid(self.n[1]),
+            k[2].rem_euclid(self.n[2]),
+        ]
     }
 
     /// The rotated q-point; `m` acts on numerators (see [`on_grid`]).
@@ -100,10 +104,18 @@ impl Grid {
 }
 
 fn lcm(a: i64, b: i64) -> Result<i64> {
-    (a / gcd(a, b)).checked_mul(b).ok_or(Error::Overflow("least common multiple of the grid"))
+    (a / gcd(a, b))
+        .checked_mul(b)
+        .ok_or(Error::Overflow("least common multiple of the grid"))
 }
 
 /// The one smallest supercell of `q = (k1, k2, k3)/n` with `0 <= k < n`, `gcd(k1, k2, k3, n) = 1`: the direct formula.
+///
+/// ```
+/// use ndsc_core::qpoint::smallest_supercell;
+/// // q = (1/2, 0, 1/4): (2, 0, -4) q, (0, 1, 0) q and (1, 0, -2) q are integers.
+/// assert_eq!(smallest_supercell(&[2, 0, 1], 4).matrix(), [[1, 0, 2], [0, 1, 0], [0, 0, 4]]);
+/// ```
 pub fn smallest_supercell(k: &Vec3, n: i64) -> Hnf {
     let g3 = gcd(k[2], n);
     let g23 = gcd(k[1], g3);
@@ -115,43 +127,56 @@ pub fn smallest_supercell(k: &Vec3, n: i64) -> Hnf {
     let b = negated(multiply_mod(k[0] % d, inverse_mod(k[1] / g23, d), d), d);
     let sum = (i128::from(a) * i128::from(k[0]) + i128::from(b) * i128::from(k[1])) / i128::from(g3);
     let c = negated(multiply_mod((sum % i128::from(f)) as i64, inverse, f), f);
-    Hnf { size: n, a, d, b, c, e }
+    Hnf {
+        size: n,
+        a,
+        d,
+        b,
+        c,
+        e,
+    }
 }
 
-/// The irreducible q-points of a grid: numerators and how many q-points each stands for.
-///
-/// The representative is the first of its star in the order of the grid (third axis fastest).
-pub fn irreducible(grid: &Grid, rotations: &[Mat3], time_reversal: bool) -> Result<(Vec<Vec3>, Vec<i64>)> {
-    let n = grid.divisions();
-    let mut operations: Vec<Mat3> = on_grid(rotations, n)?.into_iter().map(|(_, m)| m).collect();
-    if time_reversal {
-        let reversed: Vec<Mat3> = operations.iter().map(|m| m.map(|row| row.map(|x| -x))).collect();
-        operations.extend(reversed);
-        operations.sort_unstable();
-        operations.dedup();
-    }
-    let mut seen = vec![false; grid.len() as usize];
-    let index = |k: &Vec3| ((k[0] * n[1] + k[1]) * n[2] + k[2]) as usize;
-    let (mut points, mut weights) = (Vec::new(), Vec::new());
-    for k0 in 0..n[0] {
-        for k1 in 0..n[1] {
-            for k2 in 0..n[2] {
-                let k = [k0, k1, k2];
-                if seen[index(&k)] {
-                    continue;
-                }
-                let mut weight = 0;
-                for m in &operations {
-                    let image = index(&grid.rotate(m, &k));
-                    if !seen[image] {
-                        seen[image] = true;
-                        weight += 1;
-                    }
-                }
-                points.push(k);
-                weights.push(weight);
-            }
+/// Whether the q-point is commensurate with the supercell `s`: `s q` integer.
+pub fn is_commensurate(s: &Mat3, grid: &Grid, k: &Vec3) -> bool {
+    let k = grid.wrap(k);
+    let order = i128::from(grid.exponent());
+    s.iter().all(|row| {
+        let mut sum = 0_i128;
+        for j in 0..3 {
+            let step = order / i128::from(grid.divisions()[j]);
+            // Each factor is below 2^63, 2^60 and 2^20 after the remainder: reduce before the second product.
+            let element = i128::from(row[j]).rem_euclid(order);
+            sum += (element * step).rem_euclid(order) * i128::from(k[j]);
+        }
+        sum % order == 0
+    })
+}
+
+/// The star of a q-point: its distinct images in order, and for each the first rotation that leads there.
+pub fn star(grid: &Grid, rotations: &[Mat3], k: &Vec3) -> Result<Vec<(Vec3, usize)>> {
+    check_group(rotations)?;
+    let k = grid.wrap(k);
+    let operations = on_grid(rotations, grid.divisions())?;
+    let mut images: Vec<(Vec3, usize)> = operations.iter().map(|(i, m)| (grid.rotate(m, &k), *i)).collect();
+    images.sort_unstable();
+    images.dedup_by_key(|image| image.0);
+    Ok(images)
+}
+
+/// The little group of a q-point: the indices of the rotations that leave it where it is, up to reciprocal lattice
+/// vectors. All rotations count, also those that do not keep the grid.
+pub fn little_group(grid: &Grid, rotations: &[Mat3], k: &Vec3) -> Result<Vec<usize>> {
+    check_group(rotations)?;
+    let k = grid.wrap(k);
+    let order = grid.exponent();
+    let scaled = [0, 1, 2].map(|j| k[j] * (order / grid.divisions()[j]));
+    let mut little = Vec::new();
+    for (index, r) in rotations.iter().enumerate() {
+        let image = crate::int3::apply(r, &scaled)?;
+        if (0..3).all(|i| (i128::from(image[i]) - i128::from(scaled[i])) % i128::from(order) == 0) {
+            little.push(index);
         }
     }
-    Ok((points, weights))
+    Ok(little)
 }

@@ -5,6 +5,9 @@
 //! first coefficient that is not zero being positive. So the result depends neither on the basis that came in nor on the
 //! last digits of the metric.
 
+use rayon::prelude::*;
+
+use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::int3::{Mat3, Vec3, determinant};
 
@@ -14,10 +17,13 @@ pub type Metric = [[f64; 3]; 3];
 /// Relative tolerance within which two squared lengths are equal.
 pub const LENGTH_TOLERANCE: f64 = 1e-7;
 
-/// Relative decrease of a squared length below which the greedy loop stops: far above rounding, far below a tie.
-const PROGRESS: f64 = 1e-12;
+/// Relative decrease of a squared length that is worth a step: far above rounding, far below a tie.
+const PROGRESS: f64 = 1e-10;
 const MAX_ROUNDS: usize = 10_000;
 const LARGEST_COEFFICIENT: f64 = 4.0e18;
+/// Supercells between two reports, and in one piece of work for a thread.
+const CHUNK: usize = 1 << 17;
+const PIECE: usize = 1 << 10;
 
 /// Checks that a metric is finite, symmetric and positive definite.
 pub fn check_metric(g: &Metric) -> Result<()> {
@@ -28,141 +34,251 @@ pub fn check_metric(g: &Metric) -> Result<()> {
     let det = g[0][0] * (g[1][1] * g[2][2] - g[1][2] * g[2][1])
         - g[0][1] * (g[1][0] * g[2][2] - g[1][2] * g[2][0])
         + g[0][2] * (g[1][0] * g[2][1] - g[1][1] * g[2][0]);
-    if finite && symmetric && g[0][0] > 0.0 && minor2 > 0.0 && det > 0.0 {
+    if finite && symmetric && g[0][0] > 0.0 && minor2 > 0.0 && det > 0.0 && det.is_finite() {
         return Ok(());
     }
-    Err(Error::input(format!("the metric {g:?} is not finite, symmetric and positive definite; check the cell")))
+    Err(Error::input(format!(
+        "the metric {g:?} is not finite, symmetric and positive definite; check the cell"
+    )))
 }
 
-fn product(g: &Metric, u: &Vec3, v: &Vec3) -> f64 {
-    let u = u.map(|x| x as f64);
-    let v = v.map(|x| x as f64);
-    let row = |i: usize| g[i][0] * v[0] + g[i][1] * v[1] + g[i][2] * v[2];
-    u[0] * row(0) + u[1] * row(1) + u[2] * row(2)
+/// Scalar products of three vectors.
+#[derive(Clone, Copy)]
+struct Gram {
+    g00: f64,
+    g11: f64,
+    g22: f64,
+    g01: f64,
+    g02: f64,
+    g12: f64,
+}
+
+impl Gram {
+    fn of(b: &Mat3, g: &Metric) -> Self {
+        let u = b.map(|row| row.map(|x| x as f64));
+        let v = u.map(|r| [0, 1, 2].map(|j| r[0] * g[0][j] + r[1] * g[1][j] + r[2] * g[2][j]));
+        let dot = |i: usize, j: usize| u[i][0] * v[j][0] + u[i][1] * v[j][1] + u[i][2] * v[j][2];
+        Self {
+            g00: dot(0, 0),
+            g11: dot(1, 1),
+            g22: dot(2, 2),
+            g01: dot(0, 1),
+            g02: dot(0, 2),
+            g12: dot(1, 2),
+        }
+    }
+
+    fn swap01(&mut self) {
+        std::mem::swap(&mut self.g00, &mut self.g11);
+        std::mem::swap(&mut self.g02, &mut self.g12);
+    }
+
+    fn swap12(&mut self) {
+        std::mem::swap(&mut self.g11, &mut self.g22);
+        std::mem::swap(&mut self.g01, &mut self.g02);
+    }
+
+    /// Squared length of `x0 b0 + x1 b1 + x2 b2`.
+    fn norm(&self, x: [f64; 3]) -> f64 {
+        x[0] * x[0] * self.g00
+            + x[1] * x[1] * self.g11
+            + x[2] * x[2] * self.g22
+            + 2.0 * (x[0] * x[1] * self.g01 + x[0] * x[2] * self.g02 + x[1] * x[2] * self.g12)
+    }
 }
 
 /// `u - x v`.
 fn subtract(u: &Vec3, v: &Vec3, x: f64) -> Result<Vec3> {
-    if !(x.abs() < LARGEST_COEFFICIENT) {
+    if x.is_nan() || x.abs() > LARGEST_COEFFICIENT {
         return Err(Error::Overflow("lattice reduction"));
     }
     let x = x as i64;
     let mut w = *u;
     for k in 0..3 {
-        w[k] = v[k].checked_mul(x).and_then(|y| u[k].checked_sub(y)).ok_or(Error::Overflow("lattice reduction"))?;
+        let product = v[k].checked_mul(x).ok_or(Error::Overflow("lattice reduction"))?;
+        w[k] = u[k]
+            .checked_sub(product)
+            .ok_or(Error::Overflow("lattice reduction"))?;
     }
     Ok(w)
 }
 
-/// Lagrange's reduction of the first two vectors.
-fn reduce_pair(b: &mut Mat3, g: &Metric) -> Result<()> {
+/// Shorter vectors first.
+fn sort(b: &mut Mat3, gram: &mut Gram) {
+    for pair in [0, 1, 0] {
+        if pair == 0 && gram.g00 > gram.g11 {
+            b.swap(0, 1);
+            gram.swap01();
+        } else if pair == 1 && gram.g11 > gram.g22 {
+            b.swap(1, 2);
+            gram.swap12();
+        }
+    }
+}
+
+/// Lagrange's reduction of the first two vectors; true when something changed.
+fn reduce_pair(b: &mut Mat3, gram: &mut Gram) -> Result<bool> {
+    let mut changed = false;
     for _ in 0..MAX_ROUNDS {
-        let n0 = product(g, &b[0], &b[0]);
-        let mu = (product(g, &b[0], &b[1]) / n0).round();
-        b[1] = subtract(&b[1], &b[0], mu)?;
-        if product(g, &b[1], &b[1]) >= n0 * (1.0 - PROGRESS) {
-            return Ok(());
+        if gram.g01.abs() <= gram.g00 * (0.5 + PROGRESS) {
+            return Ok(changed);
+        }
+        let x = (gram.g01 / gram.g00).round();
+        b[1] = subtract(&b[1], &b[0], x)?;
+        gram.g11 += x * (x * gram.g00 - 2.0 * gram.g01);
+        gram.g01 -= x * gram.g00;
+        gram.g12 -= x * gram.g02;
+        changed = true;
+        if gram.g11 >= gram.g00 * (1.0 - PROGRESS) {
+            return Ok(changed);
         }
         b.swap(0, 1);
+        gram.swap01();
     }
     Err(Error::Internal("Lagrange reduction: no convergence"))
 }
 
-/// The third vector minus the lattice point of the first two that is nearest to it.
-fn reduce_third(b: &mut Mat3, g: &Metric) -> Result<()> {
-    let (g00, g01, g11) = (product(g, &b[0], &b[0]), product(g, &b[0], &b[1]), product(g, &b[1], &b[1]));
-    let (g02, g12) = (product(g, &b[0], &b[2]), product(g, &b[1], &b[2]));
-    let det = g00 * g11 - g01 * g01;
-    let x = ((g11 * g02 - g01 * g12) / det).round();
-    let y = ((g00 * g12 - g01 * g02) / det).round();
-    b[2] = subtract(&subtract(&b[2], &b[0], x)?, &b[1], y)?;
+/// The third vector minus the lattice point of the first two that is nearest to it; true when something changed.
+fn reduce_third(b: &mut Mat3, gram: &Gram) -> Result<bool> {
+    let det = gram.g00 * gram.g11 - gram.g01 * gram.g01;
+    let x = ((gram.g11 * gram.g02 - gram.g01 * gram.g12) / det).round();
+    let y = ((gram.g00 * gram.g12 - gram.g01 * gram.g02) / det).round();
     // Rounding the coordinates in a reduced pair misses the nearest point by one step at the most.
-    let mut best = (product(g, &b[2], &b[2]), b[2]);
-    for i in -1..=1_i64 {
-        for j in -1..=1_i64 {
-            let candidate = subtract(&subtract(&b[2], &b[0], i as f64)?, &b[1], j as f64)?;
-            let norm = product(g, &candidate, &candidate);
-            if norm < best.0 * (1.0 - PROGRESS) {
-                best = (norm, candidate);
+    let mut best = (gram.g22 * (1.0 - PROGRESS), 0.0, 0.0);
+    for dx in [0.0, -1.0, 1.0] {
+        for dy in [0.0, -1.0, 1.0] {
+            let norm = gram.norm([-(x + dx), -(y + dy), 1.0]);
+            if norm < best.0 {
+                best = (norm, x + dx, y + dy);
             }
         }
     }
-    b[2] = best.1;
-    Ok(())
+    if best.1 == 0.0 && best.2 == 0.0 {
+        return Ok(false);
+    }
+    b[2] = subtract(&subtract(&b[2], &b[0], best.1)?, &b[1], best.2)?;
+    Ok(true)
 }
 
-fn greedy(b: &mut Mat3, g: &Metric) -> Result<()> {
+/// The greedy reduction of three vectors, which in three dimensions is Minkowski's.
+///
+/// Scalar products are made afresh from the integers in each round, so rounding cannot add up.
+fn greedy(b: &mut Mat3, g: &Metric) -> Result<Gram> {
     for _ in 0..MAX_ROUNDS {
-        b.sort_by(|u, v| product(g, u, u).total_cmp(&product(g, v, v)));
-        reduce_pair(b, g)?;
-        reduce_third(b, g)?;
-        if product(g, &b[2], &b[2]) >= product(g, &b[1], &b[1]) * (1.0 - PROGRESS) {
-            return Ok(());
+        let mut gram = Gram::of(b, g);
+        sort(b, &mut gram);
+        let pair = reduce_pair(b, &mut gram)?;
+        if gram.g00 > gram.g11 * (1.0 + PROGRESS) {
+            continue;
+        }
+        let third = reduce_third(b, &gram)?;
+        if !pair && !third {
+            return Ok(gram);
         }
     }
     Err(Error::Internal("Minkowski reduction: no convergence"))
 }
 
-/// The thirteen pairs of vectors with coefficients -1, 0, 1: in a reduced basis every shortest choice is among them.
-fn candidates(b: &Mat3, g: &Metric) -> Result<[(f64, Vec3); 13]> {
-    let mut found = [(0.0, [0; 3]); 13];
-    let mut n = 0;
-    for code in 14..27_i64 {
-        let x = [code / 9 - 1, code / 3 % 3 - 1, code % 3 - 1];
-        let mut v = [0_i64; 3];
-        for k in 0..3 {
-            for i in 0..3 {
-                v[k] = v[k].checked_add(x[i] * b[i][k]).ok_or(Error::Overflow("lattice reduction"))?;
-            }
+/// The thirteen pairs of coefficients -1, 0, 1: in a reduced basis every shortest choice is among them.
+const CANDIDATES: [[i64; 3]; 13] = [
+    [1, 0, 0],
+    [0, 1, 0],
+    [0, 0, 1],
+    [1, 1, 0],
+    [1, -1, 0],
+    [1, 0, 1],
+    [1, 0, -1],
+    [0, 1, 1],
+    [0, 1, -1],
+    [1, 1, 1],
+    [1, 1, -1],
+    [1, -1, 1],
+    [1, -1, -1],
+];
+
+/// A candidate as a vector, its first coefficient that is not zero being positive.
+fn vector(x: &Vec3, b: &Mat3) -> Result<Vec3> {
+    let mut v = [0_i64; 3];
+    for k in 0..3 {
+        for i in 0..3 {
+            // x is -1, 0 or 1.
+            v[k] = v[k]
+                .checked_add(x[i] * b[i][k])
+                .ok_or(Error::Overflow("lattice reduction"))?;
         }
-        if v.iter().find(|&&y| y != 0).is_some_and(|&y| y < 0) {
-            v = v.map(|y| -y);
-        }
-        found[n] = (product(g, &v, &v), v);
-        n += 1;
     }
-    Ok(found)
+    Ok(if v < [0; 3] { v.map(|y| -y) } else { v })
 }
 
 /// Whether `u` is preferred to `v` among equally short vectors.
 fn preferred(u: &Vec3, v: &Vec3) -> bool {
-    let size = |w: &Vec3| w.iter().map(|x| u128::from(x.unsigned_abs())).sum::<u128>();
+    let size = |w: &Vec3| w.iter().map(|x| i128::from(x.unsigned_abs())).sum::<i128>();
     (size(u), std::cmp::Reverse(u)) < (size(v), std::cmp::Reverse(v))
 }
 
-/// The preferred one among the shortest candidates that satisfy `fits`.
-fn shortest(candidates: &[(f64, Vec3)], fits: impl Fn(&Vec3) -> bool) -> Result<Vec3> {
-    let mut chosen: Option<Vec3> = None;
-    let minimum =
-        candidates.iter().filter(|c| fits(&c.1)).map(|c| c.0).fold(f64::INFINITY, f64::min) * (1.0 + LENGTH_TOLERANCE);
-    for (norm, v) in candidates {
-        if *norm <= minimum && fits(v) && chosen.is_none_or(|c| preferred(v, &c)) {
-            chosen = Some(*v);
+/// The preferred one among the shortest candidates that fit, with its coefficients.
+fn shortest(norms: &[f64; 13], b: &Mat3, fits: impl Fn(&Vec3) -> bool) -> Result<(Vec3, Vec3)> {
+    let fitting = || (0..13).filter(|&i| fits(&CANDIDATES[i]));
+    let limit = fitting().map(|i| norms[i]).fold(f64::INFINITY, f64::min) * (1.0 + LENGTH_TOLERANCE);
+    let mut chosen: Option<(Vec3, Vec3)> = None;
+    for i in fitting().filter(|&i| norms[i] <= limit) {
+        let v = vector(&CANDIDATES[i], b)?;
+        if chosen.is_none_or(|(_, c)| preferred(&v, &c)) {
+            chosen = Some((CANDIDATES[i], v));
         }
     }
     chosen.ok_or(Error::Internal("Minkowski reduction: no candidate"))
 }
 
-fn parallel(u: &Vec3, v: &Vec3) -> bool {
-    let minor = |i: usize, j: usize| i128::from(u[i]) * i128::from(v[j]) == i128::from(u[j]) * i128::from(v[i]);
-    minor(0, 1) && minor(1, 2) && minor(0, 2)
-}
-
 /// The Minkowski-reduced basis, of positive determinant, of the lattice that the rows of `s` span over a cell of metric
 /// `g`: the same for every basis of that lattice.
+///
+/// ```
+/// use ndsc_core::reduce::minkowski;
+/// let cubic = [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]];
+/// assert_eq!(minkowski(&[[1, 7, 3], [0, 1, 9], [0, 0, 1]], &cubic).unwrap(), [[1, 0, 0], [0, 1, 0], [0, 0, 1]]);
+/// ```
 pub fn minkowski(s: &Mat3, g: &Metric) -> Result<Mat3> {
     if determinant(s)? == 0 {
-        return Err(Error::input(format!("the matrix {s:?} is singular; give three independent rows")));
+        return Err(Error::input(format!(
+            "the matrix {s:?} is singular; give three independent rows"
+        )));
     }
     let mut b = *s;
-    greedy(&mut b, g)?;
-    let all = candidates(&b, g)?;
-    let first = shortest(&all, |_| true)?;
-    let second = shortest(&all, |v| !parallel(&first, v))?;
-    let third = shortest(&all, |v| determinant(&[first, second, *v]).is_ok_and(|d| d != 0))?;
-    let reduced = [first, second, third];
-    if determinant(&reduced)? < 0 {
+    let gram = greedy(&mut b, g)?;
+    let norms = CANDIDATES.map(|x| gram.norm(x.map(|y| y as f64)));
+    let (x0, first) = shortest(&norms, &b, |_| true)?;
+    let (x1, second) = shortest(&norms, &b, |x| *x != x0)?;
+    let normal = [
+        x0[1] * x1[2] - x0[2] * x1[1],
+        x0[2] * x1[0] - x0[0] * x1[2],
+        x0[0] * x1[1] - x0[1] * x1[0],
+    ];
+    let outside = |x: &Vec3| normal[0] * x[0] + normal[1] * x[1] + normal[2] * x[2] != 0;
+    let (_, third) = shortest(&norms, &b, outside)?;
+    if determinant(&[first, second, third])? < 0 {
         return Ok([first, second, third.map(|x| -x)]);
+    }
+    Ok([first, second, third])
+}
+
+/// The reduced bases of many supercells, in parallel.
+pub fn minkowski_all(supercells: &[Mat3], g: &Metric, context: &Context) -> Result<Vec<Mat3>> {
+    check_metric(g)?;
+    let mut reduced = vec![[[0; 3]; 3]; supercells.len()];
+    let mut done = 0;
+    for (input, output) in supercells.chunks(CHUNK).zip(reduced.chunks_mut(CHUNK)) {
+        input
+            .par_chunks(PIECE)
+            .zip(output.par_chunks_mut(PIECE))
+            .try_for_each(|(input, output)| {
+                for (s, r) in input.iter().zip(output) {
+                    *r = minkowski(s, g)?;
+                }
+                Ok(())
+            })?;
+        done += input.len() as u64;
+        context.report(done, supercells.len() as u64)?;
     }
     Ok(reduced)
 }

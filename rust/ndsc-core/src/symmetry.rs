@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 
 use crate::error::{Error, Result};
-use crate::int3::{Mat3, determinant, multiply};
+use crate::int3::{IDENTITY, Mat3, determinant, multiply};
 
 /// The largest finite group of 3x3 integer matrices.
 pub const LARGEST_POINT_GROUP: usize = 48;
@@ -20,22 +20,74 @@ pub fn check_group(rotations: &[Mat3]) -> Result<()> {
     }
     let set: BTreeSet<&Mat3> = rotations.iter().collect();
     if set.len() != rotations.len() {
-        return Err(Error::input("some of the rotations are equal; give each operation of the point group once"));
+        return Err(Error::input(
+            "some of the rotations are equal; give each operation of the point group once",
+        ));
     }
     for r in rotations {
-        if determinant(r)?.checked_abs() != Some(1) {
-            return Err(Error::input(format!("the rotation {r:?} has determinant {}, not 1 or -1", determinant(r)?)));
+        let det = determinant(r)?;
+        if det != 1 && det != -1 {
+            return Err(Error::input(format!(
+                "the rotation {r:?} has determinant {det}, not 1 or -1"
+            )));
         }
-        for s in rotations {
-            let product = multiply(r, s)?;
-            if !set.contains(&product) {
-                return Err(Error::input(format!(
-                    "the rotations are no group: the product of {r:?} and {s:?} is missing"
-                )));
+    }
+    // Generate from as few matrices as possible: everything that comes out must be in the set.
+    let mut generated = BTreeSet::from([IDENTITY]);
+    let mut generators: Vec<Mat3> = Vec::new();
+    for r in rotations {
+        if generated.contains(r) {
+            continue;
+        }
+        generators.push(*r);
+        let mut queue: Vec<Mat3> = generated.iter().copied().collect();
+        while let Some(element) = queue.pop() {
+            for g in &generators {
+                let product = multiply(g, &element)?;
+                if !set.contains(&product) {
+                    return Err(Error::input(format!(
+                        "the rotations are no group: the product of {g:?} and {element:?} is missing"
+                    )));
+                }
+                if generated.insert(product) {
+                    queue.push(product);
+                }
             }
         }
     }
+    if generated.len() != rotations.len() {
+        return Err(Error::input(
+            "the rotations are no group: the identity is missing",
+        ));
+    }
     Ok(())
+}
+
+fn negative(m: &Mat3) -> Mat3 {
+    m.map(|row| row.map(|x| -x))
+}
+
+/// One of each pair R, -R: both do the same to a lattice.
+pub fn up_to_sign(operations: &[Mat3]) -> Vec<Mat3> {
+    let mut kept: Vec<Mat3> = Vec::new();
+    for m in operations {
+        if !kept.contains(&negative(m)) {
+            kept.push(*m);
+        }
+    }
+    kept
+}
+
+/// The operations and their negatives, each once.
+pub fn with_inversion(operations: &[Mat3]) -> Vec<Mat3> {
+    let mut all: Vec<Mat3> = operations
+        .iter()
+        .copied()
+        .chain(operations.iter().map(negative))
+        .collect();
+    all.sort_unstable();
+    all.dedup();
+    all
 }
 
 /// How each rotation acts on numerators over the grid, `k' = M k mod N` with `M_ij = N_i R_ij / N_j`, for those
@@ -46,7 +98,9 @@ pub fn on_grid(rotations: &[Mat3], grid: [i64; 3]) -> Result<Vec<(usize, Mat3)>>
         let mut m = [[0; 3]; 3];
         for i in 0..3 {
             for j in 0..3 {
-                let scaled = grid[i].checked_mul(r[i][j]).ok_or(Error::Overflow("rotation of a grid"))?;
+                let scaled = grid[i]
+                    .checked_mul(r[i][j])
+                    .ok_or(Error::Overflow("rotation of a grid"))?;
                 if scaled % grid[j] != 0 {
                     continue 'rotation;
                 }

@@ -1,25 +1,32 @@
 //! Arrays in and out: contiguous int64 and float64.
 
-use numpy::ndarray::{Array2 as NdArray2, Array3 as NdArray3};
+use numpy::ndarray::{Array1, Array2, Array3};
 use numpy::{
     IntoPyArray, PyArray1, PyArray2, PyArray3, PyReadonlyArray2, PyReadonlyArray3, PyUntypedArrayMethods,
 };
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
-use crate::error::to_python;
+use ndsc_core::hnf::Hnf;
 use ndsc_core::int3::{Mat3, Vec3};
-use ndsc_core::qpoint::Grid;
 use ndsc_core::reduce::Metric;
 
-pub fn grid(py: Python<'_>, divisions: Vec3) -> PyResult<Grid> {
-    Grid::new(divisions).map_err(|e| to_python(py, &e))
+pub type Vector<'py> = Bound<'py, PyArray1<i64>>;
+pub type Vectors<'py> = Bound<'py, PyArray2<i64>>;
+pub type Matrices<'py> = Bound<'py, PyArray3<i64>>;
+
+fn wrong_shape(wanted: &str, shape: &[usize]) -> PyErr {
+    PyValueError::new_err(format!("An array of shape {wanted} was expected, not {shape:?}."))
 }
 
 pub fn matrices(array: &PyReadonlyArray3<'_, i64>) -> PyResult<Vec<Mat3>> {
     let shape = array.shape();
     if shape[1] != 3 || shape[2] != 3 {
-        return Err(PyValueError::new_err(format!("an array of shape (n, 3, 3) was expected, not {shape:?}")));
+        return Err(wrong_shape("(n, 3, 3)", shape));
+    }
+    if let Ok(flat) = array.as_slice() {
+        let (rows, _) = flat.as_chunks::<3>();
+        return Ok(rows.as_chunks::<3>().0.to_vec());
     }
     let view = array.as_array();
     Ok(view
@@ -31,41 +38,45 @@ pub fn matrices(array: &PyReadonlyArray3<'_, i64>) -> PyResult<Vec<Mat3>> {
 pub fn vectors(array: &PyReadonlyArray2<'_, i64>) -> PyResult<Vec<Vec3>> {
     let shape = array.shape();
     if shape[1] != 3 {
-        return Err(PyValueError::new_err(format!("an array of shape (n, 3) was expected, not {shape:?}")));
+        return Err(wrong_shape("(n, 3)", shape));
     }
     let view = array.as_array();
     Ok(view.outer_iter().map(|v| std::array::from_fn(|i| v[i])).collect())
 }
 
+pub fn matrix(array: &PyReadonlyArray2<'_, i64>) -> PyResult<Mat3> {
+    let rows = vectors(array)?;
+    rows.try_into().map_err(|_| wrong_shape("(3, 3)", array.shape()))
+}
+
 pub fn metric(array: &PyReadonlyArray2<'_, f64>) -> PyResult<Metric> {
-    let shape = array.shape();
-    if shape != [3, 3] {
-        return Err(PyValueError::new_err(format!("a metric of shape (3, 3) was expected, not {shape:?}")));
+    if array.shape() != [3, 3] {
+        return Err(wrong_shape("(3, 3)", array.shape()));
     }
     let view = array.as_array();
     Ok(std::array::from_fn(|i| std::array::from_fn(|j| view[[i, j]])))
 }
 
-pub fn array1(py: Python<'_>, values: Vec<i64>) -> Bound<'_, PyArray1<i64>> {
-    values.into_pyarray(py)
+pub fn vector_out(py: Python<'_>, values: Vec<i64>) -> Vector<'_> {
+    Array1::from_vec(values).into_pyarray(py)
 }
 
-pub fn array2<'py>(
-    py: Python<'py>,
-    rows: impl ExactSizeIterator<Item = Vec3>,
-) -> PyResult<Bound<'py, PyArray2<i64>>> {
+pub fn vectors_out(py: Python<'_>, rows: Vec<Vec3>) -> PyResult<Vectors<'_>> {
     let n = rows.len();
-    let flat: Vec<i64> = rows.flatten().collect();
-    let array = NdArray2::from_shape_vec((n, 3), flat).map_err(|e| PyValueError::new_err(e.to_string()))?;
-    Ok(array.into_pyarray(py))
+    let array = Array2::from_shape_vec((n, 3), rows.into_flattened());
+    Ok(array
+        .map_err(|e| PyValueError::new_err(e.to_string()))?
+        .into_pyarray(py))
 }
 
-pub fn array3<'py>(
-    py: Python<'py>,
-    rows: impl ExactSizeIterator<Item = Mat3>,
-) -> PyResult<Bound<'py, PyArray3<i64>>> {
+pub fn matrices_out(py: Python<'_>, rows: Vec<Mat3>) -> PyResult<Matrices<'_>> {
     let n = rows.len();
-    let flat: Vec<i64> = rows.flat_map(|m| m.into_iter().flatten()).collect();
-    let array = NdArray3::from_shape_vec((n, 3, 3), flat).map_err(|e| PyValueError::new_err(e.to_string()))?;
-    Ok(array.into_pyarray(py))
+    let array = Array3::from_shape_vec((n, 3, 3), rows.into_flattened().into_flattened());
+    Ok(array
+        .map_err(|e| PyValueError::new_err(e.to_string()))?
+        .into_pyarray(py))
+}
+
+pub fn forms_out<'py>(py: Python<'py>, forms: &[Hnf]) -> PyResult<Matrices<'py>> {
+    matrices_out(py, forms.iter().map(Hnf::matrix).collect())
 }

@@ -22,6 +22,13 @@ pub fn to_python(py: Python<'_>, error: &Error) -> PyErr {
 /// The message with a capital letter and a full stop, as the other messages of the package.
 fn sentence(message: &str) -> String {
     let mut letters = message.chars();
-    let capital = letters.next().map(|c| c.to_uppercase().to_string()).unwrap_or_default();
-    format!("{capital}{}{}", letters.as_str(), if message.ends_with('.') { "" } else { "." })
+    let capital = letters
+        .next()
+        .map(|c| c.to_uppercase().to_string())
+        .unwrap_or_default();
+    format!(
+        "{capital}{}{}",
+        letters.as_str(),
+        if message.ends_with('.') { "" } else { "." }
+    )
 }

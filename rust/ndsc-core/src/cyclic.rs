@@ -1,0 +1,219 @@
+//! The maximal cyclic subgroups of a grid of q-points, numbered, without a list of the q-points.
+//!
+//! The grid is the product of its p-parts, and so is each subgroup. A generator of a maximal cyclic subgroup of a p-part
+//! is a q-point that is not p times another; units modulo p make it unique.
+
+use std::ops::Range;
+
+use crate::error::{Error, Result};
+use crate::int3::{Vec3, inverse_mod, multiply_mod};
+use crate::qpoint::Grid;
+
+/// Generators with one pivot: coordinate `pivot` is `value`, the others are multiples of their steps.
+struct Block {
+    pivot: usize,
+    value: i64,
+    steps: Vec3,
+    counts: Vec3,
+    offset: u64,
+}
+
+/// The subgroups of one p-part.
+struct Local {
+    prime: i64,
+    powers: Vec3,
+    blocks: Vec<Block>,
+    total: u64,
+}
+
+impl Local {
+    fn new(grid: &Grid, prime: i64) -> Self {
+        let powers = prime_powers(grid, prime);
+        let (mut blocks, mut offset) = (Vec::new(), 0_u64);
+        for pivot in 0..3 {
+            let mut value = 1;
+            while value < powers[pivot] {
+                // The pivot is the first coordinate of the highest order.
+                let order = powers[pivot] / value;
+                let (mut steps, mut counts) = ([1; 3], [1; 3]);
+                for j in 0..3 {
+                    if j != pivot {
+                        steps[j] = (powers[j] / if j < pivot { order / prime } else { order }).max(1);
+                        counts[j] = powers[j] / steps[j];
+                    }
+                }
+                blocks.push(Block {
+                    pivot,
+                    value,
+                    steps,
+                    counts,
+                    offset,
+                });
+                // At most 2^40: a division is at most 2^20 and one coordinate is the pivot.
+                offset += (counts[0] * counts[1] * counts[2]) as u64;
+                value *= prime;
+            }
+        }
+        Self {
+            prime,
+            powers,
+            blocks,
+            total: offset,
+        }
+    }
+
+    /// The generator of a number; none where the number stands for a multiple of p.
+    fn generator(&self, number: u64) -> Option<Vec3> {
+        let block = &self.blocks[self.blocks.partition_point(|b| b.offset <= number) - 1];
+        let rest = (number - block.offset) as i64;
+        let z = rest % block.counts[2];
+        let y = rest / block.counts[2] % block.counts[1];
+        let x = rest / block.counts[2] / block.counts[1];
+        let mut k = [x * block.steps[0], y * block.steps[1], z * block.steps[2]];
+        k[block.pivot] = block.value;
+        (0..3)
+            .any(|j| self.powers[j] > 1 && k[j] % self.prime != 0)
+            .then_some(k)
+    }
+
+    /// The same as numerators over the whole grid.
+    fn lifted(&self, number: u64, grid: &Grid) -> Option<Vec3> {
+        let n = grid.divisions();
+        let k = self.generator(number)?;
+        Some([
+            lift(k[0], self.powers[0], n[0]),
+            lift(k[1], self.powers[1], n[1]),
+            lift(k[2], self.powers[2], n[2]),
+        ])
+    }
+}
+
+/// The p-part of each division.
+fn prime_powers(grid: &Grid, p: i64) -> Vec3 {
+    grid.divisions().map(|mut n| {
+        let mut power = 1;
+        while n % p == 0 {
+            n /= p;
+            power *= p;
+        }
+        power
+    })
+}
+
+/// The number modulo `n` that is `x` modulo `power` and 0 modulo the rest of `n`.
+fn lift(x: i64, power: i64, n: i64) -> i64 {
+    let rest = n / power;
+    multiply_mod(rest, multiply_mod(x, inverse_mod(rest, power), power), n)
+}
+
+/// The sum of two wrapped q-points, wrapped.
+fn add(a: &Vec3, b: &Vec3, n: &Vec3) -> Vec3 {
+    let mut sum = [0; 3];
+    for i in 0..3 {
+        let x = a[i] + b[i];
+        sum[i] = if x >= n[i] { x - n[i] } else { x };
+    }
+    sum
+}
+
+/// Longest list of lifted generators of one p-part that is kept ready.
+const LONGEST_TABLE: u64 = 1 << 20;
+
+/// All maximal cyclic subgroups of a grid, numbered.
+pub struct MaximalCyclic {
+    grid: Grid,
+    /// All p-parts but the last, slowest first.
+    outer: Vec<Local>,
+    /// The p-part with the most subgroups, fastest.
+    inner: Option<Local>,
+    table: Option<Vec<Option<Vec3>>>,
+    total: u64,
+}
+
+impl MaximalCyclic {
+    /// Those of `grid`.
+    pub fn new(grid: &Grid) -> Result<Self> {
+        let mut locals: Vec<Local> = grid.primes().iter().map(|&p| Local::new(grid, p)).collect();
+        locals.sort_by_key(|l| l.total);
+        let mut total = 1_u64;
+        for local in &locals {
+            total = total
+                .checked_mul(local.total)
+                .ok_or(Error::Overflow("number of subgroups of the grid"))?;
+        }
+        let inner = locals.pop();
+        let table = inner
+            .as_ref()
+            .filter(|l| l.total <= LONGEST_TABLE)
+            .map(|l| (0..l.total).map(|number| l.lifted(number, grid)).collect());
+        Ok(Self {
+            grid: grid.clone(),
+            outer: locals,
+            inner,
+            table,
+            total,
+        })
+    }
+
+    /// How many numbers there are; a few stand for nothing.
+    pub fn total(&self) -> u64 {
+        self.total
+    }
+
+    fn outer_generator(&self, mut number: u64) -> Option<Vec3> {
+        let mut sum = [0; 3];
+        for local in self.outer.iter().rev() {
+            let k = local.lifted(number % local.total, &self.grid)?;
+            number /= local.total;
+            sum = add(&sum, &k, &self.grid.divisions());
+        }
+        Some(sum)
+    }
+
+    /// Calls `visit` with one generator of each subgroup of a range of numbers.
+    pub fn visit(&self, range: Range<u64>, mut visit: impl FnMut(Vec3) -> Result<()>) -> Result<()> {
+        let Some(inner) = &self.inner else {
+            return if range.contains(&0) { visit([0; 3]) } else { Ok(()) };
+        };
+        let n = self.grid.divisions();
+        let mut number = range.start;
+        while number < range.end {
+            let outer = number / inner.total;
+            let end = range.end.min((outer + 1) * inner.total);
+            if let Some(base) = self.outer_generator(outer) {
+                for i in number - outer * inner.total..end - outer * inner.total {
+                    let k = match &self.table {
+                        Some(table) => table[i as usize],
+                        None => inner.lifted(i, &self.grid),
+                    };
+                    if let Some(k) = k {
+                        visit(add(&base, &k, &n))?;
+                    }
+                }
+            }
+            number = end;
+        }
+        Ok(())
+    }
+}
+
+/// A generator of a maximal cyclic subgroup that contains the q-point `k`.
+pub fn maximal_generator(grid: &Grid, k: &Vec3) -> Vec3 {
+    let n = grid.divisions();
+    let k = grid.wrap(k);
+    let mut generator = [0; 3];
+    for &p in grid.primes() {
+        let powers = prime_powers(grid, p);
+        let mut local = [k[0] % powers[0], k[1] % powers[1], k[2] % powers[2]];
+        if local == [0; 3] {
+            // Every subgroup contains zero; take the first axis that the prime divides.
+            local[powers.iter().position(|&x| x > 1).unwrap_or(0)] = 1;
+        }
+        while (0..3).all(|j| powers[j] == 1 || local[j] % p == 0) {
+            local = local.map(|x| x / p);
+        }
+        let lifted = [0, 1, 2].map(|j| lift(local[j], powers[j], n[j]));
+        generator = add(&generator, &lifted, &n);
+    }
+    generator
+}

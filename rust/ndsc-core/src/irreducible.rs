@@ -1,0 +1,208 @@
+//! The irreducible q-points of dense grids, by marking orbits.
+//!
+//! The first unmarked point of the grid stands for its star; its images are marked. Each image is three table look-ups
+//! and three conditional subtractions, for all operations at once.
+
+use crate::context::Context;
+use crate::error::Result;
+use crate::int3::{Mat3, Vec3};
+use crate::qpoint::Grid;
+use crate::symmetry::{LARGEST_POINT_GROUP, check_group, on_grid, with_inversion};
+
+/// Operations, and their negatives with time reversal.
+const LANES: usize = 2 * LARGEST_POINT_GROUP;
+
+/// Irreducible q-points: the first of each star in the order of the grid (third axis fastest), how many points each
+/// stands for, and on request the star of every point of the grid.
+pub struct Irreducible {
+    /// Numerators.
+    pub points: Vec<Vec3>,
+    /// Sizes of the stars.
+    pub weights: Vec<i64>,
+    /// For each point of the grid the number of its star.
+    pub mapping: Option<Vec<u32>>,
+}
+
+/// Contribution of one coordinate to the index of the image, for each operation: by image axis, pre-multiplied.
+struct Contribution {
+    /// `[value of the coordinate][image axis][operation]`, flat.
+    table: Vec<u64>,
+    lanes: usize,
+}
+
+impl Contribution {
+    fn new(operations: &[Mat3], n: Vec3, strides: [u64; 3], axis: usize) -> Self {
+        let lanes = operations.len();
+        let mut table = Vec::with_capacity(n[axis] as usize * 3 * lanes);
+        for k in 0..n[axis] {
+            for i in 0..3 {
+                let image = |m: &Mat3| (m[i][axis].rem_euclid(n[i]) * k).rem_euclid(n[i]) as u64 * strides[i];
+                table.extend(operations.iter().map(image));
+            }
+        }
+        Self { table, lanes }
+    }
+
+    fn of(&self, k: i64) -> [&[u64]; 3] {
+        let rows = &self.table[k as usize * 3 * self.lanes..(k as usize + 1) * 3 * self.lanes];
+        let (x, rest) = rows.split_at(self.lanes);
+        let (y, z) = rest.split_at(self.lanes);
+        [x, y, z]
+    }
+}
+
+/// `a + b`, both below `wrap`, brought below it: the smaller of the sum and the wrapped difference.
+fn wrapped(a: u64, b: u64, wrap: u64) -> u64 {
+    let sum = a + b;
+    sum.min(sum.wrapping_sub(wrap))
+}
+
+/// Which points are marked: a bit each, or the number of the star each.
+trait Marks {
+    fn is_free(&self, index: usize) -> bool;
+    fn mark(&mut self, index: usize, star: u32);
+}
+
+struct Bits(Vec<u64>);
+
+impl Marks for Bits {
+    fn is_free(&self, index: usize) -> bool {
+        self.0[index / 64] >> (index % 64) & 1 == 0
+    }
+    fn mark(&mut self, index: usize, _star: u32) {
+        self.0[index / 64] |= 1 << (index % 64);
+    }
+}
+
+const FREE: u32 = u32::MAX;
+
+impl Marks for Vec<u32> {
+    fn is_free(&self, index: usize) -> bool {
+        self[index] == FREE
+    }
+    fn mark(&mut self, index: usize, star: u32) {
+        self[index] = star;
+    }
+}
+
+struct Sweep {
+    n: Vec3,
+    wraps: [u64; 3],
+    contributions: [Contribution; 3],
+    lanes: usize,
+}
+
+impl Sweep {
+    fn new(n: Vec3, operations: &[Mat3]) -> Self {
+        let strides = [(n[1] * n[2]) as u64, n[2] as u64, 1];
+        let wraps = [0, 1, 2].map(|i| n[i] as u64 * strides[i]);
+        let contributions = [0, 1, 2].map(|axis| Contribution::new(operations, n, strides, axis));
+        Self {
+            n,
+            wraps,
+            contributions,
+            lanes: operations.len(),
+        }
+    }
+
+    /// By image axis and operation, what the first two coordinates contribute.
+    fn base(&self, k0: i64, k1: i64) -> [[u64; LANES]; 3] {
+        let (first, second) = (self.contributions[0].of(k0), self.contributions[1].of(k1));
+        let mut base = [[0; LANES]; 3];
+        for i in 0..3 {
+            for lane in 0..self.lanes {
+                base[i][lane] = wrapped(first[i][lane], second[i][lane], self.wraps[i]);
+            }
+        }
+        base
+    }
+
+    fn images(&self, base: &[[u64; LANES]; 3], k2: i64, images: &mut [u64; LANES]) {
+        let third = self.contributions[2].of(k2);
+        let (x, y, z) = (
+            &third[0][..self.lanes],
+            &third[1][..self.lanes],
+            &third[2][..self.lanes],
+        );
+        let (bx, by, bz) = (
+            &base[0][..self.lanes],
+            &base[1][..self.lanes],
+            &base[2][..self.lanes],
+        );
+        for (lane, image) in images[..self.lanes].iter_mut().enumerate() {
+            *image = wrapped(bx[lane], x[lane], self.wraps[0])
+                + wrapped(by[lane], y[lane], self.wraps[1])
+                + wrapped(bz[lane], z[lane], self.wraps[2]);
+        }
+    }
+
+    fn run<M: Marks>(&self, marks: &mut M, context: &Context) -> Result<(Vec<Vec3>, Vec<i64>)> {
+        let n = self.n;
+        let (mut points, mut weights) = (Vec::new(), Vec::new());
+        let mut images = [0; LANES];
+        for k0 in 0..n[0] {
+            for k1 in 0..n[1] {
+                let row = ((k0 * n[1] + k1) * n[2]) as usize;
+                let mut base = None;
+                for k2 in 0..n[2] {
+                    let own = row + k2 as usize;
+                    if !marks.is_free(own) {
+                        continue;
+                    }
+                    self.images(base.get_or_insert_with(|| self.base(k0, k1)), k2, &mut images);
+                    let mut fixing = 0;
+                    for &image in &images[..self.lanes] {
+                        fixing += usize::from(image as usize == own);
+                        marks.mark(image as usize, points.len() as u32);
+                    }
+                    points.push([k0, k1, k2]);
+                    // The size of an orbit is the order of the group over that of the stabiliser.
+                    weights.push((self.lanes / fixing) as i64);
+                }
+            }
+            context.report((k0 + 1) as u64, n[0] as u64)?;
+        }
+        Ok((points, weights))
+    }
+}
+
+/// The irreducible q-points of a grid under the rotations that keep it.
+///
+/// Memory: a bit for each q-point, or 4 bytes with `with_mapping`, and 32 bytes for each irreducible one.
+pub fn irreducible(
+    grid: &Grid,
+    rotations: &[Mat3],
+    time_reversal: bool,
+    with_mapping: bool,
+    context: &Context,
+) -> Result<Irreducible> {
+    check_group(rotations)?;
+    let n = grid.divisions();
+    let mut operations: Vec<Mat3> = on_grid(rotations, n)?.into_iter().map(|(_, m)| m).collect();
+    if time_reversal {
+        operations = with_inversion(&operations);
+        // Where -1 acts as 1, two operations do the same; that leaves the ratio of orders right.
+    }
+    let (bits, order) = (if with_mapping { 32 } else { 1 }, operations.len() as u128);
+    let length = grid.len() as u128;
+    context.reserve(
+        length * bits / 8 + length / order * 64,
+        &format!("the irreducible q-points of the grid {n:?}"),
+        "use a coarser grid",
+    )?;
+    let sweep = Sweep::new(n, &operations);
+    let (points, weights, mapping) = if with_mapping {
+        let mut mapping = vec![FREE; length as usize];
+        let (points, weights) = sweep.run(&mut mapping, context)?;
+        (points, weights, Some(mapping))
+    } else {
+        let mut marks = Bits(vec![0; (length as usize).div_ceil(64)]);
+        let (points, weights) = sweep.run(&mut marks, context)?;
+        (points, weights, None)
+    };
+    Ok(Irreducible {
+        points,
+        weights,
+        mapping,
+    })
+}
