@@ -2,6 +2,7 @@
 
 from ndsc.force_constants.cost import Effort, PhononCost, phonon_cost
 from ndsc.force_constants.displacements import phonon_displacements
+from ndsc.force_constants.harmonic import HarmonicModel, harmonic_model
 from ndsc.force_constants.supercell_phonons import (
     SupercellPhonons,
     diagonal_supercell,
@@ -14,10 +15,12 @@ from ndsc.force_constants.supercell_phonons import (
 
 __all__ = [
     "Effort",
+    "HarmonicModel",
     "PhononCost",
     "SupercellPhonons",
     "diagonal_supercell",
     "force_constants_from_labels",
+    "harmonic_model",
     "phonon_cost",
     "phonon_displacements",
     "phonons_from_diagonal",

@@ -19,6 +19,7 @@ from numpy.typing import ArrayLike
 from ndsc.errors import InputError
 from ndsc.force_constants.samples import Samples
 from ndsc.force_constants.space_group import ComplexArray, FloatArray, IntArray, SpaceGroupAction
+from ndsc.force_constants.strain import StrainMoments
 from ndsc.qgrid import Grid
 
 #: Smallest eigenvalue of the displacements' second moments, relative to the largest, that counts as determined.
@@ -160,17 +161,46 @@ def dynamical_force_constants(samples: Sequence[Samples], action: SpaceGroupActi
     InputError
         When the samples do not determine the force constants.
     """
+    return real_space_force_constants(solve_grid(samples, action, grid)[0], grid)
+
+
+def solve_grid(samples: Sequence[Samples], action: SpaceGroupAction, grid: Grid) -> tuple[ComplexArray, FloatArray]:
+    """Phi(q) on the whole grid, and the internal-strain tensor.
+
+    Parameters
+    ----------
+    samples, action, grid
+        See :func:`dynamical_force_constants`.
+
+    Returns
+    -------
+    phi : (n_q, n, 3, n, 3) complex array, eV/Å^2
+        In the order of :func:`grid_numerators`.
+    internal_strain : (n, 3, 3, 3) float array, eV/Å
+        Zero where no sample is strained.
+
+    Raises
+    ------
+    InputError
+        When the samples do not determine Phi(q) at every q-point.
+    """
     stars = find_stars(action, grid)
-    solved = _solve_representatives(samples, action, stars, grid)
-    n_basis = action.permutations.shape[1]
-    values = np.empty((len(stars.numerators), n_basis, 3, n_basis, 3), dtype=complex)
+    solved, internal_strain = _solve_representatives(samples, action, stars, grid)
+    phi = np.empty((len(stars.numerators), *solved[0].shape), dtype=complex)
     for index, k in enumerate(stars.numerators):
-        phi = solved[stars.star[index]]
         sign = -1 if stars.reversed[index] else 1
-        image = transform_matrix(phi, action, int(stars.operation[index]), np.mod(sign * k, grid), grid)
-        values[index] = image.conj() if sign < 0 else image
-    real_space = np.fft.ifftn(values.reshape(*grid, n_basis, 3, n_basis, 3), axes=(0, 1, 2))
-    return np.ascontiguousarray(real_space.real.transpose(0, 1, 2, 3, 5, 4, 6))
+        image = transform_matrix(
+            solved[stars.star[index]], action, int(stars.operation[index]), np.mod(sign * k, grid), grid
+        )
+        phi[index] = image.conj() if sign < 0 else image
+    return phi, internal_strain
+
+
+def real_space_force_constants(phi: ComplexArray, grid: Grid) -> FloatArray:
+    """(N1, N2, N3, n, n, 3, 3) array, eV/Å^2 : force constants between cell R and cell 0, from Phi(q) on the grid."""
+    # numpy's inverse transform has the sign and the 1/N of Phi(R) = (1/N) sum_q Phi(q) exp(2 pi i q.R).
+    real_space = np.fft.ifftn(phi.reshape(*grid, *phi.shape[1:]), axes=(0, 1, 2)).real
+    return np.ascontiguousarray(real_space.transpose(0, 1, 2, 3, 5, 4, 6))
 
 
 def check_determined(samples: Sequence[Samples], action: SpaceGroupAction, grid: Grid) -> None:
@@ -186,20 +216,24 @@ def check_determined(samples: Sequence[Samples], action: SpaceGroupAction, grid:
 
 def _solve_representatives(
     samples: Sequence[Samples], action: SpaceGroupAction, stars: Stars, grid: Grid
-) -> list[ComplexArray]:
-    """Phi(q) at the q-point that stands for each star."""
+) -> tuple[list[ComplexArray], FloatArray]:
+    """Phi(q) at the q-point that stands for each star, and the internal-strain tensor."""
     moments, products = _accumulate(samples, action, stars, grid)
+    strains = StrainMoments.of_samples(samples, action)
     solved, undetermined = [], []
     for index, first in enumerate(stars.representatives):
-        averaged = _little_group_average(moments[index], products[index], action, stars, int(first), grid)
-        phi = _hermitian_solution(*averaged, acoustic=not np.any(stars.numerators[first]))
+        moment, product = _little_group_average(moments[index], products[index], action, stars, int(first), grid)
+        # The zone centre is the first q-point: strain has its period, and translations cost nothing.
+        if first == 0:
+            moment, product = strains.eliminated(moment, product)
+        phi = _hermitian_solution(moment, product, acoustic=first == 0)
         if phi is None:
             undetermined.append(stars.numerators[first])
         else:
             solved.append(phi)
     if undetermined:
         raise InputError(_undetermined_message(undetermined, grid))
-    return solved
+    return solved, strains.internal_strain(solved[0])
 
 
 def _accumulate(

@@ -32,6 +32,8 @@ class Samples:
         Forces without the residual forces of the perfect supercell.
     names : tuple of str
         Names of the samples.
+    strains : (n_samples, 3, 3) float array or None
+        Strain of the cell of each sample, undone in displacements and forces; None when there is none.
     """
 
     matrix: IntArray
@@ -39,6 +41,7 @@ class Samples:
     displacements: FloatArray
     forces: FloatArray
     names: tuple[str, ...]
+    strains: FloatArray | None = None
 
 
 def samples_from_labels(
