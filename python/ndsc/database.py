@@ -8,10 +8,10 @@ such as ``energy`` or ``stress`` are never written, because other programs give 
 from __future__ import annotations
 
 import hashlib
+import io
+import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from ase import Atoms
@@ -21,80 +21,20 @@ from numpy.typing import NDArray
 from ndsc.errors import InputError
 from ndsc.files import whole_file
 from ndsc.reference import Label
+from ndsc.targets import (
+    BARE_KEYS,
+    ENERGY_KEY,
+    FORCES_KEY,
+    VIRIAL_KEY,
+    Targets,
+    frame_name,
+    is_isolated_atom,
+    numbers,
+    targets_of,
+    tensor,
+)
 
 FloatArray = NDArray[np.float64]
-
-ENERGY_KEY = "REF_energy"
-FORCES_KEY = "REF_forces"
-VIRIAL_KEY = "REF_virial"
-
-#: Keys that other programs read as results in conventions of their own.
-BARE_KEYS = ("energy", "free_energy", "forces", "force", "stress", "virial")
-#: ``config_type`` of single atoms far from any other, which need no forces and no virial.
-ISOLATED_ATOM_TYPES = ("isolatedatom", "isolated_atom", "isolated")
-
-
-@dataclass(frozen=True, eq=False)
-class Targets:
-    """What one configuration offers to a fit; None where it offers nothing.
-
-    Attributes
-    ----------
-    energy : float, eV
-    forces : (n, 3) array, eV/Å
-    virial : (9,) array, eV
-        -V stress, row by row.
-    """
-
-    energy: float | None
-    forces: FloatArray | None
-    virial: FloatArray | None
-
-
-def targets_of(
-    frame: Atoms,
-    *,
-    energy_key: str | None = ENERGY_KEY,
-    forces_key: str | None = FORCES_KEY,
-    virial_key: str | None = VIRIAL_KEY,
-    stress_key: str | None = None,
-    where: str = "the configuration",
-) -> Targets:
-    """Find energy, forces and virial of a frame under the given keys.
-
-    A key is looked for in ``info``, in ``arrays``, and in the results of an attached calculator, which is where ASE
-    puts the bare ``energy``, ``forces`` and ``stress`` of an extended XYZ file. A key of None is not looked for.
-
-    Parameters
-    ----------
-    frame : ase.Atoms
-    energy_key, forces_key : str or None
-    virial_key : str or None
-        Nine numbers, a 3x3 matrix, or six in ASE's Voigt order (xx, yy, zz, yz, xz, xy), eV.
-    stress_key : str or None
-        As `virial_key` but eV/Å³ with ASE's sign; used where there is no virial.
-    where : str
-        What messages call the frame.
-
-    Raises
-    ------
-    InputError
-        When a value has the wrong shape or is not finite.
-    """
-    energy = _lookup(frame, energy_key)
-    forces = _lookup(frame, forces_key)
-    virial = _lookup(frame, virial_key)
-    stress = _lookup(frame, stress_key) if virial is None else None
-    found_virial = None
-    if virial is not None:
-        found_virial = _nine(virial, f"the virial ({virial_key}) of {where}")
-    elif stress is not None:
-        found_virial = -frame.get_volume() * _nine(stress, f"the stress ({stress_key}) of {where}")
-    return Targets(
-        energy=None if energy is None else float(_numbers(energy, (), f"the energy ({energy_key}) of {where}")),
-        forces=None if forces is None else _numbers(forces, (len(frame), 3), f"the forces ({forces_key}) of {where}"),
-        virial=found_virial,
-    )
 
 
 def make_database(configurations: Iterable[Atoms], labels: Mapping[str, Label]) -> list[Atoms]:
@@ -135,10 +75,10 @@ def make_database(configurations: Iterable[Atoms], labels: Mapping[str, Label]) 
         frame = configuration.copy()
         frame.calc = None
         where = f"configuration {name}"
-        frame.info[ENERGY_KEY] = float(_numbers(label.energy, (), f"the energy in the label of {where}"))
-        frame.arrays[FORCES_KEY] = _numbers(label.forces, (len(frame), 3), f"the forces in the label of {where}").copy()
+        frame.info[ENERGY_KEY] = float(numbers(label.energy, (), f"the energy in the label of {where}"))
+        frame.arrays[FORCES_KEY] = numbers(label.forces, (len(frame), 3), f"the forces in the label of {where}").copy()
         if label.stress is not None:
-            stress = _nine(label.stress, f"the stress in the label of {where}")
+            stress = tensor(label.stress, f"the stress in the label of {where}")
             frame.info[VIRIAL_KEY] = -frame.get_volume() * stress
         if label.key:
             frame.info["ndsc_label"] = label.key
@@ -180,7 +120,7 @@ def read_database(
     path : path
         Extended XYZ, or any file of several frames that ASE reads.
     energy_key, forces_key, virial_key, stress_key : str or None
-        Names of the file's keys, see :func:`targets_of`; None for what is not to be read.
+        Names of the file's keys, see :func:`ndsc.targets.targets_of`; None for what is not to be read.
     allow_missing : bool
         Accept frames that lack some of the targets (single isolated atoms may always lack forces and virial).
 
@@ -209,7 +149,9 @@ def read_database(
         )
         if not allow_missing:
             _check_complete(frame, targets, named, where)
-        frames.append(with_targets(frame, targets, drop=[key for key in named.values() if key]))
+        # Our own names stay where they are, so that writing what was read gives the same file.
+        foreign = [key for key in named.values() if key and key not in (ENERGY_KEY, FORCES_KEY, VIRIAL_KEY)]
+        frames.append(with_targets(frame, targets, drop=foreign))
     return frames
 
 
@@ -298,22 +240,15 @@ def subset_database(frames: Sequence[Atoms], size: int, seed: int = 0, *, always
     return [frames[i] for i in sorted([*kept, *others[: size - len(kept)]])]
 
 
-def is_isolated_atom(frame: Atoms) -> bool:
-    """Whether a frame is a single atom that its ``config_type`` calls isolated, or one without periodicity."""
-    kind = str(frame.info.get("config_type", "")).lower()
-    return len(frame) == 1 and (kind in ISOLATED_ATOM_TYPES or not frame.pbc.any())
-
-
-def frame_name(frame: Atoms, number: int) -> str:
-    """What messages call a frame: its number, and its name when it has one."""
-    name = frame.info.get("ndsc_name", frame.info.get("name"))
-    return f"frame {number}" if name is None else f"frame {number} ({name})"
-
-
 def _read_frames(source: Path) -> list[Atoms]:
-    kind = "extxyz" if source.suffix.lower() in (".xyz", ".extxyz") else None
+    extended_xyz = source.suffix.lower() in (".xyz", ".extxyz")
     try:
-        frames = read(source, index=":", format=kind)
+        try:
+            frames = read(source, index=":", format="extxyz" if extended_xyz else None)
+        except ValueError:
+            if not extended_xyz:
+                raise
+            frames = _read_with_free_tensors(source)
     except FileNotFoundError as error:
         raise InputError(f"There is no file {source}. Give the path of a database in extended XYZ.") from error
     except Exception as error:  # ASE's readers raise anything, each format something else
@@ -326,14 +261,15 @@ def _read_frames(source: Path) -> list[Atoms]:
     return list(frames)
 
 
-def _lookup(frame: Atoms, key: str | None) -> Any:
-    if key is None:
-        return None
-    results = getattr(frame.calc, "results", {}) if frame.calc is not None else {}
-    for place in (frame.info, frame.arrays, results):
-        if key in place:
-            return place[key]
-    return None
+def _read_with_free_tensors(source: Path) -> list[Atoms]:
+    """Read extended XYZ with ``virial`` or ``stress`` as six numbers or as JSON, which ASE refuses so named."""
+    marked = re.sub(r"(?<=\s)(virial|stress)=", r"ndsc_\1=", source.read_text(encoding="utf-8"))
+    frames: list[Atoms] = read(io.StringIO(marked), index=":", format="extxyz")
+    for frame in frames:
+        for key in ("virial", "stress"):
+            if f"ndsc_{key}" in frame.info:
+                frame.info[key] = frame.info.pop(f"ndsc_{key}")
+    return frames
 
 
 def _check_complete(frame: Atoms, targets: Targets, named: Mapping[str, str | None], where: str) -> None:
@@ -350,45 +286,6 @@ def _check_complete(frame: Atoms, targets: Targets, named: Mapping[str, str | No
                 f"{', '.join(present) or 'none'}. Name the key that holds it, give no key for what the database lacks, "
                 "or allow missing targets."
             )
-
-
-def _numbers(value: Any, shape: tuple[int, ...], what: str) -> FloatArray:
-    try:
-        array = np.asarray(value, dtype=float)
-    except (TypeError, ValueError) as error:
-        raise InputError(f"{_capital(what)} is {value!r}, not numbers. Correct it or leave the frame out.") from error
-    if array.shape != shape:
-        raise InputError(
-            f"{_capital(what)} has the shape {array.shape} where {shape} is expected. Correct it or name another key."
-        )
-    if not np.isfinite(array).all():
-        raise InputError(f"{_capital(what)} is not finite. Leave this configuration out, or label it again.")
-    return array
-
-
-def _nine(value: Any, what: str) -> FloatArray:
-    """Nine numbers of a symmetric tensor given as nine, as 3x3, or as six in Voigt order (xx, yy, zz, yz, xz, xy)."""
-    try:
-        array = np.asarray(value, dtype=float)
-    except (TypeError, ValueError) as error:
-        raise InputError(f"{_capital(what)} is {value!r}, not numbers. Correct it or leave the frame out.") from error
-    if array.size == 6:
-        xx, yy, zz, yz, xz, xy = array.reshape(6)
-        array = np.array([xx, xy, xz, xy, yy, yz, xz, yz, zz])
-    if array.size != 9:
-        raise InputError(
-            f"{_capital(what)} has the shape {array.shape}; nine numbers, a 3x3 matrix or six in Voigt order are "
-            "expected. Correct it or name another key."
-        )
-    tensor = _numbers(array.reshape(3, 3), (3, 3), what)
-    asymmetry = np.abs(tensor - tensor.T).max()
-    if asymmetry > 1e-6 + 1e-3 * np.abs(tensor).max():
-        raise InputError(
-            f"{_capital(what)} is not symmetric: two components that must be equal differ by {asymmetry:.3g}. Correct "
-            "it or name another key."
-        )
-    flat: FloatArray = (0.5 * (tensor + tensor.T)).reshape(9)
-    return flat
 
 
 def _checked_for_writing(frame: Atoms, where: str) -> Atoms:
@@ -412,7 +309,3 @@ def _random_order(frames: Sequence[Atoms], seed: int) -> list[int]:
         return hashlib.sha256(f"{seed}|{name}|{number}".encode()).hexdigest()
 
     return sorted(range(len(frames)), key=rank)
-
-
-def _capital(text: str) -> str:
-    return text[0].upper() + text[1:]

@@ -18,9 +18,10 @@ from ase import Atoms, units
 from ase.io import write
 from numpy.typing import NDArray
 
-from ndsc.database import frame_name, is_isolated_atom, targets_of, write_database
+from ndsc.database import write_database
 from ndsc.errors import InputError
 from ndsc.files import whole_file
+from ndsc.targets import frame_name, is_isolated_atom, targets_of
 
 FloatArray = NDArray[np.float64]
 

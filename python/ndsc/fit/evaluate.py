@@ -10,9 +10,9 @@ from ase import Atoms
 from ase.calculators.calculator import Calculator
 from numpy.typing import NDArray
 
-from ndsc.database import targets_of
 from ndsc.errors import InputError
 from ndsc.progress import Progress, silent
+from ndsc.targets import targets_of
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]

@@ -15,8 +15,8 @@ import numpy as np
 from ase import Atoms
 from numpy.typing import ArrayLike, NDArray
 
-from ndsc.database import ENERGY_KEY, FORCES_KEY, VIRIAL_KEY, frame_name, targets_of
 from ndsc.errors import InputError
+from ndsc.targets import ENERGY_KEY, FORCES_KEY, VIRIAL_KEY, frame_name, targets_of
 
 FloatArray = NDArray[np.float64]
 
@@ -128,7 +128,7 @@ def apply_regularisation(
     regularisation : Regularisation, optional
         The paper's adaptive one by default.
     energy_key, forces_key, virial_key, stress_key : str or None
-        Where the frames keep their targets, see :func:`ndsc.database.targets_of`.
+        Where the frames keep their targets, see :func:`ndsc.targets.targets_of`.
 
     Returns
     -------

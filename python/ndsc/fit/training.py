@@ -13,11 +13,11 @@ from ase.io import write
 from ase.neighborlist import neighbor_list
 from numpy.typing import NDArray
 
-from ndsc.database import ENERGY_KEY, FORCES_KEY, VIRIAL_KEY, frame_name, is_isolated_atom, targets_of
 from ndsc.errors import InputError
 from ndsc.fit.calculator import boxed
 from ndsc.fit.regularisation import ENERGY_SIGMA_KEY, FORCE_SIGMA_KEY, SMALLEST_SIGMA, VIRIAL_SIGMA_KEY
 from ndsc.fit.settings import GapSettings
+from ndsc.targets import ENERGY_KEY, FORCES_KEY, VIRIAL_KEY, frame_name, is_isolated_atom, targets_of
 
 FloatArray = NDArray[np.float64]
 
