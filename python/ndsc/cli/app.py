@@ -55,9 +55,11 @@ def options(
     """Options of every command."""
     ctx.meta[DEBUG] = debug
     logging.captureWarnings(True)
-    logging.basicConfig(
-        level=logging.DEBUG if debug else logging.ERROR, format="%(levelname)s %(name)s: %(message)s", force=True
-    )
+    logging.basicConfig(format="%(levelname)s %(name)s: %(message)s", force=True)
+    for handler in logging.getLogger().handlers:  # what the screen shows; a run's own log has more
+        handler.setLevel(logging.DEBUG if debug else logging.ERROR)
+    if debug:
+        logging.getLogger("ndsc").setLevel(logging.DEBUG)
 
 
 app.command(name="supercells", cls=GridCommand)(structures.supercells)
