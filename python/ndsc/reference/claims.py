@@ -164,7 +164,7 @@ class Claims:
             if (None if holder is None else holder.token) == token:
                 self.path_of(key).unlink(missing_ok=True)
 
-    def drop_of_process(self, key: str, pid: int) -> None:
+    def drop_of_process(self, key: str, pid: int | None) -> None:
         """Remove the claim of a process of this machine that has ended."""
         holder = self.holder(key)
         if holder is not None and holder.machine == machine_id() and holder.pid == pid:

@@ -70,7 +70,7 @@ def _supercell_matrix(matrix: ArrayLike) -> NDArray[np.int64]:
     array = np.asarray(matrix)
     if array.shape != (3, 3) or not np.issubdtype(array.dtype, np.number):
         raise InputError(f"A supercell matrix is 3x3 integers, not {matrix!r}. Give three rows of three integers.")
-    integers = np.rint(array).astype(np.int64)
+    integers: NDArray[np.int64] = np.rint(array).astype(np.int64)
     if not np.array_equal(integers, array):
         raise InputError(f"The supercell matrix {array.tolist()} is not of integers. Give whole numbers.")
     a, b, c = ([int(entry) for entry in row] for row in integers)

@@ -1,0 +1,249 @@
+"""One reference calculation: run, checked, and written to the store by the process that ran it."""
+
+from __future__ import annotations
+
+import logging
+import resource
+import shutil
+import subprocess
+import tempfile
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from ase.calculators.calculator import CalculationFailed, Calculator
+
+from ndsc.configurations import rounded
+from ndsc.errors import NdscError, ReferenceCalculationError
+from ndsc.reference.calculators import CalculatorSpec
+from ndsc.reference.checks import check_atoms, check_results
+from ndsc.reference.claims import Holder
+from ndsc.reference.store import Label, LabelStore
+
+log = logging.getLogger(__name__)
+
+#: What may go well another time: files, programs and machines fail by chance, wrong settings do not.
+BY_CHANCE = (OSError, EOFError, subprocess.SubprocessError, CalculationFailed, MemoryError)
+
+
+@dataclass(frozen=True)
+class Job:
+    """One label to compute, as it is sent to another process or machine.
+
+    Attributes
+    ----------
+    atoms : ase.Atoms
+    spec : CalculatorSpec
+    store : str
+        Folder of the store, the same file system for all processes.
+    key, name : str
+        Of the label and of the configuration.
+    threads : int
+        Threads of the linear algebra libraries.
+    timeout : float, optional
+        Longest time that it may take, s.
+    need_stress : bool
+        Whether a label without stress is refused.
+    alone : bool
+        Whether nothing else may run beside it on this machine.
+    """
+
+    atoms: Atoms
+    spec: CalculatorSpec
+    store: str
+    key: str
+    name: str
+    threads: int = 1
+    timeout: float | None = None
+    need_stress: bool = False
+    alone: bool = False
+
+
+class State(StrEnum):
+    """What became of a job."""
+
+    COMPUTED = "computed"
+    FOUND = "found"
+    CLAIMED = "claimed"
+    FAILED = "failed"
+    DIED = "died"
+    TIMEOUT = "timeout"
+    INPUT = "input"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a job, and why.
+
+    Attributes
+    ----------
+    state : State
+    reason : str
+        For people; the holder where another process has claimed the label.
+    by_chance : bool
+        Whether another try may go better.
+    killed : bool
+        Whether the process was killed from outside, as it is when memory runs out.
+    error : NdscError, optional
+        What the caller must raise: the calculator cannot be made, or the store cannot be written.
+    """
+
+    state: State
+    reason: str = ""
+    by_chance: bool = False
+    killed: bool = False
+    error: NdscError | None = None
+
+
+def perform(job: Job, scratch: Path | None = None) -> Outcome:
+    """Do a job in this process, unless its label is there or another process is at it."""
+    store = LabelStore(job.store)
+    if job.key in store:
+        return Outcome(State.FOUND)
+    try:
+        claim = store.claims.acquire(job.key, job.name)
+        if isinstance(claim, Holder):
+            return Outcome(State.CLAIMED, str(claim))
+        try:
+            # Whoever held the claim until now may have written the label.
+            if job.key in store:
+                return Outcome(State.FOUND)
+            compute_label(job.atoms, job.spec, store, threads=job.threads, need_stress=job.need_stress, scratch=scratch)
+        finally:
+            claim.release()
+    except ReferenceCalculationError as error:
+        return Outcome(State.FAILED, str(error), by_chance=isinstance(error.__cause__, BY_CHANCE))
+    except NdscError as error:
+        return Outcome(State.INPUT, str(error), error=error)
+    return Outcome(State.COMPUTED)
+
+
+def compute_label(
+    atoms: Atoms,
+    spec: CalculatorSpec,
+    store: LabelStore,
+    *,
+    threads: int = 1,
+    need_stress: bool = False,
+    scratch: Path | None = None,
+) -> Label:
+    """Compute the label of one structure in this process and write it to the store.
+
+    Parameters
+    ----------
+    atoms : ase.Atoms
+        Rounded to 1e-8 Å before it is computed, as its key is.
+    spec : CalculatorSpec
+    store : LabelStore
+    threads : int
+        Threads of the linear algebra libraries.
+    need_stress : bool
+        Whether a calculator without stress is refused.
+    scratch : path, optional
+        Folder for the code's own files, kept by the caller; a temporary one otherwise.
+
+    Raises
+    ------
+    ReferenceCalculationError
+        When the calculator fails or gives what cannot be used. Its files are kept in ``failed/`` of the store.
+    InputError, MissingExtraError
+        When the calculator cannot be made, or the store cannot be written.
+    """
+    if scratch is not None:
+        return _compute(atoms, spec, store, threads, need_stress, scratch)
+    folder = Path(tempfile.mkdtemp(prefix="ndsc-"))
+    try:
+        return _compute(atoms, spec, store, threads, need_stress, folder)
+    except ReferenceCalculationError:
+        keep_files(folder, store, store.key_of(atoms, spec))
+        raise
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def keep_files(scratch: Path, store: LabelStore, key: str) -> None:
+    """Keep what a failed calculation wrote, in ``failed/`` of the store, for the user to look at."""
+    try:
+        if any(file.stat().st_size for file in scratch.rglob("*") if file.is_file()):
+            shutil.copytree(scratch, store.path / "failed" / key, dirs_exist_ok=True)
+    except OSError as error:
+        log.warning("The files of the failed calculation %s could not be kept: %s", key, error)
+
+
+def _compute(
+    atoms: Atoms, spec: CalculatorSpec, store: LabelStore, threads: int, need_stress: bool, scratch: Path
+) -> Label:
+    from threadpoolctl import threadpool_limits
+
+    structure = rounded(atoms)
+    name = str(atoms.info.get("ndsc_name", "structure"))
+    _forget_peak_memory()
+    started = time.perf_counter()
+    with threadpool_limits(limits=threads):
+        calculator = spec.create(structure, scratch)
+        energy, forces, stress = _run(calculator, structure, name, scratch)
+    if need_stress and stress is None:
+        raise ReferenceCalculationError(
+            f"{name}: the calculator gives no stress, which is needed here. Choose settings or a code that do."
+        )
+    label = Label(
+        key=store.key_of(atoms, spec),
+        energy=energy,
+        forces=forces,
+        stress=stress,
+        seconds=time.perf_counter() - started,
+        provenance={
+            "name": name,
+            "calculator": spec.name,
+            "parameters": dict(spec.parameters),
+            "kgrid": None if spec.kgrid is None else list(spec.kgrid),
+            "code": spec.code_version(),
+            "peak_memory_mb": round(_peak_memory()),
+        },
+    )
+    store.put(label, rounded(atoms))
+    return label
+
+
+def _run(
+    calculator: Calculator, atoms: Atoms, name: str, scratch: Path
+) -> tuple[float, np.ndarray[Any, Any], np.ndarray[Any, Any] | None]:
+    """Free energy, forces and stress; a calculator may raise anything, and everything is a failed calculation."""
+    asked = atoms.copy()
+    if str(getattr(calculator, "directory", "")) == ".":
+        calculator.directory = str(scratch)
+    try:
+        atoms.calc = calculator
+        forces = np.array(atoms.get_forces(apply_constraint=False), dtype=float)
+        energy = float(atoms.get_potential_energy(force_consistent="free_energy" in calculator.implemented_properties))
+        has_stress = "stress" in calculator.implemented_properties
+        stress = np.array(atoms.get_stress(voigt=True, apply_constraint=False), dtype=float) if has_stress else None
+    except NdscError:
+        raise
+    except (Exception, SystemExit) as error:
+        raise ReferenceCalculationError(f"{name}: the calculator raised {type(error).__name__}: {error}.") from error
+    check_results(name, len(asked), energy, forces, stress)
+    check_atoms(name, asked, atoms, calculator)
+    return energy, forces, stress
+
+
+def _forget_peak_memory() -> None:
+    """Start a new maximum for the next calculation of this process."""
+    with suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+
+
+def _peak_memory() -> float:
+    """The most memory that this process held since then, or any program that it started, MB."""
+    children = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+    try:
+        lines = Path("/proc/self/status").read_text(encoding="ascii", errors="replace").splitlines()
+        own = next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM:"))
+    except (OSError, StopIteration):
+        own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return max(own, children)

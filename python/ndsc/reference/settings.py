@@ -1,0 +1,120 @@
+"""The settings that a store's labels were computed with, and how two of them differ."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from itertools import islice
+from typing import Any
+
+from ndsc.errors import InputError
+from ndsc.files import write_text
+from ndsc.reference.calculators import CalculatorSpec
+from ndsc.reference.store import Label, LabelStore
+
+log = logging.getLogger(__name__)
+
+#: Labels read from a store that does not list its settings yet.
+SAMPLE = 50
+
+
+def settings_of(spec: CalculatorSpec) -> dict[str, Any]:
+    """What of a calculator counts for a label's key."""
+    return {
+        "calculator": spec.name,
+        "parameters": dict(spec.parameters),
+        "kgrid": None if spec.kgrid is None else list(spec.kgrid),
+    }
+
+
+def settings_id(settings: Mapping[str, Any]) -> str:
+    """A short name of settings, the same for the same ones."""
+    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
+    """One line for each setting that differs: ``parameters.mode.ecut: 350 there, 400 here``."""
+    old, new = _flat(there), _flat(here)
+    return [
+        f"{name}: {_shown(old, name)} there, {_shown(new, name)} here"
+        for name in sorted({*old, *new})
+        if old.get(name, _ABSENT) != new.get(name, _ABSENT)
+    ]
+
+
+def note_settings(store: LabelStore, spec: CalculatorSpec) -> None:
+    """List the settings in ``settings/`` of the store, so that they are known without reading labels."""
+    folder = store.path / "settings"
+    # The first time, those of labels that are there already are listed too.
+    earlier = [] if folder.is_dir() else known_settings(store)
+    for settings in (*earlier, settings_of(spec)):
+        path = folder / f"{settings_id(settings)}.json"
+        if not path.exists():
+            write_text(path, json.dumps(settings, indent=1) + "\n")
+
+
+def known_settings(store: LabelStore) -> list[dict[str, Any]]:
+    """All settings that a store lists; of one that lists none, those of its first labels."""
+    found = {}
+    for path in sorted((store.path / "settings").glob("*.json")):
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            settings = {name: content[name] for name in ("calculator", "parameters", "kgrid")}
+            found[settings_id(settings)] = settings
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            log.warning("The settings %s cannot be read: %s", path, error)
+    if not found:
+        for key in islice(store.keys(), SAMPLE):
+            try:
+                recorded = recorded_settings(store.read(key)[0].provenance)
+            except (OSError, ValueError, KeyError, TypeError, InputError):
+                continue
+            if recorded is not None:
+                found[settings_id(recorded)] = recorded
+    return list(found.values())
+
+
+def recorded_settings(provenance: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The settings that a label records."""
+    if "calculator" not in provenance:
+        return None
+    return {name: provenance.get(name) for name in ("calculator", "parameters", "kgrid")}
+
+
+def describe_other_settings(store: LabelStore, spec: CalculatorSpec) -> list[str]:
+    """A line for each other settings of the store, and how they differ from these."""
+    here = settings_of(spec)
+    return [
+        f"The store {store.path} also holds labels with other settings, which are not used: "
+        f"{'; '.join(differences(there, here))}."
+        for there in known_settings(store)
+        if settings_id(there) != settings_id(here)
+    ]
+
+
+def describe_code_versions(labels: Iterable[Label]) -> list[str]:
+    """A line when labels that are used together come from different versions of a code."""
+    versions = Counter(str(label.provenance.get("code", "a code that is not named")) for label in labels)
+    if len(versions) < 2:
+        return []
+    counted = ", ".join(f"{count} with {code}" for code, count in versions.most_common())
+    return [f"The labels were computed with different versions of the code: {counted}."]
+
+
+_ABSENT = object()
+
+
+def _flat(value: Any, name: str = "") -> dict[str, Any]:
+    if isinstance(value, Mapping):
+        flat: dict[str, Any] = {}
+        for key, entry in value.items():
+            flat |= _flat(entry, f"{name}.{key}" if name else str(key))
+        return flat
+    return {name: value}
+
+
+def _shown(settings: Mapping[str, Any], name: str) -> str:
+    return json.dumps(settings[name]) if name in settings else "not given"
