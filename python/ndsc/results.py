@@ -1,0 +1,386 @@
+"""results.json: what a run found, in one file that programs and the report read.
+
+Conventions: energies in eV, lengths in Å, moduli in GPa, frequencies in THz with imaginary ones negative, times in
+seconds. Errors are model minus reference. A number that could not be computed or is not finite is ``null``, never
+``NaN``, so that every JSON reader takes the file; a warning says why. A part that was left out of a run by choice
+(no fit, no elastic constants) is ``null`` as a whole. docs/results.md describes every field.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import platform
+from collections.abc import Iterable, Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from ase import Atoms
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, NonNegativeInt, PositiveInt, ValidationError
+
+from ndsc.errors import InputError
+from ndsc.files import write_text
+
+SCHEMA_VERSION = 1
+REPORTED_PACKAGES = (
+    "ndsc", "numpy", "scipy", "ase", "spglib", "phonopy", "symfc", "matscipy", "matplotlib", "quippy-ase", "gpaw",
+)  # fmt: skip
+
+
+def _finite_or_none(value: Any) -> Any:
+    """JSON has no NaN: what is not finite becomes null."""
+    if isinstance(value, (float, np.floating)) and not math.isfinite(value):
+        return None
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def _plain(value: Any) -> Any:
+    """NumPy arrays and scalars as the lists and numbers that JSON knows."""
+    return value.tolist() if isinstance(value, (np.ndarray, np.generic)) else value
+
+
+Number = Annotated[float | None, BeforeValidator(_finite_or_none)]
+Count = Annotated[NonNegativeInt, BeforeValidator(_plain)]
+Matrix = Annotated[list[list[int]], BeforeValidator(_plain)]
+
+
+class _Part(BaseModel):
+    """Frozen, and strict about names: a misspelt field is an error, not a silent loss."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Comparison(_Part):
+    """One quantity of the model beside the reference's."""
+
+    model: Number = None
+    reference: Number = None
+    error_percent: Number = None
+
+    @classmethod
+    def of(cls, model: float | None, reference: float | None) -> Comparison:
+        """Compare two numbers; the error is ``100 (model - reference) / |reference|``.
+
+        A number that is missing or not finite, or a reference of zero, leaves the error ``None``.
+        """
+        model, reference = _finite_or_none(model), _finite_or_none(reference)
+        if model is None or reference is None or reference == 0:
+            return cls(model=model, reference=reference)
+        return cls(model=model, reference=reference, error_percent=100.0 * (model - reference) / abs(reference))
+
+
+class CrystalSummary(_Part):
+    """The unit cell that supercells are made of."""
+
+    formula: str
+    n_atoms: PositiveInt
+    space_group: str = ""
+    space_group_number: NonNegativeInt = 0
+    cell: Annotated[list[list[float]], BeforeValidator(_plain)] = Field(default_factory=list)
+
+
+class SupercellsSummary(_Part):
+    """The chosen set of supercells (the whole set is in supercells.json)."""
+
+    grid: Annotated[tuple[PositiveInt, PositiveInt, PositiveInt], BeforeValidator(_plain)]
+    cost_exponent: float = 3.0
+    matrices: Annotated[list[Matrix], BeforeValidator(_plain)]
+    sizes: Annotated[list[PositiveInt], BeforeValidator(_plain)]
+    cost: float
+    lower_bound: float
+    n_irreducible_qpoints: Count = 0
+
+    @property
+    def proven(self) -> bool:
+        """Whether the lower bound equals the cost, which proves that no cheaper set exists."""
+        return self.lower_bound >= self.cost * (1.0 - 1e-9)
+
+
+class ConfigurationsSummary(_Part):
+    """The perturbed configurations that were made."""
+
+    total: Count
+    by_type: dict[str, Count] = Field(default_factory=dict)
+    settings: dict[str, Any] = Field(default_factory=dict)
+
+
+class LabelFailure(_Part):
+    """A configuration whose label is not in the database, and why."""
+
+    name: str
+    reason: str
+
+
+class LabelsSummary(_Part):
+    """The reference calculations of the configurations."""
+
+    calculator: str
+    requested: Count
+    succeeded: Count
+    reused: Count = 0
+    failures: list[LabelFailure] = Field(default_factory=list)
+    settings: dict[str, Any] = Field(default_factory=dict)
+
+
+class FitCounts(_Part):
+    """Numbers of one kind of target: written for the fit, and read back from its log."""
+
+    sent: Count
+    read: Count
+
+
+class FitErrors(_Part):
+    """Errors of the fitted model on one part of the database."""
+
+    configurations: Count
+    energy_rmse_ev_per_atom: Number = None
+    force_rmse_ev_per_angstrom: Number = None
+    virial_rmse_ev_per_atom: Number = None
+
+
+class FitSummary(_Part):
+    """The fit: its settings, how much data reached it, and its errors on that data."""
+
+    method: str = "gap"
+    settings: dict[str, Any] = Field(default_factory=dict)
+    regularisation: dict[str, Any] = Field(default_factory=dict)
+    counts: dict[str, FitCounts]
+    n_sparse: Count = 0
+    seconds: Number = None
+    memory_gb: Number = None
+    errors: dict[str, FitErrors] = Field(default_factory=dict)
+
+
+class PhononsSummary(_Part):
+    """How well the model's phonons agree with the reference's."""
+
+    rmse_mesh_thz: Number
+    rmse_path_thz: Number
+    max_error_thz: Number
+    min_frequency_thz: Number
+    reference_min_frequency_thz: Number = None
+    reference_max_frequency_thz: Number = None
+    mesh: list[int] = Field(default_factory=list)
+    dos_mesh: list[int] = Field(default_factory=list)
+    settings: dict[str, Any] = Field(default_factory=dict)
+
+
+class SizeCost(_Part):
+    """The labels of one number of atoms."""
+
+    atoms: PositiveInt
+    labels: Count
+    seconds: Number = None
+
+
+class CostSummary(_Part):
+    """What the labels cost, in time and in atoms³ against the diagonal supercell of the same grid."""
+
+    labels: Count
+    atoms: Count
+    seconds: Number
+    atoms_cubed: Number = None
+    diagonal_atoms: Count = 0
+    relative_to_diagonal: Number = None
+    by_size: list[SizeCost] = Field(default_factory=list)
+    reference_phonon_labels: Count = 0
+    reference_phonon_atoms_cubed: Number = None
+    stages: dict[str, Number] = Field(default_factory=dict)
+
+    @property
+    def total_seconds(self) -> float | None:
+        """Wall-clock seconds of all stages together, ``None`` when none was recorded."""
+        return sum(value or 0.0 for value in self.stages.values()) if self.stages else None
+
+
+class Results(_Part):
+    """The whole of results.json."""
+
+    schema_version: Literal[1] = 1
+    crystal: CrystalSummary
+    supercells: SupercellsSummary | None = None
+    configurations: ConfigurationsSummary | None = None
+    labels: LabelsSummary | None = None
+    fit: FitSummary | None = None
+    lattice: dict[str, Comparison] | None = None
+    phonons: PhononsSummary | None = None
+    elastic: dict[str, Comparison] | None = None
+    elastic_settings: dict[str, Any] = Field(default_factory=dict)
+    cost: CostSummary | None = None
+    versions: dict[str, str]
+    seed: int
+    command: str = ""
+    warnings: list[str] = Field(default_factory=list)
+
+    @property
+    def worst_elastic(self) -> tuple[str, Comparison] | None:
+        """The elastic constant with the largest error (one without a finite value is the worst), if there is any."""
+        constants = {name: value for name, value in (self.elastic or {}).items() if value.reference is not None}
+        if not constants:
+            return None
+        return max(constants.items(), key=lambda item: _badness(item[1]))
+
+
+def _badness(value: Comparison) -> float:
+    if value.model is None:
+        return math.inf
+    return 0.0 if value.error_percent is None else abs(value.error_percent)
+
+
+def write_results(results: Results, path: str | Path) -> Path:
+    """Write results.json, whole or not at all.
+
+    Parameters
+    ----------
+    results : Results
+        What the run found.
+    path : path
+        The file, or the run directory that gets ``results.json``.
+
+    Raises
+    ------
+    InputError
+        When the folder cannot be written to.
+    """
+    target = Path(path)
+    target = target / "results.json" if target.is_dir() else target
+    write_text(target, results.model_dump_json(indent=2) + "\n")
+    return target
+
+
+def read_results(path: str | Path) -> Results:
+    """Read results.json from a file or from a run directory.
+
+    Raises
+    ------
+    InputError
+        When the file is missing, is no JSON, or does not follow the schema.
+    """
+    source = Path(path)
+    source = source / "results.json" if source.is_dir() else source
+    try:
+        document = json.loads(source.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise InputError(
+            f"There is no {source}. It is written at the end of a run: make it with `ndsc run CONFIG.toml`, or give "
+            "the directory of a run that has finished."
+        ) from error
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"{source} cannot be read as JSON ({error}). Make it again with `ndsc run CONFIG.toml`."
+        ) from error
+    found = document.get("schema_version", SCHEMA_VERSION) if isinstance(document, dict) else None
+    if isinstance(found, int) and found > SCHEMA_VERSION:
+        raise InputError(
+            f"{source} has schema version {found}, this ndsc reads up to {SCHEMA_VERSION}. Install a newer ndsc."
+        )
+    try:
+        return Results.model_validate(document)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the top level"
+        raise InputError(
+            f"{source} does not follow the schema of results.json: {first['msg']} at {where} "
+            f"({error.error_count()} such errors). Make it again with `ndsc run CONFIG.toml`."
+        ) from error
+
+
+def lattice_comparison(model: Atoms, reference: Atoms) -> dict[str, Comparison]:
+    """Lattice parameters of the model's relaxed unit cell beside the reference's.
+
+    Parameters
+    ----------
+    model, reference : ase.Atoms
+        The same unit cell, relaxed with each; the vectors must be in the same order.
+
+    Returns
+    -------
+    dict
+        ``a``, ``b``, ``c`` in Å, ``alpha``, ``beta``, ``gamma`` in degrees, ``volume_per_atom`` in Å³.
+    """
+    if len(model) != len(reference):
+        raise InputError(
+            f"The model's cell has {len(model)} atoms and the reference's {len(reference)}, so their lattice "
+            "parameters cannot be compared. Give the same unit cell, relaxed with each."
+        )
+    names = ("a", "b", "c", "alpha", "beta", "gamma")
+    pairs = zip(names, model.cell.cellpar(), reference.cell.cellpar(), strict=True)
+    compared = {name: Comparison.of(float(ours), float(theirs)) for name, ours, theirs in pairs}
+    compared["volume_per_atom"] = Comparison.of(
+        model.get_volume() / len(model), reference.get_volume() / len(reference)
+    )
+    return compared
+
+
+def elastic_comparison(
+    model: Mapping[str, float | None], reference: Mapping[str, float | None]
+) -> dict[str, Comparison]:
+    """Elastic constants of model and reference, name by name, GPa, in the reference's order."""
+    names = [*reference, *(name for name in model if name not in reference)]
+    return {name: Comparison.of(model.get(name), reference.get(name)) for name in names}
+
+
+def cost_summary(
+    labels: Iterable[tuple[int, float | None]],
+    *,
+    unit_atoms: int,
+    grid: tuple[int, int, int] | None = None,
+    reference_phonon_atoms: Iterable[int] = (),
+    stages: Mapping[str, float] | None = None,
+) -> CostSummary:
+    """Add up what the labels cost.
+
+    Parameters
+    ----------
+    labels : iterable of (number of atoms, seconds or None)
+        One entry a label in the database.
+    unit_atoms : int
+        Atoms in the unit cell.
+    grid : (3,) ints, optional
+        q-point grid; its diagonal supercell, of ``unit_atoms * N1 * N2 * N3`` atoms, is the yardstick: cost relative
+        to one calculation of it, both as atoms³ (section 2.2 of the paper).
+    reference_phonon_atoms : iterable of int
+        Number of atoms of each calculation behind the reference's phonons.
+    stages : mapping, optional
+        Wall-clock seconds of each stage of the run.
+    """
+    entries = list(labels)
+    by_atoms: dict[int, list[float | None]] = {}
+    for atoms, seconds in entries:
+        by_atoms.setdefault(atoms, []).append(seconds)
+    atoms_cubed = float(sum(atoms**3 for atoms, _ in entries))
+    diagonal = unit_atoms * math.prod(grid) if grid is not None else 0
+    references = list(reference_phonon_atoms)
+    return CostSummary(
+        labels=len(entries),
+        atoms=sum(atoms for atoms, _ in entries),
+        seconds=_sum_or_none(seconds for _, seconds in entries),
+        atoms_cubed=atoms_cubed,
+        diagonal_atoms=diagonal,
+        relative_to_diagonal=atoms_cubed / float(diagonal) ** 3 if diagonal else None,
+        by_size=[
+            SizeCost(atoms=atoms, labels=len(times), seconds=_sum_or_none(times))
+            for atoms, times in sorted(by_atoms.items())
+        ],
+        reference_phonon_labels=len(references),
+        reference_phonon_atoms_cubed=float(sum(atoms**3 for atoms in references)) if references else None,
+        stages=dict(stages or {}),
+    )
+
+
+def _sum_or_none(values: Iterable[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return float(sum(known)) if known else None
+
+
+def package_versions() -> dict[str, str]:
+    """Versions of Python and of the installed packages that the numbers depend on."""
+    found = {"python": platform.python_version()}
+    for package in REPORTED_PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found

@@ -1,0 +1,174 @@
+"""results.json of a run, from what its stages found."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import asdict
+
+import numpy as np
+
+from ndsc.config import RunConfig
+from ndsc.elastic import NOTABLE_STRESS, ElasticConstants
+from ndsc.phonons import PhononComparison
+from ndsc.qgrid import irreducible_qpoints
+from ndsc.results import (
+    ConfigurationsSummary,
+    CostSummary,
+    CrystalSummary,
+    FitCounts,
+    FitErrors,
+    FitSummary,
+    LabelFailure,
+    LabelsSummary,
+    PhononsSummary,
+    Results,
+    SupercellsSummary,
+    cost_summary,
+    elastic_comparison,
+    lattice_comparison,
+    package_versions,
+)
+from ndsc.workflow.plan import Plan
+from ndsc.workflow.record import RunRecord
+
+#: Smallest frequency that counts as imaginary: acoustic modes at the zone centre are zero only to rounding.
+IMAGINARY_THZ = -0.05
+
+
+def summarise(record: RunRecord) -> Results:
+    """Everything that a reader of the run needs, in the schema of docs/results.md."""
+    config, plan = record.config, record.plan
+    warnings = list(record.warnings)
+    elastic = None
+    if "reference" in record.elastic:
+        constants = {name: found.constants for name, found in record.elastic.items()}
+        elastic = elastic_comparison(constants.get("model", {}), constants["reference"])
+        warnings += _elastic_warnings(record.elastic)
+    if record.phonons is not None and record.phonons.min_frequency_thz < IMAGINARY_THZ:
+        warnings.append(
+            f"The potential has imaginary phonons, down to {record.phonons.min_frequency_thz:.2f} THz; the reference's "
+            f"lowest frequency is {record.phonons.reference_min_frequency_thz:.2f} THz."
+        )
+    return Results(
+        crystal=CrystalSummary(
+            formula=plan.crystal.atoms.get_chemical_formula(),
+            n_atoms=len(plan.crystal.atoms),
+            space_group=plan.crystal.symbol,
+            space_group_number=plan.crystal.number,
+            cell=plan.crystal.atoms.cell.array,
+        ),
+        supercells=_supercells(plan),
+        configurations=ConfigurationsSummary(
+            total=len(plan.configurations),
+            by_type=dict(Counter(str(atoms.info["config_type"]) for atoms in plan.configurations)),
+            settings=config.configurations.model_dump(mode="json"),
+        ),
+        labels=_labels(record),
+        fit=None if record.fit is None else _fit(record),
+        lattice=None if record.model_crystal is None else lattice_comparison(record.model_crystal, plan.crystal.atoms),
+        phonons=None if record.phonons is None else _phonons(config, record.phonons),
+        elastic=elastic,
+        elastic_settings=config.elastic.model_dump(mode="json") if elastic is not None else {},
+        cost=_cost(record),
+        versions=package_versions(),
+        seed=config.configurations.seed,
+        command="ndsc run ndsc.toml",
+        warnings=warnings,
+    )
+
+
+def _supercells(plan: Plan) -> SupercellsSummary:
+    chosen = plan.supercells
+    return SupercellsSummary(
+        grid=chosen.grid,
+        cost_exponent=chosen.cost_exponent,
+        matrices=chosen.matrices.tolist(),
+        sizes=chosen.sizes.tolist(),
+        cost=chosen.cost,
+        lower_bound=chosen.lower_bound,
+        n_irreducible_qpoints=len(irreducible_qpoints(chosen.atoms, chosen.grid)[0]),
+    )
+
+
+def _labels(record: RunRecord) -> LabelsSummary:
+    plan, report = record.plan, record.report
+    requested = {str(atoms.info["ndsc_name"]) for atoms in plan.to_label}
+    return LabelsSummary(
+        calculator=plan.spec.name,
+        requested=len(requested),
+        succeeded=len(report.labels),
+        reused=report.found,
+        failures=[LabelFailure(name=failure.name, reason=failure.reason) for failure in report.failures],
+        settings={
+            "parameters": dict(plan.spec.parameters),
+            "kgrid": None if plan.spec.kgrid is None else list(plan.spec.kgrid),
+            "codes": sorted({str(label.provenance.get("code", "unknown")) for label in report.labels.values()}),
+        },
+    )
+
+
+def _fit(record: RunRecord) -> FitSummary:
+    fit = record.fit
+    if fit is None:
+        raise AssertionError("called without a fit")
+    return FitSummary(
+        method=record.config.fit.method,
+        settings=asdict(fit.settings) | {"e0": fit.e0},
+        regularisation=record.config.regularisation.model_dump(mode="json"),
+        counts={
+            name: FitCounts(sent=fit.counts_sent[name], read=fit.counts_read[name])
+            for name in fit.counts_sent
+            if name in fit.counts_read
+        },
+        n_sparse=sum(fit.n_sparse.values()),
+        seconds=fit.seconds,
+        memory_gb=fit.memory_gb,
+        errors={name: FitErrors(**asdict(errors)) for name, errors in fit.errors.items()},
+    )
+
+
+def _phonons(config: RunConfig, comparison: PhononComparison) -> PhononsSummary:
+    return PhononsSummary(
+        rmse_mesh_thz=comparison.rmse_mesh_thz,
+        rmse_path_thz=comparison.rmse_path_thz,
+        max_error_thz=comparison.max_error_thz,
+        min_frequency_thz=comparison.min_frequency_thz,
+        reference_min_frequency_thz=comparison.reference_min_frequency_thz,
+        reference_max_frequency_thz=comparison.reference_max_frequency_thz,
+        mesh=list(comparison.mesh),
+        dos_mesh=list(comparison.dos_mesh),
+        settings=config.phonons.model_dump(mode="json"),
+    )
+
+
+def _cost(record: RunRecord) -> CostSummary:
+    plan, labels = record.plan, record.report.labels
+    return cost_summary(
+        [
+            (len(atoms), labels[atoms.info["ndsc_name"]].seconds)
+            for atoms in plan.configurations
+            if atoms.info["ndsc_name"] in labels
+        ],
+        unit_atoms=len(plan.crystal.atoms),
+        grid=plan.supercells.grid,
+        reference_phonon_atoms=[len(atoms) for atoms in plan.phonon_frames],
+        stages=record.stages,
+    )
+
+
+def _elastic_warnings(elastic: dict[str, ElasticConstants]) -> list[str]:
+    """What the elastic constants say of themselves: instability, and stress left in the cell."""
+    warnings = []
+    for name, constants in elastic.items():
+        whose = "the potential" if name == "model" else "the reference"
+        if not constants.stable:
+            warnings.append(
+                f"The crystal of {whose} is elastically unstable: its Voigt matrix is not positive definite."
+            )
+        stress = float(np.max(np.abs(constants.residual_stress)))
+        if stress > NOTABLE_STRESS:
+            warnings.append(
+                f"The cell of {whose} carries a stress of {stress:.2f} GPa, which shifts its elastic constants by "
+                "about as much; relax it with [crystal] relax = true."
+            )
+    return warnings

@@ -1,0 +1,187 @@
+import importlib.util
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ase.io import read
+
+from ndsc.config import parse_config
+from ndsc.errors import InputError, MissingExtraError, ReferenceCalculationError
+from ndsc.workflow import dry_run, make_plan, run_workflow
+
+TESTS = Path(__file__).parents[1]
+SMALL = """
+[crystal]
+structure = "Al"
+[supercells]
+grid = [2, 2, 2]
+[configurations]
+per_supercell = 3
+unit_cells = 2
+unlabelled = 5
+[reference]
+calculator = "{calculator}"
+{reference}
+[executor]
+workers = 1
+[fit]
+method = "{method}"
+{fit}
+"""
+
+
+@pytest.fixture(autouse=True)
+def faulty_calculators(monkeypatch):
+    monkeypatch.syspath_prepend(str(TESTS))
+
+
+def small(tmp_path, *, calculator="emt", reference="", method="none", fit=""):
+    text = SMALL.format(calculator=calculator, reference=reference, method=method, fit=fit)
+    return parse_config(text, folder=tmp_path, source="test.toml")
+
+
+def faulty(how, counter=""):
+    return {
+        "calculator": "calculators_for_tests:faulty",
+        "reference": f'parameters = {{how = "{how}", counter = "{counter}"}}',
+    }
+
+
+def test_a_run_without_a_fit_ends_with_the_database(tmp_path):
+    results = run_workflow(small(tmp_path), tmp_path / "run")
+    names = {path.name for path in (tmp_path / "run").iterdir()}
+    assert {
+        "ndsc.toml", "crystal.extxyz", "supercells.json", "configurations.extxyz", "labels", "database.extxyz",
+        "results.json", "report.html", "ndsc.log",
+    } <= names  # fmt: skip
+    database = read(tmp_path / "run" / "database.extxyz", ":")
+    assert len(database) == results.cost.labels == 2 + 3 * len(results.supercells.sizes)
+    assert all(frame.info["REF_virial"].shape == (9,) for frame in database)
+    assert results.fit is None
+    assert results.phonons is None
+    assert json.loads((tmp_path / "run" / "results.json").read_text())["seed"] == 1
+
+
+def test_a_second_run_computes_nothing_and_writes_the_same_bytes(tmp_path):
+    counter = tmp_path / "calls"
+    config = small(tmp_path, **faulty("", counter))
+    run_workflow(config, tmp_path / "run")
+    calls = counter.read_text()
+    written = {name: (tmp_path / "run" / name).read_bytes() for name in ("database.extxyz", "configurations.extxyz")}
+    results = run_workflow(config, tmp_path / "run")
+    assert counter.read_text() == calls
+    assert results.labels.reused == results.labels.requested
+    assert all((tmp_path / "run" / name).read_bytes() == content for name, content in written.items())
+
+
+def test_the_copy_of_the_input_file_goes_on_with_the_run(tmp_path):
+    from ndsc.config import load_config
+
+    config = small(tmp_path)
+    run_workflow(config, tmp_path / "run")
+    assert load_config(tmp_path / "run" / "ndsc.toml") == config
+
+
+def test_failed_labels_are_told_and_left_out(tmp_path):
+    results = run_workflow(small(tmp_path, **faulty("raise_large")), tmp_path / "run")
+    failures = results.labels.failures
+    assert failures
+    assert all("forces too large" in failure.reason for failure in failures)
+    database = read(tmp_path / "run" / "database.extxyz", ":")
+    assert len(database) + len(failures) == results.labels.requested
+    assert {frame.info["ndsc_name"] for frame in database}.isdisjoint(failure.name for failure in failures)
+    assert sum("No label for" in warning for warning in results.warnings) == len(failures)
+
+
+def test_no_label_at_all_is_an_error_and_leaves_no_results(tmp_path):
+    config = small(tmp_path)
+    run_workflow(config, tmp_path / "run")
+    broken = small(tmp_path, **faulty("raise")).model_copy(
+        update={"crystal": config.crystal.model_copy(update={"relax": False})}
+    )
+    with pytest.raises(ReferenceCalculationError, match=r"None of the .* has a label"):
+        run_workflow(broken, tmp_path / "run")
+    assert not (tmp_path / "run" / "results.json").exists()
+    assert "did not converge" in (tmp_path / "run" / "ndsc.log").read_text()
+
+
+def test_the_relaxed_crystal_is_kept_in_the_store(tmp_path):
+    counter = tmp_path / "calls"
+    config = small(tmp_path, **faulty("", counter))
+    first = make_plan(config, tmp_path / "run")
+    calls = counter.read_text()
+    for label in (tmp_path / "run" / "labels").glob("*.json"):
+        label.unlink()
+    again = make_plan(config, tmp_path / "run", compute=False)
+    assert counter.read_text() == calls
+    assert np.array_equal(first.crystal.atoms.cell.array, again.crystal.atoms.cell.array)
+    (derived,) = (tmp_path / "run" / "labels" / "derived").iterdir()
+    derived.write_text("{")
+    assert np.array_equal(make_plan(config, tmp_path / "run").crystal.atoms.cell.array, first.crystal.atoms.cell.array)
+
+
+def test_dry_run_writes_nothing_and_counts_what_is_there(tmp_path):
+    config = small(tmp_path, method="gap")
+    before = dry_run(config, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+    assert not before.relaxed
+    assert "still to be relaxed" in str(before)
+    run_workflow(small(tmp_path), tmp_path / "run")
+    after = dry_run(config, tmp_path / "run")
+    assert after.relaxed
+    assert after.in_store >= len(after.plan.configurations)
+    assert f"{after.in_store} of {len(after.plan.to_label)} are in" in str(after)
+
+
+def test_dry_run_tells_the_folded_kpoints(tmp_path):
+    config = small(tmp_path, calculator="gpaw", reference='kgrid = 4\nparameters = {mode = {name = "pw", ecut = 200}}')
+    summary = dry_run(config, tmp_path / "run")
+    assert summary.kpoints == (32, 32)
+    assert "32 k-points" in str(summary)
+
+
+def test_what_is_refused_before_anything_is_written(tmp_path, monkeypatch):
+    crystal = small(tmp_path).crystal.model_copy(update={"structure": "Si"})
+    silicon = small(tmp_path).model_copy(update={"crystal": crystal})
+    with pytest.raises(InputError, match="does not know Si"):
+        run_workflow(silicon, tmp_path / "si")
+    find_spec = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "quippy" else find_spec(name))
+    with pytest.raises(MissingExtraError, match=r"ndsc\[gap\]"):
+        run_workflow(small(tmp_path, method="gap"), tmp_path / "gap")
+    assert not (tmp_path / "gap").exists()
+
+
+def test_isolated_atoms_with_kpoints_are_refused(tmp_path):
+    config = small(
+        tmp_path,
+        calculator="gpaw",
+        reference='kgrid = 4\nparameters = {mode = {name = "pw", ecut = 200}}',
+        method="gap",
+        fit='e0 = "isolated"',
+    )
+    with pytest.raises(InputError, match="isolated"):
+        dry_run(config, tmp_path / "run")
+
+
+def test_isolated_atoms_are_labelled(tmp_path):
+    plan = make_plan(small(tmp_path, method="gap", fit='e0 = "isolated"'), tmp_path / "run")
+    assert plan.configurations[-1].info["ndsc_name"] == "isolated-Al"
+    assert len(plan.configurations[-1]) == 1
+
+
+@pytest.mark.gap
+@pytest.mark.parametrize("reference", ["supercells", "diagonal"])
+def test_a_small_run_with_a_fit(tmp_path, reference):
+    config = small(tmp_path, method="gap", fit="n_max = 4\nl_max = 3\nn_sparse = 20\ncutoff = 4.5")
+    phonons = config.phonons.model_copy(update={"reference": reference, "dos_mesh": (8, 8, 8)})
+    config = config.model_copy(update={"phonons": phonons})
+    results = run_workflow(config, tmp_path / "run")
+    assert set(results.elastic) == {"C11", "C12", "C44"}
+    assert results.phonons.rmse_mesh_thz < 2.0
+    assert results.lattice["a"].reference == pytest.approx(2.8244, abs=1e-3)
+    assert all(count.sent == count.read for count in results.fit.counts.values())
+    for name in ("potential/gap.xml", "phonons/model.yaml", "phonons/reference.yaml", "phonons/comparison.json"):
+        assert (tmp_path / "run" / name).is_file()
+    assert "<html" in (tmp_path / "run" / "report.html").read_text()
