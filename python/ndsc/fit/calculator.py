@@ -61,12 +61,18 @@ class GapCalculator(Calculator):  # type: ignore[misc]
                 f"{', '.join(unknown)}. Use a potential that was fitted to all species of the structure."
             )
         structure = boxed(self.atoms, self.cutoff)
-        if self._potential is None:
-            from quippy.potential import Potential
+        try:
+            if self._potential is None:
+                from quippy.potential import Potential
 
-            self._potential = Potential(param_filename=str(self.xml_path))
-        wanted = ["energy", "forces", "stress"]
-        self._potential.calculate(structure, properties=wanted)
+                self._potential = Potential(param_filename=str(self.xml_path))
+            self._potential.calculate(structure, properties=["energy", "forces", "stress"])
+        except RuntimeError as error:
+            reason = " ".join(str(error).encode("ascii", "replace").decode().split())
+            raise FitError(
+                f"quippy cannot use the potential {self.xml_path} ({reason}). Look at the structure (atoms on one "
+                "site, a cell of no volume), or fit the potential again when its files were changed."
+            ) from error
         results = self._potential.results
         energy = float(results["energy"])
         self.results = {"energy": energy, "free_energy": energy, "forces": np.array(results["forces"], dtype=float)}

@@ -160,7 +160,10 @@ def failure_reason(run: Run) -> str:
     lines = [line.strip() for line in run.log.splitlines() if line.strip()]
     aborts = [number for number, line in enumerate(lines) if "SYSTEM ABORT" in line or "ERROR" in line.upper()]
     if aborts:
-        return " ".join(lines[aborts[0] : aborts[0] + 4])
+        # Its own words end where the Fortran runtime's, or the log of the run, begin.
+        message = lines[aborts[0] : aborts[0] + 6]
+        ends = [i for i, line in enumerate(message) if i and line.startswith(("STOP", "libAtoms::", "===="))]
+        return " ".join(message[: ends[0]] if ends else message)
     if run.code < 0:
         return f"it was killed by signal {-run.code}, perhaps for want of memory"
     return lines[-1] if lines else "it wrote nothing"

@@ -28,6 +28,7 @@ from ndsc.fit.executable import (
     find_gap_fit,
     parse_counts,
     parse_peak_memory,
+    require_quippy,
     run_gap_fit,
 )
 from ndsc.fit.settings import GapSettings
@@ -147,6 +148,7 @@ def fit_gap(
     settings = GapSettings() if settings is None else settings
     progress = silent if progress is None else progress
     target = Path(directory).resolve()
+    require_quippy()
     find_gap_fit()
     try:
         target.mkdir(parents=True, exist_ok=True)

@@ -150,11 +150,13 @@ def kernel_descriptions(
             "add_species": "F",
             "n_species": len(numbers),
             "Z": number,
-            "species_Z": "{" + listed + "}",
+            "species_Z": "{{" + listed + "}}",
             "n_sparse": settings.n_sparse,
             "sparse_method": settings.sparse_method,
         }
         if sparse_files is not None:
+            # How many there are is in the file; gap_fit refuses another number.
+            del words["n_sparse"]
             words |= {"sparse_method": "file", "sparse_file": sparse_files[chemical_symbols[number]]}
         kernels.append("soap " + " ".join(f"{key}={value}" for key, value in words.items()))
     return "{" + " : ".join(kernels) + "}"
