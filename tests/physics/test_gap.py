@@ -202,9 +202,9 @@ def test_damaged_sparse_points_are_an_error_not_a_crash(frames, tmp_path):
 
 
 def test_fixed_sparse_points(frames, fit, tmp_path):
-    fixed = fit_gap(frames, tmp_path / "same", TINY, sparse_from=fit.xml_path)
+    fixed = fit_gap(frames, tmp_path / "same", TINY, fixed_sparse_points=fit.xml_path)
     assert np.allclose(fixed.predictions.model_energies, fit.predictions.model_energies, atol=1e-7)
-    fewer = fit_gap(frames[:3], tmp_path / "fewer", TINY, sparse_from=fit.xml_path)
+    fewer = fit_gap(frames[:3], tmp_path / "fewer", TINY, fixed_sparse_points=fit.xml_path)
     assert fewer.n_sparse == {"Al": 12}
     here, there = (read_sparse_points(one.xml_path)["Al"][1] for one in (fewer, fit))
     assert np.allclose(here, there, atol=1e-12)
@@ -250,7 +250,7 @@ def test_two_species(tmp_path):
     assert set(fit.e0) == {"Al", "Cu"}
     assert fit.errors["all"].force_rmse_ev_per_angstrom < 0.5 * np.std([f.arrays["REF_forces"] for f in frames])
     assert GapCalculator(fit.xml_path).species == ("Al", "Cu")
-    fixed = fit_gap(apply_regularisation(frames[:3]), tmp_path / "fixed", TINY, sparse_from=fit.xml_path)
+    fixed = fit_gap(apply_regularisation(frames[:3]), tmp_path / "fixed", TINY, fixed_sparse_points=fit.xml_path)
     assert fixed.n_sparse == {"Al": 8, "Cu": 8}
 
 

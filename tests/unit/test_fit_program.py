@@ -265,7 +265,7 @@ def test_files_that_are_no_potential(tmp_path):
 @needs_quippy
 def test_sparse_points_must_exist(tmp_path, frames):
     with pytest.raises(InputError, match="sparse points"):
-        fit_gap(frames, tmp_path / "potential", GapSettings(), sparse_from=tmp_path / "missing.xml")
+        fit_gap(frames, tmp_path / "potential", GapSettings(), fixed_sparse_points=tmp_path / "missing.xml")
     (tmp_path / "empty.xml").write_text("<a/>")
     with pytest.raises(InputError, match="holds no kernels"):
-        fit_gap(frames, tmp_path / "potential", sparse_from=tmp_path / "empty.xml")
+        fit_gap(frames, tmp_path / "potential", fixed_sparse_points=tmp_path / "empty.xml")

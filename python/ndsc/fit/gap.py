@@ -104,7 +104,7 @@ def fit_gap(
     settings: GapSettings | None = None,
     *,
     sparse_only: Sequence[Atoms] | None = None,
-    sparse_from: str | Path | None = None,
+    fixed_sparse_points: str | Path | None = None,
     memory_limit_gb: float | None = None,
     threads: int = 1,
     reuse: bool = True,
@@ -122,7 +122,7 @@ def fit_gap(
     settings : GapSettings, optional
     sparse_only : sequence of ase.Atoms, optional
         Configurations, labelled or not, that only offer sparse points (section 4).
-    sparse_from : path, optional
+    fixed_sparse_points : path, optional
         XML file of an earlier GAP with the same SOAP settings: its sparse points are used, and none are selected.
     memory_limit_gb : float, optional
         Refuse a fit that gap_fit estimates to need more; the memory that is available by default.
@@ -162,8 +162,8 @@ def fit_gap(
         training = write_training_file(scratch / TRAINING_NAME, frames, sparse_only or [], settings)
         e0 = single_atom_energies(frames, settings)
         sparse_files = None
-        if sparse_from is not None:
-            sparse_files = write_sparse_points(scratch, training.species, read_sparse_points(sparse_from))
+        if fixed_sparse_points is not None:
+            sparse_files = write_sparse_points(scratch, training.species, read_sparse_points(fixed_sparse_points))
         arguments = _arguments(training, settings, e0, sparse_files)
         key = _key(scratch, arguments)
         if reuse and _recorded_key(target) == key:

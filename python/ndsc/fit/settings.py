@@ -12,7 +12,7 @@ from ase.data import atomic_numbers
 from ndsc.errors import InputError
 from ndsc.fit.regularisation import Regularisation, Sigma
 
-#: Ways in which gap_fit chooses sparse points; for points of an earlier potential see ``sparse_from`` of fit_gap.
+#: Ways in which gap_fit chooses sparse points; see ``fixed_sparse_points`` of fit_gap for those of another potential.
 SPARSE_METHODS = ("cur_points", "cur_covariance", "random", "kmeans", "cluster", "covariance", "none")
 
 
