@@ -56,8 +56,9 @@ def options(
     ctx.meta[DEBUG] = debug
     logging.captureWarnings(True)
     logging.basicConfig(format="%(levelname)s %(name)s: %(message)s", force=True)
-    for handler in logging.getLogger().handlers:  # what the screen shows; a run's own log has more
-        handler.setLevel(logging.DEBUG if debug else logging.ERROR)
+    # Errors reach the screen as one message of their own; what is logged goes to the log of a run.
+    for handler in logging.getLogger().handlers:
+        handler.setLevel(logging.DEBUG if debug else logging.CRITICAL)
     if debug:
         logging.getLogger("ndsc").setLevel(logging.DEBUG)
 

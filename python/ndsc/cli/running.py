@@ -50,7 +50,9 @@ def run(
     directory = check_folder(out if out is not None else default_directory(config))
     from ndsc.workflow import dry_run as summarise
     from ndsc.workflow import run_workflow
+    from ndsc.workflow.plan import unit_cell
 
+    settings.reference.to_spec().check(unit_cell(settings))
     if dry_run:
         typer.echo(str(summarise(settings, directory)))
         return
@@ -101,7 +103,6 @@ def report(
     check_folder(run_directory)
     from ndsc.report import write_report
 
-    note("drawing the figures")
     written = write_report(run_directory)
     typer.echo(str(written if isinstance(written, Path) else run_directory / "report.html"))
 
