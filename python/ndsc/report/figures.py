@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from ndsc.report.style import GRID, MODEL, MUTED, REFERENCE, SECOND, THIRD, new_figure, paper_style
@@ -61,7 +62,6 @@ def parity_figure(predictions: Predictions) -> Figure:
             parity.set_title(title)
             _draw_parity(parity, factor * reference[used], factor * model[used], kind[used], kinds)
             _draw_histogram(errors, factor * (model[used] - reference[used]), unit)
-            # Large values in a unit that keeps numbers short.
             parity.set_xlabel(f"reference ({unit})")
             if column == 0:
                 parity.set_ylabel("potential")
@@ -131,5 +131,5 @@ def _draw_histogram(axes: Axes, errors: FloatArray, unit: str) -> None:
     axes.axvline(0.0, color=REFERENCE, linewidth=0.8)
     axes.set_xlim(-limit, limit)
     axes.locator_params(axis="x", nbins=4)
-    axes.locator_params(axis="y", nbins=3)
+    axes.yaxis.set_major_locator(MaxNLocator(nbins=3, integer=True))
     axes.set_xlabel(f"error ({unit})")

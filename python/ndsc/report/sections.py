@@ -28,7 +28,8 @@ def all_sections(results: Results, figures: Figures, input_file: str) -> list[st
 
 def number(value: float | None, digits: int = 3) -> str:
     """A number with so many decimals; a dash where there is none."""
-    return "–" if value is None else f"{value:.{digits}f}"
+    # Adding zero turns what rounds to -0 into 0.
+    return "–" if value is None else f"{round(value, digits) + 0.0:.{digits}f}"
 
 
 def seconds(value: float | None) -> str:
@@ -159,7 +160,7 @@ def _labels(results: Results) -> str:
         "Configurations and labels",
         page.paragraph(
             f"{configurations.total} configurations ({counts}). {labels.succeeded} of {labels.requested} reference "
-            f"calculations have a label, those of the reference's phonons included; {labels.reused} were taken from "
+            f"calculations have a label, those of the reference's phonons included; {labels.reused} of them from "
             "the store."
         ),
         page.table("Configurations without a label", ["name", "reason"], failures, numeric=0),

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -27,7 +28,7 @@ GRID = "#D0D0D0"
 REFERENCE = "#000000"
 PNG_DPI = 200
 
-_SETTINGS = {
+_SETTINGS: dict[Any, Any] = {
     # The fonts are the ones that Matplotlib brings along, so that a figure looks the same on every machine.
     "font.family": "STIXGeneral",
     "mathtext.fontset": "stix",
