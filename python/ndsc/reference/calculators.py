@@ -6,10 +6,12 @@ imported only when a label has to be computed, so stored labels serve on a machi
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -113,11 +115,31 @@ class CalculatorSpec:
 
     def code_version(self) -> str:
         """The installed code and its version, for the record."""
-        package = _CODES[self.name].package if self.name in _CODES else self.name.split(":")[0].split(".")[0]
-        try:
-            return f"{package} {version(package)}"
-        except PackageNotFoundError:
-            return f"{package} of unknown version"
+        if self.name in _CODES:
+            return _package_version(_CODES[self.name].package)
+        return _module_version(self.name.split(":")[0])
+
+
+@cache
+def _package_version(package: str) -> str:
+    try:
+        return f"{package} {version(package)}"
+    except PackageNotFoundError:
+        return f"{package} of unknown version"
+
+
+@cache
+def _module_version(module: str) -> str:
+    """The version of a user's own code; of a file that is no package, a hash, so that a change of it is seen."""
+    installed = _package_version(module.split(".")[0])
+    if not installed.endswith("of unknown version"):
+        return installed
+    source = getattr(sys.modules.get(module), "__file__", None)
+    try:
+        content = Path(source or "").read_bytes()
+    except OSError:
+        return installed
+    return f"{module} sha256 {hashlib.sha256(content).hexdigest()[:12]}"
 
 
 def calculator_names() -> tuple[str, ...]:

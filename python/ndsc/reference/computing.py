@@ -18,12 +18,12 @@ import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import CalculationFailed, Calculator
 
-from ndsc.configurations import rounded
 from ndsc.errors import NdscError, ReferenceCalculationError
 from ndsc.reference.calculators import CalculatorSpec
 from ndsc.reference.checks import check_atoms, check_results
 from ndsc.reference.claims import Holder
 from ndsc.reference.store import Label, LabelStore
+from ndsc.rounding import rounded
 
 log = logging.getLogger(__name__)
 
@@ -145,7 +145,8 @@ def compute_label(
     need_stress : bool
         Whether a calculator without stress is refused.
     scratch : path, optional
-        Folder for the code's own files, kept by the caller; a temporary one otherwise.
+        Folder for the code's own files, kept by the caller, which has also set the number of threads; a temporary one
+        otherwise.
 
     Raises
     ------
@@ -155,10 +156,13 @@ def compute_label(
         When the calculator cannot be made, or the store cannot be written.
     """
     if scratch is not None:
-        return _compute(atoms, spec, store, threads, need_stress, scratch)
+        return _compute(atoms, spec, store, need_stress, scratch)
+    from threadpoolctl import threadpool_limits
+
     folder = Path(tempfile.mkdtemp(prefix="ndsc-"))
     try:
-        return _compute(atoms, spec, store, threads, need_stress, folder)
+        with threadpool_limits(limits=threads):
+            return _compute(atoms, spec, store, need_stress, folder)
     except ReferenceCalculationError:
         keep_files(folder, store, store.key_of(atoms, spec))
         raise
@@ -175,28 +179,27 @@ def keep_files(scratch: Path, store: LabelStore, key: str) -> None:
         log.warning("The files of the failed calculation %s could not be kept: %s", key, error)
 
 
-def _compute(
-    atoms: Atoms, spec: CalculatorSpec, store: LabelStore, threads: int, need_stress: bool, scratch: Path
-) -> Label:
-    from threadpoolctl import threadpool_limits
-
+def _compute(atoms: Atoms, spec: CalculatorSpec, store: LabelStore, need_stress: bool, scratch: Path) -> Label:
     structure = rounded(atoms)
     name = str(atoms.info.get("ndsc_name", "structure"))
     _forget_peak_memory()
     started = time.perf_counter()
-    with threadpool_limits(limits=threads):
-        calculator = spec.create(structure, scratch)
-        energy, forces, stress = _run(calculator, structure, name, scratch)
+    calculator = spec.create(structure, scratch)
+    computed = structure.copy()
+    energy, forces, stress = _run(calculator, computed, name, scratch)
+    seconds = time.perf_counter() - started
+    check_results(name, len(structure), energy, forces, stress)
+    check_atoms(name, structure, computed, calculator)
     if need_stress and stress is None:
         raise ReferenceCalculationError(
             f"{name}: the calculator gives no stress, which is needed here. Choose settings or a code that do."
         )
     label = Label(
-        key=store.key_of(atoms, spec),
+        key=store.key_of(structure, spec),
         energy=energy,
         forces=forces,
         stress=stress,
-        seconds=time.perf_counter() - started,
+        seconds=seconds,
         provenance={
             "name": name,
             "calculator": spec.name,
@@ -206,7 +209,7 @@ def _compute(
             "peak_memory_mb": round(_peak_memory()),
         },
     )
-    store.put(label, rounded(atoms))
+    store.put(label, structure)
     return label
 
 
@@ -214,7 +217,6 @@ def _run(
     calculator: Calculator, atoms: Atoms, name: str, scratch: Path
 ) -> tuple[float, np.ndarray[Any, Any], np.ndarray[Any, Any] | None]:
     """Free energy, forces and stress; a calculator may raise anything, and everything is a failed calculation."""
-    asked = atoms.copy()
     if str(getattr(calculator, "directory", "")) == ".":
         calculator.directory = str(scratch)
     try:
@@ -227,8 +229,6 @@ def _run(
         raise
     except (Exception, SystemExit) as error:
         raise ReferenceCalculationError(f"{name}: the calculator raised {type(error).__name__}: {error}.") from error
-    check_results(name, len(asked), energy, forces, stress)
-    check_atoms(name, asked, atoms, calculator)
     return energy, forces, stress
 
 

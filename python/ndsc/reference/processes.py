@@ -10,8 +10,10 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+import weakref
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from multiprocessing.connection import Connection, Pipe
 from pathlib import Path
 from typing import IO
@@ -33,6 +35,10 @@ class CalculationProcess:
         self._messages: IO[bytes] | None = None
         self._threads = 0
         self._closed = False
+        self._scratch = Path(tempfile.mkdtemp(prefix="ndsc-"))
+        # Also when nobody closes it: an executor's threads just end.
+        self._leftovers: list[Callable[[], object]] = [partial(shutil.rmtree, self._scratch, ignore_errors=True)]
+        weakref.finalize(self, _call_all, self._leftovers)
 
     @property
     def pid(self) -> int | None:
@@ -41,14 +47,22 @@ class CalculationProcess:
 
     def run(self, job: Job) -> Outcome:
         """Do a job, and say what became of it; nothing that the calculation does is raised here."""
-        scratch = Path(tempfile.mkdtemp(prefix="ndsc-"))
-        try:
-            outcome = self._run(job, scratch)
-            if outcome.state in (State.FAILED, State.DIED, State.TIMEOUT):
-                keep_files(scratch, LabelStore(job.store), job.key)
-            return outcome
-        finally:
-            shutil.rmtree(scratch, ignore_errors=True)
+        scratch = self._empty_scratch()
+        outcome = self._run(job, scratch)
+        if outcome.state in (State.FAILED, State.DIED, State.TIMEOUT):
+            keep_files(scratch, LabelStore(job.store), job.key)
+        return outcome
+
+    def _empty_scratch(self) -> Path:
+        """The folder for the files of a calculation, without those of the one before."""
+        self._scratch.mkdir(exist_ok=True)
+        with os.scandir(self._scratch) as entries:
+            for entry in list(entries):
+                if entry.is_dir(follow_symlinks=False):
+                    shutil.rmtree(entry.path, ignore_errors=True)
+                elif entry.name != OUTPUT:
+                    os.unlink(entry.path)
+        return self._scratch
 
     def _run(self, job: Job, scratch: Path) -> Outcome:
         try:
@@ -77,20 +91,15 @@ class CalculationProcess:
 
     def kill(self) -> None:
         """End the process now, and every program that it started."""
-        process, connection, messages = self._process, self._connection, self._messages
         self._process = self._connection = self._messages = None
-        if process is not None:
-            _kill_session(process.pid)
-            process.wait()
-        if messages is not None:
-            messages.close()
-        if connection is not None:
-            connection.close()
+        while len(self._leftovers) > 1:
+            self._leftovers.pop()()
 
     def close(self) -> None:
         """End the process and start no other."""
         self._closed = True
         self.kill()
+        shutil.rmtree(self._scratch, ignore_errors=True)
 
     def _ready(self, threads: int) -> Connection:
         if self._process is not None and (self._process.poll() is not None or self._threads != threads):
@@ -111,18 +120,19 @@ class CalculationProcess:
             # The modules that this process finds, so that a calculator 'module:factory' is found there as well.
             "PYTHONPATH": os.pathsep.join(entry or os.getcwd() for entry in sys.path),
         }
-        self._messages = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the process
-        self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "ndsc.reference.worker", str(theirs.fileno())],
+        messages = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the process
+        process = subprocess.Popen(
+            [sys.executable, "-P", str(Path(__file__).with_name("start.py")), str(theirs.fileno())],
             pass_fds=(theirs.fileno(),),
             env=environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
-            stderr=self._messages,
+            stderr=messages,
             start_new_session=True,
         )
         theirs.close()
-        self._connection, self._threads = ours, threads
+        self._leftovers += [ours.close, messages.close, partial(_end, process)]
+        self._process, self._messages, self._connection, self._threads = process, messages, ours, threads
         if self._is_closed():  # by another thread, meanwhile
             self.kill()
         else:
@@ -185,6 +195,16 @@ def run_job(job: Job) -> Outcome:
 def run_job_here(job: Job) -> Outcome:
     """Do a job in the very process that an executor runs this function in: no timeout, nobody watches."""
     return perform(job)
+
+
+def _call_all(callables: list[Callable[[], object]]) -> None:
+    while callables:
+        callables.pop()()
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    _kill_session(process.pid)
+    process.wait()
 
 
 def _tail(path: Path) -> str:

@@ -1,4 +1,4 @@
-"""A process that computes labels one after the other: ``python -m ndsc.reference.worker DESCRIPTOR``.
+"""A process that computes labels one after the other; its start is in ``start.py``.
 
 It is started by :class:`ndsc.reference.processes.CalculationProcess`, which watches it, and gets its jobs through a
 socket that only the two share. When the other end is gone it finishes the label that it is at, writes it, and ends.
@@ -39,7 +39,7 @@ def main() -> None:
 
 def _watched(job: Job, scratch: Path) -> Outcome:
     """Do a job with its output in a file; past its time the process ends, whatever code holds it."""
-    output = os.open(scratch / OUTPUT, os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o666)
+    output = os.open(scratch / OUTPUT, os.O_CREAT | os.O_WRONLY | os.O_APPEND | os.O_TRUNC, 0o666)
     os.dup2(output, 1)
     os.dup2(output, 2)
     os.close(output)
@@ -51,7 +51,3 @@ def _watched(job: Job, scratch: Path) -> Outcome:
         faulthandler.cancel_dump_traceback_later()
         sys.stdout.flush()
         sys.stderr.flush()
-
-
-if __name__ == "__main__":
-    main()
