@@ -16,6 +16,8 @@ from ndsc.qgrid import Grid
 
 #: phonopy's symmetry search takes time with the cube of the number of atoms: in larger supercells it is left out.
 LARGEST_SYMMETRIC_SUPERCELL = 300
+#: An origin away from all special positions, in reduced coordinates.
+ORIGIN_SHIFT = np.array([0.1131, 0.2173, 0.3317])
 
 
 def phonopy_atoms(atoms: Atoms) -> PhonopyAtoms:
@@ -39,16 +41,25 @@ def make_phonopy(
     """
     if symmetric_supercell is None:
         symmetric_supercell = len(atoms) * int(np.prod(grid)) <= LARGEST_SYMMETRIC_SUPERCELL
+    cell = phonopy_atoms(atoms)
+    if not symmetric_supercell:
+        # phonopy matches atoms after every translation, sorted by their distance from the nearest lattice point. Atoms on
+        # special positions make that search quadratic (minutes at 4096 atoms): it is done with the origin moved.
+        cell.scaled_positions = cell.scaled_positions + ORIGIN_SHIFT
     with warnings.catch_warnings():
         # An anisotropic grid has fewer symmetries than the crystal. That is meant, and accounted for.
         warnings.filterwarnings("ignore", message=".*[Pp]oint group symmetries of supercell and primitive.*")
-        return Phonopy(
-            phonopy_atoms(atoms),
+        phonon = Phonopy(
+            cell,
             supercell_matrix=np.diag(grid),
             primitive_matrix=np.eye(3),
             symprec=symprec,
             is_symmetry=symmetric_supercell,
         )
+    if not symmetric_supercell:
+        for moved, divisions in ((phonon.unitcell, 1), (phonon.primitive, 1), (phonon.supercell, np.array(grid))):
+            moved.scaled_positions = moved.scaled_positions - ORIGIN_SHIFT / divisions
+    return phonon
 
 
 def supercell_sites(phonon: Phonopy) -> tuple[IntArray, IntArray]:

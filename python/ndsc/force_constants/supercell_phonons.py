@@ -34,7 +34,7 @@ Route = Literal["auto", "tiling", "dynamical"]
 #: Hartree times bohr, eV Å: what phonopy multiplies the non-analytical correction with.
 HARTREE_TIMES_BOHR = Hartree * Bohr
 #: Up to this number of atoms in the diagonal supercell, tiling and symfc take seconds.
-LARGEST_TILED_SUPERCELL = 250
+LARGEST_TILED_SUPERCELL = 130
 
 
 @dataclass(frozen=True, eq=False)
@@ -175,7 +175,7 @@ def phonons_from_labels(
     route : "auto", "tiling" or "dynamical"
         "tiling" repeats the samples over the diagonal supercell and fits with symfc; "dynamical" solves at each q-point
         and transforms back, which large grids need. Both give the same force constants. "auto" tiles up to
-        250 atoms in the diagonal supercell.
+        130 atoms in the diagonal supercell.
     nac_params : mapping, optional
         phonopy's parameters of the non-analytical correction.
     kgrid : int or 3 ints, optional
