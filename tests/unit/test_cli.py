@@ -288,6 +288,27 @@ def test_a_dry_run_computes_and_writes_nothing() -> None:
     assert files() == ["al.toml"]
 
 
+def test_a_run_tells_the_executor_all_that_the_input_file_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    import ndsc.workflow.run
+
+    said: dict[str, Any] = {}
+
+    def label_configurations(*args: object, **options: object) -> None:
+        said.update(options)
+        raise ReferenceCalculationError("not now")
+
+    monkeypatch.setattr(ndsc.workflow.run, "label_configurations", label_configurations)
+    text = MINIMAL.replace("[crystal]", "[crystal]\nrelax = false")
+    Path("al.toml").write_text(f"{text}[executor]\nworkers = 3\nthreads = 2\nretries = 5\ntimeout = '1min'\n")
+    assert call("run", "al.toml").exit_code == 3
+    assert {key: said[key] for key in ("workers", "threads", "retries", "timeout")} == {
+        "workers": 3,
+        "threads": 2,
+        "retries": 5,
+        "timeout": 60.0,
+    }
+
+
 def test_a_run_in_its_own_folder_goes_on_there(monkeypatch: pytest.MonkeyPatch) -> None:
     from ndsc.cli.running import default_directory
 

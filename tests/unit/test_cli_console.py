@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ndsc.cli.console import check_folder, print_table, progress_bars, staged_folder
+from ndsc.cli.console import check_folder, duration, print_table, progress_bars, staged_folder
 from ndsc.errors import InputError
 
 
@@ -66,11 +66,21 @@ def test_progress_at_a_terminal_is_a_bar(monkeypatch: pytest.MonkeyPatch, capsys
     monkeypatch.setenv("TERM", "xterm")
     with progress_bars() as progress:
         progress("labels", 0, 2)
+        progress.time_left("labels", 300.0)  # type: ignore[attr-defined]
+        progress.bars.refresh()  # type: ignore[attr-defined]
         progress("labels", 2, 2)
         progress("nothing to do", 0, 0)
+    assert "about 5 min left" in terminal.getvalue()
     assert "labels" in terminal.getvalue()
     assert "2/2" in terminal.getvalue()
     assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0.2, "1 s"), (99, "99 s"), (100, "2 min"), (5999, "1 h 40 min"), (12000, "3 h 20 min")]
+)
+def test_durations(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
 
 
 def test_a_table(capsys: pytest.CaptureFixture[str]) -> None:

@@ -115,7 +115,8 @@ def test_one_number_stands_for_three_and_one_displacement_for_a_list() -> None:
         ("[reference]\nlabels = 3\n", ["[reference] labels = 3", "the path of a folder"]),
         ("[executor]\nkind = 'slurm'\n", ["[executor] kind = 'slurm'", "not available", "local"]),
         ("[executor]\nkind = 'cloud'\n", ["[executor] kind = 'cloud'", "'local'"]),
-        ("[executor]\ntimeout = '2h'\n", ["[executor] timeout", "not available"]),
+        ("[executor]\ntimeout = 'soon'\n", ["[executor] timeout = 'soon'", "a number with h, min or s", "'2h'"]),
+        ("[executor]\ntimeout = 0\n", ["[executor] timeout = 0", "above 0"]),
         ("[executor]\nworkers = 0\n", ["[executor] workers = 0", "at least 1"]),
         ("[phonons]\nreference = 'diag'\n", ["[phonons] reference = 'diag'", "'supercells' or 'diagonal'"]),
         ("[phonons]\ndos_mesh = [1, 2]\n", ["[phonons] dos_mesh = [1, 2]", "one whole number or a list of three"]),
@@ -159,6 +160,16 @@ def test_all_mistakes_are_told_at_once() -> None:
     message = mistake("[fit]\ncutoff = -1\n[elastic]\nstrian = 1\n[configurations]\nseed = 1.5\n")
     assert ": 3 mistakes:" in message
     assert len(message.splitlines()) == 4
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("'2h'", 7200), ("'1.5 h'", 5400), ("'30min'", 1800), ("'90s'", 90), ("'7'", 7), ("12.5", 12.5)],
+)
+def test_a_timeout_has_a_unit(text: str, seconds: float) -> None:
+    config = read(f"[executor]\ntimeout = {text}\n")
+    assert config.executor.timeout == seconds
+    assert parse_config(dump_config(config)) == config
 
 
 def test_paths_are_relative_to_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

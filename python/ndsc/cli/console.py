@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
 import sys
@@ -56,27 +57,46 @@ def progress_bars() -> Iterator[Progress]:
         yield _PlainLines()
         return
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
     from rich.progress import Progress as Bars
 
     columns = (
         TextColumn("{task.description:<28}"),
         BarColumn(),
         MofNCompleteColumn(),
-        TextColumn("·"),
         TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
+        TextColumn("{task.fields[left]}"),
     )
     with Bars(*columns, console=Console(stderr=True)) as bars:
-        tasks: dict[str, Any] = {}
+        yield _Bars(bars)
 
-        def report(task: str, done: int, total: int) -> None:
-            if task not in tasks:
-                tasks[task] = bars.add_task(task, total=max(total, 1))
-            bars.update(tasks[task], completed=done if total else 1, total=max(total, 1))
 
-        yield report
+class _Bars:
+    """A bar for each task, with the time left where the work knows it."""
+
+    def __init__(self, bars: Any) -> None:
+        self.bars = bars
+        self.tasks: dict[str, Any] = {}
+
+    def __call__(self, task: str, done: int, total: int) -> None:
+        if task not in self.tasks:
+            self.tasks[task] = self.bars.add_task(task, total=max(total, 1), left="")
+        self.bars.update(self.tasks[task], completed=done if total else 1, total=max(total, 1))
+        if done >= total:
+            self.bars.update(self.tasks[task], left="")
+
+    def time_left(self, task: str, seconds: float) -> None:
+        """Show how long a task will still take."""
+        if task in self.tasks:
+            self.bars.update(self.tasks[task], left=f"about {duration(seconds)} left")
+
+
+def duration(seconds: float) -> str:
+    """A time as a person says it: 40 s, 5 min, 3 h 20 min."""
+    if seconds < 100:
+        return f"{math.ceil(seconds)} s"
+    minutes = math.ceil(seconds / 60)
+    return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60} min"
 
 
 class _PlainLines:

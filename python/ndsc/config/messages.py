@@ -9,11 +9,6 @@ from typing import Any, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
-# Keys of the design that this version does not have, so that they are not called spelling mistakes.
-NOT_YET: dict[tuple[str, ...], str] = {
-    ("executor", "timeout"): "timeouts are not available in this version; remove the key"
-}
-
 REASONS = {
     "int_type": "a whole number is expected",
     "int_from_float": "a whole number is expected",
@@ -81,9 +76,6 @@ def _reason(item: Mapping[str, Any]) -> str:
 
 def _unknown(owner: type[BaseModel], named: Sequence[str]) -> str:
     """Tell an unknown key, and the known one that comes closest."""
-    reason = NOT_YET.get(tuple(named))
-    if reason is not None:
-        return f"{key_name(named)}: {reason}."
     known = list(owner.model_fields)
     close = get_close_matches(named[-1], known, n=1, cutoff=0.6)
     meant = f" Did you mean {close[0]!r}?" if close else ""

@@ -25,6 +25,8 @@ Flag = Annotated[bool, Strict()]
 CALCULATORS = ("emt", "lj", "quip", "gpaw")
 PLANNED_CALCULATORS = ("espresso", "castep", "abinit", "vasp")
 PLANNED_EXECUTORS = ("slurm", "dask")
+DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(h|min|s)?")
+SECONDS = {"h": 3600.0, "min": 60.0, "s": 1.0}
 FACTORY = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 
 
@@ -212,6 +214,19 @@ class ExecutorConfig(Section):
         default=1, ge=0, le=100, description="Give how often a failed label is tried again, for example 1."
     )
     threads: Positive = Field(default=1, description="Give the number of threads of each worker, at least 1.")
+    timeout: Annotated[Real, Field(gt=0)] | None = Field(
+        default=None, description="Give the longest time of one calculation, as '2h', '30min', '90s' or in seconds."
+    )
+
+    @field_validator("timeout", mode="before")
+    @classmethod
+    def _seconds(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        found = DURATION.fullmatch(value.strip())
+        if found is None:
+            raise ValueError("a number with h, min or s is expected")
+        return float(found[1]) * SECONDS[found[2] or "s"]
 
     @field_validator("kind", mode="before")
     @classmethod
