@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from ase import Atoms
+from ase.cell import Cell
 from ase.dft.kpoints import parse_path_string
 from numpy.typing import NDArray
 
@@ -70,10 +71,11 @@ def band_path(atoms: Atoms, npoints: int = 300, *, symprec: float = DEFAULT_SYMP
     if npoints < 2:
         raise InputError(f"npoints = {npoints} is no path. Give a whole number of at least 2, 300 for example.")
     primitive = primitive_crystal(atoms, symprec=symprec)
-    standard = primitive.cell.bandpath(npoints=0, eps=LATTICE_TOLERANCE)
-    # ASE's special points are columns of the primitive cell's reciprocal basis; those of another cell of the same
-    # crystal are found by way of the Cartesian vector.
-    to_given = np.linalg.inv(primitive.cell.array).T @ atoms.cell.array.T
+    # From the Niggli cell, which is unique, or the names of the points of a triclinic lattice depend on the setting.
+    reduced = Cell(primitive.cell.niggli_reduce()[1].T @ primitive.cell.array)
+    standard = reduced.bandpath(npoints=0, eps=LATTICE_TOLERANCE)
+    # Special points are in the basis of the reduced cell; in that of the cell given, by way of the Cartesian vector.
+    to_given = np.linalg.inv(reduced.array).T @ atoms.cell.array.T
     special = {name: np.asarray(point, dtype=float) @ to_given for name, point in standard.special_points.items()}
     sections = _sections(standard.path, list(special))
     return _sample_path(special, sections, atoms.cell.array, npoints)

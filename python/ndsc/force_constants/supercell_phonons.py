@@ -221,6 +221,9 @@ def solve_force_constants(
         raise InputError(f"route = {route!r} is not known. Give 'auto', 'tiling' or 'dynamical'.")
     n_atoms = len(atoms) * int(np.prod(grid))
     chosen = route if route != "auto" else ("tiling" if n_atoms <= LARGEST_TILED_SUPERCELL else "dynamical")
+    if n_atoms == 1:
+        # symfc has nothing to fit: the force constants of one atom are zero.
+        chosen = "dynamical"
     action = SpaceGroupAction.of_crystal(Crystal.from_atoms(atoms)).preserving_grid(grid)
     if chosen == "tiling":
         check_determined(samples, action, grid)
