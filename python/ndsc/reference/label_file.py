@@ -21,6 +21,7 @@ FloatArray = NDArray[np.float64]
 FORMAT = "ndsc label"
 FORMAT_VERSION = 1
 UNIT = 10.0**DECIMALS
+_AT_ONCE = 1000
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,9 +70,9 @@ def keys_of(configurations: Sequence[Atoms], spec: CalculatorSpec) -> Iterator[s
     if spec.kgrid is not None:
         head += f',"kgrid":{_compact(list(spec.kgrid))}'
     middle = f',"parameters":{_compact(spec.parameters)},"structure":'
-    for atoms in configurations:
+    for atoms, structure in zip(configurations, _structures_json(configurations), strict=True):
         matrix = "" if spec.kgrid is None else f',"matrix":{_compact(supercell_matrix(atoms).tolist())}'
-        text = f"{head}{matrix}{middle}{_structure_json(atoms)}}}"
+        text = f"{head}{matrix}{middle}{structure}}}"
         yield hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -88,17 +89,26 @@ def structure_content(atoms: Atoms) -> dict[str, Any]:
     return content
 
 
-def _structure_json(atoms: Atoms) -> str:
-    """``_compact(structure_content(atoms))``, several times faster."""
-    if "initial_magmoms" in atoms.arrays:
-        return _compact(structure_content(atoms))
-    arrays = atoms.arrays
-    lengths = np.concatenate((atoms.cell.array, arrays["positions"]))
-    rows = np.rint(lengths * UNIT).astype(np.int64).tolist()
-    numbers = str(arrays["numbers"].tolist())
-    pbc = "[" + ",".join("true" if periodic else "false" for periodic in atoms.pbc) + "]"
-    text = f'{{"cell":{rows[:3]},"numbers":{numbers},"pbc":{pbc},"positions":{rows[3:]}}}'
-    return text.replace(" ", "")
+def _structures_json(configurations: Sequence[Atoms]) -> Iterator[str]:
+    """``_compact(structure_content(atoms))`` of each, several times faster: the rounding is done for many at once."""
+    for start in range(0, len(configurations), _AT_ONCE):
+        part = configurations[start : start + _AT_ONCE]
+        lengths = np.concatenate([array for atoms in part for array in (atoms.cell.array, atoms.arrays["positions"])])
+        rows = np.rint(lengths * UNIT).astype(np.int64).tolist()
+        first = 0
+        for atoms in part:
+            arrays = atoms.arrays
+            last = first + 3 + len(arrays["numbers"])
+            if "initial_magmoms" in arrays:
+                yield _compact(structure_content(atoms))
+            else:
+                pbc = "[" + ",".join("true" if periodic else "false" for periodic in atoms.pbc.tolist()) + "]"
+                text = (
+                    f'{{"cell":{rows[first : first + 3]},"numbers":{arrays["numbers"].tolist()},"pbc":{pbc},'
+                    f'"positions":{rows[first + 3 : last]}}}'
+                )
+                yield text.replace(" ", "")
+            first = last
 
 
 def structure_record(atoms: Atoms) -> dict[str, Any]:
