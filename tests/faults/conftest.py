@@ -5,27 +5,10 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-import numpy as np
 import pytest
-from ase import Atoms
-from ase.build import bulk
+from fault_frames import HERE
 
 from ndsc.reference import CalculatorSpec, LabelStore
-
-HERE = Path(__file__).parent
-
-
-def frames(n: int) -> list[Atoms]:
-    """n different structures of one to four atoms."""
-    rng = np.random.default_rng(1)
-    made = []
-    for index in range(n):
-        atoms = bulk("Al", cubic=True)[: 1 + index % 4]
-        atoms.positions += 0.1 * rng.standard_normal(atoms.positions.shape)
-        atoms.positions = np.round(atoms.positions, 8)
-        atoms.info["ndsc_name"] = f"c{index:04d}"
-        made.append(atoms)
-    return made
 
 
 @pytest.fixture(autouse=True)

@@ -1,7 +1,7 @@
 """Drivers to be killed: ``nursery.py STORE COUNTER SECONDS N``.
 
-Each line that it reads makes it fork a driver, which labels N structures; it answers with the driver's number. Importing
-is done once, so that fifty drivers cost little.
+Each line that it reads makes it fork a driver, which labels N structures; it answers with the driver's number.
+Importing is done once, so that fifty drivers cost little.
 """
 
 import os
@@ -11,7 +11,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from conftest import frames
+from fault_frames import frames
 
 from ndsc.reference import CalculatorSpec, LabelStore, label_configurations
 

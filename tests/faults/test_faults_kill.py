@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from calculators_that_fail import calls, fingerprint
-from conftest import HERE, frames
+from fault_frames import HERE, frames
 
 from ndsc.reference import CalculatorSpec, LabelStore
 from ndsc.reference.claims import process_start
