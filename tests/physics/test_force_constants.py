@@ -245,3 +245,25 @@ def test_silicon_with_three_body_forces(parameters):
     tiling, dynamical = both_routes(atoms, 4, calculator)
     assert_routes_agree(tiling, dynamical)
     assert_same_phonons(dynamical.phonopy, diagonal(atoms, 4, calculator))
+
+
+@pytest.mark.parametrize("cost_exponent", [1.0, 0.5])
+def test_sets_with_larger_supercells_that_hold_more(cost_exponent):
+    atoms = STRUCTURED["hcp"]
+    supercells = find_supercells(atoms, 6, cost_exponent=cost_exponent)
+    frames = phonon_displacements(supercells, displacement=DISPLACEMENT)
+    forces = {}
+    for frame in frames:
+        copy = frame.copy()
+        copy.calc = PairPotential()
+        forces[frame.info["ndsc_name"]] = copy.get_forces()
+    found = phonons_from_labels(supercells, frames, forces, residual_force_limit=ANY_RESIDUAL)
+    assert_same_phonons(found.phonopy, brute_force_phonons(atoms, (6, 6, 6), PairPotential()))
+
+
+def test_magnetic_order_lowers_the_symmetry():
+    atoms = bulk("Fe", a=2.8, cubic=True)
+    atoms.set_initial_magnetic_moments([2.0, -2.0])
+    tiling, dynamical = both_routes(atoms, 2, PairPotential(distance=2.4))
+    assert_routes_agree(tiling, dynamical)
+    assert_same_phonons(dynamical.phonopy, diagonal(atoms, 2, PairPotential(distance=2.4)))
