@@ -3,6 +3,7 @@
 from ndsc.fit.calculator import GapCalculator
 from ndsc.fit.evaluate import Errors, Predictions, evaluate, predict
 from ndsc.fit.gap import GapFit, fit_gap, load_fit
+from ndsc.fit.linear_system import LinearSystem
 from ndsc.fit.regularisation import Regularisation, Sigma, apply_regularisation
 from ndsc.fit.settings import PRESETS, SPARSE_METHODS, GapSettings, Preset
 
@@ -13,6 +14,7 @@ __all__ = [
     "GapCalculator",
     "GapFit",
     "GapSettings",
+    "LinearSystem",
     "Predictions",
     "Preset",
     "Regularisation",

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from ase import Atoms
 
@@ -31,6 +31,7 @@ from ndsc.fit.executable import (
     require_quippy,
     run_gap_fit,
 )
+from ndsc.fit.linear_system import ALL_KINDS, LinearSystem
 from ndsc.fit.settings import GapSettings
 from ndsc.fit.sparse_points import read_sparse_points, write_sparse_points
 from ndsc.fit.training import (
@@ -49,6 +50,8 @@ TRAINING_NAME = "training.extxyz"
 PREDICTIONS_NAME = "predictions.extxyz"
 RECORD_NAME = "fit.json"
 RECORD_FORMAT = 1
+#: What makes gap_fit choose sparse points, which needs no derivatives, and stop.
+SELECT_ONLY = ["force_parameter_name=none", "virial_parameter_name=none", "sparsify_only_no_fit=T"]
 #: What progress calls this.
 TASK = "fitting the potential"
 
@@ -106,6 +109,7 @@ def fit_gap(
     sparse_only: Sequence[Atoms] | None = None,
     fixed_sparse_points: str | Path | None = None,
     memory_limit_gb: float | None = None,
+    solver: Literal["gap_fit", "numpy"] = "gap_fit",
     threads: int = 1,
     reuse: bool = True,
     progress: Progress | None = None,
@@ -126,8 +130,12 @@ def fit_gap(
         XML file of an earlier GAP with the same SOAP settings: its sparse points are used, and none are selected.
     memory_limit_gb : float, optional
         Refuse a fit that gap_fit estimates to need more; the memory that is available by default.
+    solver : "gap_fit" or "numpy"
+        Who computes the covariances and solves for the weights. "numpy" leaves only the choice of sparse points to
+        gap_fit and takes the descriptors from quippy: the same potential to rounding, several times sooner, the more so
+        with many sparse points, but without gap_fit's own account of the data that it used.
     threads : int
-        Threads of the linear algebra.
+        Threads of gap_fit's linear algebra.
     reuse : bool
         Take the fit that is in the folder when it was made from the same data with the same settings.
     progress : callable, optional
@@ -145,6 +153,8 @@ def fit_gap(
     FitError
         When gap_fit fails, used less data than it was given, or made a potential that is not finite.
     """
+    if solver not in ("gap_fit", "numpy"):
+        raise InputError(f"There is no solver {solver!r}. Choose 'gap_fit' or 'numpy'.")
     settings = GapSettings() if settings is None else settings
     progress = silent if progress is None else progress
     target = Path(directory).resolve()
@@ -165,12 +175,15 @@ def fit_gap(
         if fixed_sparse_points is not None:
             sparse_files = write_sparse_points(scratch, training.species, read_sparse_points(fixed_sparse_points))
         arguments = _arguments(training, settings, e0, sparse_files)
+        if solver == "numpy":
+            targets = ("force_parameter_name", "virial_parameter_name")
+            arguments = [word for word in arguments if not word.startswith(targets)] + SELECT_ONLY
         key = _key(scratch, arguments)
         if reuse and _recorded_key(target) == key:
             log.info("The potential in %s was made from the same data and settings; it is used again.", target)
             return load_fit(target)
-        job = _Job(scratch, target, training, settings, e0, arguments, key)
-        return _fit(job, list(frames), memory_limit_gb, threads, progress)
+        job = _Job(scratch, target, training, settings, e0, arguments, key, memory_limit_gb, threads, progress)
+        return _fit(job, list(frames), solver)
 
 
 def load_fit(directory: str | Path) -> GapFit:
@@ -203,22 +216,25 @@ class _Job:
     e0: dict[str, float]
     arguments: list[str]
     key: str
+    memory_limit_gb: float | None
+    threads: int
+    progress: Progress
 
 
-def _fit(job: _Job, frames: list[Atoms], memory_limit_gb: float | None, threads: int, progress: Progress) -> GapFit:
-    progress(TASK, 0, 100)
-    memory = _checked_memory(job, len(frames), memory_limit_gb)
+def _fit(job: _Job, frames: list[Atoms], solver: str) -> GapFit:
+    job.progress(TASK, 0, 100)
     start = time.perf_counter()
-    run = run_gap_fit(job.arguments, job.scratch, LOG_NAME, threads=threads, progress=progress)
-    seconds = time.perf_counter() - start
+    memory = _checked_memory(job, len(frames), solver)
+    run = run_gap_fit(job.arguments, job.scratch, LOG_NAME, threads=job.threads, progress=job.progress)
     log_path = _keep_log(run, job.target)
     _check_finished(run, job.scratch, log_path)
-    read = parse_counts(run.log)
+    read = _solve_here(job, frames) if solver == "numpy" else parse_counts(run.log)
+    seconds = time.perf_counter() - start
     _check_counts(job.training.counts, read, log_path)
-    progress(TASK, 100, 100)
+    job.progress(TASK, 100, 100)
 
     potential = job.scratch / XML_NAME
-    predicted = predict(frames, GapCalculator(potential), progress=progress)
+    predicted = predict(frames, GapCalculator(potential), progress=job.progress)
     predictions = Predictions.from_frames(predicted)
     if predictions.unusable:
         raise FitError(
@@ -237,11 +253,28 @@ def _fit(job: _Job, frames: list[Atoms], memory_limit_gb: float | None, threads:
         "n_sparse": {symbol: len(points[0]) for symbol, points in read_sparse_points(potential).items()},
         "seconds": round(seconds, 3),
         "memory_gb": memory,
+        "solver": solver,
         "quippy": _quippy_version(),
     }
     write_text(job.scratch / RECORD_NAME, json.dumps(record, indent=1) + "\n")
     _publish(job.scratch, job.target)
     return _from_record(job.target, record, predictions, reused=False)
+
+
+def _solve_here(job: _Job, frames: list[Atoms]) -> dict[str, int]:
+    """Replace the weights in the potential by those of our own linear system; returns the counts of what it used."""
+    potential = job.scratch / XML_NAME
+    system = LinearSystem.from_potential(potential, frames, progress=job.progress)
+    system.write_potential(system.solve(sparse_jitter=job.settings.sparse_jitter), job.scratch)
+    energies, forces, virials = (int(system.used(kinds=[kind]).sum()) for kind in ALL_KINDS)
+    return {
+        "energies": energies,
+        "force_components": forces,
+        "virial_components": virials,
+        "energy_sigmas": energies,
+        "force_component_sigmas": forces,
+        "virial_component_sigmas": virials * 9 // 6,
+    }
 
 
 def _from_record(folder: Path, record: Mapping[str, Any], predictions: Predictions, *, reused: bool) -> GapFit:
@@ -280,8 +313,9 @@ def _arguments(
     ]
 
 
-def _checked_memory(job: _Job, n_frames: int, limit: float | None) -> float:
-    """Peak memory (GB) of gap_fit's own estimate, from a dry run; refuses what does not fit."""
+def _checked_memory(job: _Job, n_frames: int, solver: str) -> float:
+    """Peak memory (GB) as gap_fit estimates it in a dry run; refuses what does not fit."""
+    limit = job.memory_limit_gb
     run = run_gap_fit([*job.arguments, "dryrun=T"], job.scratch, "dryrun.log")
     memory = parse_peak_memory(run.log)
     if run.code != 0 or memory is None:
@@ -289,6 +323,11 @@ def _checked_memory(job: _Job, n_frames: int, limit: float | None) -> float:
         raise FitError(
             f"gap_fit stopped before it could estimate its memory: {failure_reason(run)}. The log is {log_path}."
         )
+    if solver == "numpy":
+        # gap_fit knows nothing of the rows; they are there three times while the system is solved.
+        n_rows = sum(job.training.counts[name] for name in ("energies", "force_components", "virial_components"))
+        n_weights = job.settings.n_sparse * len(job.training.species)
+        memory = max(memory, 3 * 8e-9 * (n_rows + n_weights) * n_weights)
     allowed = available_memory_gb() if limit is None else limit
     if allowed is not None and memory > allowed:
         settings = job.settings

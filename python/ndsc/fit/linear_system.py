@@ -1,0 +1,378 @@
+"""The linear system behind a GAP: computed once, solved in milliseconds for any subset, weighting and target.
+
+With the sparse points fixed, energies, forces and virials are linear in the weights of the sparse points (equation 1),
+and the fit is a small least-squares problem (section 2.1). The rows are computed here from quippy's descriptors with
+matrix products, which gives what gap_fit writes to its ``linear_system_dump_file``, and the solution is gap_fit's.
+"""
+
+from __future__ import annotations
+
+import shutil
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from numpy.typing import NDArray
+from scipy.linalg import block_diag, solve_triangular
+
+from ndsc.errors import FitError, InputError
+from ndsc.files import whole_file, write_text
+from ndsc.fit.calculator import boxed
+from ndsc.fit.evaluate import MODEL_PREFIX, Predictions
+from ndsc.fit.executable import require_quippy
+from ndsc.fit.regularisation import (
+    ENERGY_SIGMA_KEY,
+    FORCE_SIGMA_KEY,
+    SMALLEST_SIGMA,
+    VIRIAL_SIGMA_KEY,
+    Regularisation,
+    apply_regularisation,
+)
+from ndsc.fit.sparse_points import read_sparse_points
+from ndsc.progress import Progress, silent
+from ndsc.targets import ENERGY_KEY, FORCES_KEY, VIRIAL_KEY, frame_name, targets_of
+
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+
+#: Kinds of rows.
+ENERGY, FORCE, VIRIAL = 0, 1, 2
+ALL_KINDS = (ENERGY, FORCE, VIRIAL)
+#: The six components of a virial that are rows, as positions in the flat nine: xx, xy, xz, yy, yz, zz.
+COMPONENTS = (0, 1, 2, 4, 5, 8)
+#: All nine, as positions among the six.
+_SIX_TO_NINE = (0, 1, 2, 1, 3, 4, 2, 4, 5)
+
+
+@dataclass(frozen=True, eq=False)
+class Kernel:
+    """One SOAP kernel of a potential: its descriptor, and its sparse points in the columns of the linear system."""
+
+    text: str
+    descriptor: Any
+    points: FloatArray
+    zeta: float
+    delta: float
+    columns: slice
+
+
+@dataclass(frozen=True, eq=False)
+class LinearSystem:
+    """Rows and targets of n configurations with R rows together, for m sparse points.
+
+    The rows of a configuration are its energy, its forces (atom by atom: x, y, z) and its virial (:data:`COMPONENTS`).
+
+    Attributes
+    ----------
+    potential : path
+        XML file of the GAP whose sparse points and single-atom energies these are.
+    frames : tuple of ase.Atoms
+    rows : (R, m) array
+        ``rows @ weights`` are energies without single atoms (eV), forces (eV/Å) and virials (eV).
+    targets : (R,) array
+        Reference values, not-a-number where a configuration has none.
+    kinds : (R,) int array
+        :data:`ENERGY`, :data:`FORCE` or :data:`VIRIAL`.
+    frame_of : (R,) int array
+        Which configuration a row belongs to.
+    covariance : (m, m) array
+        Covariance of the sparse points.
+    e0 : (n,) array, eV
+        Energy of the single atoms of each configuration.
+    """
+
+    potential: Path
+    frames: tuple[Atoms, ...]
+    rows: FloatArray
+    targets: FloatArray
+    kinds: IntArray
+    frame_of: IntArray
+    covariance: FloatArray
+    e0: FloatArray
+
+    @classmethod
+    def from_potential(
+        cls, potential: str | Path, frames: Sequence[Atoms], *, progress: Progress = silent
+    ) -> LinearSystem:
+        """Compute the rows of configurations for the sparse points of a fitted potential.
+
+        Parameters
+        ----------
+        potential : path
+            XML file of a GAP made of SOAP kernels, one a species, as :func:`ndsc.fit.fit_gap` makes.
+        frames : sequence of ase.Atoms
+            Labelled configurations, and others whose energies and forces are to be predicted.
+        progress : callable
+
+        Raises
+        ------
+        MissingExtraError
+            When quippy is not installed.
+        InputError
+            When there are no frames, a target is not finite, or the file is no such potential.
+        """
+        require_quippy()
+        path = Path(potential).resolve()
+        kernels, single_atoms = _read_kernels(path)
+        if not frames:
+            raise InputError("There are no configurations to make a linear system of. Give at least one.")
+        cutoff = max(_word(kernel.text, "cutoff") for kernel in kernels)
+        rows, targets = [], []
+        for number, frame in enumerate(frames):
+            progress("computing kernels", number, len(frames))
+            targets.append(_targets(frame, single_atoms, frame_name(frame, number)))
+            rows.append(_rows(boxed(frame, cutoff), kernels))
+        progress("computing kernels", len(frames), len(frames))
+        kinds = [np.repeat([ENERGY, FORCE, VIRIAL], [1, 3 * len(frame), len(COMPONENTS)]) for frame in frames]
+        blocks = [kernel.delta**2 * (kernel.points @ kernel.points.T) ** kernel.zeta for kernel in kernels]
+        return cls(
+            potential=path,
+            frames=tuple(frame.copy() for frame in frames),
+            rows=np.vstack(rows),
+            targets=np.concatenate(targets),
+            kinds=np.concatenate(kinds).astype(np.int64),
+            frame_of=np.repeat(np.arange(len(frames)), [len(part) for part in kinds]).astype(np.int64),
+            covariance=block_diag(*blocks),
+            e0=np.array([_single_atoms(frame, single_atoms) for frame in frames]),
+        )
+
+    def sigmas(self, regularisation: Regularisation | None = None) -> FloatArray:
+        """(R,) array: the expected error of each row, not-a-number where there is no target.
+
+        Parameters
+        ----------
+        regularisation : Regularisation, optional
+            The sigmas that the configurations carry, from :func:`ndsc.fit.apply_regularisation`, by default.
+        """
+        frames = self.frames if regularisation is None else apply_regularisation(self.frames, regularisation)
+        return np.concatenate([_own_sigmas(frame) for frame in frames])
+
+    def used(self, frames: Sequence[int] | None = None, kinds: Sequence[int] = ALL_KINDS) -> NDArray[np.bool_]:
+        """(R,) bool array: the rows that have a target, are of one of `kinds`, and belong to one of `frames`.
+
+        Raises
+        ------
+        InputError
+            When a number is no configuration's.
+        """
+        rows = np.isfinite(self.targets) & np.isin(self.kinds, kinds)
+        if frames is None:
+            return rows
+        outside = [number for number in frames if not 0 <= number < len(self.frames)]
+        if outside:
+            raise InputError(
+                f"There are no configurations {outside}; they are numbered from 0 to {len(self.frames) - 1}. Give "
+                "numbers in this range."
+            )
+        chosen: NDArray[np.bool_] = rows & np.isin(self.frame_of, frames)
+        return chosen
+
+    def solve(
+        self,
+        frames: Sequence[int] | None = None,
+        regularisation: Regularisation | None = None,
+        *,
+        kinds: Sequence[int] = ALL_KINDS,
+        sparse_jitter: float = 1e-10,
+    ) -> FloatArray:
+        """Weights of the sparse points from some of the configurations.
+
+        Parameters
+        ----------
+        frames : sequence of int, optional
+            Numbers of the configurations to learn from; all that have targets by default.
+        regularisation : Regularisation, optional
+            The sigmas that the configurations carry by default, see :meth:`sigmas`.
+        kinds : sequence of int
+            Kinds of targets to learn from.
+        sparse_jitter : float
+
+        Returns
+        -------
+        (m,) array
+
+        Raises
+        ------
+        InputError
+            When no target is left to learn from, one has no sigma, or a number is no configuration's.
+        FitError
+            When the covariance of the sparse points is not positive definite.
+        """
+        used = self.used(frames, kinds)
+        if not used.any():
+            raise InputError("No target is left to learn from. Give configurations that are labelled.")
+        sigmas = self.sigmas(regularisation)[used]
+        if not (sigmas >= SMALLEST_SIGMA).all():
+            raise InputError(
+                f"A target to learn from has no sigma, or one below {SMALLEST_SIGMA}. Give a regularisation, or make "
+                "the system of configurations that went through apply_regularisation."
+            )
+        try:
+            root = np.linalg.cholesky(self.covariance + sparse_jitter * np.eye(len(self.covariance)))
+        except np.linalg.LinAlgError as error:
+            raise FitError(
+                f"The covariance of the {len(self.covariance)} sparse points is not positive definite with "
+                f"sparse_jitter = {sparse_jitter:g}: some are too much alike. Use fewer sparse points or a larger one."
+            ) from error
+        matrix = np.vstack([self.rows[used] / sigmas[:, None], root.T])
+        q, r = np.linalg.qr(matrix)
+        weights: FloatArray = solve_triangular(r, q[: len(sigmas)].T @ (self.targets[used] / sigmas))
+        return weights
+
+    def predict(self, weights: FloatArray) -> Predictions:
+        """The model of some weights on all configurations of the system."""
+        values = self.rows @ weights
+        predicted = []
+        for number, frame in enumerate(self.frames):
+            own, kinds = values[self.frame_of == number], self.kinds[self.frame_of == number]
+            copy = frame.copy()
+            copy.info[f"{MODEL_PREFIX}_energy"] = float(own[kinds == ENERGY][0] + self.e0[number])
+            copy.arrays[f"{MODEL_PREFIX}_forces"] = own[kinds == FORCE].reshape(-1, 3)
+            copy.info[f"{MODEL_PREFIX}_virial"] = own[kinds == VIRIAL][list(_SIX_TO_NINE)]
+            predicted.append(copy)
+        return Predictions.from_frames(predicted)
+
+    def write_potential(self, weights: FloatArray, directory: str | Path) -> Path:
+        """Write the potential of some weights, which :class:`ndsc.fit.GapCalculator` reads.
+
+        Returns
+        -------
+        path
+            ``gap.xml`` in `directory`, with the files that belong to it.
+
+        Raises
+        ------
+        InputError
+            When the weights do not fit the sparse points, or the folder cannot be written to.
+        """
+        if weights.shape != (len(self.covariance),) or not np.isfinite(weights).all():
+            raise InputError(
+                f"Weights of the shape {weights.shape}, or not finite, do not fit {len(self.covariance)} sparse "
+                "points. Give what solve returned."
+            )
+        tree = ElementTree.parse(self.potential)
+        folder = Path(directory).resolve()
+        remaining = iter(weights)
+        for entry in tree.getroot().iter("gpCoordinates"):
+            name = entry.get("sparseX_filename", "")
+            if folder != self.potential.parent:
+                with whole_file(folder / name) as temporary:
+                    shutil.copyfile(self.potential.parent / name, temporary)
+            for point in entry.iter("sparseX"):
+                point.set("alpha", repr(float(next(remaining))))
+        for model in tree.getroot().iter("gpSparse"):
+            model.set("fitted", "T")
+        for command in tree.getroot().iter("command_line"):
+            command.text = f"weights solved by ndsc for the sparse points of {self.potential.name}"
+        write_text(folder / "gap.xml", ElementTree.tostring(tree.getroot(), encoding="unicode") + "\n")
+        return folder / "gap.xml"
+
+
+def read_dump(prefix: str | Path) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
+    """Read what gap_fit writes with ``linear_system_dump_file=prefix``.
+
+    Returns
+    -------
+    tuple of (R, m) rows, (R,) targets, (R,) sigmas and (m, m) covariance
+        In gap_fit's order and signs: the energies of all configurations, then of each configuration the negative forces
+        and the negative virial (xx, xy, xz, yy, yz, zz). The covariance includes the jitter.
+
+    Raises
+    ------
+    InputError
+        When a file is missing or they do not fit together.
+    """
+    try:
+        parts = [np.loadtxt(f"{prefix}_{name}") for name in ("globalY.0", "lambda.0", "Kmn.0", "Kmm")]
+        targets, variances, rows, covariance = parts
+        size = round(np.sqrt(len(covariance)))
+        return rows.reshape(len(targets), size), targets, np.sqrt(variances), covariance.reshape(size, size)
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"The linear system {prefix}_* cannot be read ({error}). Give the prefix that was given to gap_fit as "
+            "linear_system_dump_file."
+        ) from error
+
+
+def _read_kernels(path: Path) -> tuple[list[Kernel], dict[int, float]]:
+    """Kernels of a potential, in the order of its weights, and its single-atom energies by atomic number."""
+    from quippy.descriptors import Descriptor
+
+    points = list(read_sparse_points(path).values())
+    root = ElementTree.parse(path).getroot()
+    kernels: list[Kernel] = []
+    start = 0
+    for entry, (cutoffs, values) in zip(root.iter("gpCoordinates"), points, strict=True):
+        text = entry.findtext("descriptor", default="").strip()
+        if not text.startswith("soap ") or not np.all(cutoffs == 1.0):
+            raise InputError(
+                f"{path} holds a kernel that is no SOAP kernel ({text[:40]}). Give a GAP that ndsc fitted."
+            )
+        columns = slice(start, start + len(values))
+        zeta, delta = _word(text, "zeta"), _word(text, "delta")
+        kernels.append(Kernel(text, Descriptor(text), values, zeta, delta, columns))
+        start += len(values)
+    e0 = {int(entry.get("Z", "0")): float(entry.get("value", "0")) for entry in root.iter("e0")}
+    return kernels, e0
+
+
+def _word(descriptor: str, key: str) -> float:
+    for word in descriptor.split():
+        if word.startswith(f"{key}="):
+            return float(word[len(key) + 1 :])
+    raise InputError(f"The kernel {descriptor[:60]!r} has no {key}. Give a GAP that ndsc fitted.")
+
+
+def _single_atoms(frame: Atoms, single_atoms: dict[int, float]) -> float:
+    return float(sum(single_atoms.get(int(number), 0.0) for number in frame.numbers))
+
+
+def _targets(frame: Atoms, single_atoms: dict[int, float], where: str) -> FloatArray:
+    found = targets_of(frame, energy_key=ENERGY_KEY, forces_key=FORCES_KEY, virial_key=VIRIAL_KEY, where=where)
+    energy = np.nan if found.energy is None else found.energy - _single_atoms(frame, single_atoms)
+    forces = np.full(3 * len(frame), np.nan) if found.forces is None else found.forces.reshape(-1)
+    virial = np.full(len(COMPONENTS), np.nan) if found.virial is None else found.virial[list(COMPONENTS)]
+    return np.concatenate([[energy], forces, virial])
+
+
+def _own_sigmas(frame: Atoms) -> FloatArray:
+    missing = np.full(9, np.nan)
+    energy = frame.info.get(ENERGY_SIGMA_KEY, np.nan)
+    forces = frame.arrays.get(FORCE_SIGMA_KEY, np.full((len(frame), 3), np.nan))
+    virial = np.asarray(frame.info.get(VIRIAL_SIGMA_KEY, missing), dtype=float).reshape(9)[list(COMPONENTS)]
+    return np.concatenate([[float(energy)], np.asarray(forces, dtype=float).reshape(-1), virial])
+
+
+def _rows(frame: Atoms, kernels: Sequence[Kernel]) -> FloatArray:
+    """Energy, forces and virial of one configuration for a weight of one on each sparse point.
+
+    The kernel is ``delta² (p . s)^zeta``. A descriptor p_i changes with the position r_j of each neighbour (an image
+    counts with its own position), so that ``F_j = -sum_i dk_i/dr_j`` and ``W = -sum_ij dk_i/dr_j (x) r_j``.
+    """
+    structure = Atoms(frame.numbers, positions=frame.positions, cell=frame.cell, pbc=frame.pbc)
+    width = kernels[-1].columns.stop
+    rows = np.zeros((1 + 3 * len(frame) + len(COMPONENTS), width))
+    for kernel in kernels:
+        found = kernel.descriptor.calc(structure, grad=True)
+        if "grad_data" not in found:
+            continue  # no atom of this kernel's species
+        overlap = found["data"] @ kernel.points.T
+        rows[0, kernel.columns] = kernel.delta**2 * (overlap**kernel.zeta).sum(axis=0)
+        # Pairs name their central atom; only atoms of this kernel's species have a descriptor.
+        atom, neighbour = np.asarray(found["grad_index_0based"]).T
+        descriptor_of = np.zeros(len(frame), dtype=np.int64)
+        descriptor_of[np.asarray(found["ci"]).ravel() - 1] = np.arange(len(overlap))
+        centre = descriptor_of[atom]
+        slope = kernel.zeta * kernel.delta**2 * overlap ** (kernel.zeta - 1)
+        # (pairs, 3, points): the derivative of the kernel of each pair's centre with the position of its neighbour.
+        derivative = (found["grad_data"] @ kernel.points.T) * slope[centre][:, None, :]
+        forces = np.zeros((len(frame), 3, len(kernel.points)))
+        np.add.at(forces, neighbour, -derivative)
+        virial = -np.tensordot(found["pos"], derivative, axes=(0, 0)).reshape(9, -1)
+        rows[1:-6, kernel.columns] = forces.reshape(3 * len(frame), -1)
+        rows[-6:, kernel.columns] = virial[list(COMPONENTS)]
+    return rows
