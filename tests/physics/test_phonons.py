@@ -11,9 +11,11 @@ from ase.calculators.emt import EMT
 from phonon_crystals import PairPotential, structured_crystals
 
 from ndsc.configurations import make_configurations
+from ndsc.elastic import elastic_constants
 from ndsc.errors import InputError
 from ndsc.force_constants import harmonic_model, phonons_from_diagonal, phonons_from_supercells
 from ndsc.phonons import band_path, compare_phonons
+from ndsc.reference import CalculatorSpec, LabelStore, StoredCalculator
 from ndsc.relaxation import relax_crystal
 from ndsc.supercells import find_supercells
 
@@ -154,3 +156,18 @@ def test_databases_that_cannot_be_used():
     flat = Atoms("Al", cell=0.01 * atoms.cell.array, pbc=True)
     with pytest.raises(InputError, match="no slightly deformed supercell"):
         harmonic_model([flat], atoms, 2)
+
+
+def test_everything_comes_from_the_store_the_second_time(tmp_path):
+    atoms = bulk("Cu", "hcp", a=2.556, c=4.18)
+    store, spec = LabelStore(tmp_path), CalculatorSpec("emt")
+    found = []
+    for compute in (True, False):
+        calculator = StoredCalculator(spec, store, compute=compute)
+        phonons = phonons_from_supercells(atoms, 2, calculator)
+        constants = elastic_constants(atoms, calculator)
+        found.append((phonons.phonopy.force_constants, constants.matrix))
+    for first, second in zip(*found, strict=True):
+        np.testing.assert_array_equal(first, second)
+    count = len(list(store.keys()))
+    assert count == phonons.cost.used.calculations + constants.calculations

@@ -43,8 +43,8 @@ def make_phonopy(
         symmetric_supercell = len(atoms) * int(np.prod(grid)) <= LARGEST_SYMMETRIC_SUPERCELL
     cell = phonopy_atoms(atoms)
     if not symmetric_supercell:
-        # phonopy matches atoms after every translation, sorted by their distance from the nearest lattice point. Atoms on
-        # special positions make that search quadratic (minutes at 4096 atoms): it is done with the origin moved.
+        # phonopy matches atoms after every translation, sorted by their distance from the nearest lattice point. Atoms
+        # on special positions make that search quadratic (minutes at 4096 atoms), so the origin is moved for it.
         cell.scaled_positions = cell.scaled_positions + ORIGIN_SHIFT
     with warnings.catch_warnings():
         # An anisotropic grid has fewer symmetries than the crystal. That is meant, and accounted for.
