@@ -76,6 +76,14 @@ def test_supercells_as_a_table() -> None:
     assert files() == []
 
 
+def test_a_long_table_is_cut() -> None:
+    result = call("supercells", "Mg", "--grid", "16")
+    assert "60 supercells of Mg" in result.stdout
+    assert "more" not in result.stdout
+    result = call("supercells", "Mg", "--grid", "18")
+    assert "more; --json and --out give all of them" in result.stdout
+
+
 def test_supercells_as_json_can_be_loaded_again() -> None:
     result = call("supercells", "Mg", "--grid", "3", "3", "2", "--json")
     found = ndsc.SupercellSet.from_dict(json.loads(result.stdout))
@@ -248,6 +256,7 @@ def test_debug_shows_the_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
     result = call("--debug", "run", "al.toml")
     assert result.exit_code == 2
     assert "Error: wrong input" in result.stderr
+    assert "Traceback" in result.stderr
 
 
 def some_results(**parts: Any) -> Results:

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 # ASE's name of a format, and the ending of its files.
 FORMATS = {"extxyz": "xyz", "vasp": "vasp", "cif": "cif", "castep-cell": "cell", "espresso-in": "pwi", "aims": "in"}
 
+# Rows of a table that a person still reads.
+SHOWN = 60
+
 
 def supercells(
     structure: StructureArgument,
@@ -89,8 +92,10 @@ def _show(found: SupercellSet) -> None:
     print_table(
         f"{len(found)} supercells of {formula} hold the {n1}x{n2}x{n3} grid",
         ["no.", "size", "atoms", "supercell matrix, row by row", "longest / shortest vector"],
-        rows,
+        rows[:SHOWN],
     )
+    if len(rows) > SHOWN:
+        typer.echo(f"… and {len(rows) - SHOWN} more; --json and --out give all of them.")
     proof = "proven minimal" if found.cost <= found.lower_bound * (1 + 1e-9) else f"lower bound {found.lower_bound:g}"
     diagonal = float(n1 * n2 * n3) ** found.cost_exponent
     typer.echo(
