@@ -74,8 +74,9 @@ fn is_useful(form: &Hnf, p: i64, top: Vec3) -> bool {
 
 /// The number modulo `m n` that is `x` modulo `m` and `y` modulo `n`, for coprime m and n.
 fn combine(x: i64, m: i64, y: i64, n: i64) -> i64 {
+    let x = x.rem_euclid(m);
     let difference = (y - x).rem_euclid(n);
-    x.rem_euclid(m) + m * multiply_mod(difference, inverse_mod(m, n), n)
+    x + m * multiply_mod(difference, inverse_mod(m, n), n)
 }
 
 /// The intersection of two sublattices of coprime index.

@@ -6,7 +6,8 @@
 //! `p >= log2(3)`.
 //!
 //! A subgroup is kept when no operation brings it to a smaller Hermite normal form: each is judged on its own, so that
-//! nothing is remembered but the answer, and threads cannot change it.
+//! nothing is remembered but the answer, and threads cannot change it. Where N^2 bits are at hand, marking the images of
+//! those that were met saves most of the judging.
 
 use rayon::prelude::*;
 
@@ -26,6 +27,7 @@ const PIECE: u64 = 1 << 12;
 /// which comes before all others; `(c, e)` then costs one table look-up and two products.
 struct Table {
     n: i64,
+    reciprocal: f64,
     /// Largest sum of absolute elements in a row of an operation.
     bound: i64,
     /// Inverse of `x` modulo n at `x + bound * n`, 0 where there is none.
@@ -64,7 +66,12 @@ impl Table {
             .cycle()
             .take((length + 1) as usize)
             .collect();
-        Some(Self { n, bound, inverse })
+        Some(Self {
+            n,
+            reciprocal: 1.0 / n as f64,
+            bound,
+            inverse,
+        })
     }
 
     fn inverse(&self, x: i64) -> i64 {
@@ -73,7 +80,16 @@ impl Table {
 
     /// `-x inverse mod n`, for `|x| <= bound n`.
     fn entry(&self, x: i64, inverse: i64) -> i64 {
-        ((self.bound * self.n - x) * inverse) % self.n
+        // Below 2^45: exact as a float, whose quotient is off by one at the most; that is cheaper than dividing.
+        let product = (self.bound * self.n - x) * inverse;
+        let remainder = product - (product as f64 * self.reciprocal) as i64 * self.n;
+        if remainder < 0 {
+            remainder + self.n
+        } else if remainder >= self.n {
+            remainder - self.n
+        } else {
+            remainder
+        }
     }
 }
 
@@ -208,6 +224,71 @@ impl CoverIterator {
     }
 }
 
+/// One bit for each form `[[1, 0, c], [0, 1, e], [0, 0, N]]`.
+struct Met {
+    bits: Vec<u64>,
+    n: i64,
+}
+
+impl Met {
+    fn new(n: i64) -> Self {
+        Self {
+            bits: vec![0; ((n * n) as usize).div_ceil(64)],
+            n,
+        }
+    }
+
+    fn contains(&self, c: i64, e: i64) -> bool {
+        let index = (c * self.n + e) as usize;
+        self.bits[index / 64] >> (index % 64) & 1 == 1
+    }
+
+    fn insert(&mut self, c: i64, e: i64) {
+        let index = (c * self.n + e) as usize;
+        self.bits[index / 64] |= 1 << (index % 64);
+    }
+}
+
+/// The cover of an isotropic grid, marking what was met.
+fn cover_by_marking(pieces: &CoverIterator, table: &Table, context: &Context) -> Result<Vec<Hnf>> {
+    let mut met = Met::new(table.n);
+    let mut cover = Vec::new();
+    let total = pieces.total();
+    for start in (0..total).step_by(CHUNK as usize) {
+        pieces.subgroups.visit(start..total.min(start + CHUNK), |k| {
+            let inverse = table.inverse(k[2]);
+            if inverse == 0 {
+                cover.extend(pieces.orbits.first(&k)?);
+                return Ok(());
+            }
+            if met.contains(table.entry(k[0], inverse), table.entry(k[1], inverse)) {
+                return Ok(());
+            }
+            let mut first = (table.n, table.n);
+            for m in &pieces.orbits.operations {
+                let inverse = table.inverse(row_times(&m[2], &k));
+                if inverse != 0 {
+                    let c = table.entry(row_times(&m[0], &k), inverse);
+                    let e = table.entry(row_times(&m[1], &k), inverse);
+                    met.insert(c, e);
+                    first = first.min((c, e));
+                }
+            }
+            cover.push(Hnf {
+                size: table.n,
+                a: 1,
+                d: 1,
+                b: 0,
+                c: first.0,
+                e: first.1,
+            });
+            Ok(())
+        })?;
+        context.report(start, total)?;
+    }
+    Ok(cover)
+}
+
 /// The smallest set of supercells, as Hermite normal forms in their order; each is the first of its orbit.
 ///
 /// Time grows with the number of maximal cyclic subgroups (about N^2 for an isotropic grid), memory with the answer.
@@ -222,6 +303,17 @@ pub fn minimal_cover(grid: &Grid, rotations: &[Mat3], context: &Context) -> Resu
         ),
         "use a coarser grid, or go through the set piece by piece",
     )?;
+    let marks = (grid.divisions()[0] as u128).pow(2) / 8;
+    if let Some(table) = pieces
+        .orbits
+        .table
+        .as_ref()
+        .filter(|_| marks < u128::from(context.memory))
+    {
+        let mut cover = cover_by_marking(&pieces, table, context)?;
+        cover.sort_unstable();
+        return Ok(cover);
+    }
     let mut cover = Vec::with_capacity(expected as usize);
     while let Some(chunk) = pieces.next_chunk()? {
         cover.extend(chunk);

@@ -22,6 +22,8 @@ struct Block {
 struct Local {
     prime: i64,
     powers: Vec3,
+    /// The numbers modulo each division that are 1 modulo its p-part and 0 modulo the rest.
+    ones: Vec3,
     blocks: Vec<Block>,
     total: u64,
 }
@@ -54,9 +56,12 @@ impl Local {
                 value *= prime;
             }
         }
+        let n = grid.divisions();
+        let ones = [0, 1, 2].map(|j| lift(1, powers[j], n[j]));
         Self {
             prime,
             powers,
+            ones,
             blocks,
             total: offset,
         }
@@ -80,11 +85,8 @@ impl Local {
     fn lifted(&self, number: u64, grid: &Grid) -> Option<Vec3> {
         let n = grid.divisions();
         let k = self.generator(number)?;
-        Some([
-            lift(k[0], self.powers[0], n[0]),
-            lift(k[1], self.powers[1], n[1]),
-            lift(k[2], self.powers[2], n[2]),
-        ])
+        // Factors below 2^20 each.
+        Some([0, 1, 2].map(|j| k[j] * self.ones[j] % n[j]))
     }
 }
 

@@ -103,32 +103,31 @@ macro_rules! elimination {
                 Ok(w)
             }
 
-            /// Leaves zeros below the diagonal of column `j`; false when the column is zero from there on.
-            fn eliminate(rows: &mut [Row; 3], j: usize) -> Result<bool> {
-                loop {
-                    let nonzero = (j..3).filter(|&i| rows[i][j] != 0);
-                    let Some(pivot) = nonzero.min_by_key(|&i| rows[i][j].unsigned_abs()) else {
-                        return Ok(false);
-                    };
-                    rows.swap(j, pivot);
-                    let mut done = true;
-                    for i in j + 1..3 {
-                        if rows[i][j] != 0 {
-                            let quotient = rows[i][j].checked_div(rows[j][j]).ok_or(OVERFLOW)?;
-                            rows[i] = subtract(&rows[i], &rows[j], quotient)?;
-                            done &= rows[i][j] == 0;
-                        }
-                    }
-                    if done {
-                        return Ok(true);
-                    }
+            /// Euclid's algorithm on column `j` of two rows: the second ends with a zero there.
+            fn eliminate(rows: &mut [Row; 3], j: usize, other: usize) -> Result<()> {
+                let (mut u, mut v) = (rows[j], rows[other]);
+                while v[j] != 0 {
+                    let quotient = u[j].checked_div(v[j]).ok_or(OVERFLOW)?;
+                    (u, v) = (
+                        v,
+                        if quotient == 0 {
+                            u
+                        } else {
+                            subtract(&u, &v, quotient)?
+                        },
+                    );
                 }
+                (rows[j], rows[other]) = (u, v);
+                Ok(())
             }
 
             pub fn triangular(s: &Mat3) -> Result<Hnf> {
                 let mut rows = s.map(|row| row.map(<$integer>::from));
+                eliminate(&mut rows, 0, 1)?;
+                eliminate(&mut rows, 0, 2)?;
+                eliminate(&mut rows, 1, 2)?;
                 for j in 0..3 {
-                    if !eliminate(&mut rows, j)? {
+                    if rows[j][j] == 0 {
                         return Err(Error::input(format!(
                             "the matrix {s:?} is singular; give three independent rows"
                         )));
@@ -138,8 +137,9 @@ macro_rules! elimination {
                     }
                 }
                 for (i, j) in [(0, 1), (1, 2), (0, 2)] {
-                    let quotient = rows[i][j].div_euclid(rows[j][j]);
-                    if quotient != 0 {
+                    // Most elements are in range, and comparing is cheaper than dividing.
+                    if rows[i][j] < 0 || rows[i][j] >= rows[j][j] {
+                        let quotient = rows[i][j].div_euclid(rows[j][j]);
                         rows[i] = subtract(&rows[i], &rows[j], quotient)?;
                     }
                 }

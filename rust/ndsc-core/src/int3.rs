@@ -14,7 +14,15 @@ fn narrow(value: i128, what: &'static str) -> Result<i64> {
     i64::try_from(value).map_err(|_| Error::Overflow(what))
 }
 
-/// `a * b + c * d + e * f` in 128 bits: three products below 2^126 cannot overflow.
+/// Sums of six products of three, or of three products of two, of elements up to this stay inside 64 bits.
+const SMALL: u64 = 1 << 20;
+
+/// Whether no element exceeds [`SMALL`], so that plain arithmetic is exact.
+fn is_small(m: &Mat3) -> bool {
+    m.iter().flatten().fold(0, |bits, x| bits | x.unsigned_abs()) < SMALL
+}
+
+/// The scalar product, in 128 bits.
 fn dot(u: &Vec3, v: [i64; 3], what: &'static str) -> Result<i64> {
     let mut sum = 0_i128;
     for k in 0..3 {
@@ -37,6 +45,14 @@ pub fn transpose(m: &Mat3) -> Mat3 {
 /// The product `a b`.
 pub fn multiply(a: &Mat3, b: &Mat3) -> Result<Mat3> {
     let mut product = [[0; 3]; 3];
+    if is_small(a) && is_small(b) {
+        for i in 0..3 {
+            for j in 0..3 {
+                product[i][j] = a[i][0] * b[0][j] + a[i][1] * b[1][j] + a[i][2] * b[2][j];
+            }
+        }
+        return Ok(product);
+    }
     for i in 0..3 {
         for j in 0..3 {
             product[i][j] = dot(&a[i], column(b, j), "matrix product")?;
@@ -62,6 +78,10 @@ fn minor(m: &Mat3, i: usize, j: usize) -> i128 {
 
 /// The determinant.
 pub fn determinant(m: &Mat3) -> Result<i64> {
+    if is_small(m) {
+        let [[a, b, c], [d, e, f], [g, h, i]] = *m;
+        return Ok(a * (e * i - f * h) - b * (d * i - f * g) + c * (d * h - e * g));
+    }
     let mut sum = 0_i128;
     for j in 0..3 {
         let term = minor(m, 0, j)

@@ -23,38 +23,62 @@ pub struct Irreducible {
     pub mapping: Option<Vec<u32>>,
 }
 
-/// Contribution of one coordinate to the index of the image, for each operation: by image axis, pre-multiplied.
-struct Contribution {
-    /// `[value of the coordinate][image axis][operation]`, flat.
-    table: Vec<u64>,
+/// Indices of q-points: 32 bits where they suffice, which doubles what the processor does at a time.
+trait Index: Copy + Default + Send + Sync + 'static {
+    fn from_i64(x: i64) -> Self;
+    fn to_usize(self) -> usize;
+    /// `a + b`, both below `wrap`, brought below it.
+    fn wrapped(self, other: Self, wrap: Self) -> Self;
+    fn plus(self, other: Self) -> Self;
+}
+
+macro_rules! index {
+    ($integer:ty) => {
+        impl Index for $integer {
+            fn from_i64(x: i64) -> Self {
+                x as $integer
+            }
+            fn to_usize(self) -> usize {
+                self as usize
+            }
+            fn wrapped(self, other: Self, wrap: Self) -> Self {
+                let sum = self + other;
+                sum - if sum >= wrap { wrap } else { 0 }
+            }
+            fn plus(self, other: Self) -> Self {
+                self + other
+            }
+        }
+    };
+}
+index!(i32);
+index!(i64);
+
+/// What one coordinate contributes to the index of the image: by value of the coordinate, image axis and operation.
+struct Contribution<I> {
+    table: Vec<I>,
     lanes: usize,
 }
 
-impl Contribution {
-    fn new(operations: &[Mat3], n: Vec3, strides: [u64; 3], axis: usize) -> Self {
+impl<I: Index> Contribution<I> {
+    fn new(operations: &[Mat3], n: Vec3, strides: Vec3, axis: usize) -> Self {
         let lanes = operations.len();
         let mut table = Vec::with_capacity(n[axis] as usize * 3 * lanes);
         for k in 0..n[axis] {
             for i in 0..3 {
-                let image = |m: &Mat3| (m[i][axis].rem_euclid(n[i]) * k).rem_euclid(n[i]) as u64 * strides[i];
-                table.extend(operations.iter().map(image));
+                let image = |m: &Mat3| (m[i][axis].rem_euclid(n[i]) * k).rem_euclid(n[i]) * strides[i];
+                table.extend(operations.iter().map(|m| I::from_i64(image(m))));
             }
         }
         Self { table, lanes }
     }
 
-    fn of(&self, k: i64) -> [&[u64]; 3] {
+    fn of(&self, k: i64) -> [&[I]; 3] {
         let rows = &self.table[k as usize * 3 * self.lanes..(k as usize + 1) * 3 * self.lanes];
         let (x, rest) = rows.split_at(self.lanes);
         let (y, z) = rest.split_at(self.lanes);
         [x, y, z]
     }
-}
-
-/// `a + b`, both below `wrap`, brought below it: the smaller of the sum and the wrapped difference.
-fn wrapped(a: u64, b: u64, wrap: u64) -> u64 {
-    let sum = a + b;
-    sum.min(sum.wrapping_sub(wrap))
 }
 
 /// Which points are marked: a bit each, or the number of the star each.
@@ -85,17 +109,17 @@ impl Marks for Vec<u32> {
     }
 }
 
-struct Sweep {
+struct Sweep<I> {
     n: Vec3,
-    wraps: [u64; 3],
-    contributions: [Contribution; 3],
+    wraps: [I; 3],
+    contributions: [Contribution<I>; 3],
     lanes: usize,
 }
 
-impl Sweep {
+impl<I: Index> Sweep<I> {
     fn new(n: Vec3, operations: &[Mat3]) -> Self {
-        let strides = [(n[1] * n[2]) as u64, n[2] as u64, 1];
-        let wraps = [0, 1, 2].map(|i| n[i] as u64 * strides[i]);
+        let strides = [n[1] * n[2], n[2], 1];
+        let wraps = [0, 1, 2].map(|i| I::from_i64(n[i] * strides[i]));
         let contributions = [0, 1, 2].map(|axis| Contribution::new(operations, n, strides, axis));
         Self {
             n,
@@ -106,40 +130,37 @@ impl Sweep {
     }
 
     /// By image axis and operation, what the first two coordinates contribute.
-    fn base(&self, k0: i64, k1: i64) -> [[u64; LANES]; 3] {
+    fn base(&self, k0: i64, k1: i64) -> [[I; LANES]; 3] {
         let (first, second) = (self.contributions[0].of(k0), self.contributions[1].of(k1));
-        let mut base = [[0; LANES]; 3];
+        let mut base = [[I::default(); LANES]; 3];
         for i in 0..3 {
             for lane in 0..self.lanes {
-                base[i][lane] = wrapped(first[i][lane], second[i][lane], self.wraps[i]);
+                base[i][lane] = first[i][lane].wrapped(second[i][lane], self.wraps[i]);
             }
         }
         base
     }
 
-    fn images(&self, base: &[[u64; LANES]; 3], k2: i64, images: &mut [u64; LANES]) {
-        let third = self.contributions[2].of(k2);
-        let (x, y, z) = (
-            &third[0][..self.lanes],
-            &third[1][..self.lanes],
-            &third[2][..self.lanes],
-        );
+    fn images(&self, base: &[[I; LANES]; 3], k2: i64, images: &mut [I; LANES]) {
+        let [x, y, z] = self.contributions[2].of(k2);
+        let (x, y, z) = (&x[..self.lanes], &y[..self.lanes], &z[..self.lanes]);
         let (bx, by, bz) = (
             &base[0][..self.lanes],
             &base[1][..self.lanes],
             &base[2][..self.lanes],
         );
         for (lane, image) in images[..self.lanes].iter_mut().enumerate() {
-            *image = wrapped(bx[lane], x[lane], self.wraps[0])
-                + wrapped(by[lane], y[lane], self.wraps[1])
-                + wrapped(bz[lane], z[lane], self.wraps[2]);
+            *image = bx[lane]
+                .wrapped(x[lane], self.wraps[0])
+                .plus(by[lane].wrapped(y[lane], self.wraps[1]))
+                .plus(bz[lane].wrapped(z[lane], self.wraps[2]));
         }
     }
 
     fn run<M: Marks>(&self, marks: &mut M, context: &Context) -> Result<(Vec<Vec3>, Vec<i64>)> {
         let n = self.n;
         let (mut points, mut weights) = (Vec::new(), Vec::new());
-        let mut images = [0; LANES];
+        let mut images = [I::default(); LANES];
         for k0 in 0..n[0] {
             for k1 in 0..n[1] {
                 let row = ((k0 * n[1] + k1) * n[2]) as usize;
@@ -151,9 +172,10 @@ impl Sweep {
                     }
                     self.images(base.get_or_insert_with(|| self.base(k0, k1)), k2, &mut images);
                     let mut fixing = 0;
-                    for &image in &images[..self.lanes] {
-                        fixing += usize::from(image as usize == own);
-                        marks.mark(image as usize, points.len() as u32);
+                    for image in &images[..self.lanes] {
+                        let image = image.to_usize();
+                        fixing += usize::from(image == own);
+                        marks.mark(image, points.len() as u32);
                     }
                     points.push([k0, k1, k2]);
                     // The size of an orbit is the order of the group over that of the stabiliser.
@@ -190,19 +212,43 @@ pub fn irreducible(
         &format!("the irreducible q-points of the grid {n:?}"),
         "use a coarser grid",
     )?;
-    let sweep = Sweep::new(n, &operations);
-    let (points, weights, mapping) = if with_mapping {
-        let mut mapping = vec![FREE; length as usize];
-        let (points, weights) = sweep.run(&mut mapping, context)?;
-        (points, weights, Some(mapping))
+    if grid.len() < i64::from(i32::MAX) / 2 {
+        sweep(
+            &Sweep::<i32>::new(n, &operations),
+            length as usize,
+            with_mapping,
+            context,
+        )
     } else {
-        let mut marks = Bits(vec![0; (length as usize).div_ceil(64)]);
-        let (points, weights) = sweep.run(&mut marks, context)?;
-        (points, weights, None)
-    };
+        sweep(
+            &Sweep::<i64>::new(n, &operations),
+            length as usize,
+            with_mapping,
+            context,
+        )
+    }
+}
+
+fn sweep<I: Index>(
+    sweep: &Sweep<I>,
+    length: usize,
+    with_mapping: bool,
+    context: &Context,
+) -> Result<Irreducible> {
+    if with_mapping {
+        let mut mapping = vec![FREE; length];
+        let (points, weights) = sweep.run(&mut mapping, context)?;
+        return Ok(Irreducible {
+            points,
+            weights,
+            mapping: Some(mapping),
+        });
+    }
+    let mut marks = Bits(vec![0; length.div_ceil(64)]);
+    let (points, weights) = sweep.run(&mut marks, context)?;
     Ok(Irreducible {
         points,
         weights,
-        mapping,
+        mapping: None,
     })
 }

@@ -23,7 +23,7 @@ const MAX_ROUNDS: usize = 10_000;
 const LARGEST_COEFFICIENT: f64 = 4.0e18;
 /// Supercells between two reports, and in one piece of work for a thread.
 const CHUNK: usize = 1 << 17;
-const PIECE: usize = 1 << 10;
+const PIECE: usize = 1 << 11;
 
 /// Checks that a metric is finite, symmetric and positive definite.
 pub fn check_metric(g: &Metric) -> Result<()> {
@@ -78,13 +78,36 @@ impl Gram {
         std::mem::swap(&mut self.g01, &mut self.g02);
     }
 
-    /// Squared length of `x0 b0 + x1 b1 + x2 b2`.
-    fn norm(&self, x: [f64; 3]) -> f64 {
-        x[0] * x[0] * self.g00
-            + x[1] * x[1] * self.g11
-            + x[2] * x[2] * self.g22
-            + 2.0 * (x[0] * x[1] * self.g01 + x[0] * x[2] * self.g02 + x[1] * x[2] * self.g12)
+    /// Squared lengths of the [`CANDIDATES`].
+    fn norms(&self) -> [f64; 13] {
+        let (t01, t02, t12) = (2.0 * self.g01, 2.0 * self.g02, 2.0 * self.g12);
+        let (s01, s02, s12) = (self.g00 + self.g11, self.g00 + self.g22, self.g11 + self.g22);
+        let all = s01 + self.g22;
+        [
+            self.g00,
+            self.g11,
+            self.g22,
+            s01 + t01,
+            s01 - t01,
+            s02 + t02,
+            s02 - t02,
+            s12 + t12,
+            s12 - t12,
+            all + t01 + t02 + t12,
+            all + t01 - t02 - t12,
+            all - t01 + t02 - t12,
+            all - t01 - t02 + t12,
+        ]
     }
+}
+
+/// The largest integer not above `x`; a call of the C library would cost as much as the rest of a step.
+fn floor(x: f64) -> f64 {
+    if x.abs() > LARGEST_COEFFICIENT {
+        return x;
+    }
+    let truncated = x as i64 as f64;
+    if truncated > x { truncated - 1.0 } else { truncated }
 }
 
 /// `u - x v`.
@@ -123,7 +146,7 @@ fn reduce_pair(b: &mut Mat3, gram: &mut Gram) -> Result<bool> {
         if gram.g01.abs() <= gram.g00 * (0.5 + PROGRESS) {
             return Ok(changed);
         }
-        let x = (gram.g01 / gram.g00).round();
+        let x = floor(gram.g01 / gram.g00 + 0.5);
         b[1] = subtract(&b[1], &b[0], x)?;
         gram.g11 += x * (x * gram.g00 - 2.0 * gram.g01);
         gram.g01 -= x * gram.g00;
@@ -141,16 +164,15 @@ fn reduce_pair(b: &mut Mat3, gram: &mut Gram) -> Result<bool> {
 /// The third vector minus the lattice point of the first two that is nearest to it; true when something changed.
 fn reduce_third(b: &mut Mat3, gram: &Gram) -> Result<bool> {
     let det = gram.g00 * gram.g11 - gram.g01 * gram.g01;
-    let x = ((gram.g11 * gram.g02 - gram.g01 * gram.g12) / det).round();
-    let y = ((gram.g00 * gram.g12 - gram.g01 * gram.g02) / det).round();
-    // Rounding the coordinates in a reduced pair misses the nearest point by one step at the most.
+    let x = floor((gram.g11 * gram.g02 - gram.g01 * gram.g12) / det);
+    let y = floor((gram.g00 * gram.g12 - gram.g01 * gram.g02) / det);
+    // The pair is reduced, so the nearest point is a corner of the parallelogram around the projection.
     let mut best = (gram.g22 * (1.0 - PROGRESS), 0.0, 0.0);
-    for dx in [0.0, -1.0, 1.0] {
-        for dy in [0.0, -1.0, 1.0] {
-            let norm = gram.norm([-(x + dx), -(y + dy), 1.0]);
-            if norm < best.0 {
-                best = (norm, x + dx, y + dy);
-            }
+    for (x, y) in [(x, y), (x + 1.0, y), (x, y + 1.0), (x + 1.0, y + 1.0)] {
+        let linear = x * gram.g02 + y * gram.g12;
+        let norm = gram.g22 - 2.0 * linear + x * (x * gram.g00 + 2.0 * y * gram.g01) + y * y * gram.g11;
+        if norm < best.0 {
+            best = (norm, x, y);
         }
     }
     if best.1 == 0.0 && best.2 == 0.0 {
@@ -212,22 +234,54 @@ fn vector(x: &Vec3, b: &Mat3) -> Result<Vec3> {
 
 /// Whether `u` is preferred to `v` among equally short vectors.
 fn preferred(u: &Vec3, v: &Vec3) -> bool {
-    let size = |w: &Vec3| w.iter().map(|x| i128::from(x.unsigned_abs())).sum::<i128>();
+    let size = |w: &Vec3| {
+        w.iter()
+            .fold(0_u64, |sum, x| sum.saturating_add(x.unsigned_abs()))
+    };
     (size(u), std::cmp::Reverse(u)) < (size(v), std::cmp::Reverse(v))
 }
 
-/// The preferred one among the shortest candidates that fit, with its coefficients.
-fn shortest(norms: &[f64; 13], b: &Mat3, fits: impl Fn(&Vec3) -> bool) -> Result<(Vec3, Vec3)> {
-    let fitting = || (0..13).filter(|&i| fits(&CANDIDATES[i]));
-    let limit = fitting().map(|i| norms[i]).fold(f64::INFINITY, f64::min) * (1.0 + LENGTH_TOLERANCE);
-    let mut chosen: Option<(Vec3, Vec3)> = None;
-    for i in fitting().filter(|&i| norms[i] <= limit) {
-        let v = vector(&CANDIDATES[i], b)?;
-        if chosen.is_none_or(|(_, c)| preferred(&v, &c)) {
-            chosen = Some((CANDIDATES[i], v));
+/// The candidates that can be among the shortest: no longer than the third vector.
+struct Short {
+    norms: [f64; 13],
+    numbers: [usize; 13],
+    count: usize,
+}
+
+impl Short {
+    fn new(gram: &Gram) -> Self {
+        let norms = gram.norms();
+        let limit = gram.g22 * (1.0 + 4.0 * LENGTH_TOLERANCE);
+        let (mut numbers, mut count) = ([0; 13], 0);
+        for (number, norm) in norms.iter().enumerate() {
+            numbers[count] = number;
+            count += usize::from(*norm <= limit);
+        }
+        Self {
+            norms,
+            numbers,
+            count,
         }
     }
-    chosen.ok_or(Error::Internal("Minkowski reduction: no candidate"))
+
+    /// The preferred one among the shortest candidates that fit, with its coefficients.
+    fn shortest(&self, b: &Mat3, fits: impl Fn(&Vec3) -> bool) -> Result<(Vec3, Vec3)> {
+        let fitting = || {
+            self.numbers[..self.count]
+                .iter()
+                .copied()
+                .filter(|&i| fits(&CANDIDATES[i]))
+        };
+        let limit = fitting().map(|i| self.norms[i]).fold(f64::INFINITY, f64::min) * (1.0 + LENGTH_TOLERANCE);
+        let mut chosen: Option<(Vec3, Vec3)> = None;
+        for i in fitting().filter(|&i| self.norms[i] <= limit) {
+            let v = vector(&CANDIDATES[i], b)?;
+            if chosen.is_none_or(|(_, c)| preferred(&v, &c)) {
+                chosen = Some((CANDIDATES[i], v));
+            }
+        }
+        chosen.ok_or(Error::Internal("Minkowski reduction: no candidate"))
+    }
 }
 
 /// The Minkowski-reduced basis, of positive determinant, of the lattice that the rows of `s` span over a cell of metric
@@ -246,16 +300,16 @@ pub fn minkowski(s: &Mat3, g: &Metric) -> Result<Mat3> {
     }
     let mut b = *s;
     let gram = greedy(&mut b, g)?;
-    let norms = CANDIDATES.map(|x| gram.norm(x.map(|y| y as f64)));
-    let (x0, first) = shortest(&norms, &b, |_| true)?;
-    let (x1, second) = shortest(&norms, &b, |x| *x != x0)?;
+    let short = Short::new(&gram);
+    let (x0, first) = short.shortest(&b, |_| true)?;
+    let (x1, second) = short.shortest(&b, |x| *x != x0)?;
     let normal = [
         x0[1] * x1[2] - x0[2] * x1[1],
         x0[2] * x1[0] - x0[0] * x1[2],
         x0[0] * x1[1] - x0[1] * x1[0],
     ];
     let outside = |x: &Vec3| normal[0] * x[0] + normal[1] * x[1] + normal[2] * x[2] != 0;
-    let (_, third) = shortest(&norms, &b, outside)?;
+    let (_, third) = short.shortest(&b, outside)?;
     if determinant(&[first, second, third])? < 0 {
         return Ok([first, second, third.map(|x| -x)]);
     }
