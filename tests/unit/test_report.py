@@ -1,4 +1,5 @@
 import base64
+import json
 import re
 from html.parser import HTMLParser
 from xml.etree import ElementTree
@@ -13,16 +14,21 @@ from ndsc.errors import InputError
 from ndsc.fit.evaluate import Predictions, predict
 from ndsc.force_constants import phonons_from_supercells
 from ndsc.phonons import compare_phonons
-from ndsc.report import dispersion_figure, elastic_figure, parity_figure, write_report
-from ndsc.report.dispersion import merged_ticks, pretty_label
+from ndsc.report import cost_figure, dispersion_figure, elastic_figure, parity_figure, write_report
+from ndsc.report.dispersion import merged_ticks, path_legs, path_pieces, pretty_label
+from ndsc.report.published import published
 from ndsc.report.style import save_figure
+from ndsc.report.text import qpoint, qpoints_by_supercell, setting
+from ndsc.report.verdict import judge
 from ndsc.results import (
     Comparison,
+    ConfigurationsSummary,
     CrystalSummary,
     FitCounts,
     FitErrors,
     FitSummary,
     LabelFailure,
+    LabelsSummary,
     PhononsSummary,
     Results,
     SupercellsSummary,
@@ -30,6 +36,10 @@ from ndsc.results import (
     elastic_comparison,
     write_results,
 )
+from ndsc.supercells import find_supercells
+
+SUPERCELLS = find_supercells(bulk("Al"), 2)
+MODULI = {"model": {"bulk_modulus": 75.0}, "reference": {"bulk_modulus": 76.0}}
 
 
 class Checker(HTMLParser):
@@ -83,7 +93,12 @@ def full_results(comparison):
     return Results(
         crystal=CrystalSummary(formula="Al", n_atoms=1, space_group="Fm-3m", space_group_number=225),
         supercells=SupercellsSummary(
-            grid=(2, 2, 2), matrices=[np.eye(3, dtype=int).tolist()], sizes=[2], cost=8.0, lower_bound=8.0
+            grid=SUPERCELLS.grid,
+            matrices=SUPERCELLS.matrices,
+            sizes=SUPERCELLS.sizes,
+            cost=SUPERCELLS.cost,
+            lower_bound=SUPERCELLS.lower_bound,
+            n_irreducible_qpoints=3,
         ),
         fit=FitSummary(
             counts={"energies": FitCounts(sent=4, read=4)},
@@ -105,76 +120,111 @@ def full_results(comparison):
     )
 
 
-@pytest.fixture
-def run(tmp_path, comparison, predictions):
+def make_run(tmp_path, comparison, predictions):
     """The folder of a run, made by hand."""
-    import json
-
     (tmp_path / "phonons").mkdir()
     (tmp_path / "phonons" / "comparison.json").write_text(json.dumps(comparison.to_dict()))
     (tmp_path / "potential").mkdir()
     write_database(tmp_path / "potential" / "predictions.extxyz", predictions)
     (tmp_path / "ndsc.toml").write_text('[crystal]\nstructure = "Al"\n')
+    (tmp_path / "supercells.json").write_text(json.dumps(SUPERCELLS.to_dict()))
+    (tmp_path / "elastic.json").write_text(json.dumps(MODULI))
     write_results(full_results(comparison), tmp_path)
     return tmp_path
 
 
-def test_a_whole_report(run):
-    path = write_report(run)
-    text = path.read_text()
+@pytest.fixture
+def run(tmp_path, comparison, predictions):
+    return make_run(tmp_path, comparison, predictions)
+
+
+@pytest.fixture(scope="module")
+def reported(tmp_path_factory, comparison, predictions):
+    """The folder of a run with its report; only to be read."""
+    folder = make_run(tmp_path_factory.mktemp("reported"), comparison, predictions)
+    assert write_report(folder) == folder / "report.html"
+    return folder
+
+
+def test_a_whole_report(reported):
+    run = reported
+    text = (run / "report.html").read_text()
     checker = Checker()
     checker.feed(text)
     assert checker.open == []
-    assert checker.images == 3
+    assert checker.images == 4
     assert all(address.startswith("data:image/svg+xml;base64,") for address in checker.addresses)
     for address in checker.addresses:
         ElementTree.fromstring(base64.b64decode(address.partition(",")[2]))
     assert "<script>" not in text
     assert "&lt;script&gt;alert(1)&lt;/script&gt; &amp; so on" in text
     assert "ndsc run &lt;ndsc.toml&gt;" in text
-    assert "proven smallest" in text
-    for name in ("dispersion", "parity", "elastic"):
+    assert "proven cheapest" in text
+    assert "(0 0 0), (0 0 1/2)" in text
+    for name in ("dispersion", "parity", "elastic", "cost"):
         assert (run / "figures" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
         assert (run / "figures" / f"{name}.pdf").read_bytes().startswith(b"%PDF")
 
 
-def test_the_same_run_gives_the_same_bytes(run):
+def test_the_same_run_gives_the_same_bytes(reported, run):
+    first = {path.name: path.read_bytes() for path in [*reported.glob("figures/*"), reported / "report.html"]}
     write_report(run)
-    first = {path.name: path.read_bytes() for path in [*run.glob("figures/*"), run / "report.html"]}
-    write_report(run)
+    assert len(first) == 9
     assert all(path.read_bytes() == first[path.name] for path in [*run.glob("figures/*"), run / "report.html"])
 
 
-def test_numbers_of_the_report_are_those_of_the_results(run, comparison):
-    text = write_report(run).read_text()
+def test_numbers_of_the_report_are_those_of_the_results(reported, comparison):
+    text = (reported / "report.html").read_text()
     assert f"{comparison.rmse_mesh_thz:.4f} THz" in text
     assert re.search(
-        r'C44</th><td class="number">29.00</td><td class="number">30.00</td><td class="number">-3.33', text
+        r'C44</th><td class="number">29.00</td><td class="number">30.00</td><td class="number">−3.33', text
     )
+    # The paper's numbers for fcc Al stand beside them: potential, then reference.
+    assert re.search(r'bulk modulus</th>.*?−1.32</td><td class="number">77.5</td><td class="number">77.6', text)
 
 
 def test_a_run_without_fit_and_benchmarks(tmp_path, comparison):
     everything = full_results(comparison)
-    write_results(everything.model_copy(update={"fit": None, "phonons": None, "elastic": None}), tmp_path)
+    left_out = {"fit": None, "phonons": None, "elastic": None, "cost": None, "supercells": None}
+    write_results(everything.model_copy(update=left_out), tmp_path)
     text = write_report(tmp_path).read_text()
     assert "<img" not in text
-    assert "Supercells" in text
+    assert "published accuracy" not in text
+    assert "The folder has no ndsc.toml" in text
+
+
+def test_figures_without_data_any_more_are_removed(run, comparison):
+    (run / "figures").mkdir()
+    (run / "figures" / "parity.png").write_bytes(b"of an earlier run")
+    (run / "figures" / "mine.png").write_bytes(b"not ours")
+    write_results(full_results(comparison).model_copy(update={"fit": None, "phonons": None, "elastic": None}), run)
+    write_report(run)
+    assert {path.name for path in (run / "figures").iterdir()} == {"cost.png", "cost.pdf", "mine.png"}
 
 
 def test_failures_are_listed(run, comparison):
-    from ndsc.results import ConfigurationsSummary, LabelsSummary
 
     labels = LabelsSummary(
         calculator="gpaw", requested=5, succeeded=4, failures=[LabelFailure(name="s001-0003", reason="not converged")]
     )
     more = {"labels": labels, "configurations": ConfigurationsSummary(total=5, by_type={"supercell": 5})}
+    more |= {"fit": None, "phonons": None, "elastic": None, "cost": None}
     write_results(full_results(comparison).model_copy(update=more), run)
     text = write_report(run).read_text()
     assert "s001-0003" in text
     assert "not converged" in text
 
 
-@pytest.mark.parametrize("name", ["phonons/comparison.json", "potential/predictions.extxyz", "results.json"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "phonons/comparison.json",
+        "potential/predictions.extxyz",
+        "results.json",
+        "supercells.json",
+        "elastic.json",
+    ],
+)
 def test_a_missing_file_names_the_command_that_makes_it(run, name):
     (run / name).unlink()
     with pytest.raises(InputError, match="ndsc run"):
@@ -198,10 +248,93 @@ def test_figures_draw_what_they_are_given(comparison, predictions, tmp_path):
     parity = parity_figure(Predictions.from_frames(predictions))
     assert [axes.get_title() for axes in parity.axes[::2]] == ["Energy", "Force components", "Virial components"]
     assert "RMSE 10" in parity.axes[2].texts[0].get_text()
-    bars = elastic_figure({"C11": Comparison.of(101.0, 100.0), "C12": Comparison()}).axes[0].patches
-    assert any(bar.get_height() == pytest.approx(1.0) for bar in bars)
+    elastic = {"C11": Comparison.of(101.0, 100.0), "C12": Comparison(reference=3.0), "C14": Comparison.of(0.1, 0.0)}
+    axes = elastic_figure(elastic).axes[0]
+    assert [bar.get_height() for bar in axes.patches] == pytest.approx([1.0, 0.0])
+    assert [text.get_text() for text in axes.texts] == ["+1.00", "no value"]
+    cost = cost_summary([(4, 1.0)] * 4, unit_atoms=1, grid=(2, 2, 2), reference_phonon_atoms=[2, 2])
+    assert [text.get_text() for text in cost_figure(cost).axes[0].texts] == ["0.5", "0.0312", "1", "4"]
     saved = save_figure(figure, tmp_path, "bands")
     assert saved.svg.startswith(b"<?xml")
+
+
+def test_degenerate_branches_are_dashed_once(comparison):
+    # Along Γ-X the two transverse branches are one line; from X to W they part.
+    pieces = path_pieces(comparison.path_distances, comparison.path_qpoints)
+    ticks, _ = merged_ticks(comparison.path_ticks, comparison.path_labels)
+    legs = path_legs(comparison.path_distances, pieces, ticks)
+    assert legs[0].start == 0
+    assert legs[-1].stop == len(comparison.path_distances)
+    assert len(legs) == len(ticks) - 1
+    figure = dispersion_figure(comparison)
+    dashed = [line for line in figure.axes[0].lines if line.is_dashed()]
+    assert sum(len(line.get_xdata()) == legs[0].stop - legs[0].start for line in dashed) >= 2
+    first = [line for line in dashed if line.get_xdata()[0] == 0.0]
+    assert len(first) == 2
+
+
+def test_parity_of_many_kinds_and_of_no_energies(predictions):
+    frames = [atoms.copy() for atoms in predictions]
+    for i, atoms in enumerate(frames * 2):
+        atoms.info["config_type"] = f"kind {i}"
+    many = [*frames, *(atoms.copy() for atoms in predictions[:1])]
+    many[-1].info["config_type"] = "one more"
+    assert len(parity_figure(Predictions.from_frames(many)).axes[0].lines) == 2
+    for atoms in frames:
+        del atoms.info["REF_energy"]
+    figure = parity_figure(Predictions.from_frames(frames))
+    assert figure.axes[0].texts[0].get_text() == "no such targets"
+
+
+def test_verdict(comparison):
+    everything = full_results(comparison)
+    good = judge(everything)
+    assert good.good
+    assert "C44" in good.text
+    phonons = everything.phonons.model_copy(update={"min_frequency_thz": -1.0, "reference_min_frequency_thz": 0.0})
+    unstable = judge(everything.model_copy(update={"phonons": phonons}))
+    assert not unstable.good
+    assert "unstable where the reference is not (-1.00 THz)" in unstable.text
+    # What is unstable in the reference too is no fault of the potential.
+    both = phonons.model_copy(update={"reference_min_frequency_thz": -1.1})
+    assert judge(everything.model_copy(update={"phonons": both})).good
+    nothing = everything.model_copy(update={"elastic": {"C11": Comparison(reference=100.0)}})
+    assert "C11 of the potential has no value" in judge(nothing).text
+    far = everything.model_copy(update={"elastic": elastic_comparison({"C11": 90.0}, {"C11": 100.0})})
+    assert not judge(far).good
+    assert "could not be computed" in judge(everything.model_copy(update={"phonons": None})).text
+    infinite = everything.phonons.model_copy(update={"rmse_mesh_thz": None})
+    assert "not finite" in judge(everything.model_copy(update={"phonons": infinite})).text
+    labels = LabelsSummary(
+        calculator="emt", requested=2, succeeded=1, failures=[LabelFailure(name="unit-0000", reason="stopped")]
+    )
+    assert "1 reference calculation has no label" in judge(everything.model_copy(update={"labels": labels})).text
+    assert judge(everything.model_copy(update={"phonons": None, "elastic": None, "fit": None})) is None
+
+
+def test_every_irreducible_qpoint_is_listed_once():
+    supercells = find_supercells(bulk("Al"), 4)
+    listed = ", ".join(qpoints_by_supercell(supercells))
+    assert listed.count("(") == 8
+    assert "more" not in listed
+    assert "and 38 more" in ", ".join(qpoints_by_supercell(find_supercells(bulk("Al"), (1, 1, 87))))
+    assert qpoint((0, 2, 3), (4, 4, 4)) == "(0 1/2 3/4)"
+
+
+def test_numbers_of_the_paper():
+    def crystal(formula, number):
+        return CrystalSummary(formula=formula, n_atoms=1, space_group_number=number)
+
+    assert published(crystal("Mg2", 194)).reference["C33"] == 64.7
+    assert published(crystal("Si2", 227)).potential["C44"] == 72.4
+    assert published(crystal("Al", 229)) is None
+    assert published(crystal("AlNi", 221)) is None
+
+
+def test_settings_are_written_plainly():
+    assert setting({"relative": 0.01, "minimum": None}) == "relative 0.01; minimum –"
+    assert setting([0.98, 1.0, True]) == "0.98, 1, yes"
+    assert setting({}) == setting(None) == "–"
 
 
 def test_labels_of_special_points():

@@ -31,11 +31,16 @@ class _Reference:
     """How the reference's lines are drawn; dashes that stay visible on top of the model's line."""
 
     colour: str = REFERENCE
-    width: float = 1.1
-    dashes: tuple[float, tuple[float, float]] = (0.0, (3.2, 2.2))
+    width: float = 1.0
+    dashes: tuple[float, tuple[float, float]] = (0.0, (3.0, 3.0))
 
 
 _DASHED = _Reference()
+#: The model's line is wider, so that its colour shows on both sides of the reference's dashes.
+_MODEL_WIDTH = 2.0
+#: Branches closer than this along a whole leg of the path are drawn once: dashes that do not fall on each other's would
+#: make a solid line.
+_DEGENERATE_THZ = 1e-3
 
 
 def dispersion_figure(
@@ -69,14 +74,16 @@ def dispersion_figure(
         note = figure.add_subplot(grid[1, 1])
 
         pieces = path_pieces(comparison.path_distances, comparison.path_qpoints)
-        _draw_bands(bands, comparison, pieces)
+        ticks, labels = merged_ticks(comparison.path_ticks, comparison.path_labels)
+        _draw_bands(bands, comparison, pieces, path_legs(comparison.path_distances, pieces, ticks))
         _draw_errors(errors, comparison, pieces)
         _draw_density(density, comparison)
-        ticks, labels = merged_ticks(comparison.path_ticks, comparison.path_labels)
+        jumps = [float(comparison.path_distances[piece.start]) for piece in pieces[1:]]
         for axes in (bands, errors):
             axes.set_xlim(float(comparison.path_distances[0]), float(comparison.path_distances[-1]))
             for tick in ticks[1:-1]:
-                axes.axvline(tick, color=GRID, linewidth=0.7, zorder=0)
+                is_jump = any(abs(tick - jump) < 1e-9 for jump in jumps)
+                axes.axvline(tick, color=REFERENCE if is_jump else GRID, linewidth=0.7, zorder=0)
         errors.set_xticks(ticks, labels)
         errors.tick_params(axis="x", length=0)
         bands.tick_params(axis="x", length=0, labelbottom=False)
@@ -100,6 +107,17 @@ def path_pieces(distances: FloatArray, qpoints: FloatArray) -> list[slice]:
     jumps = np.flatnonzero((np.abs(step) < 1e-9) & (moved > 1e-9)) + 1
     edges = [0, *jumps.tolist(), len(distances)]
     return [slice(first, last) for first, last in itertools.pairwise(edges)]
+
+
+def path_legs(distances: FloatArray, pieces: Sequence[slice], ticks: Sequence[float]) -> list[slice]:
+    """The legs of a path, from one special point to the next; neighbours share the point between them."""
+    legs = []
+    for piece in pieces:
+        part = np.asarray(distances[piece], dtype=float)
+        inner = [int(np.argmin(np.abs(part - tick))) for tick in ticks if part[0] + 1e-9 < tick < part[-1] - 1e-9]
+        edges = [0, *inner, len(part) - 1]
+        legs += [slice(piece.start + first, piece.start + last + 1) for first, last in itertools.pairwise(edges)]
+    return legs
 
 
 def pretty_label(label: str) -> str:
@@ -131,12 +149,13 @@ def merged_ticks(ticks: Sequence[float] | FloatArray, labels: Sequence[str]) -> 
     return places, names
 
 
-def _draw_bands(axes: Axes, comparison: PhononComparison, pieces: Sequence[slice]) -> None:
+def _draw_bands(axes: Axes, comparison: PhononComparison, pieces: Sequence[slice], legs: Sequence[slice]) -> None:
     x = comparison.path_distances
     for piece in pieces:
-        axes.plot(x[piece], comparison.model_path[piece], color=MODEL, linewidth=1.6, zorder=2)
+        axes.plot(x[piece], comparison.model_path[piece], color=MODEL, linewidth=_MODEL_WIDTH, zorder=2)
+    for leg in legs:
         axes.plot(
-            x[piece], comparison.reference_path[piece],
+            x[leg], _distinct_branches(comparison.reference_path[leg]),
             color=_DASHED.colour, linewidth=_DASHED.width, linestyle=_DASHED.dashes, zorder=3,
         )  # fmt: skip
     lowest, highest = _frequency_limits(comparison)
@@ -148,6 +167,12 @@ def _draw_bands(axes: Axes, comparison: PhononComparison, pieces: Sequence[slice
         axes.text(
             0.012, 0.02, "imaginary", transform=axes.transAxes, fontsize=8.5, style="italic", color=MUTED, va="bottom"
         )
+
+
+def _distinct_branches(frequencies: FloatArray) -> FloatArray:
+    """(n, m) array : the branches, in order of frequency, without those that fall on the one before."""
+    apart = np.any(np.abs(np.diff(frequencies, axis=1)) > _DEGENERATE_THZ, axis=0)
+    return frequencies[:, np.concatenate([[True], apart])]
 
 
 def _frequency_limits(comparison: PhononComparison) -> tuple[float, float]:
@@ -173,7 +198,7 @@ def _draw_errors(axes: Axes, comparison: PhononComparison, pieces: Sequence[slic
 def _draw_density(axes: Axes, comparison: PhononComparison) -> None:
     frequency = comparison.dos_frequencies
     axes.fill_betweenx(frequency, 0.0, comparison.model_dos, color=MODEL, alpha=0.18, linewidth=0)
-    axes.plot(comparison.model_dos, frequency, color=MODEL, linewidth=1.6)
+    axes.plot(comparison.model_dos, frequency, color=MODEL, linewidth=_MODEL_WIDTH)
     axes.plot(
         comparison.reference_dos, frequency,
         color=_DASHED.colour, linewidth=_DASHED.width, linestyle=_DASHED.dashes,
@@ -188,7 +213,7 @@ def _draw_density(axes: Axes, comparison: PhononComparison) -> None:
 
 def _draw_note(axes: Axes, comparison: PhononComparison, model_label: str, reference_label: str) -> None:
     axes.set_axis_off()
-    axes.plot([], [], color=MODEL, linewidth=1.8, label=model_label)
+    axes.plot([], [], color=MODEL, linewidth=_MODEL_WIDTH, label=model_label)
     axes.plot([], [], color=_DASHED.colour, linewidth=_DASHED.width, linestyle=_DASHED.dashes, label=reference_label)
     axes.legend(loc="upper left", bbox_to_anchor=(-0.08, 1.05), borderaxespad=0.0)
     axes.text(
@@ -199,4 +224,4 @@ def _draw_note(axes: Axes, comparison: PhononComparison, model_label: str, refer
 
 
 def _thz(value: float) -> str:
-    return f"{value:.3g} THz" if np.isfinite(value) else "not finite"
+    return f"{value:#.3g} THz" if np.isfinite(value) else "not finite"

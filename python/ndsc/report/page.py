@@ -14,17 +14,21 @@ _STYLE = """
 @media (prefers-color-scheme: dark) { :root { --ink: #e8eaed; --paper: #15181c; --soft: #a3abb5; --line: #353b43;
   --card: #1d2127; --accent: #5ab4e6; --warn: #fdb022; --warnpaper: #2b2111; } }
 * { box-sizing: border-box; }
-body { margin: 0 auto; padding: 2rem 1.25rem 4rem; max-width: 62rem; background: var(--paper); color: var(--ink);
+body { margin: 0 auto; padding: 2rem 1.25rem 4rem; max-width: 66rem; background: var(--paper); color: var(--ink);
   font: 16px/1.55 system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif; }
 h1 { font-size: 1.7rem; line-height: 1.25; margin: 0 0 .25rem; }
 h2 { font-size: 1.2rem; margin: 2.6rem 0 .75rem; padding-bottom: .3rem; border-bottom: 1px solid var(--line); }
 p { margin: .5rem 0; max-width: 48rem; }
 .lead { color: var(--soft); }
-.cards { display: grid; grid-template-columns: repeat(auto-fit, minmax(11rem, 1fr)); gap: .75rem; margin: 1.5rem 0; }
+.cards { display: grid; grid-template-columns: repeat(auto-fit, minmax(15rem, 1fr)); gap: .75rem; margin: 1.5rem 0; }
 .card { background: var(--card); border: 1px solid var(--line); border-radius: .5rem; padding: .8rem 1rem; }
 .card .name { color: var(--soft); font-size: .85rem; }
 .card .value { font-size: 1.5rem; font-weight: 600; font-variant-numeric: tabular-nums; }
 .card .note { color: var(--soft); font-size: .85rem; }
+.verdict { border-left: 4px solid var(--accent); padding: .5rem 1rem; margin: 1.25rem 0; background: var(--card);
+  max-width: none; }
+.verdict.bad { border-color: var(--warn); background: var(--warnpaper); }
+.verdict strong { margin-right: .4rem; }
 .warnings { background: var(--warnpaper); border-left: 4px solid var(--warn); padding: .6rem 1rem; margin: 1rem 0; }
 .warnings ul { margin: .25rem 0; padding-left: 1.2rem; }
 .scroll { overflow-x: auto; }
@@ -35,15 +39,21 @@ td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; wh
 thead th { font-weight: 600; border-bottom: 2px solid var(--line); }
 tbody th { font-weight: 500; }
 figure { margin: 1rem 0; }
-figure img { max-width: 100%; height: auto; background: #fff; border: 1px solid var(--line); border-radius: .4rem;
+figure img { max-width: 100%; height: auto; width: var(--width, auto); background: #fff;
+  border: 1px solid var(--line); border-radius: .4rem;
   padding: .4rem; }
 figcaption { color: var(--soft); font-size: .88rem; max-width: 48rem; }
 pre { background: var(--card); border: 1px solid var(--line); border-radius: .4rem; padding: .8rem 1rem;
   overflow-x: auto; font-size: .85rem; line-height: 1.45; }
+footer { margin-top: 3rem; padding-top: .6rem; border-top: 1px solid var(--line); color: var(--soft);
+  font-size: .85rem; }
 code { font-family: ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; }
-.columns { display: flex; flex-wrap: wrap; gap: 0 3rem; align-items: flex-start; }
-@media print { body { max-width: none; padding: 0; font-size: 11pt; } h2 { break-after: avoid; } figure, table, .card
-  { break-inside: avoid; } }
+.columns figure { display: table; }
+.columns figcaption { display: table-caption; caption-side: bottom; }
+.columns { display: flex; flex-wrap: wrap; gap: 0 2.5rem; align-items: flex-start; }
+@media print { :root { --ink: #000; --paper: #fff; --soft: #444; --line: #bbb; --card: #fff; --warnpaper: #fff; }
+  pre { white-space: pre-wrap; } body { max-width: none; padding: 0; font-size: 11pt; }
+  h2 { break-after: avoid; } figure, tr, .card, .verdict { break-inside: avoid; } }
 """
 
 
@@ -83,6 +93,17 @@ def cards(entries: Sequence[tuple[str, str, str]]) -> str:
     return f'<div class="cards">{"".join(items)}</div>'
 
 
+def verdict(good: bool, word: str, text: str) -> str:
+    """The one sentence that a reader takes away; the word says what the colour says."""
+    kind = "verdict" if good else "verdict bad"
+    return f'<p class="{kind}" role="note"><strong>{escape(word)}</strong> {escape(text)}</p>'
+
+
+def footer(text: str) -> str:
+    """The bottom of the page."""
+    return f"<footer>{escape(text)}</footer>"
+
+
 def warnings_box(warnings: Sequence[str]) -> str:
     """What the reader must know; nothing when there is nothing."""
     if not warnings:
@@ -109,11 +130,12 @@ def table(caption: str, columns: Sequence[str], rows: Sequence[Sequence[object]]
     )
 
 
-def picture(figure: SavedFigure, description: str, caption: str) -> str:
-    """A figure inside the page, with a description for those who cannot see it."""
+def picture(figure: SavedFigure, description: str, caption: str, *, wide: bool = False) -> str:
+    """A figure inside the page, with a description for those who cannot see it; a wide one fills the text's width."""
     data = base64.b64encode(figure.svg).decode("ascii")
+    style = ' style="--width: 52rem"' if wide else ""
     return (
-        f'<figure><img alt="{escape(description)}" src="data:image/svg+xml;base64,{data}">'
+        f'<figure{style}><img alt="{escape(description)}" src="data:image/svg+xml;base64,{data}">'
         f"<figcaption>{escape(caption)}</figcaption></figure>"
     )
 

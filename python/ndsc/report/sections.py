@@ -1,149 +1,222 @@
-"""The sections of the report, each from results.json."""
+"""The sections of the report: results.json, with what else the run's folder has."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
-from ndsc.report import page
+from ndsc.report import page, text
+from ndsc.report.published import PAPER_ELASTIC_PERCENT, published
 from ndsc.report.style import SavedFigure
+from ndsc.report.verdict import judge
 from ndsc.results import Comparison, Results
+from ndsc.supercells import SupercellSet
 
-Figures = Mapping[str, SavedFigure]
+CITATION = (
+    "C. Allen and A. P. Bartók, Optimal data generation for machine learned interatomic potentials, "
+    "Mach. Learn.: Sci. Technol. 3, 045031 (2022)"
+)
+#: Averages of elastic.json that are shown beside the constants.
+_MODULI = {"bulk_modulus": "bulk modulus", "shear_modulus": "shear modulus", "young_modulus": "Young's modulus"}
 
 
-def all_sections(results: Results, figures: Figures, input_file: str) -> list[str]:
+@dataclass(frozen=True)
+class Contents:
+    """Everything that the page is made of.
+
+    Attributes
+    ----------
+    results : Results
+    figures : dict of str to SavedFigure
+        By name: ``dispersion``, ``parity``, ``elastic``, ``cost``.
+    supercells : SupercellSet or None
+    elastic : dict
+        elastic.json: ``model`` and ``reference``.
+    input_file : str
+        Text of ndsc.toml, empty when there is none.
+    """
+
+    results: Results
+    figures: Mapping[str, SavedFigure] = field(default_factory=dict)
+    supercells: SupercellSet | None = None
+    elastic: Mapping[str, Any] = field(default_factory=dict)
+    input_file: str = ""
+
+
+def all_sections(contents: Contents) -> list[str]:
     """The body of the page, in the order in which a reader wants it."""
     return [
-        _top(results),
-        page.warnings_box(results.warnings),
-        _phonons(results, figures),
-        _elastic(results, figures),
-        _supercells(results),
-        _labels(results),
-        _fit(results, figures),
-        _cost(results),
-        _reproduce(results, input_file),
+        _top(contents.results),
+        page.warnings_box(contents.results.warnings),
+        "<main>",
+        _phonons(contents),
+        _elastic(contents),
+        _supercells(contents),
+        _labels(contents.results),
+        _fit(contents),
+        _cost(contents),
+        _reproduce(contents),
+        "</main>",
+        page.footer(f"Method: {CITATION}; what this package adds to it is in its documentation."),
     ]
-
-
-def number(value: float | None, digits: int = 3) -> str:
-    """A number with so many decimals; a dash where there is none."""
-    # Adding zero turns what rounds to -0 into 0.
-    return "–" if value is None else f"{round(value, digits) + 0.0:.{digits}f}"
-
-
-def seconds(value: float | None) -> str:
-    """A time as people say it."""
-    if value is None:
-        return "–"
-    if value < 120:
-        return f"{value:.3g} s"
-    return f"{value / 60:.1f} min" if value < 7200 else f"{value / 3600:.1f} h"
 
 
 def _top(results: Results) -> str:
     crystal, labels = results.crystal, results.labels
     space_group = f", space group {crystal.space_group} ({crystal.space_group_number})" if crystal.space_group else ""
-    lead = f"{crystal.n_atoms} atoms in the unit cell{space_group}."
+    lead = f"{text.count(crystal.n_atoms, 'atom')} in the unit cell{space_group}."
     if labels is not None:
-        lead += f" Reference: {labels.calculator}."
+        lead += f" Reference: {text.code_name(labels.calculator)}."
+    verdict = judge(results)
+    sentence = "" if verdict is None else page.verdict(verdict.good, verdict.word, verdict.text)
+    title = f"{crystal.formula}: from a crystal to a potential"
+    return page.heading(title, lead) + sentence + page.cards(_headlines(results))
+
+
+def _headlines(results: Results) -> list[tuple[str, str, str]]:
+    """(name, value, note) of each headline number."""
     entries = []
     if results.phonons is not None:
-        entries.append(("Phonon error", f"{number(results.phonons.rmse_mesh_thz, 4)} THz", "RMSE over the mesh"))
+        entries.append(("Phonon error", f"{text.number(results.phonons.rmse_mesh_thz, 4)} THz", "RMSE over the mesh"))
     worst = results.worst_elastic
     if worst is not None:
         name, value = worst
-        error = "none" if value.error_percent is None else f"{value.error_percent:+.2f} %"
+        error = "no value" if value.error_percent is None else f"{text.percent(value)} %"
         entries.append(("Worst elastic constant", error, name))
     if results.supercells is not None:
         chosen = results.supercells
-        proof = "proven smallest" if chosen.proven else "not proven smallest"
-        entries.append(("Supercells", str(len(chosen.sizes)), f"grid {_grid(chosen.grid)}, {proof}"))
+        proof = "proven cheapest" if chosen.proven else "not proven cheapest"
+        entries.append(("Supercells", str(len(chosen.sizes)), f"grid {text.grid(chosen.grid)}, {proof}"))
     if results.cost is not None:
         cost = results.cost
-        entries.append(("Labels", str(cost.labels), f"{cost.atoms} atoms, {seconds(cost.seconds)} of calculations"))
-    return page.heading(f"{crystal.formula}: from a crystal to a potential", lead) + page.cards(entries)
+        failed = len(results.labels.failures) if results.labels is not None else 0
+        note = f"{text.count(cost.atoms, 'atom')}, {text.seconds(cost.seconds)} of calculations"
+        entries.append(("Labels", str(cost.labels), f"{note}, {failed} failed" if failed else note))
+        if cost.relative_to_diagonal is not None:
+            share = f"{text.significant(100 * cost.relative_to_diagonal)} %"
+            entries.append(("Cost of the database", share, "of one diagonal supercell, as atoms³"))
+        if cost.total_seconds is not None:
+            entries.append(("Time", text.seconds(cost.total_seconds), "wall time of this run"))
+    return entries
 
 
-def _phonons(results: Results, figures: Figures) -> str:
-    phonons = results.phonons
+def _phonons(contents: Contents) -> str:
+    phonons = contents.results.phonons
     if phonons is None:
         return ""
     way = "the minimal set of non-diagonal supercells"
     if phonons.settings.get("reference") == "diagonal":
         way = "the diagonal supercell"
     rows = [
-        ("RMSE over the mesh", number(phonons.rmse_mesh_thz, 4)),
-        ("RMSE along the path", number(phonons.rmse_path_thz, 4)),
-        ("largest error", number(phonons.max_error_thz, 4)),
-        ("lowest frequency, potential", number(phonons.min_frequency_thz)),
-        ("lowest frequency, reference", number(phonons.reference_min_frequency_thz)),
-        ("highest frequency, reference", number(phonons.reference_max_frequency_thz)),
+        ("RMSE over the mesh", text.number(phonons.rmse_mesh_thz, 4)),
+        ("RMSE along the path", text.number(phonons.rmse_path_thz, 4)),
+        ("largest error", text.number(phonons.max_error_thz, 4)),
+        ("lowest frequency, potential", text.number(phonons.min_frequency_thz)),
+        ("lowest frequency, reference", text.number(phonons.reference_min_frequency_thz)),
+        ("highest frequency, reference", text.number(phonons.reference_max_frequency_thz)),
     ]
     return page.section(
         "Phonons",
         page.picture(
-            figures["dispersion"],
+            contents.figures["dispersion"],
             f"Phonon dispersion and density of states of the potential over the reference; RMSE over the mesh "
-            f"{number(phonons.rmse_mesh_thz, 4)} THz.",
+            f"{text.number(phonons.rmse_mesh_thz, 4)} THz.",
             "Dispersion along the Setyawan-Curtarolo path, the difference below it, and the density of states on "
-            f"{_grid(phonons.dos_mesh)} q-points. Potential: coloured; reference: black, dashed. Imaginary frequencies "
-            "are drawn as negative numbers.",
+            f"{text.grid(phonons.dos_mesh)} q-points. Potential: coloured; reference: black, dashed. Imaginary "
+            "frequencies are drawn as negative numbers.",
+            wide=True,
         ),
         page.paragraph(
-            f"Force constants of both from {way}, each at its own lattice. The mesh of {_grid(phonons.mesh)} q-points "
-            "is weighted by symmetry; along the path each q-point counts with the length of path it stands for."
+            f"Force constants of both from {way}, each at its own lattice. The mesh of {text.grid(phonons.mesh)} "
+            "q-points is weighted by symmetry; along the path each q-point counts with the length of path it stands "
+            "for."
         ),
-        page.table("Frequencies in THz", ["", "THz"], rows),
+        page.table("Frequencies", ["quantity", "THz"], rows),
     )
 
 
-def _elastic(results: Results, figures: Figures) -> str:
-    columns = ["", "potential", "reference", "error, %"]
-    lattice = [(f"{name} ({_unit(name)})", *_comparison(value, 4)) for name, value in (results.lattice or {}).items()]
-    elastic = [(name, *_comparison(value, 2)) for name, value in (results.elastic or {}).items()]
-    ions = "clamped" if results.elastic_settings.get("relax_ions") is False else "relaxed"
+def _elastic(contents: Contents) -> str:
+    results = contents.results
+    columns = ["constant", "potential", "reference", "error, %"]
+    paper = published(results.crystal)
+    rows: list[tuple[str, ...]] = [(name, *_comparison(value, 2)) for name, value in (results.elastic or {}).items()]
+    rows += [(name, *_comparison(value, 2)) for name, value in _moduli(contents.elastic).items()]
+    lattice = [(text.lattice_name(name), *_comparison(value, 4)) for name, value in (results.lattice or {}).items()]
+    caption = f"Elastic constants in GPa, ions {_ions(results)}"
+    if paper is not None and rows:
+        columns = [*columns, "paper, GAP", "paper, DFT"]
+        rows = [
+            (*row, *(text.number(found.get(row[0]), 1) for found in (paper.potential, paper.reference))) for row in rows
+        ]
+        caption += f". Beside them {paper.structure} in Table 3 of the paper (PBE, CASTEP)"
     drawing = ""
-    if "elastic" in figures:
+    if "elastic" in contents.figures:
         worst = results.worst_elastic
         drawing = page.picture(
-            figures["elastic"],
+            contents.figures["elastic"],
             f"Errors of the elastic constants; the largest is that of {worst[0] if worst else 'none'}.",
-            "Errors relative to the reference; the band is the 6 % of the paper's potentials.",
+            f"Errors relative to the reference. The paper's potentials are within {PAPER_ELASTIC_PERCENT:g} %.",
         )
     return page.section(
         "Elastic constants and lattice",
-        page.columns(
-            page.table(f"Elastic constants in GPa, ions {ions}", columns, elastic)
-            + page.table("Lattice of the relaxed unit cell", columns, lattice),
-            drawing,
-        ),
+        page.columns(page.table(caption, columns, rows), drawing),
+        page.table("Lattice of the relaxed unit cell", ["parameter", *columns[1:4]], lattice),
+        _published_lattice(contents) if lattice else "",
     )
 
 
-def _supercells(results: Results) -> str:
-    chosen = results.supercells
+def _ions(results: Results) -> str:
+    return "clamped" if results.elastic_settings.get("relax_ions") is False else "relaxed"
+
+
+def _moduli(elastic: Mapping[str, Any]) -> dict[str, Comparison]:
+    """Voigt-Reuss-Hill averages of model and reference."""
+    model, reference = elastic.get("model", {}), elastic.get("reference", {})
+    return {
+        title: Comparison.of(model.get(name), reference.get(name))
+        for name, title in _MODULI.items()
+        if name in reference or name in model
+    }
+
+
+def _published_lattice(contents: Contents) -> str:
+    paper = published(contents.results.crystal)
+    if paper is None:
+        return ""
+    lengths = ", ".join(f"{name} = {paper.reference[name]:.3f} Å" for name in ("a", "c") if name in paper.reference)
+    return page.paragraph(f"Primitive cell of {paper.structure} in Table 1 of the paper (PBE, CASTEP): {lengths}.")
+
+
+def _supercells(contents: Contents) -> str:
+    chosen = contents.results.supercells
     if chosen is None:
         return ""
+    held = [text.NOTHING] * len(chosen.sizes)
+    if contents.supercells is not None:
+        held = text.qpoints_by_supercell(contents.supercells)
+    unit_atoms = contents.results.crystal.n_atoms
     rows = [
-        (f"s{index:03d}", " ".join(str(row).replace(",", "") for row in matrix), size)
-        for index, (matrix, size) in enumerate(zip(chosen.matrices, chosen.sizes, strict=True))
+        (f"s{index:03d}", text.matrix(matrix), points, size, size * unit_atoms)
+        for index, (matrix, points, size) in enumerate(zip(chosen.matrices, held, chosen.sizes, strict=True))
     ]
     if chosen.proven:
-        proof = "its cost equals the lower bound, so no cheaper set exists"
+        proof = "this equals the lower bound, so no cheaper set exists"
     else:
         proof = f"no set can cost less than {chosen.lower_bound:g}"
     return page.section(
         "Supercells",
         page.paragraph(
-            f"All {chosen.n_irreducible_qpoints} irreducible q-points of the {_grid(chosen.grid)} grid are held by "
-            f"{len(chosen.sizes)} supercells. The sum of size^{chosen.cost_exponent:g} is {chosen.cost:g}; {proof}."
+            f"{text.count(len(chosen.sizes), 'supercell')} hold all {chosen.n_irreducible_qpoints} irreducible "
+            f"q-points of the {text.grid(chosen.grid)} grid. The cost, the sum of size to the power of "
+            f"{chosen.cost_exponent:g}, is {chosen.cost:g}; {proof}."
         ),
         page.table(
-            "Rows of the supercell matrix are lattice vectors in those of the unit cell",
-            ["", "matrix", "unit cells"],
+            "Rows of a matrix are the supercell's lattice vectors in those of the unit cell. Each irreducible q-point "
+            "is listed once.",
+            ["supercell", "matrix", "q-points", "unit cells", "atoms"],
             rows,
-            numeric=1,
+            numeric=2,
         ),
     )
 
@@ -154,34 +227,34 @@ def _labels(results: Results) -> str:
         return ""
     counts = ", ".join(f"{count} {kind.replace('_', ' ')}" for kind, count in configurations.by_type.items())
     failures = [(failure.name, failure.reason) for failure in labels.failures]
-    settings = [(name, value) for name, value in configurations.settings.items()]
-    reference = [("calculator", labels.calculator), *((name, value) for name, value in labels.settings.items())]
+    reference = [("calculator", text.code_name(labels.calculator)), *_settings(labels.settings)]
+    failed = "None failed." if not failures else f"{len(failures)} failed and are not in the database."
     return page.section(
         "Configurations and labels",
         page.paragraph(
             f"{configurations.total} configurations ({counts}). {labels.succeeded} of {labels.requested} reference "
             f"calculations have a label, those of the reference's phonons included; {labels.reused} of them from "
-            "the store."
+            f"the store. {failed}"
         ),
         page.table("Configurations without a label", ["name", "reason"], failures, numeric=0),
         page.columns(
-            page.table("Configurations", ["setting", "value"], settings, numeric=0),
+            page.table("Configurations", ["setting", "value"], _settings(configurations.settings), numeric=0),
             page.table("Reference", ["setting", "value"], reference, numeric=0),
         ),
     )
 
 
-def _fit(results: Results, figures: Figures) -> str:
-    fit = results.fit
+def _fit(contents: Contents) -> str:
+    fit = contents.results.fit
     if fit is None:
         return ""
     errors = [
         (
             kind.replace("_", " "),
             part.configurations,
-            _milli(part.energy_rmse_ev_per_atom),
-            _milli(part.force_rmse_ev_per_angstrom),
-            _milli(part.virial_rmse_ev_per_atom),
+            text.milli(part.energy_rmse_ev_per_atom),
+            text.milli(part.force_rmse_ev_per_angstrom),
+            text.milli(part.virial_rmse_ev_per_atom),
         )
         for kind, part in fit.errors.items()
     ]
@@ -189,51 +262,54 @@ def _fit(results: Results, figures: Figures) -> str:
     return page.section(
         "Fit",
         page.picture(
-            figures["parity"],
+            contents.figures["parity"],
             "Energies, forces and virials of the potential against the reference on the training data.",
             "The potential on the data that it was fitted to. Energies are relative to their mean.",
+            wide=True,
         ),
         page.table(
             "Errors on the training data (RMSE)",
-            ["", "configurations", "energy, meV/atom", "force, meV/Å", "virial, meV/atom"],
+            ["configurations", "number", "energy, meV/atom", "force, meV/Å", "virial, meV/atom"],
             errors,
         ),
         page.columns(
-            page.table("Settings", ["setting", "value"], list(fit.settings.items()), numeric=0),
-            page.table("Expected errors", ["setting", "value"], list(fit.regularisation.items()), numeric=0)
-            + page.table("Data, as written and as gap_fit read it", ["", "sent", "read"], counts),
+            page.table("Settings", ["setting", "value"], _settings(fit.settings), numeric=0),
+            page.table("Expected errors", ["setting", "value"], _settings(fit.regularisation), numeric=0)
+            + page.table("Data, as written and as gap_fit read it", ["targets", "sent", "read"], counts),
         ),
         page.paragraph(
-            f"{fit.n_sparse} sparse points; the fit took {seconds(fit.seconds)} and an estimated "
-            f"{number(fit.memory_gb, 2)} GB."
+            f"{fit.n_sparse} sparse points; the fit took {text.seconds(fit.seconds)} and an estimated "
+            f"{text.number(fit.memory_gb, 2)} GB."
         ),
     )
 
 
-def _cost(results: Results) -> str:
-    cost = results.cost
+def _cost(contents: Contents) -> str:
+    cost = contents.results.cost
     if cost is None:
         return ""
-    rows = [(f"{size.atoms} atoms", size.labels, seconds(size.seconds)) for size in cost.by_size]
-    rows.append(("all", cost.labels, seconds(cost.seconds)))
-    relative = ""
+    rows = [(text.count(size.atoms, "atom"), size.labels, text.seconds(size.seconds)) for size in cost.by_size]
+    rows.append(("all", cost.labels, text.seconds(cost.seconds)))
+    relative, drawing = "", ""
     if cost.relative_to_diagonal is not None:
-        relative = (
+        relative = page.paragraph(
             f"The diagonal supercell of the grid has {cost.diagonal_atoms} atoms. By the cubes of the numbers of "
-            f"atoms, all labels of the database together cost {cost.relative_to_diagonal:.3g} times one calculation of "
-            "it"
+            f"atoms, all labels of the database together cost {text.significant(cost.relative_to_diagonal)} times one "
+            "calculation of it."
         )
-        if cost.reference_phonon_atoms_cubed is not None and cost.diagonal_atoms:
-            share = cost.reference_phonon_atoms_cubed / float(cost.diagonal_atoms) ** 3
-            relative += (
-                f", and the {cost.reference_phonon_labels} calculations behind the reference's phonons "
-                f"{share:.3g} times"
-            )
-        relative += "."
-    stages = [(name, seconds(value)) for name, value in cost.stages.items()]
+    if "cost" in contents.figures:
+        drawing = page.picture(
+            contents.figures["cost"],
+            "Cost of the database's labels beside calculations of the diagonal supercell.",
+            "Sums of atoms³, as the time of plane-wave calculations grows, relative to the diagonal supercell.",
+        )
+    stages = [(name, text.seconds(value)) for name, value in cost.stages.items()]
+    if stages:
+        stages.append(("all", text.seconds(cost.total_seconds)))
     return page.section(
         "Cost",
-        page.paragraph(relative) if relative else "",
+        relative,
+        drawing,
         page.columns(
             page.table("Labels of the database", ["cells of", "labels", "time"], rows),
             page.table("Wall time of this run", ["stage", "time"], stages),
@@ -241,30 +317,22 @@ def _cost(results: Results) -> str:
     )
 
 
-def _reproduce(results: Results, input_file: str) -> str:
+def _reproduce(contents: Contents) -> str:
+    results = contents.results
     return page.section(
         "How to make this again",
         page.listing(results.command) if results.command else "",
-        page.paragraph("The input file, with every default filled in:") if input_file else "",
-        page.listing(input_file) if input_file else "",
+        page.paragraph(f"The seed is {results.seed}. The input file, with every default filled in:")
+        if contents.input_file
+        else page.paragraph(f"The seed is {results.seed}. The folder has no ndsc.toml, the input file of the run."),
+        page.listing(contents.input_file) if contents.input_file else "",
         page.table("Versions", ["package", "version"], list(results.versions.items()), numeric=0),
     )
 
 
+def _settings(settings: Mapping[str, Any]) -> list[tuple[str, str]]:
+    return [(name, text.setting(value)) for name, value in settings.items()]
+
+
 def _comparison(value: Comparison, digits: int) -> tuple[str, str, str]:
-    error = "–" if value.error_percent is None else f"{value.error_percent:+.2f}"
-    return number(value.model, digits), number(value.reference, digits), error
-
-
-def _milli(value: float | None) -> str:
-    return "–" if value is None else f"{1e3 * value:.3g}"
-
-
-def _grid(grid: tuple[int, ...] | list[int]) -> str:
-    return " × ".join(str(division) for division in grid)
-
-
-def _unit(name: str) -> str:
-    if name in ("a", "b", "c"):
-        return "Å"
-    return "Å³" if name.startswith("volume") else "°"
+    return text.number(value.model, digits), text.number(value.reference, digits), text.percent(value)

@@ -102,6 +102,9 @@ def save_figure(figure: Figure, folder: Path, name: str) -> SavedFigure:
     """
     png, pdf = folder / f"{name}.png", folder / f"{name}.pdf"
     with paper_style():
+        # Laid out once, the three files have everything at the same place.
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")
         with whole_file(png) as temporary:
             figure.savefig(temporary, format="png", dpi=PNG_DPI, metadata={"Software": None})
         with whole_file(pdf) as temporary:

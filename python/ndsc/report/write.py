@@ -5,17 +5,23 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from matplotlib.figure import Figure
+
 from ndsc.database import read_database
 from ndsc.errors import InputError
 from ndsc.files import write_text
 from ndsc.fit import Predictions
 from ndsc.phonons import PhononComparison
-from ndsc.report import sections
 from ndsc.report.dispersion import dispersion_figure
-from ndsc.report.figures import elastic_figure, parity_figure
+from ndsc.report.figures import cost_figure, elastic_figure, parity_figure
 from ndsc.report.page import document
+from ndsc.report.sections import Contents, all_sections
 from ndsc.report.style import SavedFigure, save_figure
+from ndsc.report.text import code_name
 from ndsc.results import Results, read_results
+from ndsc.supercells import SupercellSet
+
+FIGURES = ("dispersion", "parity", "elastic", "cost")
 
 
 def write_report(run_directory: str | Path) -> Path:
@@ -40,32 +46,47 @@ def write_report(run_directory: str | Path) -> Path:
     if not directory.is_dir():
         raise InputError(f"There is no folder {directory}. Give the folder of a run: ndsc run CONFIG.toml makes one.")
     results = read_results(directory)
-    figures = draw_figures(results, directory)
-    page = document(
-        f"{results.crystal.formula}: report of a run",
-        sections.all_sections(results, figures, _input_file(directory)),
+    supercells = None
+    if results.supercells is not None:
+        supercells = SupercellSet.from_dict(_json(directory / "supercells.json"))
+    contents = Contents(
+        results=results,
+        supercells=supercells,
+        elastic=_json(directory / "elastic.json") if results.elastic is not None else {},
+        input_file=_input_file(directory),
+        figures=draw_figures(results, directory),
     )
     path = directory / "report.html"
-    write_text(path, page)
+    write_text(path, document(f"{results.crystal.formula}: report of a run", all_sections(contents)))
     return path
 
 
 def draw_figures(results: Results, directory: Path) -> dict[str, SavedFigure]:
-    """The figures that the run has data for, by name: ``dispersion``, ``parity``, ``elastic``."""
+    """The figures that the run has data for, by name: ``dispersion``, ``parity``, ``elastic``, ``cost``.
+
+    Those of an earlier run of the same folder that have no data any more are removed.
+    """
     folder = directory / "figures"
-    figures = {}
+    figures: dict[str, Figure] = {}
     if results.phonons is not None:
         comparison = PhononComparison.from_dict(_json(directory / "phonons" / "comparison.json"))
-        figure = dispersion_figure(
-            comparison, model_label="potential", reference_label="reference", title=results.crystal.formula
+        figures["dispersion"] = dispersion_figure(
+            comparison,
+            model_label=results.fit.method.upper() if results.fit is not None else "potential",
+            reference_label=code_name(results.labels.calculator) if results.labels is not None else "reference",
+            title=results.crystal.formula,
         )
-        figures["dispersion"] = save_figure(figure, folder, "dispersion")
     if results.fit is not None:
         frames = read_database(_existing(directory / "potential" / "predictions.extxyz"), allow_missing=True)
-        figures["parity"] = save_figure(parity_figure(Predictions.from_frames(frames)), folder, "parity")
-    if any(value.error_percent is not None for value in (results.elastic or {}).values()):
-        figures["elastic"] = save_figure(elastic_figure(results.elastic or {}), folder, "elastic")
-    return figures
+        figures["parity"] = parity_figure(Predictions.from_frames(frames))
+    if any(value.reference for value in (results.elastic or {}).values()):
+        figures["elastic"] = elastic_figure(results.elastic or {})
+    if results.cost is not None and results.cost.diagonal_atoms and results.cost.labels:
+        figures["cost"] = cost_figure(results.cost)
+    for name in set(FIGURES) - set(figures):
+        for ending in ("png", "pdf"):
+            (folder / f"{name}.{ending}").unlink(missing_ok=True)
+    return {name: save_figure(figure, folder, name) for name, figure in figures.items()}
 
 
 def _existing(path: Path) -> Path:

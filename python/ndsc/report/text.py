@@ -1,0 +1,117 @@
+"""Numbers, times, settings and q-points as people write them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from fractions import Fraction
+from typing import Any
+
+from ndsc.qgrid import irreducible_qpoints
+from ndsc.results import Comparison
+from ndsc.supercells import SupercellSet
+
+NOTHING = "–"
+#: Grids with more irreducible q-points than this have too many for a table.
+MOST_QPOINTS = 2000
+_SHOWN_QPOINTS = 6
+_CODES = {
+    "emt": "EMT", "gpaw": "GPAW", "espresso": "Quantum ESPRESSO", "castep": "CASTEP", "abinit": "ABINIT",
+    "vasp": "VASP",
+}  # fmt: skip
+_LATTICE = {"alpha": "α (°)", "beta": "β (°)", "gamma": "γ (°)", "volume_per_atom": "volume per atom (Å³)"}
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """A number with so many decimals; a dash where there is none."""
+    # Adding zero turns what rounds to -0 into 0.
+    return NOTHING if value is None else f"{round(value, digits) + 0.0:.{digits}f}".replace("-", "−")
+
+
+def significant(value: float | None, digits: int = 3) -> str:
+    """A number with so many significant digits."""
+    return NOTHING if value is None else f"{value:.{digits}g}".replace("-", "−")
+
+
+def milli(value: float | None) -> str:
+    """A thousandth of the unit, with three digits; what is zero but for rounding is 0."""
+    if value is None:
+        return NOTHING
+    return "0" if abs(value) < 1e-9 else f"{1e3 * value:.3g}"
+
+
+def seconds(value: float | None) -> str:
+    """A time as people say it."""
+    if value is None:
+        return NOTHING
+    if value < 120:
+        return f"{value:.3g} s"
+    return f"{value / 60:.1f} min" if value < 7200 else f"{value / 3600:.1f} h"
+
+
+def count(amount: int, noun: str) -> str:
+    """``1 label``, ``2 labels``."""
+    return f"{amount} {noun}" if amount == 1 else f"{amount} {noun}s"
+
+
+def grid(divisions: Sequence[int]) -> str:
+    """``4 × 4 × 4``."""
+    return " × ".join(str(division) for division in divisions) if divisions else NOTHING
+
+
+def percent(value: Comparison) -> str:
+    """The error with its sign; a dash where there is none."""
+    return NOTHING if value.error_percent is None else f"{value.error_percent:+.2f}".replace("-", "−")
+
+
+def lattice_name(name: str) -> str:
+    """A lattice parameter with its unit."""
+    return _LATTICE.get(name, f"{name} (Å)")
+
+
+def code_name(calculator: str) -> str:
+    """A calculator's name as its authors write it."""
+    return _CODES.get(calculator, calculator)
+
+
+def setting(value: Any) -> str:
+    """The value of a setting without the marks of a programming language."""
+    if value is None or value in ({}, [], (), ""):
+        return NOTHING
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, Mapping):
+        return "; ".join(f"{name} {setting(part)}" for name, part in value.items())
+    if isinstance(value, (list, tuple)):
+        return ", ".join(setting(part) for part in value)
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def matrix(rows: Sequence[Sequence[int]]) -> str:
+    """A supercell matrix in one line, its rows in brackets."""
+    return " ".join("[" + " ".join(str(entry).replace("-", "−") for entry in row) + "]" for row in rows)
+
+
+def qpoint(numerators: Sequence[int], divisions: Sequence[int]) -> str:
+    """A q-point as fractions: ``(0 1/4 1/2)``."""
+    parts = [str(Fraction(int(top), int(bottom))) for top, bottom in zip(numerators, divisions, strict=True)]
+    return f"({' '.join(parts)})"
+
+
+def qpoints_by_supercell(supercells: SupercellSet) -> list[str]:
+    """What each supercell is there for: the irreducible q-points of the grid that it holds and no earlier one does.
+
+    Every irreducible q-point is named once, at the supercell where :meth:`SupercellSet.locate` finds it.
+    """
+    numerators, _ = irreducible_qpoints(supercells.atoms, supercells.grid)
+    if len(numerators) > MOST_QPOINTS:
+        return [NOTHING] * len(supercells)
+    held: list[list[str]] = [[] for _ in range(len(supercells))]
+    for point in numerators:
+        held[supercells.locate(point.tolist()).index].append(qpoint(point, supercells.grid))
+    return [_some(points) for points in held]
+
+
+def _some(points: Sequence[str]) -> str:
+    more = len(points) - _SHOWN_QPOINTS
+    shown = ", ".join(points[:_SHOWN_QPOINTS])
+    return f"{shown} and {more} more" if more > 0 else shown
