@@ -5,6 +5,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
+.NOTPARALLEL:
 .PHONY: help demo test lint format unit rust-test wheel wheel-test docs bench dft clean
 
 export PATH := $(PATH):$(HOME)/.cargo/bin
@@ -19,6 +20,7 @@ PY := $(VENV)/bin/python
 export PYO3_PYTHON := $(CURDIR)/$(PY)
 
 RUST := $(shell find rust -name '*.rs' -o -name Cargo.toml) $(wildcard Cargo.toml Cargo.lock)
+# Benches only have to compile here, which the profile of the tests does in a fraction of the time.
 # ndsc-py is an extension module: it has no tests of its own in Rust, and linking one would need libpython.
 CARGO_TESTED := --workspace --exclude ndsc-py
 
@@ -48,7 +50,7 @@ format: $(VENV)/.core ## let rustfmt and ruff rewrite the sources
 
 rust-test: $(VENV)/.core ## the tests of the compiled core; its benches compile
 	cargo test --quiet $(CARGO_TESTED)
-	cargo bench --quiet $(CARGO_TESTED) --no-run
+	cargo bench --quiet $(CARGO_TESTED) --no-run --profile dev
 
 unit: $(VENV)/.core ## the Python tests (ARGS=... goes to pytest)
 	@$(PY) -m pytest $(ARGS)
