@@ -4,6 +4,10 @@ set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 
 command -v cargo >/dev/null || die "there is no cargo on PATH; install a Rust toolchain (https://rustup.rs) and try again"
+needed=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' "$(dirname "$0")/../Cargo.toml")
+found=$(rustc --version | cut -d' ' -f2)
+[ "$(printf '%s\n' "$needed" "$found" | sort -V | head -n 1)" = "$needed" ] ||
+    die "Rust $found is too old, $needed or newer is needed; update it (rustup update) or install it from https://rustup.rs"
 command -v cc >/dev/null || debian_install gcc libc6-dev
 
 if [ "${1:-}" = lint ]; then
