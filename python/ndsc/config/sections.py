@@ -15,7 +15,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, Strict, fiel
 
 if TYPE_CHECKING:
     from ndsc.fit import GapSettings, Regularisation
-    from ndsc.reference import CalculatorSpec
+    from ndsc.reference import CalculatorSpec, ExecutorSettings
 
 # Strict: "4" is no number and true is no 1; a whole number is a real number too.
 Whole = Annotated[int, Strict()]
@@ -24,7 +24,6 @@ Flag = Annotated[bool, Strict()]
 
 CALCULATORS = ("emt", "lj", "quip", "gpaw")
 PLANNED_CALCULATORS = ("espresso", "castep", "abinit", "vasp")
-PLANNED_EXECUTORS = ("slurm", "dask")
 DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(h|min|s)?")
 SECONDS = {"h": 3600.0, "min": 60.0, "s": 1.0}
 FACTORY = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
@@ -206,10 +205,11 @@ class ReferenceConfig(Section):
 class ExecutorConfig(Section):
     """``[executor]``: where the labels are computed."""
 
-    kind: Literal["local"] = Field(
-        default="local", description="Give kind = 'local': worker processes on this machine."
+    kind: Literal["local", "slurm", "dask"] = Field(
+        default="local",
+        description="Give 'local' (worker processes on this machine), 'slurm' (a Slurm cluster) or 'dask'.",
     )
-    workers: Positive = Field(default=2, description="Give the number of worker processes, at least 1.")
+    workers: Positive = Field(default=2, description="Give the number of calculations at a time, at least 1.")
     retries: Whole = Field(
         default=1, ge=0, le=100, description="Give how often a failed label is tried again, for example 1."
     )
@@ -228,12 +228,49 @@ class ExecutorConfig(Section):
             raise ValueError("a number with h, min or s is expected")
         return float(found[1]) * SECONDS[found[2] or "s"]
 
-    @field_validator("kind", mode="before")
+    memory_gb: Annotated[Real, Field(gt=0)] | None = Field(
+        default=None,
+        description="Give the memory of all workers of 'local' together in GB; without it, most of what is free.",
+    )
+    cores: Positive = Field(default=1, description="Give the cores of one calculation of 'slurm', at least 1.")
+    resources: dict[str, Any] = Field(
+        default_factory=dict,
+        description="Give what 'slurm' is to be asked for, for example resources = {partition = 'main', "
+        "run_time_max = 7200}.",
+    )
+    address: str | None = Field(
+        default=None, description="Give the address of a dask scheduler; without it, 'dask' starts one here."
+    )
+
+    @field_validator("resources")
     @classmethod
-    def _available(cls, kind: object) -> object:
-        if kind in PLANNED_EXECUTORS:
-            raise ValueError(f"the executor {kind!r} is not available in this version")
-        return kind
+    def _plain(cls, resources: dict[str, Any]) -> dict[str, Any]:
+        _check_plain(resources, "resources")
+        return resources
+
+    @model_validator(mode="after")
+    def _keys_of_the_kind(self) -> ExecutorConfig:
+        wrong = [("memory_gb", "local"), ("cores", "slurm"), ("resources", "slurm"), ("address", "dask")]
+        for key, kind in wrong:
+            if getattr(self, key) not in (None, {}, 1) and self.kind != kind:
+                raise ValueError(f"{key} has no meaning for kind = {self.kind!r}, only for {kind!r}; remove it")
+        return self
+
+    def to_settings(self) -> ExecutorSettings:
+        """Where labels are computed, as the labelling takes it."""
+        from ndsc.reference import ExecutorSettings
+
+        return ExecutorSettings(
+            kind=self.kind,
+            workers=self.workers,
+            threads=self.threads,
+            retries=self.retries,
+            timeout=self.timeout,
+            memory_mb=None if self.memory_gb is None else 1000 * self.memory_gb,
+            cores=self.cores,
+            resources=self.resources,
+            address=self.address,
+        )
 
 
 def _fill_from_preset(data: object, part: Literal["settings", "regularisation"]) -> object:

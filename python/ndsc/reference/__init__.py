@@ -2,6 +2,7 @@
 
 from ndsc.reference.calculators import CalculatorSpec, calculator_names
 from ndsc.reference.computing import compute_label
+from ndsc.reference.executors import ExecutorSettings, open_executor
 from ndsc.reference.kpoints import fold_kpoints
 from ndsc.reference.labelling import Failure, LabelReport, label_configurations
 from ndsc.reference.store import Label, LabelStore
@@ -9,6 +10,7 @@ from ndsc.reference.stored import StoredCalculator
 
 __all__ = [
     "CalculatorSpec",
+    "ExecutorSettings",
     "Failure",
     "Label",
     "LabelReport",
@@ -18,4 +20,5 @@ __all__ = [
     "compute_label",
     "fold_kpoints",
     "label_configurations",
+    "open_executor",
 ]

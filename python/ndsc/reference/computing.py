@@ -51,6 +51,8 @@ class Job:
         Whether a label without stress is refused.
     alone : bool
         Whether nothing else may run beside it on this machine.
+    attempt : int
+        How often it was tried before: some executors answer what was asked before from memory.
     """
 
     atoms: Atoms
@@ -62,6 +64,7 @@ class Job:
     timeout: float | None = None
     need_stress: bool = False
     alone: bool = False
+    attempt: int = 0
 
 
 class State(StrEnum):

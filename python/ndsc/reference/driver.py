@@ -186,6 +186,7 @@ class Driver:
         key = task.job.key
         self._left.end(key)
         if outcome.state == State.CLAIMED:
+            task.job = replace(task.job, attempt=task.job.attempt + 1)
             if key not in self._elsewhere:
                 log.info("%s is being computed by %s.", task.job.name, outcome.reason)
             self._elsewhere[key] = task
@@ -201,7 +202,7 @@ class Driver:
         if outcome.by_chance and task.tries <= self.retries:
             log.warning("%s: %s; it is tried again.", task.job.name, _sentence(outcome, 1))
             # One that was killed may have had too little memory beside the others.
-            task.job = replace(task.job, alone=task.job.alone or outcome.killed)
+            task.job = replace(task.job, alone=task.job.alone or outcome.killed, attempt=task.job.attempt + 1)
             self.waiting.append(task)
         else:
             self._refuse(task.job.key, _sentence(outcome, task.tries) + ".")

@@ -6,7 +6,8 @@ import logging
 import time
 from collections.abc import Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 
 from ase import Atoms
 
@@ -15,6 +16,7 @@ from ndsc.progress import Progress, silent
 from ndsc.reference.calculators import CalculatorSpec
 from ndsc.reference.computing import Job, compute_label
 from ndsc.reference.driver import Driver, Task
+from ndsc.reference.executors import ExecutorSettings, open_executor
 from ndsc.reference.label_file import keys_of
 from ndsc.reference.local import LocalExecutor
 from ndsc.reference.settings import describe_code_versions, describe_other_settings, note_settings
@@ -82,7 +84,7 @@ def label_configurations(
     retries: int = 1,
     progress: Progress = silent,
     task: str = "labels",
-    executor: Executor | None = None,
+    executor: Executor | ExecutorSettings | None = None,
     timeout: float | None = None,
     need_stress: bool = False,
     memory_mb: float | None = None,
@@ -109,10 +111,12 @@ def label_configurations(
         Called with (task, done, total); one with a method ``time_left(task, seconds)`` is told that too.
     task : str
         Name of the work in the progress.
-    executor : concurrent.futures.Executor or alike, optional
-        Anything with ``submit(function, argument)`` that returns futures: executorlib, dask's
-        ``client.get_executor()``, Parsl, mpi4py. Its workers must see the same file system. `workers` is then how many
-        calculations it runs at a time: twice as many are handed to it. It is not shut down.
+    executor : ExecutorSettings, or concurrent.futures.Executor or alike, optional
+        Settings name an executor that is started when a label is missing, and stopped; they stand for `workers`,
+        `threads`, `retries`, `timeout` and `memory_mb` as well. Otherwise anything with
+        ``submit(function, argument)`` that returns futures: executorlib, dask's ``client.get_executor()``, Parsl,
+        mpi4py. Its workers must see the same file system. `workers` is then how many calculations it runs at a time:
+        twice as many are handed to it. It is not shut down.
     timeout : float, optional
         Longest time of one calculation, s; one that takes longer is stopped.
     need_stress : bool
@@ -132,6 +136,9 @@ def label_configurations(
     MissingExtraError
         When the code is not installed, and a label is missing.
     """
+    settings = executor if isinstance(executor, ExecutorSettings) else None
+    if settings is not None:
+        workers, threads, retries, timeout = settings.workers, settings.threads, settings.retries, settings.timeout
     _check_arguments(workers, threads, retries, timeout)
     started = time.perf_counter()
     names = [_name(atoms) for atoms in configurations]
@@ -151,12 +158,14 @@ def label_configurations(
         store.check_writable()
         notes += describe_other_settings(store, spec)
         note_settings(store, spec)
-        if executor is not None:
+        if settings is None:
+            settings = ExecutorSettings(workers=workers, memory_mb=memory_mb)
+        if executor is not None and not isinstance(executor, ExecutorSettings):
             driver.run(executor, workers)
-        elif workers == 1 and timeout is None:
+        elif settings.kind == "local" and workers == 1 and timeout is None:
             driver.run_here()
         else:
-            _run_locally(driver, min(workers, len(driver.waiting)), memory_mb)
+            _run_with(driver, replace(settings, workers=min(workers, len(driver.waiting))), store)
     notes += describe_code_versions(driver.labels.values())
     for note in notes:
         log.warning("%s", note)
@@ -172,19 +181,18 @@ def label_configurations(
     )
 
 
-def _run_locally(driver: Driver, workers: int, memory_mb: float | None) -> None:
-    executor = LocalExecutor(workers, memory_mb=memory_mb)
-    for label, n_atoms in driver.known():
-        executor.gate.learn(n_atoms, float(label.provenance.get("peak_memory_mb", 0.0)))
-    driver.on_label = lambda label, n_atoms: executor.gate.learn(
-        n_atoms, float(label.provenance.get("peak_memory_mb", 0.0))
-    )
-    try:
-        driver.run(executor, workers)
-    except BaseException:
-        executor.shutdown(wait=True, cancel_futures=True)
-        raise
-    executor.shutdown()
+def _run_with(driver: Driver, settings: ExecutorSettings, store: LabelStore) -> None:
+    with open_executor(settings, store.path.absolute().parent) as executor:
+        if isinstance(executor, LocalExecutor):
+            driver.on_label = partial(_learn, executor)
+            for label, n_atoms in driver.known():
+                _learn(executor, label, n_atoms)
+        driver.run(executor, settings.workers)
+
+
+def _learn(executor: LocalExecutor, label: Label, n_atoms: int) -> None:
+    """How much memory a calculation of this size needs."""
+    executor.gate.learn(n_atoms, float(label.provenance.get("peak_memory_mb", 0.0)))
 
 
 def _check_arguments(workers: int, threads: int, retries: int, timeout: float | None) -> None:
