@@ -18,7 +18,7 @@ from ndsc.report import cost_figure, dispersion_figure, elastic_figure, parity_f
 from ndsc.report.dispersion import merged_ticks, path_legs, path_pieces, pretty_label
 from ndsc.report.published import published
 from ndsc.report.style import save_figure
-from ndsc.report.text import qpoint, qpoints_by_supercell, setting
+from ndsc.report.text import chemical, qpoint, qpoints_by_supercell, setting, space_group
 from ndsc.report.verdict import judge
 from ndsc.results import (
     Comparison,
@@ -294,7 +294,7 @@ def test_verdict(comparison):
     phonons = everything.phonons.model_copy(update={"min_frequency_thz": -1.0, "reference_min_frequency_thz": 0.0})
     unstable = judge(everything.model_copy(update={"phonons": phonons}))
     assert not unstable.good
-    assert "unstable where the reference is not (-1.00 THz)" in unstable.text
+    assert "unstable where the reference is not (−1.00 THz)" in unstable.text
     # What is unstable in the reference too is no fault of the potential.
     both = phonons.model_copy(update={"reference_min_frequency_thz": -1.1})
     assert judge(everything.model_copy(update={"phonons": both})).good
@@ -332,6 +332,9 @@ def test_numbers_of_the_paper():
 
 
 def test_settings_are_written_plainly():
+    assert [chemical(formula) for formula in ("Mg2", "Al", "Si2O4")] == ["Mg", "Al", "SiO2"]
+    assert space_group("P6_3/mmc") == "P6₃/mmc"
+    assert space_group("Fd-3m") == "Fd3\N{COMBINING OVERLINE}m"
     assert setting({"relative": 0.01, "minimum": None}) == "relative 0.01; minimum –"
     assert setting([0.98, 1.0, True]) == "0.98, 1, yes"
     assert setting({}) == setting(None) == "–"

@@ -64,13 +64,15 @@ def all_sections(contents: Contents) -> list[str]:
 
 def _top(results: Results) -> str:
     crystal, labels = results.crystal, results.labels
-    space_group = f", space group {crystal.space_group} ({crystal.space_group_number})" if crystal.space_group else ""
-    lead = f"{text.count(crystal.n_atoms, 'atom')} in the unit cell{space_group}."
+    lead = f"{text.count(crystal.n_atoms, 'atom')} in the unit cell"
+    if crystal.space_group:
+        lead += f", space group {text.space_group(crystal.space_group)} ({crystal.space_group_number})"
+    lead += "."
     if labels is not None:
         lead += f" Reference: {text.code_name(labels.calculator)}."
     verdict = judge(results)
     sentence = "" if verdict is None else page.verdict(verdict.good, verdict.word, verdict.text)
-    title = f"{crystal.formula}: from a crystal to a potential"
+    title = f"{text.chemical(crystal.formula)}: from a crystal to a potential"
     return page.heading(title, lead) + sentence + page.cards(_headlines(results))
 
 

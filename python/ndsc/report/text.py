@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from typing import Any
+
+from ase.formula import Formula
 
 from ndsc.qgrid import irreducible_qpoints
 from ndsc.results import Comparison
@@ -84,6 +87,17 @@ def setting(value: Any) -> str:
     if isinstance(value, (list, tuple)):
         return ", ".join(setting(part) for part in value)
     return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def chemical(formula: str) -> str:
+    """What the crystal is made of, whatever cell it is given in: ``Mg`` for ``Mg2``."""
+    return str(Formula(formula).reduce()[0])
+
+
+def space_group(symbol: str) -> str:
+    """An international symbol as it is printed: ``P6_3/mmc`` with a subscript, ``Fm-3m`` with a bar."""
+    subscripts = re.sub(r"_(\d)", lambda found: "₀₁₂₃₄₅₆₇₈₉"[int(found[1])], symbol)
+    return re.sub(r"-(\d)", "\\1\N{COMBINING OVERLINE}", subscripts)
 
 
 def matrix(rows: Sequence[Sequence[int]]) -> str:

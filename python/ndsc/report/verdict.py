@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ndsc.report.published import PAPER_ELASTIC_PERCENT, PAPER_RMSE_THZ
+from ndsc.report.text import number
 from ndsc.results import Results
 
 #: Smallest frequency (THz, negative) that counts as imaginary: acoustic modes at Γ are zero only to rounding.
@@ -52,7 +53,7 @@ def judge(results: Results) -> Verdict | None:
             (sentences if rmse <= PAPER_RMSE_THZ else faults).append(sentence)
         lowest, reference = phonons.min_frequency_thz, phonons.reference_min_frequency_thz
         if lowest is not None and lowest < IMAGINARY_THZ and (reference is None or reference >= IMAGINARY_THZ):
-            faults.append(f"the potential is unstable where the reference is not ({lowest:.2f} THz).")
+            faults.append(f"the potential is unstable where the reference is not ({number(lowest, 2)} THz).")
     worst = results.worst_elastic
     if worst is not None:
         name, value = worst

@@ -17,7 +17,7 @@ from ndsc.report.figures import cost_figure, elastic_figure, parity_figure
 from ndsc.report.page import document
 from ndsc.report.sections import Contents, all_sections
 from ndsc.report.style import SavedFigure, save_figure
-from ndsc.report.text import code_name
+from ndsc.report.text import chemical, code_name
 from ndsc.results import Results, read_results
 from ndsc.supercells import SupercellSet
 
@@ -57,7 +57,7 @@ def write_report(run_directory: str | Path) -> Path:
         figures=draw_figures(results, directory),
     )
     path = directory / "report.html"
-    write_text(path, document(f"{results.crystal.formula}: report of a run", all_sections(contents)))
+    write_text(path, document(f"{chemical(results.crystal.formula)}: report of a run", all_sections(contents)))
     return path
 
 
@@ -74,7 +74,7 @@ def draw_figures(results: Results, directory: Path) -> dict[str, SavedFigure]:
             comparison,
             model_label=results.fit.method.upper() if results.fit is not None else "potential",
             reference_label=code_name(results.labels.calculator) if results.labels is not None else "reference",
-            title=results.crystal.formula,
+            title=chemical(results.crystal.formula),
         )
     if results.fit is not None:
         frames = read_database(_existing(directory / "potential" / "predictions.extxyz"), allow_missing=True)
