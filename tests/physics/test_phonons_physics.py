@@ -171,3 +171,29 @@ def test_everything_comes_from_the_store_the_second_time(tmp_path):
         np.testing.assert_array_equal(first, second)
     count = len(list(store.keys()))
     assert count == phonons.cost.used.calculations + constants.calculations
+
+
+def test_internal_strain_against_differences_of_the_forces():
+    # Three-fold axes that permute the atoms: what is not its own inverse shows a wrong direction.
+    atoms = structured_crystals()["alpha-quartz"]
+    recipe = {"per_supercell": 40, "displacement": 1e-4, "strain": 1e-4, "scale": (1.0,)}
+    frames = labelled(atoms, 1, PairPotential(), **recipe)
+    at_rest = atoms.copy()
+    at_rest.calc = PairPotential()
+    for frame in frames:
+        # The model is for a crystal at rest.
+        frame.arrays["REF_forces"] -= at_rest.get_forces()
+    found = harmonic_model(frames, atoms, 1).internal_strain
+    for j, k in ((0, 0), (2, 2), (1, 2), (0, 1)):
+        forces = []
+        for sign in (1, -1):
+            strain = np.zeros((3, 3))
+            strain[j, k] += sign * 5e-5
+            strain[k, j] += sign * 5e-5
+            strained = atoms.copy()
+            strained.set_cell(atoms.cell.array @ (np.eye(3) + strain), scale_atoms=True)
+            strained.calc = PairPotential()
+            # Conjugate to displacements with the deformation undone.
+            forces.append((strained.get_forces() - at_rest.get_forces()) @ (np.eye(3) + strain))
+        expected = -(forces[0] - forces[1]) / 2e-4
+        np.testing.assert_allclose(found[:, :, j, k], expected - expected.mean(axis=0), atol=5e-3 * np.abs(found).max())

@@ -49,7 +49,7 @@ class StrainMoments:
         averaged = [np.zeros_like(x) for x in sums]
         for rotation, permutation in zip(action.cartesian, action.permutations, strict=True):
             on_strain = np.kron(rotation, rotation)
-            on_atoms = np.kron(np.eye(len(permutation))[:, permutation].T, rotation)
+            on_atoms = np.kron(np.eye(len(permutation))[:, permutation], rotation)
             averaged[0] += on_atoms @ sums[0] @ on_strain.T / len(action)
             averaged[1] += on_atoms @ sums[1] @ on_strain.T / len(action)
             averaged[2] += on_strain @ sums[2] @ on_strain.T / len(action)
