@@ -195,8 +195,23 @@ def test_a_supercell_left_out_names_its_qpoints(labelled):
     supercells, frames, forces = labelled
     kept = [frame for frame in frames if frame.info["ndsc_supercell"] == 0]
     for route in ("tiling", "dynamical"):
-        with pytest.raises(InputError, match=r"irreducible q-points of the grid \[2, 2, 2\]: numerators \["):
+        with pytest.raises(InputError, match=r"irreducible q-points? of the grid \[2, 2, 2\]: numerators \[") as caught:
             phonons_from_labels(supercells, kept, forces, route=route)
+        assert "1 of the 2 supercells: compute phonon-s001-*." in str(caught.value)
+
+
+def test_a_displacement_left_out_names_its_qpoints():
+    # hcp needs several displacements in some supercells; all supercells are given, one of them with one too few.
+    supercells = find_supercells(bulk("Mg", a=3.2, c=5.2), 3)
+    frames = phonon_displacements(supercells)
+    forces = {frame.info["ndsc_name"]: np.zeros((len(frame), 3)) for frame in frames}
+    counts = np.bincount([frame.info["ndsc_supercell"] for frame in frames])
+    chosen = int(np.argmax(counts))
+    fewer = [frame for frame in frames if frame.info["ndsc_supercell"] != chosen or frame.info["ndsc_atom"] < 0]
+    fewer.append(next(frame for frame in frames if frame.info["ndsc_name"] == f"phonon-s{chosen:03d}-001"))
+    with pytest.raises(InputError, match=r"do not determine the phonons at 1 irreducible q-point") as caught:
+        phonons_from_labels(supercells, fewer, forces)
+    assert "No structures were given" not in str(caught.value)
 
 
 def test_a_grid_that_the_labels_do_not_cover(labelled):

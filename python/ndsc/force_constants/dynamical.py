@@ -26,6 +26,10 @@ from ndsc.qgrid import Grid
 RANK_TOLERANCE = 1e-6
 
 
+class UndeterminedError(InputError):
+    """The samples leave the phonons at q-points of the grid open."""
+
+
 @dataclass(frozen=True, eq=False)
 class Stars:
     """The q-points of a grid, gathered in stars under the space group and time reversal.
@@ -232,7 +236,7 @@ def _solve_representatives(
         else:
             solved.append(phi)
     if undetermined:
-        raise InputError(_undetermined_message(undetermined, grid))
+        raise UndeterminedError(_undetermined_message(undetermined, grid))
     return solved, strains.internal_strain(solved[0])
 
 
@@ -318,7 +322,7 @@ def _without_translations(n_basis: int) -> FloatArray:
 def _undetermined_message(numerators: list[IntArray], grid: Grid) -> str:
     listed = ", ".join(str(k.tolist()) for k in numerators[:8])
     return (
-        f"The labels do not determine the phonons at {len(numerators)} irreducible q-points of the grid {list(grid)}: "
+        f"The labels do not determine the phonons at {len(numerators)} irreducible q-point{'s' if len(numerators) > 1 else ''} of the grid {list(grid)}: "
         f"numerators {listed}{', …' if len(numerators) > 8 else ''}. Compute the displaced supercells that hold them "
         "(phonon_displacements(find_supercells(atoms, grid)) lists all that are needed), or choose a smaller grid."
     )

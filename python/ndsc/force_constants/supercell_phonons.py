@@ -21,7 +21,7 @@ from ndsc.errors import InputError, NdscError, ReferenceCalculationError
 from ndsc.files import whole_file
 from ndsc.force_constants.cost import PhononCost, phonon_cost
 from ndsc.force_constants.displacements import phonon_displacements
-from ndsc.force_constants.dynamical import check_determined, dynamical_force_constants
+from ndsc.force_constants.dynamical import UndeterminedError, check_determined, dynamical_force_constants
 from ndsc.force_constants.phonopy_model import make_phonopy, set_force_constants, supercell_sites
 from ndsc.force_constants.samples import Samples, check_residual, samples_from_labels
 from ndsc.force_constants.space_group import FloatArray, IntArray, SpaceGroupAction
@@ -196,7 +196,18 @@ def phonons_from_labels(
     if not frames:
         raise InputError("There are no structures. Give those of phonon_displacements(supercells).")
     samples = samples_from_labels(supercells.atoms, frames, forces, residual_force_limit=residual_force_limit)
-    phonon, chosen = solve_force_constants(supercells.atoms, supercells.grid, samples, route=route)
+    try:
+        phonon, chosen = solve_force_constants(supercells.atoms, supercells.grid, samples, route=route)
+    except UndeterminedError as error:
+        given = {sample.matrix.tobytes() for sample in samples}
+        absent = [index for index, matrix in enumerate(supercells.matrices) if matrix.tobytes() not in given]
+        if not absent:
+            raise
+        names = ", ".join(f"phonon-s{index:03d}-*" for index in absent[:10])
+        raise UndeterminedError(
+            f"{error} No structures were given of {len(absent)} of the {len(supercells)} supercells: compute {names}"
+            f"{', …' if len(absent) > 10 else ''}."
+        ) from error
     if nac_params is not None:
         set_nac(phonon, nac_params)
     perfect = [frame.info["ndsc_name"] for frame in frames if frame.info["config_type"] == "phonon_perfect"]
