@@ -336,6 +336,7 @@ def test_settings_are_written_plainly():
     assert space_group("P6_3/mmc") == "P6₃/mmc"
     assert space_group("Fd-3m") == "Fd3\N{COMBINING OVERLINE}m"
     assert setting({"relative": 0.01, "minimum": None}) == "relative 0.01; minimum –"
+    assert setting({"mode": {"name": "pw", "ecut": 350.0}, "xc": "PBE"}) == "mode (name pw; ecut 350); xc PBE"
     assert setting([0.98, 1.0, True]) == "0.98, 1, yes"
     assert setting({}) == setting(None) == "–"
 

@@ -37,7 +37,7 @@ caption { text-align: left; color: var(--soft); padding-bottom: .3rem; font-size
 th, td { padding: .28rem .9rem .28rem 0; text-align: left; vertical-align: top; border-bottom: 1px solid var(--line); }
 td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 thead th { font-weight: 600; border-bottom: 2px solid var(--line); }
-tbody th { font-weight: 500; }
+tbody th { font-weight: 500; white-space: nowrap; }
 figure { margin: 1rem 0; }
 figure img { max-width: 100%; height: auto; width: var(--width, auto); background: #fff;
   border: 1px solid var(--line); border-radius: .4rem;
@@ -52,7 +52,7 @@ code { font-family: ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; }
 .columns figcaption { display: table-caption; caption-side: bottom; }
 .columns { display: flex; flex-wrap: wrap; gap: 0 2.5rem; align-items: flex-start; }
 @media print { :root { --ink: #000; --paper: #fff; --soft: #444; --line: #bbb; --card: #fff; --warnpaper: #fff; }
-  pre { white-space: pre-wrap; } body { max-width: none; padding: 0; font-size: 11pt; }
+  pre { white-space: pre-wrap; } body { max-width: none; padding: 0; font-size: 9.5pt; }
   h2 { break-after: avoid; } figure, tr, .card, .verdict { break-inside: avoid; } }
 """
 

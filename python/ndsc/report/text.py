@@ -83,10 +83,14 @@ def setting(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, Mapping):
-        return "; ".join(f"{name} {setting(part)}" for name, part in value.items())
+        return "; ".join(f"{name} {_inner(part)}" for name, part in value.items())
     if isinstance(value, (list, tuple)):
         return ", ".join(setting(part) for part in value)
     return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _inner(value: Any) -> str:
+    return f"({setting(value)})" if isinstance(value, Mapping) and value else setting(value)
 
 
 def chemical(formula: str) -> str:
