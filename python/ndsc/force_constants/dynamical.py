@@ -321,8 +321,9 @@ def _without_translations(n_basis: int) -> FloatArray:
 
 def _undetermined_message(numerators: list[IntArray], grid: Grid) -> str:
     listed = ", ".join(str(k.tolist()) for k in numerators[:8])
+    points = "q-point" if len(numerators) == 1 else "q-points"
     return (
-        f"The labels do not determine the phonons at {len(numerators)} irreducible q-point{'s' if len(numerators) > 1 else ''} of the grid {list(grid)}: "
+        f"The labels do not determine the phonons at {len(numerators)} irreducible {points} of the grid {list(grid)}: "
         f"numerators {listed}{', …' if len(numerators) > 8 else ''}. Compute the displaced supercells that hold them "
         "(phonon_displacements(find_supercells(atoms, grid)) lists all that are needed), or choose a smaller grid."
     )
