@@ -51,8 +51,9 @@ code { font-family: ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; }
 .columns figure { display: table; }
 .columns figcaption { display: table-caption; caption-side: bottom; }
 .columns { display: flex; flex-wrap: wrap; gap: 0 2.5rem; align-items: flex-start; }
-@media print { :root { --ink: #000; --paper: #fff; --soft: #444; --line: #bbb; --card: #fff; --warnpaper: #fff; }
-  pre { white-space: pre-wrap; } body { max-width: none; padding: 0; font-size: 9.5pt; }
+@media print { :root { font-size: 9pt; --ink: #000; --paper: #fff; --soft: #444; --line: #bbb;
+  --card: #fff; --warnpaper: #fff; } .cards { grid-template-columns: repeat(3, 1fr); }
+  pre { white-space: pre-wrap; } body { max-width: none; padding: 0; font-size: 1rem; }
   h2 { break-after: avoid; } figure, tr, .card, .verdict { break-inside: avoid; } }
 """
 
