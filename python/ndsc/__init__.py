@@ -1,5 +1,7 @@
 """Non-diagonal supercells, optimal databases and benchmarked interatomic potentials."""
 
+from typing import TYPE_CHECKING, Any
+
 from ndsc._core import __version__
 from ndsc.configurations import make_configurations, remake_configuration
 from ndsc.crystal import Crystal, load_crystal, primitive_crystal
@@ -25,6 +27,29 @@ from ndsc.sublattices import (
 )
 from ndsc.supercells import Location, SupercellSet, find_single_supercell, find_supercells, iterate_supercells
 
+if TYPE_CHECKING:
+    from ndsc.elastic import elastic_constants
+    from ndsc.force_constants import (
+        harmonic_model,
+        phonon_displacements,
+        phonons_from_diagonal,
+        phonons_from_labels,
+        phonons_from_supercells,
+    )
+    from ndsc.phonons import band_path, compare_phonons
+
+# phonopy, symfc and matscipy take seconds to import, and most of the package does without them.
+_LATER = {
+    "band_path": "ndsc.phonons",
+    "compare_phonons": "ndsc.phonons",
+    "elastic_constants": "ndsc.elastic",
+    "harmonic_model": "ndsc.force_constants",
+    "phonon_displacements": "ndsc.force_constants",
+    "phonons_from_diagonal": "ndsc.force_constants",
+    "phonons_from_labels": "ndsc.force_constants",
+    "phonons_from_supercells": "ndsc.force_constants",
+}
+
 __all__ = [
     "CalculatorSpec",
     "Crystal",
@@ -33,11 +58,15 @@ __all__ = [
     "StoredCalculator",
     "SupercellSet",
     "__version__",
+    "band_path",
+    "compare_phonons",
+    "elastic_constants",
     "enumerate_supercells",
     "enumerate_supercells_up_to",
     "find_single_supercell",
     "find_supercells",
     "fold_kpoints",
+    "harmonic_model",
     "hermite_normal_form",
     "hermite_normal_forms",
     "irreducible_qpoints",
@@ -49,6 +78,10 @@ __all__ = [
     "make_configurations",
     "make_supercell",
     "map_qpoints",
+    "phonon_displacements",
+    "phonons_from_diagonal",
+    "phonons_from_labels",
+    "phonons_from_supercells",
     "primitive_crystal",
     "qpoint_order",
     "reduce_supercells",
@@ -58,3 +91,15 @@ __all__ = [
     "smith_normal_form",
     "star",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LATER:
+        from importlib import import_module
+
+        return getattr(import_module(_LATER[name]), name)
+    raise AttributeError(f"module 'ndsc' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LATER})
