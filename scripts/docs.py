@@ -10,6 +10,7 @@ import argparse
 import re
 import sys
 import types
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
@@ -122,7 +123,7 @@ def kind(annotation: Any) -> str:
 def command_line() -> str:
     """Help, arguments and options of every command."""
     parts = []
-    for name, command in get_command(app).commands.items():  # type: ignore[attr-defined]
+    for name, command in all_commands(get_command(app)):
         about, *rest = (command.help or "").strip().split("\n\n")
         parts.append(f"\n### `ndsc {name}`\n\n{' '.join(about.split())}\n")
         rows = [option_row(parameter) for parameter in command.params if parameter.name != "help"]
@@ -132,6 +133,15 @@ def command_line() -> str:
         if examples:
             parts.append("```sh\n" + "\n".join(examples).replace("\n--", " \\\n    --") + "\n```\n")
     return "\n".join(parts) + "\n"
+
+
+def all_commands(group: Any, before: str = "") -> Iterator[tuple[str, Any]]:
+    """The commands of a group and of the groups in it, with their full names."""
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from all_commands(command, f"{before}{name} ")
+        else:
+            yield f"{before}{name}", command
 
 
 def option_row(parameter: Any) -> str:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from ndsc import __version__
-from ndsc.cli import benchmarks, fitting, running, structures
+from ndsc.cli import benchmarks, fitting, labels, running, structures
 from ndsc.cli.exits import DEBUG, NdscGroup
 from ndsc.cli.options import GridCommand
 
@@ -70,6 +70,7 @@ app.command(name="phonons", cls=GridCommand)(benchmarks.phonons)
 app.command(name="elastic", cls=GridCommand)(benchmarks.elastic)
 app.command(name="report", cls=GridCommand)(running.report)
 app.command(name="export", cls=GridCommand)(fitting.export)
+app.add_typer(labels.app, name="labels")
 
 
 def main() -> None:

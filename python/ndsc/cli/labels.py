@@ -1,0 +1,294 @@
+"""``ndsc labels``: look after a folder of labels."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ndsc.cli.console import duration, note, print_json, print_table
+from ndsc.cli.exits import ExitCode, fail
+from ndsc.cli.options import GridCommand, JsonOption
+
+if TYPE_CHECKING:
+    from ndsc.reference import Label, LabelStore
+
+app = typer.Typer(
+    name="labels",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    help="Look after a folder of labels, the results of reference calculations.",
+)
+
+StoreArgument = Annotated[
+    Path, typer.Argument(metavar="DIR", help="A folder of labels, or the folder of a run.", show_default=False)
+]
+SettingsOption = Annotated[
+    str | None,
+    typer.Option("--settings", metavar="ID", help="Only labels of these settings (see status).", show_default=False),
+]
+SHORT = 12
+
+
+def _store(path: Path) -> LabelStore:
+    from ndsc.reference import LabelStore
+
+    return LabelStore(path / "labels" if (path / "labels").is_dir() else path)
+
+
+def status(directory: StoreArgument, json: JsonOption = False) -> None:
+    """How many labels there are, with which settings, who computes what, and what is wrong.
+
+    [bold]Example[/bold]
+
+      ndsc labels status al
+    """
+    import time
+
+    from ndsc.reference import inventory
+
+    store = _store(directory)
+    found = inventory.status(store)
+    if json:
+        print_json(
+            {
+                "path": str(store.path),
+                "labels": found.labels,
+                "seconds": found.seconds,
+                "settings": found.settings,
+                "problems": [{"file": str(entry.path), "reason": entry.reason} for entry in found.problems],
+                "claims": [
+                    {
+                        "key": claim.key,
+                        "alive": claim.alive,
+                        "name": claim.holder.name if claim.holder else None,
+                        "holder": str(claim.holder) if claim.holder else None,
+                        "since": claim.holder.since if claim.holder else None,
+                    }
+                    for claim in found.claims
+                ],
+                "failed": [str(path) for path in found.failed],
+            }
+        )
+        return
+    typer.echo(f"{found.labels} labels in {store.path}, {duration(found.seconds)} of calculations.")
+    rows = [
+        [name, entry["labels"], entry.get("calculator", "not named"), _line(entry), ", ".join(entry["codes"])]
+        for name, entry in found.settings.items()
+    ]
+    if rows:
+        print_table("Settings", ["id", "labels", "calculator", "parameters", "code"], rows)
+    if found.claims:
+        now = time.time()
+        claims = [
+            [
+                claim.key[:SHORT],
+                claim.holder.name if claim.holder else "?",
+                str(claim.holder or "not readable"),
+                duration(now - claim.holder.since) if claim.holder else "",
+                "at work" if claim.alive else "gone; whoever comes next takes over",
+            ]
+            for claim in found.claims
+        ]
+        print_table("Being computed", ["key", "name", "by", "for", "state"], claims)
+    if found.failed:
+        typer.echo(f"{len(found.failed)} failed calculations left their files in {store.path / 'failed'}.")
+    if found.problems:
+        typer.echo(f"{len(found.problems)} files are no usable labels: ndsc labels verify {directory} names them.")
+
+
+def list_labels(directory: StoreArgument, settings: SettingsOption = None, json: JsonOption = False) -> None:
+    """All labels, one a line.
+
+    [bold]Example[/bold]
+
+      ndsc labels list al --settings 0f3a51c6d2e9
+    """
+    from ndsc.reference import inventory
+    from ndsc.reference.settings import recorded_settings, settings_id
+
+    rows: list[dict[str, Any]] = []
+    for key, entry in inventory.read_all(_store(directory)):
+        if isinstance(entry, inventory.Problem):
+            continue
+        label, structure = entry
+        name = settings_id(recorded_settings(label.provenance) or {})
+        if settings in (None, name):
+            rows.append(
+                {
+                    "key": key,
+                    "name": label.provenance.get("name", ""),
+                    "atoms": len(structure["symbols"]),
+                    "energy": label.energy / len(structure["symbols"]),
+                    "max_force": float(abs(label.forces).max()),
+                    "seconds": label.seconds,
+                    "settings": name,
+                }
+            )
+    if json:
+        print_json(rows)
+        return
+    print_table(
+        f"{len(rows)} labels",
+        ["key", "name", "atoms", "energy, eV/atom", "largest force, eV/Å", "time, s", "settings"],
+        [[row["key"][:SHORT], *list(row.values())[1:]] for row in rows],
+    )
+
+
+def verify(directory: StoreArgument, json: JsonOption = False) -> None:
+    """Check every label: checksum, atoms, settings, version. Nothing is changed; exit code 3 when one is bad.
+
+    [bold]Example[/bold]
+
+      ndsc labels verify al
+    """
+    from ndsc.reference import inventory
+
+    store = _store(directory)
+    good, problems = 0, []
+    for _, entry in inventory.read_all(store):
+        if isinstance(entry, inventory.Problem):
+            problems.append(entry)
+        else:
+            good += 1
+    if json:
+        print_json({"good": good, "bad": [{"file": str(entry.path), "reason": entry.reason} for entry in problems]})
+    else:
+        for entry in problems:
+            typer.echo(f"{entry.path.name}: {entry.reason}")
+        typer.echo(f"{good} labels are good, {len(problems)} are not.")
+    if problems:
+        fail(
+            f"{len(problems)} labels of {store.path} cannot be used. Labels that are damaged are computed again by the "
+            "next run; for those of a newer version, update ndsc.",
+            ExitCode.REFERENCE,
+        )
+
+
+def show(
+    directory: StoreArgument,
+    key: Annotated[str, typer.Argument(metavar="KEY", help="A label's key, or its beginning.", show_default=False)],
+    other: Annotated[
+        str | None, typer.Argument(metavar="[OTHER]", help="Another label, to compare settings with.")
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """One label: structure, results and where they come from; or how the settings of two labels differ.
+
+    [bold]Examples[/bold]
+
+      ndsc labels show al 3f2a
+
+      ndsc labels show al 3f2a 9b1c
+    """
+    from ndsc.reference import inventory
+    from ndsc.reference.settings import differences, recorded_settings
+
+    store = _store(directory)
+    label, structure = store.read(inventory.find_key(store, key))
+    if other is not None:
+        second, _ = store.read(inventory.find_key(store, other))
+        here, there = (_settings_and_code(entry, recorded_settings(entry.provenance)) for entry in (second, label))
+        found = differences(there, here)
+        if json:
+            print_json(found)
+        else:
+            typer.echo("\n".join(found) or "The settings and the code are the same.")
+        return
+    if json:
+        stress = None if label.stress is None else label.stress.tolist()
+        print_json(
+            {
+                "key": label.key, "free_energy": label.energy, "forces": label.forces.tolist(), "stress": stress,
+                "seconds": label.seconds, "structure": structure, "provenance": label.provenance,
+            }
+        )  # fmt: skip
+        return
+    typer.echo(f"key          {label.key}")
+    typer.echo(f"free energy  {label.energy:.8f} eV, {label.energy / len(label.forces):.8f} eV/atom")
+    typer.echo(f"time         {label.seconds:g} s")
+    for name, value in label.provenance.items():
+        typer.echo(f"{name:12s} {value}")
+    if label.stress is not None:
+        typer.echo("stress       " + " ".join(f"{value:.6f}" for value in label.stress) + " eV/Å³ (xx yy zz yz xz xy)")
+    rows = [
+        [symbol, *(float(number) for number in position), *(float(number) for number in force)]
+        for symbol, position, force in zip(structure["symbols"], structure["positions"], label.forces, strict=True)
+    ]
+    print_table(
+        "cell (Å): " + "; ".join(" ".join(f"{number:g}" for number in row) for row in structure["cell"]),
+        ["", "x, Å", "y", "z", "force x, eV/Å", "y", "z"],
+        rows,
+    )
+
+
+def prune(
+    directory: StoreArgument,
+    settings: Annotated[
+        str | None,
+        typer.Option("--settings", metavar="ID", help="Also all labels of these settings.", show_default=False),
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Remove; without it, only say what would be removed.")] = False,
+) -> None:
+    """Remove what is no label any more: damaged and temporary files, claims of dead runs, files of failed calculations.
+
+    [bold]Examples[/bold]
+
+      ndsc labels prune al
+
+      ndsc labels prune al --settings 0f3a51c6d2e9 --yes
+    """
+    from ndsc.reference import inventory
+
+    store = _store(directory)
+    files = inventory.prunable(store, settings=settings)
+    for path in files:
+        typer.echo(str(path.relative_to(store.path)))
+    if yes:
+        inventory.prune(files)
+        typer.echo(f"{len(files)} removed.")
+    else:
+        note(f"{len(files)} would be removed. Add --yes to do it.")
+
+
+def export(
+    directory: StoreArgument,
+    output: Annotated[
+        Path, typer.Argument(metavar="FILE", help="A name that ends in .db (ASE), .xyz or .extxyz.", show_default=False)
+    ],
+    settings: SettingsOption = None,
+) -> None:
+    """Write all labels to an ASE database or to an extended-XYZ file with REF_energy, REF_forces and REF_virial.
+
+    [bold]Examples[/bold]
+
+      ndsc labels export al labels.db && ase db labels.db
+
+      ndsc labels export al labels.xyz
+    """
+    from ndsc.reference import inventory
+
+    count = inventory.export(_store(directory), output, settings=settings)
+    typer.echo(f"{count} labels written to {output}.")
+
+
+def _settings_and_code(label: Label, settings: dict[str, Any] | None) -> dict[str, Any]:
+    return {**(settings or {}), "code": label.provenance.get("code")}
+
+
+def _line(settings: dict[str, Any]) -> str:
+    """Parameters and k-points, on one line."""
+    parts = [f"{key}={value}" for key, value in (settings.get("parameters") or {}).items()]
+    if settings.get("kgrid"):
+        parts.append(f"kgrid={settings['kgrid']}")
+    text = " ".join(parts) or "none"
+    return text if len(text) <= 60 else text[:57] + "…"
+
+
+app.command(name="status", cls=GridCommand)(status)
+app.command(name="list", cls=GridCommand)(list_labels)
+app.command(name="verify", cls=GridCommand)(verify)
+app.command(name="show", cls=GridCommand)(show)
+app.command(name="prune", cls=GridCommand)(prune)
+app.command(name="export", cls=GridCommand)(export)
