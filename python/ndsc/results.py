@@ -153,6 +153,24 @@ class FitSummary(_Part):
     errors: dict[str, FitErrors] = Field(default_factory=dict)
 
 
+class EffortSummary(_Part):
+    """Calculations behind phonons: how many, their atoms, the cubes of these summed, their k-points and their time."""
+
+    calculations: Count
+    atoms: Count
+    atoms_cubed: Number
+    kpoints: Count | None = None
+    seconds: Number = None
+
+
+class HarmonicSummary(_Part):
+    """The harmonic model of the database: a check of the data, and a baseline that the potential must beat."""
+
+    rmse_mesh_thz: Number
+    force_rmse_ev_per_angstrom: Number
+    force_rms_ev_per_angstrom: Number
+
+
 class PhononsSummary(_Part):
     """How well the model's phonons agree with the reference's."""
 
@@ -162,6 +180,11 @@ class PhononsSummary(_Part):
     min_frequency_thz: Number
     reference_min_frequency_thz: Number = None
     reference_max_frequency_thz: Number = None
+    harmonic: HarmonicSummary | None = None
+    grid: list[int] = Field(default_factory=list)
+    n_exact_qpoints: Count = 0
+    reference_effort: EffortSummary | None = None
+    diagonal_effort: EffortSummary | None = None
     mesh: list[int] = Field(default_factory=list)
     dos_mesh: list[int] = Field(default_factory=list)
     settings: dict[str, Any] = Field(default_factory=dict)

@@ -180,8 +180,16 @@ def test_a_small_run_with_a_fit(tmp_path, reference):
     results = run_workflow(config, tmp_path / "run")
     assert set(results.elastic) == {"C11", "C12", "C44"}
     assert results.phonons.rmse_mesh_thz < 2.0
+    assert 0 < results.phonons.harmonic.rmse_mesh_thz < 2.0
+    assert results.phonons.n_exact_qpoints == 3
     assert results.lattice["a"].reference == pytest.approx(2.8244, abs=1e-3)
     assert all(count.sent == count.read for count in results.fit.counts.values())
-    for name in ("potential/gap.xml", "phonons/model.yaml", "phonons/reference.yaml", "phonons/comparison.json"):
+    for name in (
+        "potential/gap.xml",
+        "phonons/model.yaml",
+        "phonons/reference.yaml",
+        "phonons/harmonic.yaml",
+        "phonons/comparison.json",
+    ):
         assert (tmp_path / "run" / name).is_file()
     assert "<html" in (tmp_path / "run" / "report.html").read_text()

@@ -10,7 +10,7 @@ from ndsc.report import page, text
 from ndsc.report.published import PAPER_ELASTIC_PERCENT, published
 from ndsc.report.style import SavedFigure
 from ndsc.report.verdict import judge
-from ndsc.results import Comparison, Results
+from ndsc.results import Comparison, PhononsSummary, Results
 from ndsc.supercells import SupercellSet
 
 CITATION = (
@@ -135,6 +135,42 @@ def _phonons(contents: Contents) -> str:
             "for."
         ),
         page.table("Frequencies", ["quantity", "THz"], rows),
+        _harmonic(phonons),
+        _phonon_effort(phonons),
+    )
+
+
+def _harmonic(phonons: PhononsSummary) -> str:
+    baseline = phonons.harmonic
+    if baseline is None:
+        return ""
+    return page.paragraph(
+        "The harmonic model of the same database, which knows no anharmonicity, reaches "
+        f"{text.number(baseline.rmse_mesh_thz, 4)} THz over the mesh and leaves "
+        f"{text.milli(baseline.force_rmse_ev_per_angstrom)} of {text.milli(baseline.force_rms_ev_per_angstrom)} meV/Å "
+        "of the forces. It is a check of the data, and the baseline for the potential."
+    )
+
+
+def _phonon_effort(phonons: PhononsSummary) -> str:
+    """What the reference's phonons took beside the ordinary diagonal supercell, and where they are exact."""
+    used, diagonal = phonons.reference_effort, phonons.diagonal_effort
+    if used is None or diagonal is None:
+        return ""
+    rows = [
+        (name, effort.calculations, effort.atoms, text.number(effort.atoms_cubed, 0), effort.kpoints or "–", time)
+        for name, effort, time in (
+            ("this run", used, text.seconds(used.seconds)),
+            ("diagonal supercell", diagonal, text.seconds(diagonal.seconds)),
+        )
+    ]
+    return page.paragraph(
+        f"The reference's phonons are exact at the {phonons.n_exact_qpoints} irreducible q-points of the "
+        f"{text.grid(phonons.grid)} grid and at all that symmetry relates to them; all others are interpolated."
+    ) + page.table(
+        "Calculations behind the reference's phonons",
+        ["", "calculations", "atoms", "sum of atoms³", "k-points", "time"],
+        rows,
     )
 
 

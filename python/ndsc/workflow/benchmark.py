@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 import json
+import logging
 from pathlib import Path
 
 from ase.calculators.calculator import Calculator
 
-from ndsc.errors import NdscError
+from ndsc.errors import InputError, NdscError
 from ndsc.files import write_text
 from ndsc.force_constants import (
     SupercellPhonons,
+    harmonic_model,
     phonons_from_diagonal,
     phonons_from_labels,
     phonons_from_supercells,
+    save_phonopy,
 )
 from ndsc.phonons import PhononComparison, compare_phonons
 from ndsc.progress import Progress
 from ndsc.reference import StoredCalculator
-from ndsc.workflow.record import RunRecord
+from ndsc.workflow.record import HarmonicBaseline, RunRecord
+
+log = logging.getLogger(__name__)
+
+#: The baseline's density of states is not shown.
+BASELINE_DOS_MESH = (4, 4, 4)
 
 
 def benchmark_phonons(
@@ -41,6 +49,7 @@ def benchmark_phonons(
     folder.mkdir(exist_ok=True)
     record.reference_phonons = _reference_phonons(record, reference)
     record.reference_phonons.save(folder / "reference.yaml")
+    record.harmonic = _harmonic_baseline(record, folder)
     progress("phonons", 1, 3)
     make = phonons_from_supercells if config.reference == "supercells" else phonons_from_diagonal
     try:
@@ -60,6 +69,22 @@ def benchmark_phonons(
     write_text(folder / "comparison.json", json.dumps(comparison.to_dict()) + "\n")
     progress("phonons", 3, 3)
     return comparison
+
+
+def _harmonic_baseline(record: RunRecord, folder: Path) -> HarmonicBaseline | None:
+    """Phonons of the harmonic model of the database; None where the database does not determine them."""
+    reference = record.reference_phonons
+    supercells = [frame for frame in record.database if frame.info["config_type"] == "supercell"]
+    if reference is None or not supercells:
+        return None
+    try:
+        model = harmonic_model(supercells, record.plan.crystal.atoms, record.plan.supercells.grid)
+        comparison = compare_phonons(model.phonopy, reference.phonopy, dos_mesh=BASELINE_DOS_MESH)
+    except InputError as error:
+        log.info("no harmonic model of the database: %s", error)
+        return None
+    save_phonopy(model.phonopy, folder / "harmonic.yaml")
+    return HarmonicBaseline(model, comparison.rmse_mesh_thz)
 
 
 def _reference_phonons(record: RunRecord, reference: StoredCalculator) -> SupercellPhonons:

@@ -9,10 +9,24 @@ from ase import Atoms
 from ndsc.config import RunConfig
 from ndsc.elastic import ElasticConstants
 from ndsc.fit import GapFit
-from ndsc.force_constants import SupercellPhonons
+from ndsc.force_constants import HarmonicModel, SupercellPhonons
 from ndsc.phonons import PhononComparison
 from ndsc.reference import LabelReport
 from ndsc.workflow.plan import Plan
+
+
+@dataclass(frozen=True)
+class HarmonicBaseline:
+    """The harmonic model of the database beside the reference's phonons.
+
+    Attributes
+    ----------
+    model : HarmonicModel
+    rmse_mesh_thz : float, THz
+    """
+
+    model: HarmonicModel
+    rmse_mesh_thz: float
 
 
 @dataclass
@@ -30,7 +44,7 @@ class RunRecord:
     stages : dict of str to float
         Wall time of each stage, s.
     warnings : list of str
-    fit, model_crystal, reference_phonons, phonons, elastic
+    fit, model_crystal, reference_phonons, harmonic, phonons, elastic
         What the later stages found; None or empty before them, and where they failed or were left out.
     """
 
@@ -43,5 +57,6 @@ class RunRecord:
     fit: GapFit | None = None
     reference_phonons: SupercellPhonons | None = None
     model_crystal: Atoms | None = None
+    harmonic: HarmonicBaseline | None = None
     phonons: PhononComparison | None = None
     elastic: dict[str, ElasticConstants] = field(default_factory=dict)

@@ -7,7 +7,6 @@ from dataclasses import asdict
 
 import numpy as np
 
-from ndsc.config import RunConfig
 from ndsc.elastic import NOTABLE_STRESS, ElasticConstants
 from ndsc.phonons import PhononComparison
 from ndsc.qgrid import irreducible_qpoints
@@ -15,9 +14,11 @@ from ndsc.results import (
     ConfigurationsSummary,
     CostSummary,
     CrystalSummary,
+    EffortSummary,
     FitCounts,
     FitErrors,
     FitSummary,
+    HarmonicSummary,
     LabelFailure,
     LabelsSummary,
     PhononsSummary,
@@ -66,7 +67,7 @@ def summarise(record: RunRecord) -> Results:
         labels=_labels(record),
         fit=None if record.fit is None else _fit(record),
         lattice=None if record.model_crystal is None else lattice_comparison(record.model_crystal, plan.crystal.atoms),
-        phonons=None if record.phonons is None else _phonons(config, record.phonons),
+        phonons=None if record.phonons is None else _phonons(record, record.phonons),
         elastic=elastic,
         elastic_settings=config.elastic.model_dump(mode="json") if elastic is not None else {},
         cost=_cost(record),
@@ -127,7 +128,10 @@ def _fit(record: RunRecord) -> FitSummary:
     )
 
 
-def _phonons(config: RunConfig, comparison: PhononComparison) -> PhononsSummary:
+def _phonons(record: RunRecord, comparison: PhononComparison) -> PhononsSummary:
+    reference, harmonic = record.reference_phonons, record.harmonic
+    if reference is None:
+        raise AssertionError("compared without a reference")
     return PhononsSummary(
         rmse_mesh_thz=comparison.rmse_mesh_thz,
         rmse_path_thz=comparison.rmse_path_thz,
@@ -137,7 +141,18 @@ def _phonons(config: RunConfig, comparison: PhononComparison) -> PhononsSummary:
         reference_max_frequency_thz=comparison.reference_max_frequency_thz,
         mesh=list(comparison.mesh),
         dos_mesh=list(comparison.dos_mesh),
-        settings=config.phonons.model_dump(mode="json"),
+        settings=record.config.phonons.model_dump(mode="json"),
+        grid=list(reference.grid),
+        n_exact_qpoints=len(reference.exact_qpoints),
+        reference_effort=EffortSummary(**asdict(reference.cost.used)),
+        diagonal_effort=EffortSummary(**asdict(reference.cost.diagonal)),
+        harmonic=None
+        if harmonic is None
+        else HarmonicSummary(
+            rmse_mesh_thz=harmonic.rmse_mesh_thz,
+            force_rmse_ev_per_angstrom=harmonic.model.force_rmse,
+            force_rms_ev_per_angstrom=harmonic.model.force_rms,
+        ),
     )
 
 
