@@ -63,11 +63,11 @@ def solve(programme: Programme, exponent: float, time_limit: float) -> tuple[Int
     )
     costs = programme.column_sizes.astype(float) ** exponent
     kept = _undominated(incidence, costs)
-    fallback = _cyclic_columns(programme, incidence)
+    answers = [_cyclic_columns(programme, incidence), kept[_greedy(incidence[kept], costs[kept])]]
     chosen, bound = _run(incidence[kept], costs[kept], time_limit)
-    best = fallback
-    if chosen is not None and costs[kept[chosen]].sum() < costs[fallback].sum():
-        best = kept[chosen]
+    if chosen is not None:
+        answers.append(kept[chosen])
+    best = min(reversed(answers), key=lambda columns: float(costs[columns].sum()))
     proven = combinatorial_bound(programme.row_sizes, exponent)
     if programme.complete:
         proven = max(proven, bound)
@@ -129,9 +129,23 @@ def _cyclic_columns(programme: Programme, incidence: csr_array) -> IntArray:
     return np.array(sorted(chosen), dtype=np.int64)
 
 
+def _greedy(incidence: csr_array, costs: FloatArray) -> IntArray:
+    """Columns that hold every row, each time the one with the least cost for each row that is new."""
+    missing = np.ones(incidence.shape[1])
+    chosen: list[int] = []
+    while missing.any():
+        gained = incidence @ missing
+        price = np.divide(costs, gained, out=np.full(len(costs), np.inf), where=gained > 0)
+        column = int(np.argmin(price))
+        chosen.append(column)
+        missing[incidence.indices[incidence.indptr[column] : incidence.indptr[column + 1]]] = 0
+    return np.array(chosen, dtype=np.int64)
+
+
 def _run(incidence: csr_array, costs: FloatArray, time_limit: float) -> tuple[IntArray | None, float]:
     """HiGHS's answer (None when it found none in time) and its bound."""
-    scale = float(costs.max())
+    # Sizes are multiples of the smallest one: with an exponent of 1 the scaled costs are integers, which HiGHS uses.
+    scale = float(costs.min())
     result = milp(
         costs / scale,
         constraints=LinearConstraint(incidence.T.tocsr(), lb=1.0),

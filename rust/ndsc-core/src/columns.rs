@@ -100,7 +100,7 @@ fn intersection(p: &Hnf, q: &Hnf) -> Hnf {
 }
 
 /// Largest p-part of a division whose subgroups are listed.
-const LARGEST_PART: i64 = 1 << 10;
+const LARGEST_PART: i64 = 1 << 7;
 
 /// The supercells inside the diagonal one that hold a maximal cyclic subgroup, for each prime of the grid; none when a
 /// p-part is too large to list them.

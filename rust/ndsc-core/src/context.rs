@@ -55,6 +55,35 @@ impl Context<'_> {
     }
 }
 
+/// Reports once in so many small steps.
+pub struct Ticker {
+    next: u64,
+}
+
+impl Ticker {
+    const STEPS: u64 = 1 << 16;
+
+    /// Starts at zero steps.
+    pub fn new() -> Self {
+        Self { next: Self::STEPS }
+    }
+
+    /// Reports if enough has been done since the last time.
+    pub fn tick(&mut self, context: &Context, done: u64, total: u64) -> Result<()> {
+        if done < self.next {
+            return Ok(());
+        }
+        self.next = done + Self::STEPS;
+        context.report(done, total)
+    }
+}
+
+impl Default for Ticker {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 fn readable(bytes: u128) -> String {
     for (unit, name) in [
         (1_000_000_000_000, "TB"),

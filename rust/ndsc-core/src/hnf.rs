@@ -1,9 +1,9 @@
 //! Hermite normal forms `[[a, b, c], [0, d, e], [0, 0, f]]` with `0 <= b < d`, `0 <= c, e < f`: the one basis of each
 //! sublattice of the integers that this crate sorts, compares and stores by.
 
-use crate::context::Context;
+use crate::context::{Context, Ticker};
 use crate::error::{Error, Result};
-use crate::int3::{Mat3, Vec3, adjugate, determinant, divisors, multiply, unimodular_inverse};
+use crate::int3::{Mat3, Vec3, adjugate, determinant, divisors, multiply};
 
 /// A Hermite normal form. Its order (derived: size, then a, d, b, c, e) is the order of every set that is returned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -71,14 +71,23 @@ impl Hnf {
 
 /// The Hermite normal form H of `s` and the unimodular U with `H = U s`.
 pub fn with_transform(s: &Mat3) -> Result<(Hnf, Mat3)> {
+    const OVERFLOW: Error = Error::Overflow("Hermite normal form");
     let form = Hnf::of(s)?;
-    let size = determinant(s)?;
+    let size = i128::from(determinant(s)?);
     // U = H s^-1 = H adjugate(s) / det(s), exactly.
-    let mut transform = multiply(&form.matrix(), &adjugate(s)?)?;
-    for x in transform.iter_mut().flatten() {
-        *x /= size;
+    let (h, adjugate) = (form.matrix(), adjugate(s)?);
+    let mut transform = [[0; 3]; 3];
+    for i in 0..3 {
+        for j in 0..3 {
+            let mut sum = 0_i128;
+            for k in 0..3 {
+                // Two factors below 2^63.
+                let product = i128::from(h[i][k]) * i128::from(adjugate[k][j]);
+                sum = sum.checked_add(product).ok_or(OVERFLOW)?;
+            }
+            transform[i][j] = i64::try_from(sum / size).map_err(|_| OVERFLOW)?;
+        }
     }
-    debug_assert!(unimodular_inverse(&transform).is_ok());
     Ok((form, transform))
 }
 
@@ -204,6 +213,7 @@ pub fn all_of_size(size: i64, context: &Context) -> Result<Vec<Mat3>> {
         &format!("the list of the {count} Hermite normal forms of determinant {size}"),
         "use a smaller determinant",
     )?;
+    let mut ticker = Ticker::new();
     let mut all = Vec::with_capacity(count as usize);
     for a in divisors(size) {
         for d in divisors(size / a) {
@@ -211,8 +221,8 @@ pub fn all_of_size(size: i64, context: &Context) -> Result<Vec<Mat3>> {
             for b in 0..d {
                 for c in 0..f {
                     all.extend((0..f).map(|e| [[a, b, c], [0, d, e], [0, 0, f]]));
+                    ticker.tick(context, all.len() as u64, count as u64)?;
                 }
-                context.report(all.len() as u64, count as u64)?;
             }
         }
     }
@@ -312,6 +322,7 @@ pub fn lattice_points(s: &Mat3, context: &Context) -> Result<Vec<Vec3>> {
     // x = n adjugate / det; with the sign of det moved into the adjugate the floor is one integer division.
     let sign = determinant(s)?.signum();
     let adjugate = adjugate(s)?.map(|row| row.map(|x| x * sign));
+    let mut ticker = Ticker::new();
     let mut points = Vec::with_capacity(form.size as usize);
     for i in 0..form.a {
         for j in 0..form.d {
@@ -320,8 +331,8 @@ pub fn lattice_points(s: &Mat3, context: &Context) -> Result<Vec<Vec3>> {
                 let whole = scaled.map(|x| x.div_euclid(form.size));
                 let shift = multiply(&[whole, [0; 3], [0; 3]], s)?[0];
                 points.push([i - shift[0], j - shift[1], k - shift[2]]);
+                ticker.tick(context, points.len() as u64, form.size as u64)?;
             }
-            context.report(points.len() as u64, form.size as u64)?;
         }
     }
     points.sort_unstable();

@@ -3,7 +3,7 @@
 //! The first unmarked point of the grid stands for its star; its images are marked. Each image is three table look-ups
 //! and three conditional subtractions, for all operations at once.
 
-use crate::context::Context;
+use crate::context::{Context, Ticker};
 use crate::error::Result;
 use crate::int3::{Mat3, Vec3};
 use crate::qpoint::Grid;
@@ -161,9 +161,11 @@ impl<I: Index> Sweep<I> {
         let n = self.n;
         let (mut points, mut weights) = (Vec::new(), Vec::new());
         let mut images = [I::default(); LANES];
+        let mut ticker = Ticker::new();
         for k0 in 0..n[0] {
             for k1 in 0..n[1] {
                 let row = ((k0 * n[1] + k1) * n[2]) as usize;
+                ticker.tick(context, row as u64, (n[0] * n[1] * n[2]) as u64)?;
                 let mut base = None;
                 for k2 in 0..n[2] {
                     let own = row + k2 as usize;
@@ -182,7 +184,6 @@ impl<I: Index> Sweep<I> {
                     weights.push((self.lanes / fixing) as i64);
                 }
             }
-            context.report((k0 + 1) as u64, n[0] as u64)?;
         }
         Ok((points, weights))
     }

@@ -24,7 +24,10 @@ pub fn matrices(array: &PyReadonlyArray3<'_, i64>) -> PyResult<Vec<Mat3>> {
     if shape[1] != 3 || shape[2] != 3 {
         return Err(wrong_shape("(n, 3, 3)", shape));
     }
-    if let Ok(flat) = array.as_slice() {
+    // `as_slice` also takes arrays in Fortran order, whose elements come in another order.
+    if array.is_c_contiguous()
+        && let Ok(flat) = array.as_slice()
+    {
         let (rows, _) = flat.as_chunks::<3>();
         return Ok(rows.as_chunks::<3>().0.to_vec());
     }

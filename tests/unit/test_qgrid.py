@@ -1,0 +1,116 @@
+"""q-points: counts equal to spglib's, published numbers, and what is refused."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import spglib
+from ase import Atoms
+from ase.build import bulk
+
+import ndsc
+from ndsc.crystal import Crystal
+from ndsc.errors import InputError
+from ndsc.qgrid import available_memory, checked_integers
+
+CRYSTALS = {
+    "fcc": bulk("Al"),
+    "bcc": bulk("W"),
+    "hcp": bulk("Mg"),
+    "diamond": bulk("Si"),
+    "zincblende": bulk("GaAs", "zincblende", a=5.65),
+    "cubic": bulk("NaCl", "rocksalt", a=5.6, cubic=True),
+    "tetragonal": Atoms("InIn", scaled_positions=[[0, 0, 0], [0.5, 0.5, 0.5]], cell=[3.2, 3.2, 4.9], pbc=True),
+    "monoclinic": Atoms("Po", cell=[[3, 0, 0], [0, 3.7, 0], [0.8, 0, 4.5]], pbc=True),
+    "polar": Atoms("HF", scaled_positions=[[0, 0, 0], [0, 0, 0.4]], cell=[3, 3, 4], pbc=True),
+}
+
+
+@pytest.mark.parametrize("time_reversal", [True, False])
+@pytest.mark.parametrize("name", CRYSTALS)
+def test_counts_are_spglibs(name, time_reversal):
+    atoms = CRYSTALS[name]
+    crystal = Crystal.from_atoms(atoms)
+    for n in (1, 2, 3, 5, 8, 11):
+        mapping, _ = spglib.get_stabilized_reciprocal_mesh(
+            [n] * 3, crystal.point_group.astype("intc"), is_shift=[0, 0, 0], is_time_reversal=time_reversal
+        )
+        points, weights = ndsc.irreducible_qpoints(atoms, n, time_reversal=time_reversal)
+        expected = np.unique(mapping, return_counts=True)[1]
+        assert len(points) == len(expected)
+        assert sorted(weights.tolist()) == sorted(expected.tolist())
+        assert weights.sum() == n**3
+
+
+@pytest.mark.parametrize(("n", "count"), [(10, 47), (20, 256), (48, 2769), (100, 22776)])
+def test_published_counts_of_fcc(n, count):
+    crystal = Crystal.from_atoms(CRYSTALS["fcc"])
+    mapped = ndsc.map_qpoints(crystal, n)
+    assert len(mapped.numerators) == count
+    assert mapped.mapping.shape == (n, n, n)
+    assert mapped.mapping.dtype == np.uint32
+    assert np.array_equal(np.bincount(mapped.mapping.ravel()), mapped.weights)
+    i, j, k = mapped.numerators.T
+    assert np.array_equal(mapped.mapping[i, j, k], np.arange(count))
+
+
+def test_anisotropic_grids_use_the_rotations_that_keep_them():
+    points, weights = ndsc.irreducible_qpoints(CRYSTALS["tetragonal"], (4, 2, 3))
+    # 4/mmm without the fourfold axis is mmm: (3, 2, 2) points of each axis up to sign.
+    assert len(points) == 3 * 2 * 2
+    assert weights.sum() == 24
+
+
+def test_stars_of_high_symmetry():
+    fcc = CRYSTALS["fcc"]
+    gamma, rotations = ndsc.star(fcc, (0, 0, 0), 4)
+    assert gamma.tolist() == [[0, 0, 0]]
+    assert len(rotations) == 1
+    assert len(ndsc.little_group(fcc, (0, 0, 0), 4)) == 48
+    # L = (1/2, 0, 0): 4 of them; X = (1/2, 1/2, 0): 3.
+    assert len(ndsc.star(fcc, (2, 0, 0), 4)[0]) == 4
+    assert len(ndsc.star(fcc, (2, 2, 0), 4)[0]) == 3
+    assert len(ndsc.little_group(fcc, (2, 0, 0), 4)) == 12
+
+
+def test_qpoints_one_by_one():
+    assert ndsc.qpoint_order((2, 3, 0), 6) == 6
+    assert ndsc.qpoint_order((0, 0, 0), (3, 1, 2)) == 1
+    assert ndsc.qpoint_order((1, 0, 1), (4, 1, 6)) == 12
+    assert ndsc.smallest_supercell((1, 0, 0), 2).tolist() == [[2, 0, 0], [0, 1, 0], [0, 0, 1]]
+    assert ndsc.is_commensurate([[2, 0, 0], [0, 1, 0], [0, 0, 1]], (1, 0, 0), 2)
+    assert not ndsc.is_commensurate([[1, 0, 0], [0, 2, 0], [0, 0, 1]], (1, 0, 0), 2)
+
+
+def test_what_is_no_qpoint_is_refused():
+    for call in (
+        lambda: ndsc.qpoint_order((1, 2), 4),
+        lambda: ndsc.smallest_supercell((0.5, 0, 0), 4),
+        lambda: ndsc.star(CRYSTALS["fcc"], "abc", 4),
+        lambda: ndsc.little_group(CRYSTALS["fcc"], (1, 2, 3, 4), 4),
+        lambda: ndsc.is_commensurate(np.eye(3, dtype=int), (1, 2), 4),
+    ):
+        with pytest.raises(InputError, match="q-point"):
+            call()
+    with pytest.raises(InputError, match="supercell matrix"):
+        ndsc.is_commensurate([[1, 2], [3, 4]], (1, 2, 3), 4)
+    with pytest.raises(InputError, match="finer than"):
+        ndsc.qpoint_order((1, 2, 3), 2**21)
+
+
+def test_grids_beyond_memory_are_refused_with_an_estimate():
+    with pytest.raises(InputError, match=r"TB of memory, and .* are available"):
+        ndsc.irreducible_qpoints(CRYSTALS["fcc"], 100_000)
+    with pytest.raises(InputError, match=r"of memory, and .* are available"):
+        ndsc.map_qpoints(CRYSTALS["fcc"], 5_000)
+
+
+def test_integers_of_any_kind():
+    assert checked_integers(np.array([1.0, 2.0]), "x", "y").tolist() == [1, 2]
+    assert checked_integers(np.int32(3), "x", "y") == 3
+    assert checked_integers([2**62, -(2**63)], "x", "y").tolist() == [2**62, -(2**63)]
+    assert checked_integers([], "x", "y").tolist() == []
+
+
+def test_available_memory_is_plausible():
+    assert 10**7 < available_memory() < 10**15
