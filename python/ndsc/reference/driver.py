@@ -76,6 +76,7 @@ class Driver:
         self._counts: Counter[str] = Counter()
         self._elsewhere: dict[str, Task] = {}
         self._error: NdscError | None = None
+        self._said = False
         self._left = time_left.TimeLeft()
 
     def add(self, task: Task) -> None:
@@ -139,6 +140,7 @@ class Driver:
                 if self._error is not None:
                     raise self._error
             else:
+                self._say_who_is_waited_for()
                 time.sleep(pause)
             pause = LOOK_SOON if self._look_elsewhere() else min(2 * pause, LOOK_LATE)
 
@@ -155,6 +157,7 @@ class Driver:
                     for future in finished:
                         self._settle(running.pop(future), _outcome(future))
                 elif self._elsewhere:
+                    self._say_who_is_waited_for()
                     time.sleep(pause)
                 if self._error is not None:
                     for future in running:
@@ -244,6 +247,15 @@ class Driver:
         log.warning("No label for %s: %s", self._tasks[key].job.name, reason)
         self.done += self._counts[key]
         self._show()
+
+    def _say_who_is_waited_for(self) -> None:
+        if not self._said:
+            self._said = True
+            holders = {str(holder) for key in self._elsewhere if (holder := self.store.claims.holder(key))}
+            log.warning(
+                "Waiting for %d labels that other runs compute (%s); ndsc labels status shows them.",
+                len(self._elsewhere), ", ".join(sorted(holders)),
+            )  # fmt: skip
 
     def _look_elsewhere(self) -> bool:
         """See whether labels that other runs had claimed are there, or free again; True when any was."""
