@@ -104,10 +104,13 @@ def _in_sbin(program: str) -> bool:
 @pytest.mark.timeout(300)
 def test_slurm_a_job_for_each_calculation(slurm, tmp_path):
     need("executorlib", "pysqa", "h5py")
-    calls = label(tmp_path, "executor = ExecutorSettings(kind='slurm', workers=2)", n=3)
+    resources = {"partition": "all", "run_time_max": 3600, "slurm_cmd_args": ["--comment=labels"]}
+    calls = label(tmp_path, f"executor = ExecutorSettings(kind='slurm', workers=2, resources={resources})", n=3)
     assert len(calls) == len(set(calls)) == 3
     finished = subprocess.run(["scontrol", "show", "jobs"], capture_output=True, text=True, check=True).stdout
     assert finished.count("JobState=COMPLETED") >= 3
+    assert finished.count("Comment=labels") >= 3
+    assert finished.count("TimeLimit=01:00:00") >= 3
     assert not list(tmp_path.glob("executorlib-*"))
 
 
