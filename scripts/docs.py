@@ -43,7 +43,7 @@ def main() -> int:
             page.write_text(new, encoding="utf-8")
         problems += broken_links(page, new)
     for problem in problems:
-        print(problem, file=sys.stderr)
+        sys.stderr.write(f"{problem}\n")
     return min(len(problems), 1)
 
 
