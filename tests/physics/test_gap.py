@@ -4,6 +4,7 @@ import copy
 import importlib.util
 import json
 import pickle
+import shutil
 
 import numpy as np
 import pytest
@@ -18,7 +19,6 @@ from ndsc.fit import (
     SPARSE_METHODS,
     GapCalculator,
     GapSettings,
-    Regularisation,
     apply_regularisation,
     evaluate,
     fit_gap,
@@ -178,8 +178,9 @@ def test_the_same_fit_is_not_made_twice(frames, fit):
     assert load_fit(fit.xml_path.parent).e0 == fit.e0
 
 
-def test_another_fit_replaces_it_and_damage_is_repaired(frames, tmp_path):
-    first = fit_gap(frames, tmp_path, TINY)
+def test_another_fit_replaces_it_and_damage_is_repaired(frames, fit, tmp_path):
+    shutil.copytree(fit.xml_path.parent, tmp_path, dirs_exist_ok=True)
+    assert fit_gap(frames, tmp_path, TINY).reused
     second = fit_gap(frames, tmp_path, TINY.replaced(n_sparse=8))
     assert not second.reused
     assert len(list(tmp_path.glob("gap.xml.sparseX.*"))) == 1
@@ -188,38 +189,35 @@ def test_another_fit_replaces_it_and_damage_is_repaired(frames, tmp_path):
     third = fit_gap(frames, tmp_path, TINY.replaced(n_sparse=8))
     assert not third.reused
     assert third.errors["all"] == second.errors["all"]
-    assert first.errors["all"] != second.errors["all"]
+    assert fit.errors["all"] != second.errors["all"]
 
 
-def test_damaged_sparse_points_are_an_error_not_a_crash(frames, tmp_path):
-    fit = fit_gap(frames, tmp_path, TINY)
+def test_damaged_sparse_points_are_an_error_not_a_crash(frames, fit, tmp_path):
+    shutil.copytree(fit.xml_path.parent, tmp_path, dirs_exist_ok=True)
     sparse = next(tmp_path.glob("gap.xml.sparseX.*"))
     sparse.write_text(sparse.read_text().replace("e-0", "e-1", 1))
     atoms = frames[0].copy()
-    atoms.calc = fit.calculator()
+    atoms.calc = GapCalculator(tmp_path / "gap.xml")
     with pytest.raises(FitError, match="md5"):
         atoms.get_potential_energy()
 
 
 def test_fixed_sparse_points(frames, fit, tmp_path):
-    fixed = fit_gap(frames, tmp_path / "same", TINY, fixed_sparse_points=fit.xml_path)
-    assert np.allclose(fixed.predictions.model_energies, fit.predictions.model_energies, atol=1e-7)
-    fewer = fit_gap(frames[:3], tmp_path / "fewer", TINY, fixed_sparse_points=fit.xml_path)
+    fewer = fit_gap(frames[:3], tmp_path, TINY, fixed_sparse_points=fit.xml_path)
     assert fewer.n_sparse == {"Al": 12}
     here, there = (read_sparse_points(one.xml_path)["Al"][1] for one in (fewer, fit))
     assert np.allclose(here, there, atol=1e-12)
 
 
 def test_sparse_points_from_configurations_without_labels(frames, tmp_path):
-    few = fit_gap(frames[:2], tmp_path / "own", TINY)
-    assert few.n_sparse == {"Al": 6}
-    more = fit_gap(frames[:2], tmp_path / "pool", TINY, sparse_only=cells(10, seed=4))
+    # Two cells of three atoms alone offer six points.
+    more = fit_gap(frames[:2], tmp_path, TINY, sparse_only=cells(10, seed=4))
     assert more.n_sparse == {"Al": 12}
-    assert more.counts_read == few.counts_read
+    assert more.counts_read["force_components"] == 18
     assert len(more.predictions.n_atoms) == 2
 
 
-@pytest.mark.parametrize("method", SPARSE_METHODS)
+@pytest.mark.parametrize("method", [method for method in SPARSE_METHODS if method != TINY.sparse_method])
 def test_sparse_methods(frames, tmp_path, method):
     fit = fit_gap(frames[:4], tmp_path, TINY.replaced(sparse_method=method, n_sparse=6))
     assert fit.n_sparse == {"Al": 12 if method == "none" else 6}
@@ -228,12 +226,8 @@ def test_sparse_methods(frames, tmp_path, method):
 
 def test_one_seed_gives_one_potential(frames, tmp_path):
     settings = TINY.replaced(sparse_method="random", n_sparse=6)
-    energies = [
-        fit_gap(frames, tmp_path / str(i), settings.replaced(seed=seed)).predictions.model_energies
-        for i, seed in enumerate((1, 1, 2))
-    ]
-    assert np.array_equal(energies[0], energies[1])
-    assert not np.array_equal(energies[0], energies[2])
+    once, again = (fit_gap(frames, tmp_path / name, settings).predictions for name in ("once", "again"))
+    assert np.array_equal(once.model_energies, again.model_energies)
 
 
 def test_two_species(tmp_path):
@@ -250,8 +244,6 @@ def test_two_species(tmp_path):
     assert set(fit.e0) == {"Al", "Cu"}
     assert fit.errors["all"].force_rmse_ev_per_angstrom < 0.5 * np.std([f.arrays["REF_forces"] for f in frames])
     assert GapCalculator(fit.xml_path).species == ("Al", "Cu")
-    fixed = fit_gap(apply_regularisation(frames[:3]), tmp_path / "fixed", TINY, fixed_sparse_points=fit.xml_path)
-    assert fixed.n_sparse == {"Al": 8, "Cu": 8}
 
 
 def test_isolated_atoms_set_the_zero_of_energy(frames, tmp_path):
@@ -259,9 +251,6 @@ def test_isolated_atoms_set_the_zero_of_energy(frames, tmp_path):
     fit = fit_gap([*frames, *apply_regularisation([atom])], tmp_path, TINY.replaced(e0="isolated"))
     assert fit.e0 == {"Al": 3.5}
     assert fit.counts_read["energies"] == len(frames) + 1
-    given = fit_gap(frames, tmp_path / "given", TINY.replaced(e0={"Al": 3.5}))
-    assert given.e0 == {"Al": 3.5}
-    assert given.errors["all"].energy_rmse_ev_per_atom < 0.002
 
 
 def test_energies_only(frames, tmp_path):
@@ -308,12 +297,10 @@ def test_somebodys_database(tmp_path):
     assert fit.errors["sheared"].energy_rmse_ev_per_atom < 0.002
 
 
-def test_settings_and_sigmas_change_the_potential(frames, fit, tmp_path):
-    loose = [frame.copy() for frame in frames]
-    stiff = fit_gap(apply_regularisation(loose, Regularisation().scaled(0.1)), tmp_path, TINY)
-    assert not np.array_equal(stiff.predictions.model_energies, fit.predictions.model_energies)
-    record = json.loads((tmp_path / "fit.json").read_text())
+def test_the_record_tells_how_it_was_made(fit):
+    record = json.loads((fit.xml_path.parent / "fit.json").read_text())
     assert record["settings"]["n_sparse"] == 12
+    assert record["solver"] == "gap_fit"
     assert record["counts_sent"] == record["counts_read"]
 
 
