@@ -6,6 +6,7 @@ reduced coordinates (columns); rotations R = W^-T act as ``q' = R q``.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,9 @@ from ndsc import _core
 from ndsc.crystal import Crystal
 from ndsc.errors import InputError, IntegerOverflowError
 from ndsc.progress import Progress, silent
+
+#: Stars that are compared at a time, to bound the memory.
+JOINED_AT_A_TIME = 50_000
 
 IntArray = NDArray[np.int64]
 Grid = tuple[int, int, int]
@@ -146,8 +150,8 @@ def irreducible_qpoints(
     atoms : ase.Atoms or Crystal
         The unit cell, primitive or not; or its :class:`Crystal`, whose symmetry is then not searched for again.
     grid : int or 3 ints
-        Divisions N1, N2, N3 along the reciprocal lattice vectors of `atoms`. Only rotations that map the grid onto
-        itself are used.
+        Divisions N1, N2, N3 along the reciprocal lattice vectors of `atoms`. Two q-points of the grid are equivalent
+        when any rotation of the crystal relates them, also one that does not map all of the grid onto itself.
     time_reversal : bool
         Count -q as equivalent to q.
     progress : callable
@@ -168,7 +172,13 @@ def irreducible_qpoints(
     divisions = checked_grid(grid)
     rotations = q_rotations(as_crystal(atoms))
     report = reporter(progress, "irreducible q-points")
-    return _core.irreducible_qpoints(divisions, rotations, bool(time_reversal), available_memory(), report)
+    found = _core.irreducible_qpoints(divisions, rotations, bool(time_reversal), available_memory(), report)
+    numerators, weights = found
+    star = _joined_stars(numerators, rotations, divisions, time_reversal=time_reversal)
+    if star is None:
+        return numerators, weights
+    kept, joined = np.unique(star, return_inverse=True)
+    return numerators[kept], np.bincount(joined.reshape(-1), weights=weights).astype(np.int64)
 
 
 def map_qpoints(
@@ -196,7 +206,54 @@ def map_qpoints(
     rotations = q_rotations(as_crystal(atoms))
     report = reporter(progress, "irreducible q-points")
     found = _core.irreducible_qpoints_with_map(divisions, rotations, bool(time_reversal), available_memory(), report)
-    return QpointMap(*found)
+    numerators, weights, mapping = found
+    star = _joined_stars(numerators, rotations, divisions, time_reversal=time_reversal)
+    if star is None:
+        return QpointMap(numerators, weights, mapping)
+    kept, joined = np.unique(star, return_inverse=True)
+    joined = joined.reshape(-1)
+    joined_weights = np.bincount(joined, weights=weights).astype(np.int64)
+    return QpointMap(numerators[kept], joined_weights, joined.astype(np.uint32)[mapping])
+
+
+def _joined_stars(numerators: IntArray, rotations: IntArray, grid: Grid, *, time_reversal: bool) -> IntArray | None:
+    """Join the stars that only rotations relate which do not map the whole grid onto itself.
+
+    Parameters
+    ----------
+    numerators : (n, 3) int64 array
+        The first q-point of each star under the rotations that keep the grid, in the order of the grid.
+    rotations : (m, 3, 3) int64 array
+        All rotations of the crystal.
+
+    Returns
+    -------
+    (n,) int64 array or None
+        For each star the number of the first that it is equivalent to; None when every rotation keeps the grid.
+    """
+    divisions = np.array(grid, dtype=np.int64)
+    keeps = np.all((rotations * divisions[None, :, None]) % divisions[None, None, :] == 0, axis=(1, 2))
+    if np.all(keeps):
+        return None
+    signs = (1, -1) if time_reversal else (1,)
+    kept = [sign * rotation for rotation in rotations[keeps] for sign in signs]
+    other = [sign * rotation for rotation in rotations[~keeps] for sign in signs]
+    common = math.lcm(*grid)
+    step = common // divisions
+    strides = np.array([grid[1] * grid[2], grid[2], 1])
+    places = numerators @ strides
+    first = places.copy()
+    for start in range(0, len(numerators), JOINED_AT_A_TIME):
+        fractions = numerators[start : start + JOINED_AT_A_TIME] * step
+        for rotation in other:
+            images = (fractions @ rotation.T) % common
+            on_grid = np.flatnonzero(np.all(images % step == 0, axis=1))
+            if on_grid.size == 0:
+                continue
+            # A star is known by the place of its first q-point.
+            stars = np.min([((images[on_grid] @ one.T) % common // step) @ strides for one in kept], axis=0)
+            first[start + on_grid] = np.minimum(first[start + on_grid], stars)
+    return np.searchsorted(places, first).astype(np.int64)
 
 
 def qpoint_order(q: Sequence[int], grid: int | Sequence[int]) -> int:

@@ -3,6 +3,7 @@ import pytest
 from ase.build import bulk
 from ase.calculators.emt import EMT
 from ase.calculators.lj import LennardJones
+
 from ndsc.crystal import Crystal
 from ndsc.errors import InputError, ReferenceCalculationError
 from ndsc.relaxation import relax_crystal

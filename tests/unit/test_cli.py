@@ -310,12 +310,8 @@ def test_a_run_tells_the_executor_all_that_the_input_file_says(monkeypatch: pyte
     text = MINIMAL.replace("[crystal]", "[crystal]\nrelax = false")
     Path("al.toml").write_text(f"{text}[executor]\nworkers = 3\nthreads = 2\nretries = 5\ntimeout = '1min'\n")
     assert call("run", "al.toml").exit_code == 3
-    assert {key: said[key] for key in ("workers", "threads", "retries", "timeout")} == {
-        "workers": 3,
-        "threads": 2,
-        "retries": 5,
-        "timeout": 60.0,
-    }
+    settings = said["executor"]
+    assert (settings.workers, settings.threads, settings.retries, settings.timeout) == (3, 2, 5, 60.0)
 
 
 def test_a_run_in_its_own_folder_goes_on_there(monkeypatch: pytest.MonkeyPatch) -> None:

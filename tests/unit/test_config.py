@@ -269,7 +269,7 @@ def test_a_preset_fills_what_is_not_said() -> None:
 def test_the_fit_section_has_the_fields_of_the_fit_settings() -> None:
     assert read().fit.to_settings() == GapSettings()
     assert read().regularisation.to_regularisation() == Regularisation()
-    assert set(FitConfig.model_fields) - {"method", "preset"} == {field.name for field in fields(GapSettings)}
+    assert set(FitConfig.model_fields) - {"method", "preset", "solver"} == {field.name for field in fields(GapSettings)}
     assert set(RegularisationConfig.model_fields) - {"preset"} == {field.name for field in fields(Regularisation)}
     for method in SPARSE_METHODS:
         assert read(f"[fit]\nsparse_method = '{method}'\n").fit.to_settings().sparse_method == method

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from ase.build import bulk
 from ase.io import read, write
+
 from ndsc import find_supercells
 from ndsc.configurations import make_configurations, remake_configuration
 from ndsc.errors import InputError

@@ -3,6 +3,7 @@ import pytest
 from ase import Atoms
 from ase.build import bulk, molecule
 from ase.io import write
+
 from ndsc.crystal import Crystal, load_crystal, primitive_crystal
 from ndsc.errors import InputError
 

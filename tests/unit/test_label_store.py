@@ -3,6 +3,7 @@ import json
 import numpy as np
 import pytest
 from ase.build import bulk
+
 from ndsc.errors import InputError
 from ndsc.reference import CalculatorSpec, Label, LabelStore, compute_label
 

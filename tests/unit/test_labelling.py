@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from ase.build import bulk
 from ase.calculators.emt import EMT
+
 from ndsc import find_supercells
 from ndsc.configurations import make_configurations
 from ndsc.errors import InputError, MissingExtraError, ReferenceCalculationError

@@ -54,11 +54,32 @@ def test_published_counts_of_fcc(n, count):
     assert np.array_equal(mapped.mapping[i, j, k], np.arange(count))
 
 
-def test_anisotropic_grids_use_the_rotations_that_keep_them():
+def test_anisotropic_grids_use_every_rotation_that_stays_on_them():
     points, weights = ndsc.irreducible_qpoints(CRYSTALS["tetragonal"], (4, 2, 3))
-    # 4/mmm without the fourfold axis is mmm: (3, 2, 2) points of each axis up to sign.
-    assert len(points) == 3 * 2 * 2
+    # Up to sign (3, 2, 2) points along the axes; the fourfold axis, which does not keep the grid, still relates
+    # (2/4, 0, k3) to (0, 1/2, k3), for 2 values of k3 up to sign.
+    assert len(points) == 3 * 2 * 2 - 2
     assert weights.sum() == 24
+
+
+@pytest.mark.parametrize("time_reversal", [True, False])
+@pytest.mark.parametrize("grid", [(4, 4, 2), (2, 3, 4), (6, 6, 3), (8, 4, 4), (1, 1, 5)])
+@pytest.mark.parametrize("name", ["fcc", "bcc", "tetragonal"])
+def test_anisotropic_grids_count_as_spglib(name, grid, time_reversal):
+    atoms = CRYSTALS[name]
+    numbers, _ = spglib.get_ir_reciprocal_mesh(
+        grid,
+        (atoms.cell.array, atoms.get_scaled_positions(), atoms.numbers),
+        is_shift=[0, 0, 0],
+        is_time_reversal=time_reversal,
+    )
+    stars = sorted(np.unique(numbers, return_counts=True)[1])
+    points, weights = ndsc.irreducible_qpoints(atoms, grid, time_reversal=time_reversal)
+    assert sorted(weights) == stars
+    mapped = ndsc.map_qpoints(atoms, grid, time_reversal=time_reversal)
+    assert np.array_equal(mapped.numerators, points)
+    assert np.array_equal(mapped.weights, weights)
+    assert np.array_equal(np.bincount(mapped.mapping.ravel()), weights)
 
 
 def test_stars_of_high_symmetry():

@@ -193,3 +193,11 @@ def test_a_small_run_with_a_fit(tmp_path, reference):
     ):
         assert (tmp_path / "run" / name).is_file()
     assert "<html" in (tmp_path / "run" / "report.html").read_text()
+
+
+def test_labels_without_stress_are_told(tmp_path):
+    config = small(tmp_path, calculator="calculators_for_tests:no_stress")
+    config = config.model_copy(update={"crystal": config.crystal.model_copy(update={"relax": False})})
+    results = run_workflow(config, tmp_path / "run")
+    assert any("have no stress" in warning for warning in results.warnings)
+    assert all("REF_virial" not in frame.info for frame in read(tmp_path / "run" / "database.extxyz", ":"))

@@ -59,11 +59,6 @@ class Plan:
         return [*self.configurations, *self.phonon_frames]
 
 
-def reference_spec(config: RunConfig) -> CalculatorSpec:
-    """The reference calculator that the input file names."""
-    return CalculatorSpec(config.reference.calculator, config.reference.parameters, config.reference.kgrid)
-
-
 def label_store(config: RunConfig, directory: Path) -> LabelStore:
     """The folder of labels that the input file names, or the run's own."""
     return LabelStore(config.reference.labels or directory / "labels")
@@ -97,7 +92,7 @@ def make_plan(config: RunConfig, directory: Path, *, compute: bool = True, progr
     ReferenceCalculationError
         When the relaxation fails, or needs a label that may not be computed.
     """
-    spec, store = reference_spec(config), label_store(config, directory)
+    spec, store = config.reference.to_spec(), label_store(config, directory)
     atoms = unit_cell(config)
     spec.check(atoms)
     if config.crystal.relax:
@@ -227,7 +222,7 @@ def dry_run(config: RunConfig, directory: Path) -> DryRun:
         plan = make_plan(config, directory, compute=False)
     except ReferenceCalculationError:
         relaxed = False
-        plan = plan_for(config, unit_cell(config), reference_spec(config), label_store(config, directory))
+        plan = plan_for(config, unit_cell(config), config.reference.to_spec(), label_store(config, directory))
     kgrid = plan.spec.kgrid
     kpoints = () if kgrid is None else tuple(len(fold_kpoints(matrix, kgrid)) for matrix in plan.supercells.matrices)
     return DryRun(plan, relaxed, kpoints)

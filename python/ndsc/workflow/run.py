@@ -90,14 +90,11 @@ def _label(config: RunConfig, directory: Path, progress: Progress) -> RunRecord:
         write_text(directory / "supercells.json", json.dumps(plan.supercells.to_dict(), indent=1) + "\n")
         _write_frames(directory / "configurations.extxyz", plan.configurations)
     with _stage("labels", stages):
-        executor = config.executor
         report = label_configurations(
             plan.to_label,
             plan.spec,
             plan.store,
-            workers=executor.workers,
-            threads=executor.threads,
-            retries=executor.retries,
+            executor=config.executor.to_settings(),
             progress=progress,
         )
     named = {atoms.info["ndsc_name"] for atoms in plan.configurations}
@@ -108,6 +105,12 @@ def _label(config: RunConfig, directory: Path, progress: Progress) -> RunRecord:
         raise ReferenceCalculationError(
             f"None of the {len(plan.configurations)} configurations has a label.{reasons} Check the calculator's "
             "settings in [reference], then run again."
+        )
+    without_stress = sum(label.stress is None for label in labels.values())
+    if without_stress:
+        warnings.append(
+            f"{without_stress} of {len(labels)} labels have no stress, so the potential learns elasticity from "
+            "energies and forces alone. Use a calculator that gives stresses."
         )
     database = make_database(plan.configurations, labels)
     write_database(directory / "database.extxyz", database)
