@@ -253,7 +253,8 @@ def _joined_stars(numerators: IntArray, rotations: IntArray, grid: Grid, *, time
             # A star is known by the place of its first q-point.
             stars = np.min([((images[on_grid] @ one.T) % common // step) @ strides for one in kept], axis=0)
             first[start + on_grid] = np.minimum(first[start + on_grid], stars)
-    return np.searchsorted(places, first).astype(np.int64)
+    joined: IntArray = np.searchsorted(places, first).astype(np.int64)
+    return joined
 
 
 def qpoint_order(q: Sequence[int], grid: int | Sequence[int]) -> int:
