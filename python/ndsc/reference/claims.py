@@ -17,7 +17,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
@@ -72,8 +72,14 @@ class Claim:
 
     def release(self) -> None:
         """Give the claim back, if it is still ours."""
-        _HELD.remove(self.claims.path_of(self.key))
-        self.claims.drop(self.key, self.holder.token)
+        path = self.claims.path_of(self.key)
+        _HELD.remove(path)
+        if time.time() - self.holder.since < self.claims.stale_after / 4:
+            # So soon nobody has taken it for that of a dead process.
+            with suppress(OSError):
+                path.unlink(missing_ok=True)
+        else:
+            self.claims.drop(self.key, self.holder.token)
 
 
 class Claims:
@@ -106,11 +112,11 @@ class Claims:
         InputError
             When the folder cannot be written.
         """
-        mine = Holder(machine_id(), socket.gethostname(), os.getpid(), process_start(os.getpid()) or 0, time.time(),
-                      uuid.uuid4().hex, name)  # fmt: skip
+        pid = os.getpid()
+        mine = Holder(machine_id(), socket.gethostname(), pid, _own_start(pid), time.time(), uuid.uuid4().hex, name)
         path, temporary = self.path_of(key), self.folder / f".{mine.token}.tmp"
         try:
-            self._write(temporary, json.dumps(asdict(mine)) + "\n")
+            self._write(temporary, json.dumps(vars(mine)) + "\n")
             while True:
                 try:
                     os.link(temporary, path)
@@ -227,6 +233,11 @@ def machine_id() -> str:
         return f"{boot} {os.readlink('/proc/self/ns/pid')}"
     except OSError:
         return socket.gethostname()
+
+
+@cache
+def _own_start(pid: int) -> int:
+    return process_start(pid) or 0
 
 
 def process_start(pid: int) -> int | None:

@@ -7,11 +7,13 @@ whoever computed them, and carry a checksum that is verified when they are read.
 
 from __future__ import annotations
 
+import itertools
 import logging
 import os
 import re
 import tempfile
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +43,7 @@ log = logging.getLogger(__name__)
 _LABEL_FILE = re.compile(r"([0-9a-f]{64})\.json")
 #: Labels that took longer are forced to the disk before they count as written: they would be missed after a power cut.
 _WORTH_A_SYNC = 1.0
+_COUNTER = itertools.count()
 
 
 class LabelStore:
@@ -153,10 +156,10 @@ class LabelStore:
         path = self.path_of(label.key)
         try:
             _write(path, text, sync=label.seconds > _WORTH_A_SYNC)
-        except (OSError, InputError) as error:
-            cause = error if isinstance(error, OSError) else error.__cause__
-            reason = cause.strerror if isinstance(cause, OSError) else str(error)
-            raise InputError(f"The label {path} cannot be written ({reason}). {_rescue(path.name, text)}") from error
+        except OSError as error:
+            raise InputError(
+                f"The label {path} cannot be written ({error.strerror}). {_rescue(path.name, text)}"
+            ) from error
 
     def check_writable(self) -> None:
         """Refuse, before anything is computed, a store that no label could be written to.
@@ -194,11 +197,24 @@ class LabelStore:
 
 
 def _write(path: Path, text: str, *, sync: bool) -> None:
-    with whole_file(path) as temporary, temporary.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        if sync:
-            os.fsync(file.fileno())
+    """Write a file whole or not at all; as `ndsc.files` does, with fewer calls, for labels that take milliseconds."""
+    temporary = f"{path.parent}/.{path.name}.{os.getpid()}.{next(_COUNTER)}.tmp"
+    try:
+        descriptor = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
+    except FileNotFoundError:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            if sync:
+                os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        with suppress(OSError):
+            os.unlink(temporary)
+        raise
 
 
 def _rescue(name: str, text: str) -> str:
@@ -206,6 +222,6 @@ def _rescue(name: str, text: str) -> str:
     folder = Path(tempfile.gettempdir()) / f"ndsc-rescued-{os.getuid()}"
     try:
         _write(folder / name, text, sync=True)
-    except (OSError, InputError):
+    except OSError:
         return "It could be kept nowhere else either. Make room, then run again: finished labels are kept."
     return f"It is kept as {folder / name}: make room, move it into the store, and run again."
