@@ -17,12 +17,11 @@ from ase import Atoms
 from numpy.typing import ArrayLike, NDArray
 
 from ndsc.errors import InputError
+from ndsc.rounding import rounded
 from ndsc.supercells import SupercellSet, make_supercell
 
 FloatArray = NDArray[np.float64]
 
-#: Decimals to which cells and positions are rounded, Å.
-DECIMALS = 8
 #: Largest strain component and largest deviation of the scale from 1 that still count as a small perturbation.
 LARGEST_DEFORMATION = 0.25
 
@@ -144,15 +143,6 @@ def remake_configuration(atoms: Atoms, info: Mapping[str, Any]) -> Atoms:
             "ndsc made carry their recipe."
         )
     return _configuration(atoms, {key: info[key] for key in needed})
-
-
-def rounded(atoms: Atoms) -> Atoms:
-    """A copy of `atoms` with cell and positions rounded to 1e-8 Å, as all structures are stored."""
-    copy = atoms.copy()
-    # Adding 0.0 turns -0.0 into 0.0, which would be written differently.
-    copy.set_cell(np.round(atoms.cell.array, DECIMALS) + 0.0)
-    copy.positions = np.round(atoms.positions, DECIMALS) + 0.0
-    return copy
 
 
 def _configuration(unit_cell: Atoms, recipe: dict[str, Any]) -> Atoms:

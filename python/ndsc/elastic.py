@@ -25,11 +25,11 @@ from ase.units import GPa
 from matscipy.elasticity import fit_elastic_constants, generate_strained_configs
 from numpy.typing import NDArray
 
-from ndsc.configurations import DECIMALS, rounded
 from ndsc.crystal import DEFAULT_SYMPREC
 from ndsc.elastic_setting import constant_names, standard_orientation, without_forbidden
 from ndsc.errors import InputError, NdscError, ReferenceCalculationError
 from ndsc.progress import Progress, silent
+from ndsc.rounding import DECIMALS, rounded
 
 log = logging.getLogger(__name__)
 

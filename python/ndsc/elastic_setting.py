@@ -7,9 +7,9 @@ import spglib
 from ase import Atoms
 from numpy.typing import NDArray
 
-from ndsc.configurations import rounded
 from ndsc.crystal import DEFAULT_SYMPREC, Crystal
 from ndsc.force_constants.space_group import atom_kinds
+from ndsc.rounding import rounded
 
 FloatArray = NDArray[np.float64]
 

@@ -11,10 +11,10 @@ from ase.constraints import FixSymmetry
 from ase.filters import FrechetCellFilter
 from ase.optimize import BFGS
 
-from ndsc.configurations import rounded
 from ndsc.crystal import Crystal
 from ndsc.errors import InputError, NdscError, ReferenceCalculationError
 from ndsc.progress import Progress, silent
+from ndsc.rounding import rounded
 
 
 def relax_crystal(

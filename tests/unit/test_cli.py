@@ -41,7 +41,7 @@ def test_version() -> None:
     assert call("--version").stdout == f"ndsc {ndsc.__version__}\n"
 
 
-@pytest.mark.parametrize("command", ["supercells", "run", "fit", "phonons", "elastic", "report", "export"])
+@pytest.mark.parametrize("command", ["supercells", "run", "fit", "phonons", "elastic", "report", "export", "labels"])
 def test_help_has_examples(command: str) -> None:
     result = call(command, "--help")
     assert result.exit_code == 0
@@ -51,7 +51,7 @@ def test_help_has_examples(command: str) -> None:
 
 def test_the_overview_has_all_commands_and_exit_codes() -> None:
     text = call("--help").stdout
-    for word in ("supercells", "run", "fit", "phonons", "elastic", "report", "export", "Exit codes", "130"):
+    for word in ("supercells", "run", "fit", "phonons", "elastic", "report", "export", "labels", "Exit codes", "130"):
         assert word in text
 
 

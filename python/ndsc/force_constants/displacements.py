@@ -20,10 +20,10 @@ import numpy as np
 from ase import Atoms
 from numpy.typing import ArrayLike
 
-from ndsc.configurations import rounded
 from ndsc.crystal import Crystal
 from ndsc.errors import InputError, InternalError
 from ndsc.force_constants.space_group import FloatArray, SpaceGroupAction
+from ndsc.rounding import rounded
 from ndsc.supercells import SupercellSet, make_supercell
 
 #: Displacements above this length are no longer small beside a bond, Å.

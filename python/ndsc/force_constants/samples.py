@@ -9,9 +9,9 @@ import numpy as np
 from ase import Atoms
 from numpy.typing import ArrayLike
 
-from ndsc.configurations import rounded
 from ndsc.errors import InputError
 from ndsc.force_constants.space_group import FloatArray, IntArray
+from ndsc.rounding import rounded
 from ndsc.supercells import make_supercell
 
 #: Displacements longer than this share of the cell mean that the structure is not a displaced supercell, Å.

@@ -15,7 +15,6 @@ from ase.units import Bohr, Hartree
 from numpy.typing import ArrayLike, NDArray
 from phonopy import Phonopy
 
-from ndsc.configurations import rounded
 from ndsc.crystal import Crystal
 from ndsc.errors import InputError, NdscError, ReferenceCalculationError
 from ndsc.files import whole_file
@@ -28,6 +27,7 @@ from ndsc.force_constants.space_group import FloatArray, IntArray, SpaceGroupAct
 from ndsc.force_constants.tiling import tiled_force_constants
 from ndsc.progress import Progress, silent
 from ndsc.qgrid import Grid, checked_grid, irreducible_qpoints
+from ndsc.rounding import rounded
 from ndsc.supercells import SupercellSet, find_supercells
 
 Route = Literal["auto", "tiling", "dynamical"]

@@ -14,7 +14,7 @@ from ase import Atoms
 from ndsc.errors import InputError, ReferenceCalculationError
 from ndsc.progress import Progress, silent
 from ndsc.reference.calculators import CalculatorSpec
-from ndsc.reference.computing import Job, compute_label
+from ndsc.reference.computing import Job
 from ndsc.reference.driver import Driver, Task
 from ndsc.reference.executors import ExecutorSettings, open_executor
 from ndsc.reference.label_file import keys_of
@@ -212,15 +212,3 @@ def _name(atoms: Atoms) -> str:
 
 
 # Worker processes of runs that were started with an earlier version look these up by name.
-def _ignore_interrupt() -> None:
-    import signal
-
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-
-def _label_in_worker(atoms: Atoms, spec: CalculatorSpec, path: str, threads: int) -> str | None:
-    try:
-        compute_label(atoms, spec, LabelStore(path), threads=threads)
-    except ReferenceCalculationError as error:
-        return str(error)
-    return None

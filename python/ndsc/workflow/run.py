@@ -99,7 +99,7 @@ def _label(config: RunConfig, directory: Path, progress: Progress) -> RunRecord:
         )
     named = {atoms.info["ndsc_name"] for atoms in plan.configurations}
     labels = {name: label for name, label in report.labels.items() if name in named}
-    warnings = [f"No label for {failure.name}: {failure.reason}" for failure in report.failures]
+    warnings = [f"No label for {failure.name}: {failure.reason}" for failure in report.failures] + report.notes
     if not labels:
         reasons = f" The first said: {report.failures[0].reason}" if report.failures else ""
         raise ReferenceCalculationError(
