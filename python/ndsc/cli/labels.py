@@ -18,7 +18,15 @@ app = typer.Typer(
     name="labels",
     no_args_is_help=True,
     rich_markup_mode="rich",
-    help="Look after a folder of labels, the results of reference calculations.",
+    help="""
+Look after a folder of labels, the results of reference calculations.
+
+[bold]Examples[/bold]
+
+  ndsc labels status demo
+
+  ndsc labels export demo labels.db      (ase db opens it)
+""",
 )
 
 StoreArgument = Annotated[
