@@ -199,7 +199,7 @@ def cell_metric(crystal: Crystal) -> FloatArray:
     """
     metric = crystal.atoms.cell.array @ crystal.atoms.cell.array.T
     rotations = crystal.point_group.astype(float)
-    averaged: FloatArray = np.einsum("nki,kl,nlj->ij", rotations, metric, rotations) / len(rotations)
+    averaged: FloatArray = np.mean(rotations.transpose(0, 2, 1) @ metric @ rotations, axis=0)
     return 0.5 * (averaged + averaged.T)
 
 

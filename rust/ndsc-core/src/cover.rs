@@ -27,7 +27,7 @@ const PIECE: u64 = 1 << 12;
 /// which comes before all others; `(c, e)` then costs one table look-up and two products.
 struct Table {
     n: i64,
-    reciprocal: f64,
+    reciprocal: u64,
     /// Largest sum of absolute elements in a row of an operation.
     bound: i64,
     /// Inverse of `x` modulo n at `x + bound * n`, 0 where there is none.
@@ -68,7 +68,7 @@ impl Table {
             .collect();
         Some(Self {
             n,
-            reciprocal: 1.0 / n as f64,
+            reciprocal: u64::MAX / n as u64,
             bound,
             inverse,
         })
@@ -80,12 +80,11 @@ impl Table {
 
     /// `-x inverse mod n`, for `|x| <= bound n`.
     fn entry(&self, x: i64, inverse: i64) -> i64 {
-        // Below 2^45: exact as a float, whose quotient is off by one at the most; that is cheaper than dividing.
-        let product = (self.bound * self.n - x) * inverse;
-        let remainder = product - (product as f64 * self.reciprocal) as i64 * self.n;
-        if remainder < 0 {
-            remainder + self.n
-        } else if remainder >= self.n {
+        let product = ((self.bound * self.n - x) * inverse) as u64;
+        // Multiplying by floor(2^64 / n) gives the quotient or one less; dividing would take much longer.
+        let quotient = ((u128::from(product) * u128::from(self.reciprocal)) >> 64) as u64;
+        let remainder = (product - quotient * self.n as u64) as i64;
+        if remainder >= self.n {
             remainder - self.n
         } else {
             remainder

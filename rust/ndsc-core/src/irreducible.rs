@@ -24,7 +24,7 @@ pub struct Irreducible {
 }
 
 /// Indices of q-points: 32 bits where they suffice, which doubles what the processor does at a time.
-trait Index: Copy + Default + Send + Sync + 'static {
+trait Index: Copy + Default + PartialEq {
     fn from_i64(x: i64) -> Self;
     fn to_usize(self) -> usize;
     /// `a + b`, both below `wrap`, brought below it.
@@ -63,11 +63,24 @@ struct Contribution<I> {
 impl<I: Index> Contribution<I> {
     fn new(operations: &[Mat3], n: Vec3, strides: Vec3, axis: usize) -> Self {
         let lanes = operations.len();
-        let mut table = Vec::with_capacity(n[axis] as usize * 3 * lanes);
-        for k in 0..n[axis] {
+        // One step along the axis adds the same to every image; so each line is the one before it, wrapped.
+        let mut step = Vec::with_capacity(3 * lanes);
+        for i in 0..3 {
+            step.extend(
+                operations
+                    .iter()
+                    .map(|m| I::from_i64(m[i][axis].rem_euclid(n[i]) * strides[i])),
+            );
+        }
+        let wraps = [0, 1, 2].map(|i| I::from_i64(n[i] * strides[i]));
+        let mut table = vec![I::default(); 3 * lanes * n[axis] as usize];
+        for k in 1..n[axis] as usize {
+            let (done, rest) = table.split_at_mut(3 * lanes * k);
+            let previous = &done[3 * lanes * (k - 1)..];
             for i in 0..3 {
-                let image = |m: &Mat3| (m[i][axis].rem_euclid(n[i]) * k).rem_euclid(n[i]) * strides[i];
-                table.extend(operations.iter().map(|m| I::from_i64(image(m))));
+                for lane in i * lanes..(i + 1) * lanes {
+                    rest[lane] = previous[lane].wrapped(step[lane], wraps[i]);
+                }
             }
         }
         Self { table, lanes }
@@ -84,8 +97,13 @@ impl<I: Index> Contribution<I> {
 /// Which points are marked: a bit each, or the number of the star each.
 trait Marks {
     fn is_free(&self, index: usize) -> bool;
-    fn mark(&mut self, index: usize, star: u32);
+    /// Whether any of [`BLOCK`] points from an index on is free.
+    fn is_any_free(&self, index: usize) -> bool;
+    fn mark<I: Index>(&mut self, images: &[I], star: u32);
 }
+
+/// Points that are looked at together.
+const BLOCK: usize = 16;
 
 struct Bits(Vec<u64>);
 
@@ -93,8 +111,15 @@ impl Marks for Bits {
     fn is_free(&self, index: usize) -> bool {
         self.0[index / 64] >> (index % 64) & 1 == 0
     }
-    fn mark(&mut self, index: usize, _star: u32) {
-        self.0[index / 64] |= 1 << (index % 64);
+    fn is_any_free(&self, index: usize) -> bool {
+        (index..index + BLOCK).any(|i| self.is_free(i))
+    }
+    fn mark<I: Index>(&mut self, images: &[I], _star: u32) {
+        let words = self.0.as_mut_slice();
+        for image in images {
+            let index = image.to_usize();
+            words[index / 64] |= 1 << (index % 64);
+        }
     }
 }
 
@@ -104,8 +129,17 @@ impl Marks for Vec<u32> {
     fn is_free(&self, index: usize) -> bool {
         self[index] == FREE
     }
-    fn mark(&mut self, index: usize, star: u32) {
-        self[index] = star;
+    fn is_any_free(&self, index: usize) -> bool {
+        self[index..index + BLOCK]
+            .iter()
+            .fold(0, |any, star| any | u32::from(*star == FREE))
+            != 0
+    }
+    fn mark<I: Index>(&mut self, images: &[I], star: u32) {
+        let stars = self.as_mut_slice();
+        for image in images {
+            stars[image.to_usize()] = star;
+        }
     }
 }
 
@@ -159,7 +193,9 @@ impl<I: Index> Sweep<I> {
 
     fn run<M: Marks>(&self, marks: &mut M, context: &Context) -> Result<(Vec<Vec3>, Vec<i64>)> {
         let n = self.n;
-        let (mut points, mut weights) = (Vec::new(), Vec::new());
+        // Few stars are smaller than the group: a little more than one point in so many is irreducible.
+        let expected = (n[0] * n[1] * n[2]) as usize / self.lanes * 5 / 4 + 16;
+        let (mut points, mut weights) = (Vec::with_capacity(expected), Vec::with_capacity(expected));
         let mut images = [I::default(); LANES];
         let mut ticker = Ticker::new();
         for k0 in 0..n[0] {
@@ -167,21 +203,27 @@ impl<I: Index> Sweep<I> {
                 let row = ((k0 * n[1] + k1) * n[2]) as usize;
                 ticker.tick(context, row as u64, (n[0] * n[1] * n[2]) as u64)?;
                 let mut base = None;
-                for k2 in 0..n[2] {
+                let mut k2 = -1;
+                loop {
+                    k2 += 1;
+                    while k2 + BLOCK as i64 <= n[2] && !marks.is_any_free(row + k2 as usize) {
+                        k2 += BLOCK as i64;
+                    }
+                    if k2 >= n[2] {
+                        break;
+                    }
                     let own = row + k2 as usize;
                     if !marks.is_free(own) {
                         continue;
                     }
                     self.images(base.get_or_insert_with(|| self.base(k0, k1)), k2, &mut images);
-                    let mut fixing = 0;
-                    for image in &images[..self.lanes] {
-                        let image = image.to_usize();
-                        fixing += usize::from(image == own);
-                        marks.mark(image, points.len() as u32);
-                    }
+                    let images = &images[..self.lanes];
+                    marks.mark(images, points.len() as u32);
+                    let target = I::from_i64(own as i64);
+                    let fixing: u32 = images.iter().map(|image| u32::from(*image == target)).sum();
                     points.push([k0, k1, k2]);
                     // The size of an orbit is the order of the group over that of the stabiliser.
-                    weights.push((self.lanes / fixing) as i64);
+                    weights.push((self.lanes / fixing as usize) as i64);
                 }
             }
         }
