@@ -174,12 +174,8 @@ def irreducible_qpoints(
     rotations = q_rotations(as_crystal(atoms))
     report = reporter(progress, "irreducible q-points")
     found = _core.irreducible_qpoints(divisions, rotations, bool(time_reversal), available_memory(), report)
-    numerators, weights = found
-    star = _joined_stars(numerators, rotations, divisions, time_reversal=time_reversal)
-    if star is None:
-        return numerators, weights
-    kept, joined = np.unique(star, return_inverse=True)
-    return numerators[kept], np.bincount(joined.reshape(-1), weights=weights).astype(np.int64)
+    numerators, weights, _ = _join_stars(*found, rotations, divisions, time_reversal=time_reversal)
+    return numerators, weights
 
 
 def map_qpoints(
@@ -207,35 +203,35 @@ def map_qpoints(
     rotations = q_rotations(as_crystal(atoms))
     report = reporter(progress, "irreducible q-points")
     found = _core.irreducible_qpoints_with_map(divisions, rotations, bool(time_reversal), available_memory(), report)
-    numerators, weights, mapping = found
-    star = _joined_stars(numerators, rotations, divisions, time_reversal=time_reversal)
-    if star is None:
-        return QpointMap(numerators, weights, mapping)
-    kept, joined = np.unique(star, return_inverse=True)
-    joined = joined.reshape(-1)
-    joined_weights = np.bincount(joined, weights=weights).astype(np.int64)
-    return QpointMap(numerators[kept], joined_weights, joined.astype(np.uint32)[mapping])
+    *stars, mapping = found
+    numerators, weights, joined = _join_stars(*stars, rotations, divisions, time_reversal=time_reversal)
+    return QpointMap(numerators, weights, mapping if joined is None else joined[mapping])
 
 
-def _joined_stars(numerators: IntArray, rotations: IntArray, grid: Grid, *, time_reversal: bool) -> IntArray | None:
+def _join_stars(
+    numerators: IntArray, weights: IntArray, rotations: IntArray, grid: Grid, *, time_reversal: bool
+) -> tuple[IntArray, IntArray, NDArray[np.uint32] | None]:
     """Join the stars that only rotations relate which do not map the whole grid onto itself.
 
     Parameters
     ----------
     numerators : (n, 3) int64 array
         The first q-point of each star under the rotations that keep the grid, in the order of the grid.
+    weights : (n,) int64 array
     rotations : (m, 3, 3) int64 array
         All rotations of the crystal.
 
     Returns
     -------
-    (n,) int64 array or None
-        For each star the number of the first that it is equivalent to; None when every rotation keeps the grid.
+    numerators, weights : int64 arrays
+        Of the joined stars.
+    joined : (n,) uint32 array or None
+        The new number of each star; None when every rotation keeps the grid, and so nothing is joined.
     """
     divisions = np.array(grid, dtype=np.int64)
     keeps = np.all((rotations * divisions[None, :, None]) % divisions[None, None, :] == 0, axis=(1, 2))
     if np.all(keeps):
-        return None
+        return numerators, weights, None
     signs = (1, -1) if time_reversal else (1,)
     kept = [sign * rotation for rotation in rotations[keeps] for sign in signs]
     other = [sign * rotation for rotation in rotations[~keeps] for sign in signs]
@@ -254,8 +250,9 @@ def _joined_stars(numerators: IntArray, rotations: IntArray, grid: Grid, *, time
             # A star is known by the place of its first q-point.
             stars = np.min([((images[on_grid] @ one.T) % common // step) @ strides for one in kept], axis=0)
             first[start + on_grid] = np.minimum(first[start + on_grid], stars)
-    joined: IntArray = np.searchsorted(places, first).astype(np.int64)
-    return joined
+    kept, joined = np.unique(np.searchsorted(places, first), return_inverse=True)
+    sums = np.bincount(joined, weights=weights).astype(np.int64)
+    return numerators[kept], sums, joined.astype(np.uint32)
 
 
 def qpoint_order(q: Sequence[int], grid: int | Sequence[int]) -> int:
