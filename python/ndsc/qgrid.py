@@ -250,9 +250,9 @@ def _join_stars(
             # A star is known by the place of its first q-point.
             stars = np.min([((images[on_grid] @ one.T) % common // step) @ strides for one in kept], axis=0)
             first[start + on_grid] = np.minimum(first[start + on_grid], stars)
-    kept, joined = np.unique(np.searchsorted(places, first), return_inverse=True)
+    remaining, joined = np.unique(np.searchsorted(places, first), return_inverse=True)
     sums = np.bincount(joined, weights=weights).astype(np.int64)
-    return numerators[kept], sums, joined.astype(np.uint32)
+    return numerators[remaining], sums, joined.astype(np.uint32)
 
 
 def qpoint_order(q: Sequence[int], grid: int | Sequence[int]) -> int:
