@@ -203,8 +203,8 @@ def map_qpoints(
     rotations = q_rotations(as_crystal(atoms))
     report = reporter(progress, "irreducible q-points")
     found = _core.irreducible_qpoints_with_map(divisions, rotations, bool(time_reversal), available_memory(), report)
-    *stars, mapping = found
-    numerators, weights, joined = _join_stars(*stars, rotations, divisions, time_reversal=time_reversal)
+    numerators, weights, mapping = found
+    numerators, weights, joined = _join_stars(numerators, weights, rotations, divisions, time_reversal=time_reversal)
     return QpointMap(numerators, weights, mapping if joined is None else joined[mapping])
 
 
