@@ -59,7 +59,9 @@ def opening(n: int, folder: Path) -> None:
     seconds = time.perf_counter() - started
     assert len(missing) == (n + 9) // 10
     cpu = time.process_time() - cpu
-    print(f"{n} configurations, {len(missing)} labels missing: found in {seconds:.2f} s ({cpu:.2f} s of processor time)")
+    print(
+        f"{n} configurations, {len(missing)} labels missing: found in {seconds:.2f} s ({cpu:.2f} s of processor time)"
+    )
 
 
 def main() -> None:

@@ -83,10 +83,12 @@ def same_number(ours: Any, theirs: Any) -> bool:
     return len(ours) == len(theirs)
 
 
-def time_once(function: Callable[[], Any]) -> float:
+def time_once(function: Callable[[], Any], calls: int = 1) -> float:
+    """Processor seconds of one call; no result is kept."""
     start = time.process_time()
-    function()
-    return time.process_time() - start
+    for _ in range(calls):
+        function()
+    return (time.process_time() - start) / calls
 
 
 def measure(task: Task) -> Row:
@@ -94,7 +96,7 @@ def measure(task: Task) -> Row:
     calls = max(1, int(0.02 / max(time_once(task.ours), 1e-6)))
     ours, theirs = [], []
     for _ in range(task.repeats):
-        ours.append(time_once(lambda: [task.ours() for _ in range(calls)]) / calls)
+        ours.append(time_once(task.ours, calls))
         theirs.append(time_once(task.theirs) / task.share)
     return Row(task, statistics.median(ours), statistics.median(theirs))
 
