@@ -44,13 +44,14 @@ def order(numerators, grid):
 
 
 def stars(rotations, grid, *, time_reversal):
-    """Sizes of the stars by their first points."""
-    group = list(keeping(rotations, grid))
-    if time_reversal:
-        group += [-r for r in group]
+    """Sizes of the stars by their first points; a rotation counts for the points that it leaves on the grid."""
+    n = np.array(grid)
+    group = list(rotations) + ([-r for r in rotations] if time_reversal else [])
     sizes = {}
     for q in qpoints(grid):
-        first = min(rotate(r, q, grid) for r in group)
+        images = [r @ (q / n) * n for r in group]
+        on_grid = [np.rint(image).astype(int) % n for image in images if np.allclose(image, np.rint(image), atol=1e-9)]
+        first = min(tuple(image.tolist()) for image in on_grid)
         sizes[first] = sizes.get(first, 0) + 1
     return sizes
 

@@ -11,7 +11,7 @@
 
 use rayon::prelude::*;
 
-use crate::context::Context;
+use crate::context::{Context, Ticker};
 use crate::cyclic::{MaximalCyclic, maximal_generator};
 use crate::error::{Error, Result};
 use crate::hnf::Hnf;
@@ -248,43 +248,45 @@ impl Met {
     }
 }
 
-/// The cover of an isotropic grid, marking what was met.
+/// The cover of an isotropic grid: first the forms `[[1, 0, c], [0, 1, e], [0, 0, N]]` in their order, marking the images
+/// of those that were not met; then the few subgroups that have no image among them.
 fn cover_by_marking(pieces: &CoverIterator, table: &Table, context: &Context) -> Result<Vec<Hnf>> {
-    let mut met = Met::new(table.n);
+    let n = table.n;
+    let mut met = Met::new(n);
     let mut cover = Vec::new();
-    let total = pieces.total();
-    for start in (0..total).step_by(CHUNK as usize) {
-        pieces.subgroups.visit(start..total.min(start + CHUNK), |k| {
-            let inverse = table.inverse(k[2]);
-            if inverse == 0 {
-                cover.extend(pieces.orbits.first(&k)?);
-                return Ok(());
-            }
-            if met.contains(table.entry(k[0], inverse), table.entry(k[1], inverse)) {
-                return Ok(());
-            }
-            let mut first = (table.n, table.n);
-            for m in &pieces.orbits.operations {
-                let inverse = table.inverse(row_times(&m[2], &k));
-                if inverse != 0 {
-                    let c = table.entry(row_times(&m[0], &k), inverse);
-                    let e = table.entry(row_times(&m[1], &k), inverse);
-                    met.insert(c, e);
-                    first = first.min((c, e));
-                }
+    let mut ticker = Ticker::new();
+    for c in 0..n {
+        for e in 0..n {
+            if met.contains(c, e) {
+                continue;
             }
             cover.push(Hnf {
-                size: table.n,
+                size: n,
                 a: 1,
                 d: 1,
                 b: 0,
-                c: first.0,
-                e: first.1,
+                c,
+                e,
             });
-            Ok(())
-        })?;
-        context.report(start, total)?;
+            let k = [n - c, n - e, 1];
+            for m in &pieces.orbits.operations {
+                // The first two numerators go up to n: a row of sum `bound` stays within `bound n`.
+                let inverse = table.inverse(row_times(&m[2], &k));
+                if inverse != 0 {
+                    met.insert(
+                        table.entry(row_times(&m[0], &k), inverse),
+                        table.entry(row_times(&m[1], &k), inverse),
+                    );
+                }
+            }
+        }
+        ticker.tick(context, (c * n) as u64, pieces.total())?;
     }
+    let rows: Vec<Vec3> = pieces.orbits.operations.iter().map(|m| m[2]).collect();
+    pieces.subgroups.visit_without_unit(&rows, context, |k| {
+        cover.extend(pieces.orbits.first(&k)?);
+        Ok(())
+    })?;
     Ok(cover)
 }
 

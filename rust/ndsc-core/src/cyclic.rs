@@ -5,6 +5,7 @@
 
 use std::ops::Range;
 
+use crate::context::{Context, Ticker};
 use crate::error::{Error, Result};
 use crate::int3::{Vec3, inverse_mod, multiply_mod};
 use crate::qpoint::Grid;
@@ -196,6 +197,106 @@ impl MaximalCyclic {
             number = end;
         }
         Ok(())
+    }
+}
+
+/// For one p-part: which of some rows (bits) make a unit modulo p with a generator.
+struct Units {
+    prime: i64,
+    rows: Vec<Vec3>,
+    /// By the residues of the generator, where there are few.
+    table: Option<Vec<u64>>,
+}
+
+impl Units {
+    /// Largest prime whose cubes of residues are tabulated.
+    const LARGEST: i64 = 13;
+
+    fn new(prime: i64, rows: &[Vec3]) -> Self {
+        let rows = rows.iter().map(|row| row.map(|x| x.rem_euclid(prime))).collect();
+        let mut units = Self {
+            prime,
+            rows,
+            table: None,
+        };
+        if prime <= Self::LARGEST {
+            let p = prime;
+            let all =
+                (0..p * p * p).map(|i| units.compute(&[i / (p * p), i / p % p, i % p], u64::MAX, false));
+            units.table = Some(all.collect());
+        }
+        units
+    }
+
+    /// The wanted bits that are set; all, or the first of them.
+    fn compute(&self, k: &Vec3, wanted: u64, first: bool) -> u64 {
+        let k = k.map(|x| x % self.prime);
+        let mut bits = 0;
+        for (number, row) in self.rows.iter().enumerate().filter(|x| wanted >> x.0 & 1 == 1) {
+            if (row[0] * k[0] + row[1] * k[1] + row[2] * k[2]) % self.prime != 0 {
+                bits |= 1 << number;
+                if first {
+                    break;
+                }
+            }
+        }
+        bits
+    }
+
+    fn bits(&self, k: &Vec3, wanted: u64, first: bool) -> u64 {
+        let p = self.prime;
+        match &self.table {
+            Some(table) => table[((k[0] % p * p + k[1] % p) * p + k[2] % p) as usize] & wanted,
+            None => self.compute(k, wanted, first),
+        }
+    }
+}
+
+impl MaximalCyclic {
+    /// Calls `visit` with a generator k of each subgroup for which `row . k` is prime to the grid for none of at most
+    /// 64 rows. Most subgroups are passed over by a look at their residues.
+    pub fn visit_without_unit(
+        &self,
+        rows: &[Vec3],
+        context: &Context,
+        mut visit: impl FnMut(Vec3) -> Result<()>,
+    ) -> Result<()> {
+        let Some(inner) = &self.inner else { return Ok(()) };
+        let outer_units: Vec<Units> = self.outer.iter().map(|l| Units::new(l.prime, rows)).collect();
+        let units = Units::new(inner.prime, rows);
+        let bits_of = |number: u64, wanted: u64, first: bool| {
+            inner.generator(number).map(|k| units.bits(&k, wanted, first))
+        };
+        let table: Option<Vec<Option<u64>>> = (inner.total <= LONGEST_TABLE && units.table.is_some())
+            .then(|| (0..inner.total).map(|i| bits_of(i, u64::MAX, false)).collect());
+        let mut ticker = Ticker::new();
+        for outer in 0..self.total / inner.total {
+            let Some(wanted) = self.outer_bits(outer, &outer_units) else {
+                continue;
+            };
+            for i in 0..inner.total {
+                let bits = match &table {
+                    Some(table) => table[i as usize].map(|bits| bits & wanted),
+                    None => bits_of(i, wanted, true),
+                };
+                if bits == Some(0) {
+                    let number = outer * inner.total + i;
+                    self.visit(number..number + 1, &mut visit)?;
+                }
+                ticker.tick(context, outer * inner.total + i, self.total)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The rows that make a unit modulo every prime but the last; none where the number stands for nothing.
+    fn outer_bits(&self, mut number: u64, units: &[Units]) -> Option<u64> {
+        let mut bits = u64::MAX;
+        for (local, units) in self.outer.iter().zip(units).rev() {
+            bits &= units.bits(&local.generator(number % local.total)?, u64::MAX, false);
+            number /= local.total;
+        }
+        Some(bits)
     }
 }
 

@@ -6,6 +6,7 @@
 use crate::context::{Context, Ticker};
 use crate::error::Result;
 use crate::int3::{Mat3, Vec3};
+use crate::lines;
 use crate::qpoint::Grid;
 use crate::symmetry::{LARGEST_POINT_GROUP, check_group, on_grid, with_inversion};
 
@@ -176,14 +177,11 @@ impl<I: Index> Sweep<I> {
     }
 
     fn images(&self, base: &[[I; LANES]; 3], k2: i64, images: &mut [I; LANES]) {
+        let lanes = self.lanes;
         let [x, y, z] = self.contributions[2].of(k2);
-        let (x, y, z) = (&x[..self.lanes], &y[..self.lanes], &z[..self.lanes]);
-        let (bx, by, bz) = (
-            &base[0][..self.lanes],
-            &base[1][..self.lanes],
-            &base[2][..self.lanes],
-        );
-        for (lane, image) in images[..self.lanes].iter_mut().enumerate() {
+        let (x, y, z) = (&x[..lanes], &y[..lanes], &z[..lanes]);
+        let (bx, by, bz) = (&base[0][..lanes], &base[1][..lanes], &base[2][..lanes]);
+        for (lane, image) in images[..lanes].iter_mut().enumerate() {
             *image = bx[lane]
                 .wrapped(x[lane], self.wraps[0])
                 .plus(by[lane].wrapped(y[lane], self.wraps[1]))
@@ -255,6 +253,15 @@ pub fn irreducible(
         &format!("the irreducible q-points of the grid {n:?}"),
         "use a coarser grid",
     )?;
+    if lines::are_kept(&operations, n) {
+        let mut mapping = with_mapping.then(|| vec![FREE; length as usize]);
+        let (points, weights) = lines::sweep(n, &operations, mapping.as_deref_mut(), context)?;
+        return Ok(Irreducible {
+            points,
+            weights,
+            mapping,
+        });
+    }
     if grid.len() < i64::from(i32::MAX) / 2 {
         sweep(
             &Sweep::<i32>::new(n, &operations),

@@ -14,6 +14,7 @@ pub mod error;
 pub mod hnf;
 pub mod int3;
 pub mod irreducible;
+mod lines;
 pub mod qpoint;
 pub mod reduce;
 pub mod single;
