@@ -109,3 +109,22 @@ def test_a_store_that_is_a_file(tmp_path):
 def test_a_missing_label_is_none(store):
     assert store.get("0" * 64) is None
     assert list(store.keys()) == []
+
+
+def test_keys_of_many_are_the_hashes_of_their_content():
+    # The fast way puts the JSON together itself; keys of stored labels must never change.
+    import hashlib
+
+    from ndsc.reference.label_file import keys_of, structure_content
+
+    salt = bulk("NaCl", "rocksalt", a=5.6, cubic=True)
+    salt.rattle(0.1, seed=1)
+    slab = bulk("Mg")
+    slab.pbc = (True, False, True)
+    magnet = bulk("Fe")
+    magnet.set_initial_magnetic_moments([2.2])
+    frames = [salt, slab, magnet, al(-0.3)]
+    for atoms, key in zip(frames, keys_of(frames, EMT), strict=True):
+        content = {"structure": structure_content(atoms), "calculator": "emt", "parameters": {}}
+        text = json.dumps(content, sort_keys=True, separators=(",", ":"))
+        assert key == hashlib.sha256(text.encode()).hexdigest()

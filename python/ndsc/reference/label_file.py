@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -90,25 +91,35 @@ def structure_content(atoms: Atoms) -> dict[str, Any]:
 
 
 def _structures_json(configurations: Sequence[Atoms]) -> Iterator[str]:
-    """``_compact(structure_content(atoms))`` of each, several times faster: the rounding is done for many at once."""
+    """``_compact(structure_content(atoms))`` of each, several times faster.
+
+    The rounding is done for many at once, and numbers go into ready templates: nested lists of them would cost more in
+    the garbage collector than in their making.
+    """
     for start in range(0, len(configurations), _AT_ONCE):
         part = configurations[start : start + _AT_ONCE]
         lengths = np.concatenate([array for atoms in part for array in (atoms.cell.array, atoms.arrays["positions"])])
-        rows = np.rint(lengths * UNIT).astype(np.int64).tolist()
+        numbers = tuple(np.rint(lengths * UNIT).astype(np.int64).ravel().tolist())
         first = 0
         for atoms in part:
             arrays = atoms.arrays
-            last = first + 3 + len(arrays["numbers"])
+            last = first + 9 + 3 * len(arrays["numbers"])
             if "initial_magmoms" in arrays:
                 yield _compact(structure_content(atoms))
             else:
-                pbc = "[" + ",".join("true" if periodic else "false" for periodic in atoms.pbc.tolist()) + "]"
-                text = (
-                    f'{{"cell":{rows[first : first + 3]},"numbers":{arrays["numbers"].tolist()},"pbc":{pbc},'
-                    f'"positions":{rows[first + 3 : last]}}}'
-                )
-                yield text.replace(" ", "")
+                yield _template(arrays["numbers"].tobytes(), atoms.pbc.tobytes()) % numbers[first:last]
             first = last
+
+
+@lru_cache(maxsize=1024)
+def _template(numbers: bytes, pbc: bytes) -> str:
+    """The JSON of a structure with places for its cell and positions; from the bytes of its other arrays."""
+    atomic_numbers = np.frombuffer(numbers, dtype=np.int64).tolist()
+    rows = ",".join(["[%d,%d,%d]"] * len(atomic_numbers))
+    return (
+        f'{{"cell":[[%d,%d,%d],[%d,%d,%d],[%d,%d,%d]],"numbers":{_compact(atomic_numbers)},'
+        f'"pbc":{_compact(np.frombuffer(pbc, dtype=bool).tolist())},"positions":[{rows}]}}'
+    )
 
 
 def structure_record(atoms: Atoms) -> dict[str, Any]:
