@@ -26,6 +26,8 @@ LOOK_SOON, LOOK_LATE = 0.05, 5.0
 AHEAD = 2
 #: How long a label that a worker has written may take to appear here: network file systems remember what was not there.
 SETTLE = 15.0
+#: How long an estimate of the time left stands, s.
+ESTIMATE_EVERY = 0.5
 
 
 @dataclass
@@ -78,6 +80,7 @@ class Driver:
         self._error: NdscError | None = None
         self._said = False
         self._left = time_left.TimeLeft()
+        self._estimated = -ESTIMATE_EVERY
 
     def add(self, task: Task) -> None:
         """One more configuration; equal structures are computed once."""
@@ -272,7 +275,13 @@ class Driver:
         return changed
 
     def _show(self) -> None:
-        self.progress(self.name, self.done, self._counts.total())
+        total = self._counts.total()
+        self.progress(self.name, self.done, total)
+        now = time.monotonic()
+        # The estimate looks at all that waits: with many short labels it would take longer than they do.
+        if now - self._estimated < ESTIMATE_EVERY and self.done < total:
+            return
+        self._estimated = now
         sizes = [task.n_atoms for task in (*self.waiting, *self._elsewhere.values())]
         time_left.report(self.progress, self.name, self._left.seconds(sizes))
 
