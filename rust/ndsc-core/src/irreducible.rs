@@ -4,7 +4,7 @@
 //! and three conditional subtractions, for all operations at once.
 
 use crate::context::{Context, Ticker};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::int3::{Mat3, Vec3};
 use crate::lines;
 use crate::qpoint::Grid;
@@ -126,18 +126,20 @@ impl Marks for Bits {
 
 const FREE: u32 = u32::MAX;
 
-impl Marks for Vec<u32> {
+struct Stars<'a>(&'a mut [u32]);
+
+impl Marks for Stars<'_> {
     fn is_free(&self, index: usize) -> bool {
-        self[index] == FREE
+        self.0[index] == FREE
     }
     fn is_any_free(&self, index: usize) -> bool {
-        self[index..index + BLOCK]
+        self.0[index..index + BLOCK]
             .iter()
             .fold(0, |any, star| any | u32::from(*star == FREE))
             != 0
     }
     fn mark<I: Index>(&mut self, images: &[I], star: u32) {
-        let stars = self.as_mut_slice();
+        let stars = &mut *self.0;
         for image in images {
             stars[image.to_usize()] = star;
         }
@@ -231,7 +233,7 @@ impl<I: Index> Sweep<I> {
 
 /// The irreducible q-points of a grid under the rotations that keep it.
 ///
-/// Memory: a bit for each q-point, or 4 bytes with `with_mapping`, and 32 bytes for each irreducible one.
+/// Memory: a bit for each q-point, or 4 bytes with `with_mapping`, and 64 bytes for each irreducible one.
 pub fn irreducible(
     grid: &Grid,
     rotations: &[Mat3],
@@ -239,66 +241,93 @@ pub fn irreducible(
     with_mapping: bool,
     context: &Context,
 ) -> Result<Irreducible> {
-    check_group(rotations)?;
-    let n = grid.divisions();
-    let mut operations: Vec<Mat3> = on_grid(rotations, n)?.into_iter().map(|(_, m)| m).collect();
-    if time_reversal {
-        operations = with_inversion(&operations);
-        // Where -1 acts as 1, two operations do the same; that leaves the ratio of orders right.
-    }
-    let (bits, order) = (if with_mapping { 32 } else { 1 }, operations.len() as u128);
-    let length = grid.len() as u128;
-    context.reserve(
-        length * bits / 8 + length / order * 64,
-        &format!("the irreducible q-points of the grid {n:?}"),
-        "use a coarser grid",
-    )?;
-    if lines::are_kept(&operations, n) {
-        let mut mapping = with_mapping.then(|| vec![FREE; length as usize]);
-        let (points, weights) = lines::sweep(n, &operations, mapping.as_deref_mut(), context)?;
-        return Ok(Irreducible {
-            points,
-            weights,
-            mapping,
-        });
-    }
-    if grid.len() < i64::from(i32::MAX) / 2 {
-        sweep(
-            &Sweep::<i32>::new(n, &operations),
-            length as usize,
-            with_mapping,
-            context,
-        )
-    } else {
-        sweep(
-            &Sweep::<i64>::new(n, &operations),
-            length as usize,
-            with_mapping,
-            context,
-        )
-    }
-}
-
-fn sweep<I: Index>(
-    sweep: &Sweep<I>,
-    length: usize,
-    with_mapping: bool,
-    context: &Context,
-) -> Result<Irreducible> {
+    reserve(grid, rotations.len(), with_mapping, context)?;
     if with_mapping {
-        let mut mapping = vec![FREE; length];
-        let (points, weights) = sweep.run(&mut mapping, context)?;
+        let mut mapping = vec![FREE; grid.len() as usize];
+        let (points, weights) = irreducible_into(grid, rotations, time_reversal, &mut mapping, context)?;
         return Ok(Irreducible {
             points,
             weights,
             mapping: Some(mapping),
         });
     }
-    let mut marks = Bits(vec![0; length.div_ceil(64)]);
-    let (points, weights) = sweep.run(&mut marks, context)?;
+    let operations = operations(grid, rotations, time_reversal)?;
+    let n = grid.divisions();
+    let (points, weights) = if lines::are_kept(&operations, n) {
+        lines::sweep(n, &operations, None, context)?
+    } else {
+        run(
+            grid,
+            &operations,
+            &mut Bits(vec![0; (grid.len() as usize).div_ceil(64)]),
+            context,
+        )?
+    };
     Ok(Irreducible {
         points,
         weights,
         mapping: None,
     })
+}
+
+/// The same, with the number of the star of every point written to `mapping`, which has a place for each.
+pub fn irreducible_into(
+    grid: &Grid,
+    rotations: &[Mat3],
+    time_reversal: bool,
+    mapping: &mut [u32],
+    context: &Context,
+) -> Result<(Vec<Vec3>, Vec<i64>)> {
+    if mapping.len() as i64 != grid.len() {
+        return Err(Error::input(format!(
+            "a map of {} places was given for the {} q-points of the grid",
+            mapping.len(),
+            grid.len()
+        )));
+    }
+    let operations = operations(grid, rotations, time_reversal)?;
+    let n = grid.divisions();
+    if lines::are_kept(&operations, n) {
+        return lines::sweep(n, &operations, Some(mapping), context);
+    }
+    mapping.fill(FREE);
+    run(grid, &operations, &mut Stars(mapping), context)
+}
+
+/// Refuses a grid whose points do not fit into memory under a point group of this order.
+pub fn reserve(grid: &Grid, order: usize, with_mapping: bool, context: &Context) -> Result<()> {
+    let (bits, length) = (if with_mapping { 32 } else { 1 }, grid.len() as u128);
+    context.reserve(
+        length * bits / 8 + length / order.max(1) as u128 * 64,
+        &format!("the irreducible q-points of the grid {:?}", grid.divisions()),
+        "use a coarser grid",
+    )
+}
+
+/// The operations on numerators. Where -1 acts as 1, two of them do the same; that leaves ratios of orders right.
+fn operations(grid: &Grid, rotations: &[Mat3], time_reversal: bool) -> Result<Vec<Mat3>> {
+    check_group(rotations)?;
+    let kept: Vec<Mat3> = on_grid(rotations, grid.divisions())?
+        .into_iter()
+        .map(|(_, m)| m)
+        .collect();
+    Ok(if time_reversal {
+        with_inversion(&kept)
+    } else {
+        kept
+    })
+}
+
+fn run<M: Marks>(
+    grid: &Grid,
+    operations: &[Mat3],
+    marks: &mut M,
+    context: &Context,
+) -> Result<(Vec<Vec3>, Vec<i64>)> {
+    let n = grid.divisions();
+    if grid.len() < i64::from(i32::MAX) / 2 {
+        Sweep::<i32>::new(n, operations).run(marks, context)
+    } else {
+        Sweep::<i64>::new(n, operations).run(marks, context)
+    }
 }

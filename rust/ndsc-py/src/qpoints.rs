@@ -3,9 +3,7 @@
 use ndsc_core::hnf::Hnf;
 use ndsc_core::qpoint::{self, Grid};
 use ndsc_core::{cover, irreducible};
-use numpy::ndarray::Array3;
-use numpy::{IntoPyArray, PyArray3, PyReadonlyArray2, PyReadonlyArray3};
-use pyo3::exceptions::PyValueError;
+use numpy::{PyArray3, PyArrayMethods, PyReadonlyArray2, PyReadonlyArray3};
 use pyo3::prelude::*;
 
 use crate::convert::{
@@ -146,15 +144,20 @@ pub fn irreducible_qpoints_with_map<'py>(
     progress: Option<Py<PyAny>>,
 ) -> PyResult<WithMap<'py>> {
     let rotations = matrices(&rotations)?;
-    let found = run(py, memory, progress, |context| {
-        irreducible::irreducible(&Grid::new(divisions)?, &rotations, time_reversal, true, context)
+    let grid = grid(py, divisions)?;
+    let order = rotations.len();
+    run(py, memory, None, |context| {
+        irreducible::reserve(&grid, order, true, context)
     })?;
-    let [n0, n1, n2] = divisions.map(|x| x as usize);
-    let mapping = Array3::from_shape_vec((n0, n1, n2), found.mapping.unwrap_or_default())
-        .map_err(|e| PyValueError::new_err(e.to_string()))?;
-    Ok((
-        vectors_out(py, found.points)?,
-        vector_out(py, found.weights),
-        mapping.into_pyarray(py),
-    ))
+    // NumPy allocates large arrays in huge pages, which halves the time of the scattered writes.
+    let shape = divisions.map(|x| x as usize);
+    let empty = py.import("numpy")?.call_method1("empty", (shape, "uint32"))?;
+    let mapping: Bound<'py, PyArray3<u32>> = empty.cast_into()?;
+    let mut writable = mapping.try_readwrite()?;
+    let places = writable.as_slice_mut()?;
+    let (points, weights) = run(py, memory, progress, |context| {
+        irreducible::irreducible_into(&grid, &rotations, time_reversal, places, context)
+    })?;
+    drop(writable);
+    Ok((vectors_out(py, points)?, vector_out(py, weights), mapping))
 }
