@@ -218,7 +218,7 @@ def test_the_time_left_is_told_to_who_wants_it(frames, store, every, monkeypatch
 
     timed = Timed()
     label_configurations(frames, EMT, store, workers=1, progress=timed)
-    # Before the first label and after each, or at the beginning and the end when labels come faster than estimates.
+    # After each label, or after the first and the last when labels come faster than estimates.
     assert len(timed.left) == (6 if every == 0 else 2)
     assert timed.left[-1] == 0
 

@@ -281,9 +281,11 @@ class Driver:
         # The estimate looks at all that waits: with many short labels it would take longer than they do.
         if now - self._estimated < ESTIMATE_EVERY and self.done < total:
             return
-        self._estimated = now
         sizes = [task.n_atoms for task in (*self.waiting, *self._elsewhere.values())]
-        time_left.report(self.progress, self.name, self._left.seconds(sizes))
+        seconds = self._left.seconds(sizes)
+        if seconds is not None:
+            self._estimated = now
+            time_left.report(self.progress, self.name, seconds)
 
 
 def _outcome(future: Future[Any]) -> Outcome:

@@ -92,9 +92,9 @@ class TimeLeft:
         return max(sum(works) / self.workers, max(works, default=0.0))
 
 
-def report(progress: Progress, task: str, seconds: float | None) -> None:
+def report(progress: Progress, task: str, seconds: float) -> None:
     """Tell a progress callable the time left, if it wants to know."""
-    if seconds is not None and isinstance(progress, TimedProgress):
+    if isinstance(progress, TimedProgress):
         progress.time_left(task, seconds)
 
 
