@@ -8,7 +8,7 @@ from dataclasses import asdict
 import numpy as np
 
 from ndsc.elastic import NOTABLE_STRESS, ElasticConstants
-from ndsc.phonons import PhononComparison
+from ndsc.fit import GapFit
 from ndsc.qgrid import irreducible_qpoints
 from ndsc.results import (
     ConfigurationsSummary,
@@ -65,9 +65,9 @@ def summarise(record: RunRecord) -> Results:
             settings=config.configurations.model_dump(mode="json"),
         ),
         labels=_labels(record),
-        fit=None if record.fit is None else _fit(record),
+        fit=None if record.fit is None else _fit(record, record.fit),
         lattice=None if record.model_crystal is None else lattice_comparison(record.model_crystal, plan.crystal.atoms),
-        phonons=None if record.phonons is None else _phonons(record, record.phonons),
+        phonons=_phonons(record),
         elastic=elastic,
         elastic_settings=config.elastic.model_dump(mode="json") if elastic is not None else {},
         cost=_cost(record),
@@ -108,10 +108,7 @@ def _labels(record: RunRecord) -> LabelsSummary:
     )
 
 
-def _fit(record: RunRecord) -> FitSummary:
-    fit = record.fit
-    if fit is None:
-        raise AssertionError("called without a fit")
+def _fit(record: RunRecord, fit: GapFit) -> FitSummary:
     return FitSummary(
         method=record.config.fit.method,
         settings=asdict(fit.settings) | {"e0": fit.e0},
@@ -128,10 +125,10 @@ def _fit(record: RunRecord) -> FitSummary:
     )
 
 
-def _phonons(record: RunRecord, comparison: PhononComparison) -> PhononsSummary:
-    reference, harmonic = record.reference_phonons, record.harmonic
-    if reference is None:
-        raise AssertionError("compared without a reference")
+def _phonons(record: RunRecord) -> PhononsSummary | None:
+    comparison, reference, harmonic = record.phonons, record.reference_phonons, record.harmonic
+    if comparison is None or reference is None:
+        return None
     return PhononsSummary(
         rmse_mesh_thz=comparison.rmse_mesh_thz,
         rmse_path_thz=comparison.rmse_path_thz,
