@@ -66,7 +66,7 @@ docs: $(VENV)/.core ## write the generated parts of docs/ again and check all li
 	$(PY) scripts/docs.py
 
 bench: $(BENCH_VENV)/.core ## the benchmarks of benches/, beside their peers
-	@for file in benches/*.py; do echo "==> $$file"; $(BENCH_VENV)/bin/python "$$file"; done
+	@for file in benches/[a-z]*.py; do echo "==> $$file"; $(BENCH_VENV)/bin/python "$$file"; done
 
 dft: $(VENV)/.core ## install GPAW, for density-functional references
 	@scripts/install-dft.sh $(VENV)

@@ -36,7 +36,7 @@ def structures(n: int) -> list[Atoms]:
 def overhead(n: int, folder: Path) -> None:
     """n labels of 10 ms each on two workers."""
     sys.path.insert(0, str(Path(__file__).parent))
-    spec = CalculatorSpec("sleeping_calculator:sleeping", {"seconds": SECONDS})
+    spec = CalculatorSpec("_sleeping_calculator:sleeping", {"seconds": SECONDS})
     started = time.perf_counter()
     report = label_configurations(structures(n), spec, LabelStore(folder / "labels"), workers=2)
     seconds = time.perf_counter() - started
