@@ -24,6 +24,8 @@ from ndsc.errors import InputError
 from ndsc.files import write_text
 
 SCHEMA_VERSION = 1
+#: Frequencies below this (THz, negative) are instabilities: acoustic modes at Γ are zero only to rounding.
+IMAGINARY_THZ = -0.05
 REPORTED_PACKAGES = (
     "ndsc", "numpy", "scipy", "ase", "spglib", "phonopy", "symfc", "matscipy", "matplotlib", "quippy-ase", "gpaw",
 )  # fmt: skip

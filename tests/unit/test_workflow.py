@@ -146,6 +146,7 @@ def test_what_is_refused_before_anything_is_written(tmp_path, monkeypatch):
     silicon = small(tmp_path).model_copy(update={"crystal": crystal})
     with pytest.raises(InputError, match="does not know Si"):
         run_workflow(silicon, tmp_path / "si")
+    assert not (tmp_path / "si").exists()
     find_spec = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "quippy" else find_spec(name))
     with pytest.raises(MissingExtraError, match=r"ndsc\[gap\]"):

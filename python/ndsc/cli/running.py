@@ -50,9 +50,7 @@ def run(
     directory = check_folder(out if out is not None else default_directory(config))
     from ndsc.workflow import dry_run as summarise
     from ndsc.workflow import run_workflow
-    from ndsc.workflow.plan import unit_cell
 
-    settings.reference.to_spec().check(unit_cell(settings))
     if dry_run:
         typer.echo(str(summarise(settings, directory)))
         return

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from ndsc.report.style import GRID, MODEL, MUTED, REFERENCE, new_figure, paper_style
+from ndsc.results import IMAGINARY_THZ
 
 if TYPE_CHECKING:
     from ndsc.phonons import PhononComparison
@@ -22,8 +23,6 @@ FloatArray = NDArray[np.float64]
 _GREEK = {
     "G": "Γ", "GAMMA": "Γ", "GM": "Γ", "Γ": "Γ", "DELTA": "Δ", "LAMBDA": "Λ", "SIGMA": "Σ",
 }  # fmt: skip
-#: Frequencies above this (THz, negative) are the numerical noise of the acoustic modes at Γ, not instabilities.
-IMAGINARY_LIMIT = -0.05
 
 
 @dataclass(frozen=True)
@@ -179,7 +178,7 @@ def _frequency_limits(comparison: PhononComparison) -> tuple[float, float]:
     finite = np.concatenate([comparison.model_path.ravel(), comparison.reference_path.ravel()])
     finite = finite[np.isfinite(finite)]
     lowest, highest = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
-    bottom = 1.08 * lowest if lowest < IMAGINARY_LIMIT else 0.0
+    bottom = 1.08 * lowest if lowest < IMAGINARY_THZ else 0.0
     return bottom, max(1.05 * highest, 0.1)
 
 

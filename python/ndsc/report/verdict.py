@@ -6,10 +6,7 @@ from dataclasses import dataclass
 
 from ndsc.report.published import PAPER_ELASTIC_PERCENT, PAPER_RMSE_THZ
 from ndsc.report.text import number
-from ndsc.results import Results
-
-#: Smallest frequency (THz, negative) that counts as imaginary: acoustic modes at Γ are zero only to rounding.
-IMAGINARY_THZ = -0.05
+from ndsc.results import IMAGINARY_THZ, Results
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ from ndsc.report import write_report
 from ndsc.results import Results, write_results
 from ndsc.workflow.benchmark import benchmark_phonons
 from ndsc.workflow.derived import elastic_through_store
-from ndsc.workflow.plan import make_plan
+from ndsc.workflow.plan import make_plan, unit_cell
 from ndsc.workflow.potential import fit_potential
 from ndsc.workflow.record import RunRecord
 from ndsc.workflow.summary import summarise
@@ -66,6 +66,7 @@ def run_workflow(config: RunConfig, directory: str | Path, *, progress: Progress
     directory = Path(directory)
     if config.fit.method == "gap":
         _need_quippy()
+    config.reference.to_spec().check(unit_cell(config))
     write_config(config, directory / "ndsc.toml")
     for stale in ("results.json", "report.html"):
         (directory / stale).unlink(missing_ok=True)

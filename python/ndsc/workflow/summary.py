@@ -11,6 +11,7 @@ from ndsc.elastic import NOTABLE_STRESS, ElasticConstants
 from ndsc.fit import GapFit
 from ndsc.qgrid import irreducible_qpoints
 from ndsc.results import (
+    IMAGINARY_THZ,
     ConfigurationsSummary,
     CostSummary,
     CrystalSummary,
@@ -31,9 +32,6 @@ from ndsc.results import (
 )
 from ndsc.workflow.plan import Plan
 from ndsc.workflow.record import RunRecord
-
-#: Smallest frequency that counts as imaginary: acoustic modes at the zone centre are zero only to rounding.
-IMAGINARY_THZ = -0.05
 
 
 def summarise(record: RunRecord) -> Results:
