@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from ndsc import __version__
-from ndsc.cli import benchmarks, fitting, labels, running, structures
+from ndsc.cli import benchmarks, convergence, fitting, labels, running, structures
 from ndsc.cli.exits import DEBUG, NdscGroup
 from ndsc.cli.options import GridCommand
 
@@ -68,6 +68,7 @@ app.command(name="run", cls=GridCommand)(running.run)
 app.command(name="fit", cls=GridCommand)(fitting.fit)
 app.command(name="phonons", cls=GridCommand)(benchmarks.phonons)
 app.command(name="elastic", cls=GridCommand)(benchmarks.elastic)
+app.command(name="converge", cls=GridCommand)(convergence.converge)
 app.command(name="report", cls=GridCommand)(running.report)
 app.command(name="export", cls=GridCommand)(fitting.export)
 app.add_typer(labels.app, name="labels")
