@@ -15,7 +15,7 @@ from ndsc.fit.evaluate import Predictions, predict
 from ndsc.force_constants import phonons_from_supercells
 from ndsc.phonons import compare_phonons
 from ndsc.report import cost_figure, dispersion_figure, elastic_figure, parity_figure, write_report
-from ndsc.report.dispersion import merged_ticks, path_legs, path_pieces, pretty_label
+from ndsc.report.bands import merged_ticks, path_legs, path_pieces, pretty_label
 from ndsc.report.published import published
 from ndsc.report.style import save_figure
 from ndsc.report.text import chemical, qpoint, qpoints_by_supercell, setting, space_group
@@ -254,7 +254,7 @@ def test_figures_draw_what_they_are_given(comparison, predictions, tmp_path):
     assert [text.get_text() for text in axes.texts] == ["+1.00", "no value"]
     cost = cost_summary([(4, 1.0)] * 4, unit_atoms=1, grid=(2, 2, 2), reference_phonon_atoms=[2, 2])
     assert [text.get_text() for text in cost_figure(cost).axes[0].texts] == ["0.5", "0.0312", "1", "4"]
-    saved = save_figure(figure, tmp_path, "bands")
+    saved = save_figure(figure, None, tmp_path / "bands")
     assert saved.svg.startswith(b"<?xml")
 
 

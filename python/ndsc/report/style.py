@@ -18,12 +18,15 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from ndsc.files import whole_file
+from ndsc.report.tidy import FigureData, write_data
 
 # Okabe and Ito's palette, told apart with every common kind of colour blindness.
 MODEL = "#0072B2"
 SECOND = "#D55E00"
 THIRD = "#009E73"
 MUTED = "#8C8C8C"
+#: Colours of several potentials, in order.
+SERIES = (MODEL, SECOND, THIRD, "#CC79A7", "#E69F00", "#56B4E9")
 GRID = "#D0D0D0"
 REFERENCE = "#000000"
 PNG_DPI = 200
@@ -59,7 +62,7 @@ _SETTINGS: dict[Any, Any] = {
 
 @dataclass(frozen=True)
 class SavedFigure:
-    """One figure in its three formats.
+    """One figure in its formats.
 
     Attributes
     ----------
@@ -67,11 +70,14 @@ class SavedFigure:
         The files that were written.
     svg : bytes
         The same picture for the one-file report.
+    csv : tuple of paths
+        The files with its data.
     """
 
     png: Path
     pdf: Path
     svg: bytes
+    csv: tuple[Path, ...] = ()
 
 
 @contextmanager
@@ -90,17 +96,27 @@ def new_figure(width: float, height: float) -> Figure:
     return figure
 
 
-def save_figure(figure: Figure, folder: Path, name: str) -> SavedFigure:
-    """Write ``name.png`` (200 dpi) and ``name.pdf`` into `folder`, whole or not at all, and render the SVG.
+def save_figure(figure: Figure, data: FigureData | None, path: str | Path) -> SavedFigure:
+    """Write a figure as ``path.png`` (200 dpi) and ``path.pdf``, its data as ``path.csv``, and render the SVG.
 
-    No date and no version is written into the files.
+    Each file is whole or not there. No date and no version is written, so that the same figure gives the same bytes.
+
+    Parameters
+    ----------
+    figure : matplotlib.figure.Figure
+    data : DataTable or mapping of str to DataTable, or None
+        The numbers that the figure shows (see :func:`ndsc.report.tidy.write_data`); None writes no CSV.
+    path : path
+        Without suffix.
 
     Raises
     ------
     InputError
         When the folder cannot be made or written.
     """
-    png, pdf = folder / f"{name}.png", folder / f"{name}.pdf"
+    base = Path(path)
+    png, pdf = base.with_name(f"{base.name}.png"), base.with_name(f"{base.name}.pdf")
+    csv = () if data is None else write_data(data, base)
     with paper_style():
         # Laid out once, the three files have everything at the same place.
         figure.draw_without_rendering()
@@ -111,4 +127,4 @@ def save_figure(figure: Figure, folder: Path, name: str) -> SavedFigure:
             figure.savefig(temporary, format="pdf", metadata={"CreationDate": None, "Creator": None, "Producer": None})
         buffer = io.BytesIO()
         figure.savefig(buffer, format="svg", dpi=PNG_DPI, metadata={"Date": None, "Creator": None})
-    return SavedFigure(png=png, pdf=pdf, svg=buffer.getvalue())
+    return SavedFigure(png=png, pdf=pdf, svg=buffer.getvalue(), csv=csv)

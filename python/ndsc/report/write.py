@@ -86,7 +86,7 @@ def draw_figures(results: Results, directory: Path) -> dict[str, SavedFigure]:
     for name in set(FIGURES) - set(figures):
         for ending in ("png", "pdf"):
             (folder / f"{name}.{ending}").unlink(missing_ok=True)
-    return {name: save_figure(figure, folder, name) for name, figure in figures.items()}
+    return {name: save_figure(figure, None, folder / name) for name, figure in figures.items()}
 
 
 def _existing(path: Path) -> Path:
