@@ -25,7 +25,14 @@ from ndsc.sublattices import (
     reduce_supercells,
     smith_normal_form,
 )
-from ndsc.supercells import Location, SupercellSet, find_single_supercell, find_supercells, iterate_supercells
+from ndsc.supercells import (
+    Location,
+    SupercellSet,
+    diagonal_supercell,
+    find_single_supercell,
+    find_supercells,
+    iterate_supercells,
+)
 
 if TYPE_CHECKING:
     from ndsc.elastic import elastic_constants
@@ -60,6 +67,7 @@ __all__ = [
     "__version__",
     "band_path",
     "compare_phonons",
+    "diagonal_supercell",
     "elastic_constants",
     "enumerate_supercells",
     "enumerate_supercells_up_to",

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from ase import Atoms
@@ -36,6 +36,8 @@ def make_configurations(
     unit_cells: int = 1,
     seed: int = 0,
     first_index: int = 0,
+    displaced: Literal["all", "one"] = "all",
+    part: str | None = None,
 ) -> list[Atoms]:
     """Perturb every supercell of a set.
 
@@ -61,6 +63,12 @@ def make_configurations(
         Seed of all random streams, not negative.
     first_index : int
         Index of the first configuration of each supercell, to continue an earlier series.
+    displaced : str
+        ``"all"`` atoms of a supercell by normal displacements, or only ``"one"``, drawn at random, by exactly
+        `displacement` in a random direction, as in databases made for force constants.
+    part : str, optional
+        Name of this part of a database. It is recorded as ``ndsc_part`` and begins the name of every configuration, so
+        that parts made by several calls can be told apart.
 
     Returns
     -------
@@ -83,29 +91,36 @@ def make_configurations(
         ("first_index", first_index),
     ):
         _check_count(name, number)
+    if displaced not in ("all", "one"):
+        raise InputError(f"displaced = {displaced!r} is neither 'all' nor 'one'. Give one of the two.")
+    extra = ({} if part is None else {"ndsc_part": part}) | (
+        {} if displaced == "all" else {"ndsc_displaced": displaced}
+    )
+    prefix = "" if part is None else f"{part}-"
 
-    def recipe(name: str, kind: str, matrix: ArrayLike, index: int, *, perturbed: bool, displaced: bool) -> Atoms:
+    def recipe(name: str, kind: str, matrix: ArrayLike, index: int, *, perturbed: bool, moved: bool) -> Atoms:
         return _configuration(
             supercells.atoms,
             {
-                "ndsc_name": name,
+                "ndsc_name": prefix + name,
                 "config_type": kind,
                 "ndsc_matrix": np.asarray(matrix, dtype=np.int64).reshape(9),
                 "ndsc_seed": seed,
                 "ndsc_index": index,
                 "ndsc_scale": scales[index % len(scales)] if perturbed else 1.0,
                 "ndsc_strain": strain if perturbed else 0.0,
-                "ndsc_displacement": displacements[(index // len(scales)) % len(displacements)] if displaced else 0.0,
+                "ndsc_displacement": displacements[(index // len(scales)) % len(displacements)] if moved else 0.0,
+                **extra,
             },
         )
 
     identity = np.eye(3, dtype=np.int64)
     configurations = [
-        recipe(f"unit-{i:04d}", "unit_cell", identity, i, perturbed=i > 0, displaced=False) for i in range(unit_cells)
+        recipe(f"unit-{i:04d}", "unit_cell", identity, i, perturbed=i > 0, moved=False) for i in range(unit_cells)
     ]
     for number, matrix in enumerate(supercells.matrices):
         configurations += [
-            recipe(f"s{number:03d}-{i:04d}", "supercell", matrix, i, perturbed=True, displaced=True)
+            recipe(f"s{number:03d}-{i:04d}", "supercell", matrix, i, perturbed=True, moved=True)
             for i in range(first_index, first_index + per_supercell)
         ]
     return configurations
@@ -142,7 +157,8 @@ def remake_configuration(atoms: Atoms, info: Mapping[str, Any]) -> Atoms:
             f"The configuration cannot be made again: its info lacks {', '.join(missing)}. Only configurations that "
             "ndsc made carry their recipe."
         )
-    return _configuration(atoms, {key: info[key] for key in needed})
+    optional = [key for key in ("ndsc_part", "ndsc_displaced") if key in info]
+    return _configuration(atoms, {key: info[key] for key in (*needed, *optional)})
 
 
 def _configuration(unit_cell: Atoms, recipe: dict[str, Any]) -> Atoms:
@@ -151,7 +167,10 @@ def _configuration(unit_cell: Atoms, recipe: dict[str, Any]) -> Atoms:
     n_atoms = len(perfect)
     uniform = _uniform_stream(f"{recipe['ndsc_seed']}|{matrix.reshape(9).tolist()}|{recipe['ndsc_index']}")
     strain = _symmetric_strain(uniform(6), float(recipe["ndsc_strain"]))
-    displacements = float(recipe["ndsc_displacement"]) * _normal(uniform, 3 * n_atoms).reshape(n_atoms, 3)
+    if recipe.get("ndsc_displaced", "all") == "one":
+        displacements = float(recipe["ndsc_displacement"]) * _one_atom(uniform, n_atoms)
+    else:
+        displacements = float(recipe["ndsc_displacement"]) * _normal(uniform, 3 * n_atoms).reshape(n_atoms, 3)
 
     deformation = float(recipe["ndsc_scale"]) * (np.eye(3) + strain)
     configuration = Atoms(
@@ -185,6 +204,15 @@ def _uniform_stream(seed_text: str) -> Any:
         return ((bits >> np.uint64(11)).astype(np.float64) + 0.5) * 2.0**-53
 
     return draw
+
+
+def _one_atom(uniform: Any, n_atoms: int) -> FloatArray:
+    """A unit vector in a random direction for one atom, zeros for the others."""
+    chosen = int(uniform(1)[0] * n_atoms)
+    direction = _normal(uniform, 3)
+    displacements = np.zeros((n_atoms, 3))
+    displacements[chosen] = direction / np.linalg.norm(direction)
+    return displacements
 
 
 def _normal(uniform: Any, n: int) -> FloatArray:

@@ -18,9 +18,10 @@ EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 def config(tmp_path_factory: pytest.TempPathFactory):
     """The example, with a copy of its labels."""
     folder = tmp_path_factory.mktemp("si")
-    shutil.copy(EXAMPLES / "si-gpaw.toml", folder)
-    shutil.copytree(EXAMPLES / "si-gpaw-labels", folder / "si-gpaw-labels")
-    return load_config(folder / "si-gpaw.toml")
+    (folder / "examples").mkdir()
+    shutil.copy(EXAMPLES / "si-gpaw.toml", folder / "examples")
+    shutil.copytree(EXAMPLES.parent / "data" / "si" / "labels", folder / "data" / "si" / "labels")
+    return load_config(folder / "examples" / "si-gpaw.toml")
 
 
 @pytest.fixture(scope="module")

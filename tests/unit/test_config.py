@@ -21,6 +21,7 @@ from ndsc.config import (
     parse_config,
     write_config,
 )
+from ndsc.config.sections import PROGRAMS
 from ndsc.errors import InputError
 from ndsc.fit import GapSettings, Regularisation
 from ndsc.fit.settings import SPARSE_METHODS
@@ -47,12 +48,12 @@ def test_defaults_are_those_of_the_documentation() -> None:
     assert config.crystal.primitive
     assert config.supercells.grid == (4, 4, 4)
     assert config.supercells.cost_exponent == 3
-    assert config.configurations.per_supercell == 20
-    assert config.configurations.displacement == (0.05,)
-    assert config.configurations.strain == 0.01
-    assert config.configurations.scale == (0.98, 1.0, 1.02)
-    assert config.configurations.unit_cells == 1
-    assert config.configurations.unlabelled == 100
+    assert config.configurations[0].per_supercell == 20
+    assert config.configurations[0].displacement == (0.05,)
+    assert config.configurations[0].strain == 0.01
+    assert config.configurations[0].scale == (0.98, 1.0, 1.02)
+    assert config.configurations[0].unit_cells == 1
+    assert config.configurations[0].unlabelled == 100
     assert config.reference.calculator == "emt"
     assert config.reference.labels is None
     assert (config.executor.kind, config.executor.workers, config.executor.retries) == ("local", 2, 1)
@@ -70,8 +71,8 @@ def test_one_number_stands_for_three_and_one_displacement_for_a_list() -> None:
     config = read(
         "[configurations]\ndisplacement = [0.05, 0.1]\nscale = 1\n[phonons]\ndos_mesh = 20\ngrid = [2, 3, 4]\n"
     )
-    assert config.configurations.displacement == (0.05, 0.1)
-    assert config.configurations.scale == (1.0,)
+    assert config.configurations[0].displacement == (0.05, 0.1)
+    assert config.configurations[0].scale == (1.0,)
     assert config.phonons.dos_mesh == (20, 20, 20)
     assert config.phonons.grid == (2, 3, 4)
 
@@ -106,7 +107,12 @@ def test_one_number_stands_for_three_and_one_displacement_for_a_list() -> None:
         ("[configurations]\nseed = -1\n", ["[configurations] seed = -1", "at least 0"]),
         ("[configurations]\nper_supercell = 0\nunit_cells = 0\n", ["[configurations]", "nothing to label"]),
         ("[reference]\ncalculator = ''\n", ["[reference] calculator = ''", "no calculator has this name", "emt"]),
-        ("[reference]\ncalculator = 'vasp'\n", ["[reference] calculator = 'vasp'", "module:factory"]),
+        ("[reference]\ncalculator = 'vasp'\n", ["[reference]", "vasp needs kgrid"]),
+        ("[reference]\ncalculator = 'siesta'\n", ["[reference] calculator = 'siesta'", "no calculator has this name"]),
+        ("[reference]\ncommand = 'mpirun pw.x'\n", ["[reference]", "command has no meaning for emt"]),
+        ("[reference]\npseudo_dir = 'psp'\n", ["[reference]", "pseudo_dir has no meaning for emt"]),
+        ("[reference]\natom_parameters = {nband = 9}\n", ["[reference]", "atom_parameters have no meaning for emt"]),
+        ("[reference]\natom_box = 1.0\n", ["[reference] atom_box = 1", "at least 5"]),
         ("[reference]\ncalculator = 'gpaw'\n", ["[reference]", "gpaw needs kgrid"]),
         ("[reference]\nkgrid = 4\n", ["[reference]", "kgrid has no meaning for emt"]),
         ("[reference]\nparameters = {a = 1979-05-27}\n", ["[reference] parameters", "parameters.a", "date"]),
@@ -277,7 +283,7 @@ def test_the_fit_section_has_the_fields_of_the_fit_settings() -> None:
 
 def test_every_calculator_of_the_package_can_be_named() -> None:
     for name in calculator_names():
-        kgrid = "kgrid = 4\n" if name == "gpaw" else ""
+        kgrid = "kgrid = 4\n" if name in ("gpaw", *PROGRAMS) else ""
         config = read(f"[reference]\ncalculator = '{name}'\nparameters = {{a = 1}}\n{kgrid}")
         assert config.reference.to_spec() == CalculatorSpec(name, {"a": 1}, (4, 4, 4) if kgrid else None)
         assert name in str(RunConfig.model_fields["reference"].annotation.model_fields["calculator"].description)  # type: ignore[union-attr]
@@ -294,3 +300,25 @@ def test_settings_of_a_fit_alone(tmp_path: Path) -> None:
     file.write_text("fit = 3\n")
     with pytest.raises(InputError, match=re.escape("[fit]: a table is expected")):
         load_fit_settings(file, {})
+
+
+def test_a_database_of_several_parts() -> None:
+    config = read('[[configurations]]\nname = "a"\n[[configurations]]\nname = "b"\ndisplaced = "one"\n')
+    assert [part.name for part in config.configurations] == ["a", "b"]
+    assert config.configurations[1].displaced == "one"
+    assert parse_config(dump_config(config)) == config
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('[[configurations]]\nname = "a"\n[[configurations]]\n', "a name of its own"),
+        ('[[configurations]]\nname = "a"\n[[configurations]]\nname = "a"\n', "a name of its own"),
+        ('[[configurations]]\nname = "a/b"\n', r"\[configurations\] name = 'a/b'"),
+        ('[[configurations]]\nname = "a"\nsead = 3\n', r"\[configurations\] sead is no known key. Did you mean 'seed'"),
+        ("[[configurations]]\nper_supercell = 0\nunit_cells = 0\n", "nothing to label"),
+    ],
+)
+def test_parts_that_cannot_be(text: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        read(text)

@@ -6,7 +6,7 @@ import pytest
 from ase.build import bulk
 from ase.io import read, write
 
-from ndsc import find_supercells
+from ndsc import diagonal_supercell, find_supercells, make_supercell
 from ndsc.configurations import make_configurations, remake_configuration
 from ndsc.errors import InputError
 
@@ -87,6 +87,33 @@ def test_statistics_of_the_perturbations():
     assert scales.count(0.98) == scales.count(1.02)
 
 
+def test_one_displaced_atom():
+    (moved,) = make_configurations(
+        diagonal_supercell(bulk("Al"), 3),
+        per_supercell=1,
+        unit_cells=0,
+        strain=0,
+        scale=1,
+        displacement=0.04,
+        displaced="one",
+    )
+    perfect = make_supercell(bulk("Al"), 3 * np.eye(3, dtype=int))
+    lengths = np.sort(np.linalg.norm(moved.positions - perfect.positions, axis=1))
+    assert lengths[:-1] == pytest.approx(0, abs=2e-8)
+    assert lengths[-1] == pytest.approx(0.04, abs=2e-8)
+    again = remake_configuration(bulk("Al"), moved.info)
+    assert np.array_equal(again.positions, moved.positions)
+
+
+def test_parts_are_told_apart_and_move_nothing():
+    plain = make_configurations(SUPERCELLS, per_supercell=1)
+    named = make_configurations(SUPERCELLS, per_supercell=1, part="large")
+    assert [atoms.info["ndsc_name"] for atoms in named] == ["large-" + atoms.info["ndsc_name"] for atoms in plain]
+    assert {atoms.info["ndsc_part"] for atoms in named} == {"large"}
+    assert all(np.array_equal(a.positions, b.positions) for a, b in zip(plain, named, strict=True))
+    assert remake_configuration(bulk("Al"), named[-1].info).info["ndsc_part"] == "large"
+
+
 def test_magnetic_moments_come_along():
     iron = bulk("Fe", cubic=True)
     iron.set_initial_magnetic_moments([2.0, -2.0])
@@ -106,6 +133,7 @@ def test_magnetic_moments_come_along():
         ({"strain": 0.5}, "strain = 0.5"),
         ({"scale": 0.0}, "scale = 0.0"),
         ({"scale": "large"}, "not a number"),
+        ({"displaced": "two"}, "'two' is neither"),
     ],
 )
 def test_numbers_out_of_range_are_refused(settings, message):

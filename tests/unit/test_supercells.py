@@ -36,6 +36,14 @@ def test_dense_grids():
     assert len(ndsc.find_supercells(FCC, 200)) == 3851
 
 
+def test_the_diagonal_supercell_says_what_the_cheapest_set_saves():
+    diagonal, cheapest = ndsc.diagonal_supercell(FCC, 4), ndsc.find_supercells(FCC, 4)
+    assert diagonal.matrices.tolist() == [[[4, 0, 0], [0, 4, 0], [0, 0, 4]]]
+    assert diagonal.lower_bound == cheapest.cost == 5 * 4**3
+    assert diagonal.gap == pytest.approx(1 - cheapest.cost / 64**3)
+    assert diagonal.locate((1, 2, 3)).index == 0
+
+
 def test_anisotropic_grid():
     found = ndsc.find_supercells(HCP, (6, 6, 4))
     assert (len(found), found.cost, found.lower_bound, found.gap) == (11, 9936.0, 9936.0, 0.0)

@@ -202,3 +202,29 @@ def test_labels_without_stress_are_told(tmp_path):
     results = run_workflow(config, tmp_path / "run")
     assert any("have no stress" in warning for warning in results.warnings)
     assert all("REF_virial" not in frame.info for frame in read(tmp_path / "run" / "database.extxyz", ":"))
+
+
+def test_parts_and_the_diagonal_supercell(tmp_path):
+    text = """
+    [crystal]
+    structure = "Al"
+    [supercells]
+    kind = "diagonal"
+    grid = [2, 2, 2]
+    [[configurations]]
+    name = "one"
+    per_supercell = 2
+    displaced = "one"
+    unlabelled = 3
+    [[configurations]]
+    name = "all"
+    per_supercell = 3
+    unit_cells = 0
+    unlabelled = 0
+    """
+    plan = make_plan(parse_config(text), tmp_path)
+    assert [len(atoms) for atoms in plan.configurations] == [1, 8, 8, 8, 8, 8]
+    assert [atoms.info["ndsc_part"] for atoms in plan.configurations] == ["one"] * 3 + ["all"] * 3
+    assert len(plan.unlabelled) == 3
+    assert len(plan.phonon_supercells) == 2  # The reference's phonons come from the cheapest set all the same.
+    assert "at most" in str(dry_run(parse_config(text), tmp_path))

@@ -18,7 +18,7 @@ from ndsc.files import write_text
 
 BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 # The keys whose values are paths, which are relative to the input file.
-PATHS = (("crystal", "structure"), ("reference", "labels"))
+PATHS = (("crystal", "structure"), ("reference", "labels"), ("reference", "pseudo_dir"))
 
 
 def load_config(path: str | Path) -> RunConfig:
@@ -137,8 +137,11 @@ def dump_config(config: RunConfig, *, folder: str | Path | None = None) -> str:
             if value is not None and Path(value).is_absolute():
                 data[section][key] = os.path.relpath(value, Path(folder).absolute())
     lines = ["# Written by ndsc: the checked input of this run, with every default."]
-    for section, values in data.items():
-        lines += ["", f"[{section}]", *(f"{_key(key)} = {toml_value(value)}" for key, value in values.items())]
+    for section, value in data.items():
+        several = isinstance(value, list | tuple) and len(value) > 1
+        for values in value if isinstance(value, list | tuple) else (value,):
+            head = f"[[{section}]]" if several else f"[{section}]"
+            lines += ["", head, *(f"{_key(key)} = {toml_value(item)}" for key, item in values.items())]
     return "\n".join(lines) + "\n"
 
 
@@ -167,8 +170,9 @@ def _with_absolute_paths(raw: dict[str, Any], folder: Path, source: str) -> dict
                 f"{source}: [crystal] structure = {structure!r}: there is no file {path}. Give a path relative to the "
                 "input file, or the symbol of an element."
             )
-    if isinstance(reference, dict) and isinstance(labels := reference.get("labels"), str) and labels:
-        reference["labels"] = Path(os.path.normpath(folder / Path(labels).expanduser()))
+    for key in ("labels", "pseudo_dir"):
+        if isinstance(reference, dict) and isinstance(path := reference.get(key), str) and path:
+            reference[key] = Path(os.path.normpath(folder / Path(path).expanduser()))
     return resolved
 
 

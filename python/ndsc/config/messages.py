@@ -17,6 +17,8 @@ REASONS = {
     "string_type": "a string in quotes is expected",
     "dict_type": "a table is expected",
     "model_type": "a table is expected",
+    "tuple_type": "a table, or several of the same name in double brackets, is expected",
+    "string_pattern_mismatch": "it has other characters than those allowed",
     "path_type": "the path of a folder, as a string, is expected",
     "finite_number": "a finite number is expected",
     "string_too_short": "the string is empty",
@@ -109,7 +111,7 @@ def _walk(model: type[BaseModel], location: Sequence[str]) -> tuple[type[BaseMod
 def _model_of(annotation: object) -> type[BaseModel] | None:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
-    if get_origin(annotation) in (Union, types.UnionType):
+    if get_origin(annotation) in (Union, types.UnionType, tuple):
         return next((found for arg in get_args(annotation) if (found := _model_of(arg)) is not None), None)
     return None
 

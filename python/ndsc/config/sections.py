@@ -102,6 +102,10 @@ class CrystalConfig(Section):
 class SupercellsConfig(Section):
     """``[supercells]``: the grid that the supercells must hold."""
 
+    kind: Literal["minimal", "diagonal"] = Field(
+        default="minimal",
+        description="Give 'minimal' (the cheapest set of non-diagonal supercells) or 'diagonal' (one large supercell).",
+    )
     grid: Grid = Field(description="Give the q-point grid as one number or three, for example grid = [4, 4, 4].")
     cost_exponent: Real = Field(
         default=3.0, gt=0, description="Give the power p of the cost Σ size^p that is made smallest, for example 3."
@@ -109,8 +113,13 @@ class SupercellsConfig(Section):
 
 
 class ConfigurationsConfig(Section):
-    """``[configurations]``: how the supercells are perturbed."""
+    """``[configurations]``, or one part of a database in ``[[configurations]]``: how the supercells are perturbed."""
 
+    name: str | None = Field(
+        default=None,
+        pattern=r"^[A-Za-z0-9_.]+$",
+        description="Give the name of this part of the database: letters, digits, dots and underscores.",
+    )
     per_supercell: Whole = Field(
         default=20, ge=0, description="Give the number of configurations of each supercell, as 20."
     )
@@ -118,6 +127,10 @@ class ConfigurationsConfig(Section):
         default=(0.05,),
         description="Give the standard deviation of the displacements in Å (0 to 1), or a list that configurations "
         "take in turn, for example displacement = 0.05.",
+    )
+    displaced: Literal["all", "one"] = Field(
+        default="all",
+        description="Give 'all' (every atom is displaced) or 'one' (a single atom, by exactly the displacement).",
     )
     strain: Real = Field(
         default=0.01,
@@ -435,13 +448,19 @@ class ElasticConfig(Section):
     )
 
 
+def _parts(value: object) -> object:
+    """One table is a database of one part."""
+    return (value,) if isinstance(value, Mapping | ConfigurationsConfig) else value
+
+
 class RunConfig(Section):
     """A whole run, as the input file says it."""
 
     crystal: CrystalConfig = Field(description="Add the section, for example [crystal] with structure = 'Al'.")
     supercells: SupercellsConfig = Field(description="Add the section, for example [supercells] with grid = [4, 4, 4].")
-    configurations: ConfigurationsConfig = Field(
-        default=ConfigurationsConfig(), description="Write it as [configurations]."
+    configurations: Annotated[tuple[ConfigurationsConfig, ...], BeforeValidator(_parts)] = Field(
+        default=(ConfigurationsConfig(),),
+        description="Write it as [configurations], or as [[configurations]] once for each part of the database.",
     )
     reference: ReferenceConfig = Field(default=ReferenceConfig(), description="Write it as a section, [reference].")
     executor: ExecutorConfig = Field(default=ExecutorConfig(), description="Write it as a section, [executor].")
@@ -451,3 +470,13 @@ class RunConfig(Section):
     )
     phonons: PhononsConfig = Field(default=PhononsConfig(), description="Write it as a section, [phonons].")
     elastic: ElasticConfig = Field(default=ElasticConfig(), description="Write it as a section, [elastic].")
+
+    @field_validator("configurations")
+    @classmethod
+    def _names_of_parts(cls, parts: tuple[ConfigurationsConfig, ...]) -> tuple[ConfigurationsConfig, ...]:
+        if not parts:
+            raise ValueError("there is no part of a database, so nothing to label")
+        names = [part.name for part in parts]
+        if len(parts) > 1 and (None in names or len(set(names)) < len(names)):
+            raise ValueError("every part of a database of several parts needs a name of its own")
+        return parts

@@ -9,14 +9,14 @@ from pathlib import Path
 import numpy as np
 from ase import Atoms
 
-from ndsc.config import RunConfig
+from ndsc.config import ConfigurationsConfig, RunConfig
 from ndsc.configurations import make_configurations
 from ndsc.crystal import Crystal, load_crystal
 from ndsc.errors import InputError, ReferenceCalculationError
 from ndsc.force_constants import phonon_displacements
 from ndsc.progress import Progress, silent
 from ndsc.reference import CalculatorSpec, LabelStore, StoredCalculator, fold_kpoints
-from ndsc.supercells import SupercellSet, find_supercells
+from ndsc.supercells import SupercellSet, diagonal_supercell, find_supercells
 from ndsc.workflow.derived import relaxed_through_store
 
 #: Length of the cubic cell of an isolated atom, Å.
@@ -104,8 +104,29 @@ def make_plan(config: RunConfig, directory: Path, *, compute: bool = True, progr
 def plan_for(config: RunConfig, atoms: Atoms, spec: CalculatorSpec, store: LabelStore) -> Plan:
     """The plan for a given unit cell."""
     crystal = Crystal.from_atoms(atoms, symprec=config.crystal.symprec)
-    supercells = find_supercells(crystal.atoms, config.supercells.grid, config.supercells.cost_exponent)
-    section = config.configurations
+    choose = diagonal_supercell if config.supercells.kind == "diagonal" else find_supercells
+    supercells = choose(crystal.atoms, config.supercells.grid, config.supercells.cost_exponent)
+    parts = [_part(section, supercells) for section in config.configurations]
+    phonon_grid = config.phonons.grid or supercells.grid
+    shared = choose is find_supercells and phonon_grid == supercells.grid
+    phonon_supercells = supercells if shared else find_supercells(crystal.atoms, phonon_grid)
+    return Plan(
+        spec=spec,
+        store=store,
+        crystal=crystal,
+        supercells=supercells,
+        configurations=[
+            *(atoms for labelled, _ in parts for atoms in labelled),
+            *_isolated_atoms(config, crystal.atoms, spec),
+        ],
+        unlabelled=[atoms for _, pool in parts for atoms in pool],
+        phonon_supercells=phonon_supercells,
+        phonon_frames=_phonon_frames(config, phonon_supercells),
+    )
+
+
+def _part(section: ConfigurationsConfig, supercells: SupercellSet) -> tuple[list[Atoms], list[Atoms]]:
+    """The configurations of one part of the database: those to label, and those that only offer sparse points."""
     perturbed = partial(
         make_configurations,
         supercells,
@@ -113,24 +134,13 @@ def plan_for(config: RunConfig, atoms: Atoms, spec: CalculatorSpec, store: Label
         strain=section.strain,
         scale=section.scale,
         seed=section.seed,
+        displaced=section.displaced,
+        part=section.name,
     )
-    phonon_grid = config.phonons.grid or supercells.grid
-    phonon_supercells = supercells if phonon_grid == supercells.grid else find_supercells(crystal.atoms, phonon_grid)
-    pool_share = -(-section.unlabelled // len(supercells))
-    pool = perturbed(per_supercell=pool_share, unit_cells=0, first_index=section.per_supercell)
-    return Plan(
-        spec=spec,
-        store=store,
-        crystal=crystal,
-        supercells=supercells,
-        configurations=[
-            *perturbed(per_supercell=section.per_supercell, unit_cells=section.unit_cells),
-            *_isolated_atoms(config, crystal.atoms, spec),
-        ],
-        unlabelled=_spread(pool, section.unlabelled),
-        phonon_supercells=phonon_supercells,
-        phonon_frames=_phonon_frames(config, phonon_supercells),
-    )
+    share = -(-section.unlabelled // len(supercells))
+    pool = perturbed(per_supercell=share, unit_cells=0, first_index=section.per_supercell)
+    labelled = perturbed(per_supercell=section.per_supercell, unit_cells=section.unit_cells)
+    return labelled, _spread(pool, section.unlabelled)
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import asdict
+from typing import Any
 
 import numpy as np
 
+from ndsc.config import RunConfig
 from ndsc.elastic import NOTABLE_STRESS, ElasticConstants
 from ndsc.fit import GapFit
 from ndsc.qgrid import irreducible_qpoints
@@ -60,7 +62,7 @@ def summarise(record: RunRecord) -> Results:
         configurations=ConfigurationsSummary(
             total=len(plan.configurations),
             by_type=dict(Counter(str(atoms.info["config_type"]) for atoms in plan.configurations)),
-            settings=config.configurations.model_dump(mode="json"),
+            settings=_recipe(config),
         ),
         labels=_labels(record),
         fit=None if record.fit is None else _fit(record, record.fit),
@@ -70,10 +72,16 @@ def summarise(record: RunRecord) -> Results:
         elastic_settings=config.elastic.model_dump(mode="json") if elastic is not None else {},
         cost=_cost(record),
         versions=package_versions(),
-        seed=config.configurations.seed,
+        seed=config.configurations[0].seed,
         command="ndsc run ndsc.toml",
         warnings=warnings,
     )
+
+
+def _recipe(config: RunConfig) -> dict[str, Any]:
+    """The settings of the configurations; of several parts, by the name of the part."""
+    dumped = [part.model_dump(mode="json", exclude_none=True) for part in config.configurations]
+    return dumped[0] if len(dumped) == 1 else {str(part["name"]): part for part in dumped}
 
 
 def _supercells(plan: Plan) -> SupercellsSummary:
