@@ -27,8 +27,8 @@ CARGO_TESTED := --workspace --exclude ndsc-py
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-demo: $(VENV)/.core ## from fcc Al to a benchmarked potential, into demo/
-	@$(VENV)/bin/ndsc run examples/al-emt.toml --out demo
+demo: $(VENV)/.core ## silicon, from shipped density-functional labels to a benchmarked potential, into demo/
+	@$(VENV)/bin/ndsc run examples/si-gpaw.toml --out demo
 
 test: lint rust-test wheel-test unit ## every check and every test
 

@@ -75,6 +75,8 @@ def input_file() -> str:
     parts = []
     for name, field in RunConfig.model_fields.items():
         section = field.annotation
+        if get_origin(section) is tuple:  # a section that may be written several times
+            section = get_args(section)[0]
         assert isinstance(section, type)
         assert issubclass(section, BaseModel)
         about = (section.__doc__ or "").strip().splitlines()[0].partition(": ")[2]

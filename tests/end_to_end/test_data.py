@@ -1,0 +1,73 @@
+"""The databases that are shipped: whole, unchanged, and with every label that their input files ask for."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ndsc.config import load_config
+from ndsc.reference import LabelStore
+from ndsc.workflow import make_plan
+from ndsc.workflow.plan import Plan
+
+DATA = Path(__file__).resolve().parents[2] / "data"
+INPUTS = sorted(DATA.glob("*/*.toml"))
+
+
+@pytest.fixture(scope="module", params=INPUTS, ids=lambda path: f"{path.parent.name}/{path.stem}")
+def plan(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Plan:
+    """What an input file of the databases asks for, without calculating anything."""
+    return make_plan(load_config(request.param), tmp_path_factory.mktemp("run"), compute=False)
+
+
+def test_there_are_databases() -> None:
+    assert {path.parent.name for path in INPUTS} >= {"al", "si"}
+
+
+def test_nothing_was_changed() -> None:
+    listed = dict(reversed(line.split("  ", 1)) for line in (DATA / "SHA256SUMS").read_text().splitlines())
+    found = {
+        f"./{path.relative_to(DATA)}": hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in DATA.rglob("*")
+        if path.is_file() and path.name != "SHA256SUMS" and "claims" not in path.parts
+    }
+    assert listed == found
+
+
+def test_it_is_small() -> None:
+    assert sum(path.stat().st_size for path in DATA.rglob("*") if path.is_file()) < 30e6
+
+
+@pytest.mark.parametrize("store", sorted(DATA.glob("*/labels")), ids=lambda path: path.parent.name)
+def test_every_file_of_a_store_is_a_sound_label(store: Path) -> None:
+    labels = LabelStore(store)
+    problems = labels.verify()
+    assert not problems
+
+
+def test_every_label_is_there(plan: Plan) -> None:
+    missing = [
+        atoms.info["ndsc_name"] for atoms in plan.to_label if plan.store.key_of(atoms, plan.spec) not in plan.store
+    ]
+    assert not missing
+
+
+def test_no_two_configurations_are_the_same(plan: Plan) -> None:
+    keys = [plan.store.key_of(atoms, plan.spec) for atoms in plan.configurations]
+    assert len(set(keys)) == len(keys)
+
+
+def test_folded_kpoints_make_perfect_cells_agree(plan: Plan) -> None:
+    # The energy per atom of the perfect crystal in each supercell and in the unit cell: within 0.01 meV.
+    perfect = [atoms for atoms in plan.configurations if atoms.info["ndsc_name"].endswith("unit-0000")]
+    perfect += [atoms for atoms in plan.phonon_frames if atoms.info["config_type"] == "phonon_perfect"]
+    assert len(perfect) >= 1 + len(plan.phonon_supercells)
+    energies = []
+    for atoms in perfect:
+        label = plan.store.get(plan.store.key_of(atoms, plan.spec))
+        assert label is not None
+        energies.append(label.energy / len(atoms))
+    assert np.ptp(energies) < 1e-5
