@@ -171,8 +171,8 @@ def _with_absolute_paths(raw: dict[str, Any], folder: Path, source: str) -> dict
                 "input file, or the symbol of an element."
             )
     for key in ("labels", "pseudo_dir"):
-        if isinstance(reference, dict) and isinstance(path := reference.get(key), str) and path:
-            reference[key] = Path(os.path.normpath(folder / Path(path).expanduser()))
+        if isinstance(reference, dict) and isinstance(named := reference.get(key), str) and named:
+            reference[key] = Path(os.path.normpath(folder / Path(named).expanduser()))
     return resolved
 
 

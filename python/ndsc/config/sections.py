@@ -11,7 +11,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from ase.data import atomic_numbers
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, Strict, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    Strict,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 if TYPE_CHECKING:
     from ndsc.fit import GapSettings, Regularisation
@@ -22,8 +31,9 @@ Whole = Annotated[int, Strict()]
 Real = Annotated[float, Strict(), Field(allow_inf_nan=False)]
 Flag = Annotated[bool, Strict()]
 
-CALCULATORS = ("emt", "lj", "quip", "gpaw")
-PLANNED_CALCULATORS = ("espresso", "castep", "abinit", "vasp")
+PROGRAMS = ("espresso", "abinit", "castep", "vasp")
+DENSITY_FUNCTIONAL = ("gpaw", *PROGRAMS)
+CALCULATORS = ("emt", "lj", "quip", *DENSITY_FUNCTIONAL)
 DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(h|min|s)?")
 SECONDS = {"h": 3600.0, "min": 60.0, "s": 1.0}
 FACTORY = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
@@ -180,6 +190,27 @@ class ReferenceConfig(Section):
         description="Give the keyword arguments of the calculator as a table of numbers, strings, booleans, lists and "
         "tables, for example parameters = {mode = {name = 'pw', ecut = 350}}.",
     )
+    command: str | None = Field(
+        default=None,
+        min_length=1,
+        description=f"Give how the program of {', '.join(PROGRAMS)} is started on this machine, for example "
+        "'mpirun -np 2 pw.x'. Labels do not depend on it.",
+    )
+    pseudo_dir: Path | None = Field(
+        default=None,
+        description=f"Give the folder of the pseudopotentials of {', '.join(PROGRAMS)}. Labels do not depend on it, "
+        "only on the names of the files.",
+    )
+    atom_box: Annotated[Real, Field(ge=5, le=50)] = Field(
+        default=12.0,
+        description="Give the shortest edge in Å of the cell of a single atom, for [fit] e0 = 'isolated' with a "
+        "density-functional code, for example 12.0.",
+    )
+    atom_parameters: dict[str, Any] = Field(
+        default_factory=dict,
+        description="Give parameters that differ for a single atom, for [fit] e0 = 'isolated' with a "
+        "density-functional code, as atom_parameters = {nband = 10}.",
+    )
     labels: Path | None = Field(
         default=None,
         description="Give the folder of the label store; without it, the folder labels in the run's folder.",
@@ -188,31 +219,37 @@ class ReferenceConfig(Section):
     @field_validator("calculator")
     @classmethod
     def _known(cls, name: str) -> str:
-        if name in PLANNED_CALCULATORS:
-            raise ValueError(f"{name} cannot be named yet; until then, pass its ASE calculator as 'module:factory'")
         if name not in CALCULATORS and not FACTORY.fullmatch(name):
             raise ValueError("no calculator has this name")
         return name
 
-    @field_validator("parameters")
+    @field_validator("parameters", "atom_parameters")
     @classmethod
-    def _plain(cls, parameters: dict[str, Any]) -> dict[str, Any]:
-        _check_plain(parameters, "parameters")
+    def _plain(cls, parameters: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
+        _check_plain(parameters, str(info.field_name))
         return parameters
 
     @model_validator(mode="after")
     def _kgrid_where_it_matters(self) -> ReferenceConfig:
-        if self.calculator == "gpaw" and self.kgrid is None:
-            raise ValueError("gpaw needs kgrid, the k-point grid of the unit cell; add for example kgrid = [8, 8, 8]")
+        if self.calculator in DENSITY_FUNCTIONAL and self.kgrid is None:
+            raise ValueError(
+                f"{self.calculator} needs kgrid, the k-point grid of the unit cell; add for example kgrid = [8, 8, 8]"
+            )
         if self.calculator in ("emt", "lj", "quip") and self.kgrid is not None:
             raise ValueError(f"kgrid has no meaning for {self.calculator}, which has no electrons; remove it")
+        for key in ("command", "pseudo_dir"):
+            if getattr(self, key) is not None and self.calculator not in PROGRAMS:
+                raise ValueError(f"{key} has no meaning for {self.calculator}, which starts no program; remove it")
+        if self.atom_parameters and self.calculator not in DENSITY_FUNCTIONAL:
+            raise ValueError(f"atom_parameters have no meaning for {self.calculator}; remove them")
         return self
 
     def to_spec(self) -> CalculatorSpec:
         """The calculator, as the label store knows it."""
         from ndsc.reference import CalculatorSpec
 
-        return CalculatorSpec(self.calculator, self.parameters, self.kgrid)
+        pseudo_dir = None if self.pseudo_dir is None else str(self.pseudo_dir)
+        return CalculatorSpec(self.calculator, self.parameters, self.kgrid, command=self.command, pseudo_dir=pseudo_dir)
 
 
 class ExecutorConfig(Section):

@@ -3,7 +3,7 @@
 from ndsc.reference.calculators import CalculatorSpec, calculator_names
 from ndsc.reference.computing import compute_label
 from ndsc.reference.executors import ExecutorSettings, open_executor
-from ndsc.reference.kpoints import fold_kpoints
+from ndsc.reference.kpoints import fold_kpoints, reduced_kpoints
 from ndsc.reference.labelling import Failure, LabelReport, label_configurations
 from ndsc.reference.store import Label, LabelStore
 from ndsc.reference.stored import StoredCalculator
@@ -21,4 +21,5 @@ __all__ = [
     "fold_kpoints",
     "label_configurations",
     "open_executor",
+    "reduced_kpoints",
 ]

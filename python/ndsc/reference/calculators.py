@@ -21,8 +21,9 @@ from ase import Atoms
 from ase.calculators.calculator import Calculator
 from numpy.typing import NDArray
 
-from ndsc.errors import InputError, MissingExtraError
-from ndsc.reference.kpoints import fold_kpoints
+from ndsc.errors import InputError, InternalError, MissingExtraError
+from ndsc.reference.codes import PROGRAMS, ProgramCalculator
+from ndsc.reference.kpoints import fold_kpoints, reduced_kpoints
 
 Builder = Callable[[dict[str, Any], "NDArray[np.float64] | None", Path], Calculator]
 
@@ -41,11 +42,18 @@ class CalculatorSpec:
         Keywords of the calculator; only what JSON can hold, so that a label can record them.
     kgrid : tuple of three ints, optional
         Γ-centred k-point grid of the *unit cell*, folded into every supercell (:func:`fold_kpoints`).
+    command : str, optional
+        How a program such as pw.x is started on this machine: ``"mpirun -np 2 pw.x"``. It is no part of what a label
+        is, and neither is the folder of the pseudopotentials: labels serve where these differ.
+    pseudo_dir : str, optional
+        Folder of the pseudopotentials of such a program; otherwise an environment variable of the program says it.
     """
 
     name: str = "emt"
     parameters: Mapping[str, Any] = field(default_factory=dict)
     kgrid: tuple[int, int, int] | None = None
+    command: str | None = field(default=None, compare=False)
+    pseudo_dir: str | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         if self.name not in _CODES and ":" not in self.name:
@@ -63,6 +71,11 @@ class CalculatorSpec:
             )
         if code is not None and not code.takes_kgrid and self.kgrid is not None:
             raise InputError(f"The calculator {self.name!r} has no k-points, but kgrid = {self.kgrid}. Remove kgrid.")
+        if self.name not in PROGRAMS and (self.command or self.pseudo_dir):
+            raise InputError(
+                f"The calculator {self.name!r} starts no program, but a command or pseudo_dir is given. Remove them, "
+                f"or choose one of {', '.join(PROGRAMS)}."
+            )
         object.__setattr__(self, "parameters", canonical(dict(self.parameters)))
 
     def create(self, atoms: Atoms, directory: str | Path = ".") -> Calculator:
@@ -83,8 +96,18 @@ class CalculatorSpec:
         InputError
             When the parameters are not the calculator's.
         """
-        kpoints = None if self.kgrid is None else fold_kpoints(supercell_matrix(atoms), self.kgrid)
         parameters = dict(self.parameters)
+        if self.name in PROGRAMS:
+            points, weights = reduced_kpoints(supercell_matrix(atoms), self.kgrid or (1, 1, 1))
+            return ProgramCalculator(
+                PROGRAMS[self.name],
+                parameters,
+                np.column_stack([points, weights]),
+                directory,
+                command=self.command,
+                pseudo_dir=self.pseudo_dir,
+            )
+        kpoints = None if self.kgrid is None else fold_kpoints(supercell_matrix(atoms), self.kgrid)
         try:
             if self.name in _CODES:
                 return _CODES[self.name].build(parameters, kpoints, Path(directory))
@@ -114,7 +137,9 @@ class CalculatorSpec:
             )
 
     def code_version(self) -> str:
-        """The installed code and its version, for the record."""
+        """The installed code and its version, for the record; a program tells its own only when it runs."""
+        if self.name in PROGRAMS:
+            return f"{PROGRAMS[self.name].title} of unknown version"
         if self.name in _CODES:
             return _package_version(_CODES[self.name].package)
         return _module_version(self.name.split(":")[0])
@@ -184,10 +209,14 @@ def canonical(value: Any) -> Any:
     )
 
 
+def _build_nothing(parameters: dict[str, Any], kpoints: Any, directory: Path) -> Calculator:
+    raise InternalError("A program was to be built like a package. Please report this.")
+
+
 @dataclass(frozen=True)
 class _Code:
-    build: Builder
-    package: str
+    build: Builder = _build_nothing
+    package: str = ""
     takes_kgrid: bool = False
     needs_kgrid: bool = False
 
@@ -232,6 +261,7 @@ _CODES: dict[str, _Code] = {
     "lj": _Code(_build_lennard_jones, "ase"),
     "quip": _Code(_build_quip, "quippy-ase"),
     "gpaw": _Code(_build_gpaw, "gpaw", takes_kgrid=True, needs_kgrid=True),
+    **dict.fromkeys(PROGRAMS, _Code(takes_kgrid=True, needs_kgrid=True)),
 }
 
 

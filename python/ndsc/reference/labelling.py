@@ -88,6 +88,7 @@ def label_configurations(
     timeout: float | None = None,
     need_stress: bool = False,
     memory_mb: float | None = None,
+    secondary: bool = False,
 ) -> LabelReport:
     """Label configurations in parallel, taking from the store what is there.
 
@@ -123,6 +124,9 @@ def label_configurations(
         Whether labels without stress are refused.
     memory_mb : float, optional
         Memory for all processes on this machine together; without it, nine tenths of what is free.
+    secondary : bool
+        Whether these settings stand beside others in the store on purpose, as those of single atoms do: then they are
+        neither compared with those nor listed in the store.
 
     Returns
     -------
@@ -156,8 +160,9 @@ def label_configurations(
     notes = []
     if driver.waiting:
         store.check_writable()
-        notes += describe_other_settings(store, spec)
-        note_settings(store, spec)
+        if not secondary:
+            notes += describe_other_settings(store, spec)
+            note_settings(store, spec)
         if settings is None:
             settings = ExecutorSettings(workers=workers, memory_mb=memory_mb)
         if executor is not None and not isinstance(executor, ExecutorSettings):

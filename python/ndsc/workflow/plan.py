@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -12,15 +12,13 @@ from ase import Atoms
 from ndsc.config import ConfigurationsConfig, RunConfig
 from ndsc.configurations import make_configurations
 from ndsc.crystal import Crystal, load_crystal
-from ndsc.errors import InputError, ReferenceCalculationError
+from ndsc.errors import ReferenceCalculationError
 from ndsc.force_constants import phonon_displacements
 from ndsc.progress import Progress, silent
 from ndsc.reference import CalculatorSpec, LabelStore, StoredCalculator, fold_kpoints
 from ndsc.supercells import SupercellSet, diagonal_supercell, find_supercells
 from ndsc.workflow.derived import relaxed_through_store
-
-#: Length of the cubic cell of an isolated atom, Å.
-ISOLATION = 20.0
+from ndsc.workflow.isolated import IsolatedAtom, isolated_atoms
 
 
 @dataclass(frozen=True)
@@ -42,6 +40,8 @@ class Plan:
         The supercells of the phonon grid, which may be another grid than the configurations'.
     phonon_frames : list of ase.Atoms
         To be labelled for the reference's phonons; empty when these come from the diagonal supercell.
+    isolated : list of IsolatedAtom
+        Single atoms that are fitted too and need a calculator of their own.
     """
 
     spec: CalculatorSpec
@@ -52,6 +52,12 @@ class Plan:
     unlabelled: list[Atoms]
     phonon_supercells: SupercellSet
     phonon_frames: list[Atoms]
+    isolated: list[IsolatedAtom] = field(default_factory=list)
+
+    @property
+    def to_fit(self) -> list[Atoms]:
+        """The configurations and the single atoms beside them: the database, once they are labelled."""
+        return [*self.configurations, *(atom.atoms for atom in self.isolated)]
 
     @property
     def to_label(self) -> list[Atoms]:
@@ -104,6 +110,7 @@ def make_plan(config: RunConfig, directory: Path, *, compute: bool = True, progr
 def plan_for(config: RunConfig, atoms: Atoms, spec: CalculatorSpec, store: LabelStore) -> Plan:
     """The plan for a given unit cell."""
     crystal = Crystal.from_atoms(atoms, symprec=config.crystal.symprec)
+    isolated = isolated_atoms(config, crystal.atoms, spec)
     choose = diagonal_supercell if config.supercells.kind == "diagonal" else find_supercells
     supercells = choose(crystal.atoms, config.supercells.grid, config.supercells.cost_exponent)
     parts = [_part(section, supercells) for section in config.configurations]
@@ -117,11 +124,12 @@ def plan_for(config: RunConfig, atoms: Atoms, spec: CalculatorSpec, store: Label
         supercells=supercells,
         configurations=[
             *(atoms for labelled, _ in parts for atoms in labelled),
-            *_isolated_atoms(config, crystal.atoms, spec),
+            *(atom.atoms for atom in isolated if atom.spec == spec),
         ],
         unlabelled=[atoms for _, pool in parts for atoms in pool],
         phonon_supercells=phonon_supercells,
         phonon_frames=_phonon_frames(config, phonon_supercells),
+        isolated=[atom for atom in isolated if atom.spec != spec],
     )
 
 
@@ -236,23 +244,6 @@ def dry_run(config: RunConfig, directory: Path) -> DryRun:
     kgrid = plan.spec.kgrid
     kpoints = () if kgrid is None else tuple(len(fold_kpoints(matrix, kgrid)) for matrix in plan.supercells.matrices)
     return DryRun(plan, relaxed, kpoints)
-
-
-def _isolated_atoms(config: RunConfig, atoms: Atoms, spec: CalculatorSpec) -> list[Atoms]:
-    """One atom of each element far from its images, where the fit's e0 are the energies of such atoms."""
-    if config.fit.method != "gap" or config.fit.e0 != "isolated":
-        return []
-    if spec.kgrid is not None:
-        raise InputError(
-            f"[fit] e0 = 'isolated' is not available with {spec.name!r}: a single atom needs settings of its own, spin "
-            "among them. Give e0 = 'average', or the energies in eV as a table, e0 = {Si = -0.8}."
-        )
-    isolated = []
-    for symbol in sorted(set(atoms.get_chemical_symbols())):
-        atom = Atoms(symbol, cell=[ISOLATION] * 3, positions=[[ISOLATION / 2] * 3], pbc=True)
-        atom.info.update({"ndsc_name": f"isolated-{symbol}", "config_type": "isolated_atom"})
-        isolated.append(atom)
-    return isolated
 
 
 def _phonon_frames(config: RunConfig, supercells: SupercellSet) -> list[Atoms]:

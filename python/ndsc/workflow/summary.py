@@ -60,8 +60,8 @@ def summarise(record: RunRecord) -> Results:
         ),
         supercells=_supercells(plan),
         configurations=ConfigurationsSummary(
-            total=len(plan.configurations),
-            by_type=dict(Counter(str(atoms.info["config_type"]) for atoms in plan.configurations)),
+            total=len(plan.to_fit),
+            by_type=dict(Counter(str(atoms.info["config_type"]) for atoms in plan.to_fit)),
             settings=_recipe(config),
         ),
         labels=_labels(record),
@@ -99,7 +99,7 @@ def _supercells(plan: Plan) -> SupercellsSummary:
 
 def _labels(record: RunRecord) -> LabelsSummary:
     plan, report = record.plan, record.report
-    requested = {str(atoms.info["ndsc_name"]) for atoms in plan.to_label}
+    requested = {str(atoms.info["ndsc_name"]) for atoms in [*plan.to_label, *plan.to_fit]}
     return LabelsSummary(
         calculator=plan.spec.name,
         requested=len(requested),

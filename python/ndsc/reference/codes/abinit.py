@@ -1,0 +1,109 @@
+"""ABINIT.
+
+Keywords are written by ASE, in ASE's units: ``ecut``, ``pawecutdg``, ``tsmear`` and ``toldfe`` in eV, all others as
+ABINIT has them. ``etotal`` of ABINIT holds the term -TS of smeared occupations.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+from ase import Atoms
+from numpy.typing import NDArray
+
+from ndsc.errors import InputError
+from ndsc.reference.codes.program import Output, Program, pseudopotential_files, text_of, words
+
+#: The functionals that ASE names, and ABINIT's numbers of them.
+FUNCTIONALS = ("LDA", "PBE", "revPBE", "RPBE", "WC")
+_TOLERANCES = ("toldfe", "toldff", "tolrff", "tolvrs", "tolwfr")
+
+
+class Abinit(Program):
+    """ABINIT, one self-consistent calculation without symmetry, so that the k-points are taken as they are."""
+
+    title: ClassVar[str] = "ABINIT"
+    default_command: ClassVar[str] = "abinit"
+    command_variable: ClassVar[str] = "NDSC_ABINIT_COMMAND"
+    pseudo_variable: ClassVar[str] = "ABI_PSPDIR"
+    output: ClassVar[str] = "abinit.abo"
+    reserved: ClassVar[frozenset[str]] = words(
+        "kpts kptopt kpt kptnrm nkpt wtk ngkpt shiftk nshiftk kptrlatt kptrlen nsym symrel tnons spgroup ptgroupma "
+        "ionmov optcell ntime ndtset jdtset optforces optstress natom ntypat typat znucl acell rprim angdeg xred xcart "
+        "xangst pseudos pp_dirpath pp_paths pps raw nsppol spinat chkprim"
+    )
+
+    def write(
+        self,
+        folder: Path,
+        atoms: Atoms,
+        parameters: Mapping[str, Any],
+        kpoints: NDArray[np.float64],
+        pseudo_dir: Path | None,
+    ) -> dict[str, Path]:
+        """See :meth:`Program.write`."""
+        from ase.io.abinit import write_abinit_in
+
+        given = dict(parameters)
+        files = pseudopotential_files(self, atoms, given.pop("pseudopotentials", None), pseudo_dir)
+        self.refuse_reserved(list(given))
+        if "ixc" not in given and given.setdefault("xc", "PBE") not in FUNCTIONALS:
+            raise InputError(
+                f"ABINIT's xc = {given['xc']!r} is none of {', '.join(FUNCTIONALS)}. Give ABINIT's number of it as ixc."
+            )
+        if "ecut" not in given:
+            raise InputError("ABINIT needs ecut, the cutoff of the plane waves in eV.")
+        keywords: dict[str, Any] = {"prtwf": 0, "prtden": 0, "prteig": 0, "nstep": 60}
+        if not any(key in given for key in _TOLERANCES):
+            keywords["tolvrs"] = 1e-10
+        keywords |= given
+        keywords |= {
+            # The identity alone: with other rotations the density would be symmetrised with the weights of a full grid.
+            "nsym": 1,
+            "kptopt": 0,
+            "nkpt": len(kpoints),
+            "kpt": kpoints[:, :3].tolist(),
+            "wtk": kpoints[:, 3:].tolist(),  # a line each: ABINIT reads 264 columns
+            "optforces": 1,
+            "optstress": 1,
+        }
+        species = sorted(set(atoms.numbers.tolist()))
+        symbols = {int(number): symbol for number, symbol in zip(atoms.numbers, atoms.symbols, strict=True)}
+        with (folder / "abinit.in").open("w", encoding="utf-8") as file:
+            write_abinit_in(
+                file,
+                atoms,
+                param=keywords,
+                species=species,
+                pseudos=[str(files[symbols[number]]) for number in species],
+            )
+        return files
+
+    def arguments(self) -> list[str]:
+        """See :meth:`Program.arguments`."""
+        return ["abinit.in"]
+
+    def unconverged(self, folder: Path) -> str:
+        """See :meth:`Program.unconverged`."""
+        found = re.search(r"nstep=\s*\d+ was not enough.*", text_of(folder / self.output), re.IGNORECASE)
+        return found[0].strip(" ;") if found else ""
+
+    def read(self, folder: Path, atoms: Atoms) -> Output:
+        """See :meth:`Program.read`."""
+        from ase.io.abinit import read_abinit_out
+
+        if "Calculation completed." not in text_of(folder / self.output):
+            raise ValueError("it does not say that the calculation was completed")
+        with (folder / self.output).open(encoding="utf-8", errors="replace") as file:
+            results = read_abinit_out(file)
+        return Output(
+            atoms=results["atoms"],
+            free_energy=float(results["free_energy"]),
+            forces=np.asarray(results["forces"], dtype=float),
+            stress=np.asarray(results["stress"], dtype=float),
+            version=f"ABINIT {results['version']}",
+        )

@@ -1,0 +1,160 @@
+"""CASTEP.
+
+Parameters are keywords of the ``.param`` file as CASTEP has them; those of the ``.cell`` file are a table of their own,
+``cell = {…}``. ``Final free energy (E-TS)`` is the energy that the forces derive from; with a dispersion correction it
+is the corrected one, which ASE's reader (3.29) leaves out.
+"""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+from ase import Atoms
+from numpy.typing import NDArray
+
+from ndsc.errors import InputError
+from ndsc.reference.codes.program import Output, Program, pseudopotential_files, text_of, words
+
+#: The lines that tell the energy, the one to believe first.
+ENERGIES = (
+    r"Dispersion corrected final free energy.*?=\s*(\S+)\s+eV",
+    r"Final free energy \(E-TS\)\s*=\s*(\S+)\s+eV",
+    r"Dispersion corrected final energy.*?=\s*(\S+)\s+eV",
+    r"Final energy(?:, E)?\s*=\s*(\S+)\s+eV",
+)
+
+
+class Castep(Program):
+    """CASTEP, one single-point calculation; without symmetry unless it is asked for, so k-points are as given."""
+
+    title: ClassVar[str] = "CASTEP"
+    default_command: ClassVar[str] = "castep.serial"
+    command_variable: ClassVar[str] = "NDSC_CASTEP_COMMAND"
+    pseudo_variable: ClassVar[str] = "CASTEP_PP_PATH"
+    output: ClassVar[str] = "ndsc.castep"
+    reserved: ClassVar[frozenset[str]] = words(
+        "task calculate_stress reuse continuation kpoints_list kpoint_list kpoints_mp_grid kpoint_mp_grid "
+        "kpoints_mp_spacing kpoint_mp_spacing kpoints_mp_offset kpoint_mp_offset symmetry_generate symmetry_ops "
+        "lattice_cart lattice_abc positions_abs positions_frac species_pot ionic_constraints cell_constraints"
+    )
+
+    def write(
+        self,
+        folder: Path,
+        atoms: Atoms,
+        parameters: Mapping[str, Any],
+        kpoints: NDArray[np.float64],
+        pseudo_dir: Path | None,
+    ) -> dict[str, Path]:
+        """See :meth:`Program.write`."""
+        given = dict(parameters)
+        cell = given.pop("cell", {})
+        named = given.pop("pseudopotentials", {})
+        if not isinstance(cell, Mapping):
+            raise InputError(f"The parameter cell of CASTEP is a table of keywords of the .cell file, not {cell!r}.")
+        self.refuse_reserved([*given, *cell])
+        if not ({"cut_off_energy", "basis_precision"} & {key.lower() for key in given}):
+            raise InputError("CASTEP needs cut_off_energy, the cutoff of the plane waves in eV.")
+        # What ends in a bracket or is a number is no file: a recipe for a potential on the fly, or a library's name.
+        files = {
+            symbol: name for symbol, name in named.items() if str(name).lower().endswith((".usp", ".recpot", ".uspcc"))
+        }
+        found = pseudopotential_files(self, atoms, files, pseudo_dir, required=False)
+        moments = atoms.get_initial_magnetic_moments()
+        keywords: dict[str, Any] = {
+            "write_checkpoint": "none",
+            "num_dump_cycles": 0,
+            # The stress is that of a constant number of plane waves or cutoff alike; a corrected energy is another one.
+            "finite_basis_corr": 0,
+        }
+        keywords |= {key.lower(): value for key, value in given.items()}
+        keywords |= {"task": "SinglePoint", "calculate_stress": True}
+        if moments.any():
+            keywords.setdefault("spin_polarized", True)
+        lines = [f"{key.upper()} : {_value(value)}" for key, value in keywords.items()]
+        (folder / "ndsc.param").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+        spins = [f" SPIN={moment:.10g}" if moment else "" for moment in moments]
+        blocks = {
+            "LATTICE_CART": ["ang", *(_row(row) for row in atoms.cell.array)],
+            "POSITIONS_ABS": [
+                "ang",
+                *(
+                    f"{symbol} {_row(position)}{spin}"
+                    for symbol, position, spin in zip(atoms.symbols, atoms.positions, spins, strict=True)
+                ),
+            ],
+            "KPOINTS_LIST": [_row(row) for row in kpoints],
+        }
+        pots = {symbol: str(found.get(symbol, named[symbol])) for symbol in named if symbol in set(atoms.symbols)}
+        if pots:
+            blocks["SPECIES_POT"] = [f"{symbol} {name}" for symbol, name in sorted(pots.items())]
+        text = "".join(f"%BLOCK {name}\n{_joined(rows)}%ENDBLOCK {name}\n\n" for name, rows in blocks.items())
+        for key, value in cell.items():
+            if isinstance(value, list):
+                text += f"%BLOCK {key.upper()}\n{_joined([str(row) for row in value])}%ENDBLOCK {key.upper()}\n\n"
+            else:
+                text += f"{key.upper()} : {_value(value)}\n"
+        (folder / "ndsc.cell").write_text(text, encoding="utf-8")
+        return found
+
+    def arguments(self) -> list[str]:
+        """See :meth:`Program.arguments`."""
+        return ["ndsc"]
+
+    def unconverged(self, folder: Path) -> str:
+        """See :meth:`Program.unconverged`."""
+        found = re.search(r"max\. SCF cycles performed.*", text_of(folder / self.output))
+        return found[0].strip() if found else ""
+
+    def read(self, folder: Path, atoms: Atoms) -> Output:
+        """See :meth:`Program.read`."""
+        from ase.io import read
+
+        text = text_of(folder / self.output)
+        with warnings.catch_warnings():
+            # Each warning in the file would be one here.
+            warnings.simplefilter("ignore")
+            computed = read(folder / self.output, format="castep-castep")
+        energies = [found[-1] for pattern in ENERGIES if (found := re.findall(pattern, text))]
+        if not energies:
+            raise ValueError("it tells no final energy")
+        back = _order(atoms.get_chemical_symbols(), computed.get_chemical_symbols())
+        results = computed.calc.results
+        version = re.search(r"CASTEP version\s+([\w.]+)", text)
+        return Output(
+            atoms=computed[back],
+            free_energy=float(energies[0]),
+            forces=np.asarray(results["forces"], dtype=float)[back],
+            stress=np.asarray(results["stress"], dtype=float),
+            version=f"CASTEP {version[1] if version else 'of unknown version'}",
+        )
+
+
+def _order(asked: list[str], computed: list[str]) -> list[int]:
+    """Where each atom is in the output, in which the elements are sorted and the order within each is kept."""
+    places: dict[str, list[int]] = {}
+    for place, symbol in enumerate(computed):
+        places.setdefault(symbol, []).append(place)
+    if sorted(asked) != sorted(computed):
+        raise ValueError(f"it has the atoms {''.join(computed)} instead of {''.join(asked)}")
+    return [places[symbol].pop(0) for symbol in asked]
+
+
+def _row(numbers: Any) -> str:
+    return " ".join(f"{number:.14f}" for number in numbers)
+
+
+def _joined(rows: list[str]) -> str:
+    return "".join(f"{row}\n" for row in rows)
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return " ".join(str(entry) for entry in value) if isinstance(value, list) else str(value)

@@ -1,0 +1,346 @@
+"""A density-functional program behind ASE's calculator: input files, a process, and its output, checked.
+
+ASE's readers and writers are used where they keep what is asked for. ASE's own calculators are not: some write k-points
+with six digits, some need a file made by the program itself, and an unconverged calculation passes most of them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import resource
+import shlex
+import shutil
+import signal
+import subprocess
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+from ase import Atoms
+from ase.calculators.calculator import Calculator, all_changes
+from numpy.typing import NDArray
+
+from ndsc.errors import InputError, MissingExtraError, NdscError, ReferenceCalculationError
+from ndsc.reference.checks import check_atoms
+
+#: How much of a program's output an error message repeats.
+TAIL_LINES = 12
+#: Files above this size are removed when a calculation ends: wave functions and densities.
+LARGEST_KEPT = 5_000_000
+
+
+@dataclass(frozen=True)
+class Output:
+    """What a program computed.
+
+    Attributes
+    ----------
+    atoms : ase.Atoms
+        The atoms that the output names, in the order of the configuration.
+    free_energy : float, eV
+        The energy that the forces derive from: with the term -TS of smeared occupations.
+    forces : (n, 3) array, eV/Å
+    stress : (6,) array, eV/Å³
+        xx, yy, zz, yz, xz, xy with ASE's sign.
+    version : str
+        Name and version of the program.
+    """
+
+    atoms: Atoms
+    free_energy: float
+    forces: NDArray[np.float64]
+    stress: NDArray[np.float64]
+    version: str
+
+
+class Program(ABC):
+    """How one program is asked and read.
+
+    Attributes
+    ----------
+    title : str
+        For people.
+    default_command, command_variable : str
+        What is run, and the environment variable that says otherwise.
+    pseudo_variable : str
+        The environment variable that names the folder of the pseudopotentials.
+    output : str
+        The file that the program tells its story in; its end goes into error messages.
+    reserved : frozenset of str
+        Keywords that are set here, because the labels are to be what they are said to be.
+    """
+
+    title: ClassVar[str]
+    default_command: ClassVar[str]
+    command_variable: ClassVar[str]
+    pseudo_variable: ClassVar[str]
+    output: ClassVar[str]
+    reserved: ClassVar[frozenset[str]]
+
+    @abstractmethod
+    def write(
+        self,
+        folder: Path,
+        atoms: Atoms,
+        parameters: Mapping[str, Any],
+        kpoints: NDArray[np.float64],
+        pseudo_dir: Path | None,
+    ) -> dict[str, Path]:
+        """Write the input files; the pseudopotential files that they name, by chemical symbol, are returned.
+
+        Parameters
+        ----------
+        folder : path
+        atoms : ase.Atoms
+        parameters : mapping
+            As the user gave them.
+        kpoints : (n, 4) array
+            Reduced coordinates and weights.
+        pseudo_dir : path, optional
+
+        Raises
+        ------
+        InputError
+            When the parameters cannot be used.
+        """
+
+    @abstractmethod
+    def arguments(self) -> list[str]:
+        """What follows the command."""
+
+    @abstractmethod
+    def unconverged(self, folder: Path) -> str:
+        """How the program says that the self-consistency was not reached; empty when it was."""
+
+    @abstractmethod
+    def read(self, folder: Path, atoms: Atoms) -> Output:
+        """The results of a calculation that has ended well; whatever is raised is a failed calculation."""
+
+    def refuse_reserved(self, keywords: Sequence[str]) -> None:
+        """Refuse keywords that are set here.
+
+        Raises
+        ------
+        InputError
+            Naming them.
+        """
+        wrong = sorted(key for key in keywords if key.lower() in self.reserved)
+        if wrong:
+            raise InputError(
+                f"The parameters of {self.title} contain {', '.join(wrong)}, which ndsc sets itself: k-points come "
+                "from kgrid, and every label is one calculation with forces and stress. Remove them."
+            )
+
+
+class ProgramCalculator(Calculator):  # type: ignore[misc]
+    """An ASE calculator that runs a program once for each structure.
+
+    Parameters
+    ----------
+    program : Program
+    parameters : mapping
+    kpoints : (n, 4) array
+        Reduced coordinates of the structure's cell, and weights.
+    directory : path
+        Folder of this calculation; its files are in ``directory/NAME``.
+    command : str, optional
+        For example ``"mpirun -np 2 pw.x"``.
+    pseudo_dir : path, optional
+        Folder of the pseudopotentials.
+
+    Attributes
+    ----------
+    label_provenance : dict
+        After a calculation: version of the program, peak memory of its process and this one together in MB, digests of
+        the pseudopotentials.
+    """
+
+    implemented_properties = ["energy", "free_energy", "forces", "stress"]  # noqa: RUF012 - ASE's own convention
+
+    def __init__(
+        self,
+        program: Program,
+        parameters: Mapping[str, Any],
+        kpoints: NDArray[np.float64],
+        directory: str | Path,
+        *,
+        command: str | None = None,
+        pseudo_dir: str | Path | None = None,
+    ) -> None:
+        super().__init__(directory=str(directory))
+        self.program = program
+        self.settings = dict(parameters)
+        self.kpoints = kpoints
+        self.command = command_of(program, command)
+        folder = pseudo_dir or os.environ.get(program.pseudo_variable)
+        self.pseudo_dir = None if folder is None else Path(folder).expanduser().absolute()
+        self.label_provenance: dict[str, Any] = {}
+
+    def calculate(
+        self,
+        atoms: Atoms | None = None,
+        properties: Sequence[str] = ("energy",),
+        system_changes: Sequence[str] = tuple(all_changes),
+    ) -> None:
+        """Run the program and fill ``results``; called by ASE."""
+        super().calculate(atoms, list(properties), list(system_changes))
+        name = str(self.atoms.info.get("ndsc_name", "structure"))
+        folder = Path(self.directory) / type(self.program).__name__.lower()
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        pseudopotentials = self.program.write(folder, self.atoms, self.settings, self.kpoints, self.pseudo_dir)
+        try:
+            memory_mb = self._run(name, folder)
+            output = self._read(name, folder)
+        finally:
+            _remove_large(folder)
+        check_atoms(name, self.atoms, output.atoms, self)
+        self.label_provenance = {"code": output.version, "peak_memory_mb": round(memory_mb)}
+        if pseudopotentials:
+            self.label_provenance["pseudopotentials"] = {
+                symbol: f"{path.name} sha256 {_digest(path)}" for symbol, path in sorted(pseudopotentials.items())
+            }
+        self.results = {
+            "energy": output.free_energy,
+            "free_energy": output.free_energy,
+            "forces": output.forces,
+            "stress": output.stress,
+        }
+
+    def _run(self, name: str, folder: Path) -> float:
+        """Run the program and refuse what it did not finish; its peak memory in MB."""
+        argv = [*self.command, *self.program.arguments()]
+        environment = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", **os.environ}
+        with (folder / "stdout.txt").open("wb") as out, (folder / "stderr.txt").open("wb") as err:
+            process = subprocess.Popen(
+                argv, cwd=folder, stdin=subprocess.DEVNULL, stdout=out, stderr=err, env=environment
+            )
+            try:
+                # Of this process alone, as the sum over all children of a worker never gets smaller again.
+                _, status, usage = os.wait4(process.pid, 0)
+            except BaseException:
+                process.kill()
+                process.wait()
+                raise
+        process.returncode = code = os.waitstatus_to_exitcode(status)
+        if reason := self.program.unconverged(folder):
+            raise ReferenceCalculationError(
+                f"{name}: {self.program.title} did not reach self-consistency: {reason}. Allow more steps, or choose "
+                "another mixing, smearing or starting point."
+            )
+        if code:
+            how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
+            memory = " (out of memory, perhaps)" if code == -signal.SIGKILL else ""
+            cause = subprocess.CalledProcessError(code, argv) if code < 0 else None
+            raise ReferenceCalculationError(
+                f"{name}: {self.program.title} {how}{memory}. The end of its output: {self._tail(folder)}"
+            ) from cause
+        return (usage.ru_maxrss + resource.getrusage(resource.RUSAGE_SELF).ru_maxrss) / 1024
+
+    def _read(self, name: str, folder: Path) -> Output:
+        try:
+            return self.program.read(folder, self.atoms)
+        except NdscError:
+            raise
+        except Exception as error:
+            raise ReferenceCalculationError(
+                f"{name}: the output of {self.program.title} cannot be read ({type(error).__name__}: {error}). Its "
+                f"end: {self._tail(folder)}"
+            ) from error
+
+    def _tail(self, folder: Path) -> str:
+        for file in (self.program.output, "stdout.txt", "stderr.txt"):
+            lines = [line.strip() for line in text_of(folder / file).splitlines() if line.strip(" -=%*\n")]
+            if lines:
+                return " | ".join(lines[-TAIL_LINES:])
+        return "(it wrote nothing)"
+
+
+def command_of(program: Program, command: str | None = None) -> list[str]:
+    """The words of the command that runs a program: as given, of the environment, or the default.
+
+    Raises
+    ------
+    MissingExtraError
+        When there is no such program.
+    """
+    argv = shlex.split(command or os.environ.get(program.command_variable) or program.default_command)
+    if not argv or shutil.which(argv[0]) is None:
+        raise MissingExtraError(
+            f"{program.title} is not installed: there is no program {' '.join(argv[:1])!r}, and the label asked for "
+            f"is not in the store. Install it, name it with [reference] command or {program.command_variable}, or use "
+            "stored labels."
+        )
+    return argv
+
+
+def pseudopotential_files(
+    program: Program, atoms: Atoms, named: object, pseudo_dir: Path | None, *, required: bool = True
+) -> dict[str, Path]:
+    """The pseudopotential file of each element of a structure.
+
+    Parameters
+    ----------
+    program : Program
+    atoms : ase.Atoms
+    named : mapping of symbol to file name
+        The parameter `pseudopotentials`.
+    pseudo_dir : path, optional
+    required : bool
+        Whether every element needs one.
+
+    Raises
+    ------
+    InputError
+        When an element has none, or the file is not there.
+    """
+    if not isinstance(named, Mapping):
+        raise InputError(
+            f"{program.title} needs pseudopotentials, a table of file names such as pseudopotentials = "
+            "{Al = 'Al.upf'}."
+        )
+    found = {}
+    for symbol in sorted(set(atoms.get_chemical_symbols())):
+        if symbol not in named:
+            if required:
+                raise InputError(
+                    f"The parameter pseudopotentials of {program.title} names no file for {symbol}. Add it."
+                )
+            continue
+        path = (pseudo_dir or Path.cwd()) / str(named[symbol])
+        if not path.is_file():
+            raise InputError(
+                f"There is no pseudopotential {path}. Name the folder with [reference] pseudo_dir or "
+                f"{program.pseudo_variable}, and the file in pseudopotentials."
+            )
+        found[symbol] = path
+    return found
+
+
+def words(text: str) -> frozenset[str]:
+    """The words of a text."""
+    return frozenset(text.split())
+
+
+def text_of(path: Path) -> str:
+    """The text of a file, empty when there is none."""
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:12]
+
+
+def _remove_large(folder: Path) -> None:
+    for file in folder.rglob("*"):
+        with suppress(OSError):
+            if file.is_file() and file.stat().st_size > LARGEST_KEPT:
+                file.unlink()

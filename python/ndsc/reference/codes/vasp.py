@@ -1,0 +1,119 @@
+"""VASP.
+
+Keywords are ASE's: those of INCAR in lower case, with ``xc`` and ``setups``. The ``free energy TOTEN``
+(``e_fr_energy``) is the energy that the forces derive from.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+from ase import Atoms
+from numpy.typing import NDArray
+
+from ndsc.errors import InputError
+from ndsc.reference.codes.program import Output, Program, text_of, words
+
+#: ASE's names of the folders of POTCAR files.
+_FOLDERS = {"lda": "potpaw", "pbe": "potpaw_PBE"}
+
+
+class Vasp(Program):
+    """VASP, one calculation with ``ISYM = 0``: time reversal only, with which the k-points are given."""
+
+    title: ClassVar[str] = "VASP"
+    default_command: ClassVar[str] = "vasp_std"
+    command_variable: ClassVar[str] = "NDSC_VASP_COMMAND"
+    pseudo_variable: ClassVar[str] = "VASP_PP_PATH"
+    output: ClassVar[str] = "stdout.txt"
+    reserved: ClassVar[frozenset[str]] = words(
+        "kpts gamma reciprocal kspacing kgamma kpts_nintersections isym nsw ibrion isif txt command directory restart "
+        "ignore_bad_restart_file ignore_constraints icharg istart"
+    )
+
+    def write(
+        self,
+        folder: Path,
+        atoms: Atoms,
+        parameters: Mapping[str, Any],
+        kpoints: NDArray[np.float64],
+        pseudo_dir: Path | None,
+    ) -> dict[str, Path]:
+        """See :meth:`Program.write`."""
+        from ase.calculators.vasp.create_input import GenerateVaspInput
+
+        given = {key.lower(): value for key, value in parameters.items()}
+        self.refuse_reserved(list(given))
+        if not {"xc", "pp", "gga"} & set(given):
+            raise InputError("VASP needs xc, the functional, and with it the pseudopotentials: xc = 'PBE', say.")
+        if pseudo_dir is None:
+            raise InputError(
+                "VASP needs the folder that holds potpaw_PBE and its like: [reference] pseudo_dir or VASP_PP_PATH."
+            )
+        inputs = GenerateVaspInput()
+        try:
+            # The parameters in the order of their names, but what xc stands for comes first.
+            inputs.set(**({"xc": given["xc"]} if "xc" in given else {}), lwave=False, lcharg=False)
+            inputs.set(**{key: value for key, value in given.items() if key != "xc"})
+            inputs.set(isym=0, nsw=0, ibrion=-1, isif=2, kpts=None)
+            inputs.input_params["xc"] = given.get("xc")
+            inputs.check_xc()
+            inputs.input_params["pp"] = str(pseudo_dir / _pp_folder(inputs.input_params))
+            inputs.initialize(atoms)
+        except (ValueError, NotImplementedError, RuntimeError) as error:
+            raise InputError(f"ASE cannot write the input of VASP: {' '.join(str(error).split())}") from error
+        inputs.write_input(atoms, directory=str(folder))
+        rows = [" ".join(f"{number:.14f}" for number in row) for row in kpoints]
+        (folder / "KPOINTS").write_text(
+            "\n".join(["folded k-points with weights", str(len(rows)), "Reciprocal", *rows]) + "\n", encoding="utf-8"
+        )
+        return {symbol: Path(name) for (symbol, _), name in zip(inputs.symbol_count, inputs.ppp_list, strict=True)}
+
+    def arguments(self) -> list[str]:
+        """See :meth:`Program.arguments`."""
+        return []
+
+    def unconverged(self, folder: Path) -> str:
+        """See :meth:`Program.unconverged`."""
+        outcar = text_of(folder / "OUTCAR")
+        if "EDIFF was not reached" in outcar:
+            return "EDIFF was not reached (unconverged)"
+        if "EDIFF is reached" in outcar:
+            return ""
+        xml = text_of(folder / "vasprun.xml")
+        steps = xml.count("<scstep>")
+        limit = re.search(r'name="NELM">\s*(\d+)', xml)
+        if limit and steps >= int(limit[1]):
+            return f"all of NELM = {limit[1]} steps were done"
+        return ""
+
+    def read(self, folder: Path, atoms: Atoms) -> Output:
+        """See :meth:`Program.read`."""
+        from ase.io import read
+
+        xml = text_of(folder / "vasprun.xml")
+        if "</modeling>" not in xml[-200:]:
+            raise ValueError("vasprun.xml has no end")
+        computed = read(folder / "vasprun.xml", format="vasp-xml")
+        back = np.loadtxt(folder / "ase-sort.dat", dtype=int, ndmin=2)[:, 1]
+        results = computed.calc.results
+        version = re.search(r'name="version"[^>]*>\s*([^<\s]+)', xml)
+        return Output(
+            atoms=computed[back],
+            free_energy=float(results["free_energy"]),
+            forces=np.asarray(results["forces"], dtype=float)[back],
+            stress=np.asarray(results["stress"], dtype=float),
+            version=f"VASP {version[1] if version else 'of unknown version'}",
+        )
+
+
+def _pp_folder(inputs: Mapping[str, Any]) -> str:
+    name, version = str(inputs["pp"]), inputs["pp_version"]
+    known = _FOLDERS.get(name.lower())
+    if known is None:
+        return name
+    return f"potpaw_{name.upper()}.{version}" if version else known

@@ -1,0 +1,122 @@
+"""Single atoms, whose energies are the zero of the potential's where ``[fit] e0 = "isolated"``.
+
+With an empirical potential they are labelled like any configuration. A density-functional code needs other settings for
+them (spin, sharp occupations, one k-point), so each has a calculator of its own; its label is in the same store.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from ase import Atoms
+
+from ndsc.config import RunConfig
+from ndsc.errors import InputError
+from ndsc.progress import Progress, silent
+from ndsc.reference import CalculatorSpec, ExecutorSettings, LabelReport, LabelStore, label_configurations
+from ndsc.reference.codes.atoms import atom_parameters, magnetic_moment
+
+#: Length of the cubic cell of an isolated atom of an empirical potential, Å.
+ISOLATION = 20.0
+#: Edges of the cell of a density-functional code, relative to the shortest: no two are equal, so that the orbitals of
+#: an open shell are not degenerate and the iteration settles.
+EDGES = (1.0, 1.02, 1.04)
+
+
+@dataclass(frozen=True)
+class IsolatedAtom:
+    """A single atom with the calculator that it needs.
+
+    Attributes
+    ----------
+    atoms : ase.Atoms
+    spec : CalculatorSpec
+    """
+
+    atoms: Atoms
+    spec: CalculatorSpec
+
+
+def isolated_atoms(config: RunConfig, atoms: Atoms, spec: CalculatorSpec) -> list[IsolatedAtom]:
+    """One atom of each element far from its images, where the fit's e0 are the energies of such atoms.
+
+    Parameters
+    ----------
+    config : RunConfig
+    atoms : ase.Atoms
+        The crystal.
+    spec : CalculatorSpec
+        Of the crystal's labels.
+
+    Raises
+    ------
+    InputError
+        When the calculator is a user's own that needs k-points: nothing is known about its settings.
+    """
+    if config.fit.method != "gap" or config.fit.e0 != "isolated":
+        return []
+    symbols = sorted(set(atoms.get_chemical_symbols()))
+    if spec.kgrid is None:
+        return [IsolatedAtom(_atom(symbol, (ISOLATION,) * 3), spec) for symbol in symbols]
+    if ":" in spec.name:
+        raise InputError(
+            f"[fit] e0 = 'isolated' is not available with {spec.name!r} and a kgrid: a single atom needs settings of "
+            "its own, spin among them. Give e0 = 'average', or the energies in eV as a table, e0 = {Si = -0.8}."
+        )
+    section = config.reference
+    found = []
+    for symbol in symbols:
+        atom = _atom(symbol, tuple(round(section.atom_box * edge, 6) for edge in EDGES))
+        if moment := magnetic_moment(symbol):
+            atom.set_initial_magnetic_moments([moment])
+        parameters = {**atom_parameters(spec.name, spec.parameters, symbol), **section.atom_parameters}
+        found.append(IsolatedAtom(atom, replace(spec, parameters=parameters, kgrid=(1, 1, 1))))
+    return found
+
+
+def label_isolated(
+    isolated: Sequence[IsolatedAtom],
+    store: LabelStore,
+    report: LabelReport,
+    *,
+    executor: ExecutorSettings | None = None,
+    progress: Progress = silent,
+) -> LabelReport:
+    """Label single atoms, and add what became of them to the report of the configurations.
+
+    Parameters
+    ----------
+    isolated : sequence of IsolatedAtom
+    store : LabelStore
+    report : LabelReport
+        Of the configurations.
+    executor : ExecutorSettings, optional
+    progress : callable
+        Called with (task, done, total).
+
+    Raises
+    ------
+    InputError, MissingExtraError
+        As :func:`ndsc.reference.label_configurations`.
+    """
+    for atom in isolated:
+        # Their settings differ from the configurations' on purpose, which nobody has to be told.
+        found = label_configurations(
+            [atom.atoms], atom.spec, store, executor=executor, progress=progress, task="single atoms", secondary=True
+        )
+        report = LabelReport(
+            labels={**report.labels, **found.labels},
+            failures=[*report.failures, *found.failures],
+            computed=report.computed + found.computed,
+            found=report.found + found.found,
+            seconds=report.seconds + found.seconds,
+            notes=report.notes,
+        )
+    return report
+
+
+def _atom(symbol: str, edges: Sequence[float]) -> Atoms:
+    atom = Atoms(symbol, cell=list(edges), positions=[[edge / 2 for edge in edges]], pbc=True)
+    atom.info.update({"ndsc_name": f"isolated-{symbol}", "config_type": "isolated_atom"})
+    return atom
