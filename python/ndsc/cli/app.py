@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from ndsc import __version__
-from ndsc.cli import benchmarks, convergence, fitting, labels, running, structures
+from ndsc.cli import benchmarks, convergence, fitting, labels, running, structures, study
 from ndsc.cli.exits import DEBUG, NdscGroup
 from ndsc.cli.options import GridCommand
 
@@ -65,6 +65,7 @@ def options(
 
 app.command(name="supercells", cls=GridCommand)(structures.supercells)
 app.command(name="run", cls=GridCommand)(running.run)
+app.command(name="study", cls=GridCommand)(study.study)
 app.command(name="fit", cls=GridCommand)(fitting.fit)
 app.command(name="phonons", cls=GridCommand)(benchmarks.phonons)
 app.command(name="elastic", cls=GridCommand)(benchmarks.elastic)

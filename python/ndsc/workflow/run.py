@@ -11,21 +11,18 @@ from pathlib import Path
 from typing import Any
 
 from ase import Atoms
-from ase.calculators.calculator import Calculator
 from ase.io import write
 
 from ndsc.config import RunConfig, write_config
-from ndsc.crystal import Crystal
 from ndsc.database import make_database, write_database
 from ndsc.elastic import elastic_constants
 from ndsc.errors import MissingExtraError, NdscError, ReferenceCalculationError
 from ndsc.files import whole_file, write_text
 from ndsc.progress import Progress, silent
 from ndsc.reference import StoredCalculator, label_configurations
-from ndsc.relaxation import relax_crystal
 from ndsc.report import write_report
 from ndsc.results import Results, write_results
-from ndsc.workflow.benchmark import benchmark_phonons
+from ndsc.workflow.benchmark import benchmark_phonons, relaxed_with
 from ndsc.workflow.derived import elastic_through_store
 from ndsc.workflow.plan import make_plan, unit_cell
 from ndsc.workflow.potential import fit_potential
@@ -127,7 +124,8 @@ def _fit_and_benchmark(record: RunRecord, directory: Path, progress: Progress) -
         record.fit = fit_potential(config, record.database, plan.unlabelled, directory / "potential", progress)
     model = record.fit.calculator()
     with _stage("model lattice", record.stages):
-        record.model_crystal = _relaxed_model(record, model)
+        record.model_crystal, warning = relaxed_with(config, plan, model)
+        record.warnings += [] if warning is None else [warning]
     with _stage("phonons", record.stages):
         record.phonons = benchmark_phonons(record, reference, model, directory, progress)
     if config.elastic.enabled:
@@ -154,25 +152,6 @@ def _require_phonon_labels(record: RunRecord) -> None:
             f"{len(missing)} of the {len(needed)} calculations behind the reference's phonons failed, among them "
             f"{missing[0].name}: {missing[0].reason} Correct the cause and run again: finished labels are kept."
         )
-
-
-def _relaxed_model(record: RunRecord, model: Calculator) -> Atoms:
-    """The crystal relaxed with the potential; where that fails, the reference's, with a warning."""
-    start = record.plan.crystal.atoms
-    if not record.config.crystal.relax:
-        return start
-    try:
-        relaxed = relax_crystal(start, model)
-        if Crystal.from_atoms(relaxed).number == record.plan.crystal.number:
-            return relaxed
-        reason = "it left the crystal's space group."
-    except NdscError as error:
-        reason = str(error)
-    record.warnings.append(
-        f"The crystal could not be relaxed with the potential: {reason} Its phonons and elastic constants are those "
-        "at the reference's lattice."
-    )
-    return start
 
 
 @contextmanager

@@ -1,0 +1,110 @@
+"""``ndsc study``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ndsc.cli.console import check_folder, note, print_json, progress_bars
+from ndsc.cli.exits import RESUME
+from ndsc.cli.options import JsonOption
+from ndsc.errors import InputError
+
+if TYPE_CHECKING:
+    from ndsc.study import StudyResults
+
+
+def study(
+    ctx: typer.Context,
+    files: Annotated[
+        list[Path], typer.Argument(metavar="STUDY.toml ...", help="One or more input files.", show_default=False)
+    ],
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            metavar="DIR",
+            help="Folder of the study; of several studies, the folder of their folders.",
+            show_default="the name of the input file without .toml; of several, the folder studies",
+        ),
+    ] = None,
+    page: Annotated[
+        Path | None,
+        typer.Option(
+            "--page", metavar="PAGE.md", help="Write one page of all studies, its figures in a folder beside it."
+        ),
+    ] = None,
+    title: Annotated[str, typer.Option("--title", metavar="TEXT", help="Title of that page.")] = "Studies",
+    json: JsonOption = False,
+) -> None:
+    """Potentials from existing databases, many at a time, and the verdict on what is claimed of them.
+
+    A study calculates no labels. What is finished in its folder is not done again.
+
+    [bold]Examples[/bold]
+
+      ndsc study learning.toml
+
+      ndsc study studies/*.toml --out studies --page studies.md
+    """
+    from ndsc.config.study import load_study
+
+    named = {file: load_study(file) for file in dict.fromkeys(files)}
+    folders = _folders(list(named), out)
+    for folder in folders.values():
+        check_folder(folder)
+    if page is not None:
+        if page.suffix != ".md":
+            raise InputError(f"The page {page} does not end in .md. Give the name of a Markdown file.")
+        check_folder(page.parent)
+    from ndsc.study import run_study
+    from ndsc.study.page import write_page
+
+    ctx.meta[RESUME] = "What is finished is kept; run the same command again to go on."
+    finished = []
+    for file, config in named.items():
+        note(f"{file}: {config.study.title}")
+        with progress_bars() as progress:
+            results = run_study(config, folders[file], progress=progress)
+        finished.append((file.stem, config, results))
+        if not json:
+            show_verdict(results, folders[file])
+    if page is not None:
+        typer.echo(str(write_page(finished, page, title=title)))
+    if json:
+        from ndsc.study.record import document
+
+        print_json([document(results) for _, _, results in finished])
+
+
+def show_verdict(results: StudyResults, folder: Path) -> None:
+    """What holds and what fails, and where the rest is."""
+    typer.echo(f"{results.title}: {len(results.outcomes)} potentials.")
+    for check in results.checks:
+        typer.echo(f"  {'holds' if check.holds else 'FAILS'}  {check.says}")
+        for finding in check.findings:
+            where = "" if finding.run is None else f" on {finding.run}"
+            typer.echo(f"         {finding.metric}{where}, {finding.left.of}: {finding.left}")
+            typer.echo(f"           {finding.relation} {finding.right.of}: {finding.right}")
+    for warning in results.warnings[:5]:
+        note(f"Warning: {warning}")
+    if len(results.warnings) > 5:
+        note(f"and {len(results.warnings) - 5} more warnings, in {folder / 'study.json'}")
+    typer.echo(f"Page: {folder / 'study.md'}")
+
+
+def _folders(files: list[Path], out: Path | None) -> dict[Path, Path]:
+    """The folder of each study."""
+    for file in files:
+        if file.suffix != ".toml" and (out is None or len(files) > 1):
+            raise InputError(f"The input file {file} does not end in .toml, so the folder of the study has no name.")
+    if len(files) == 1:
+        return {files[0]: out if out is not None else Path(files[0].stem)}
+    stems = [file.stem for file in files]
+    twice = sorted({stem for stem in stems if stems.count(stem) > 1})
+    if twice:
+        raise InputError(f"Two studies are called {twice[0]}, and their folders would be one. Rename one of the files.")
+    above = out if out is not None else Path("studies")
+    return {file: above / file.stem for file in files}

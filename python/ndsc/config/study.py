@@ -1,0 +1,353 @@
+"""The input file of ``ndsc study``: potentials from existing databases, their sweeps, checks, figures and tables."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
+
+from ndsc.config.files import _parse as parse_toml
+from ndsc.config.files import _read_text as read_text
+from ndsc.config.messages import explain
+from ndsc.config.sections import FitConfig, Flag, Positive, Real, RegularisationConfig, Section, Whole
+from ndsc.errors import InputError
+
+
+def _texts(value: object) -> object:
+    """One string where a list is allowed."""
+    return (value,) if isinstance(value, str) else value
+
+
+def _numbers(value: object) -> object:
+    """One number where a list is allowed."""
+    return (value,) if isinstance(value, int | float) and not isinstance(value, bool) else value
+
+
+Texts = Annotated[tuple[str, ...], BeforeValidator(_texts)]
+Numbers = Annotated[tuple[Real, ...], BeforeValidator(_numbers)]
+FigureKind = Literal["dispersion", "stack", "learning", "learning_dispersions", "elastic", "errors", "distribution"]
+Name = Annotated[str, Field(min_length=1)]
+Swept = dict[str, tuple[str | Flag | Whole | Real, ...]]
+
+
+class StudyHead(Section):
+    """``[study]``: what it is about."""
+
+    title: Name = Field(description="Give the title of the study's page.")
+    claim: str = Field(default="", description="Give one sentence that the study is to confirm or refute.")
+    seeds: tuple[Annotated[Whole, Field(ge=0, lt=2**31)], ...] = Field(
+        default=(1,), min_length=1, description="Give the seeds of draws and sparse points, as seeds = [1, 2, 3, 4, 5]."
+    )
+    missing: Literal["refuse", "leave out"] = Field(
+        default="refuse",
+        description="Give 'refuse' to stop where a configuration has no label, or 'leave out' to go on without it.",
+    )
+    verify: Whole = Field(
+        default=0,
+        ge=0,
+        description="Give the number of potentials that are fitted a second time by gap_fit alone, as a check.",
+    )
+
+    @field_validator("seeds")
+    @classmethod
+    def _different(cls, seeds: tuple[int, ...]) -> tuple[int, ...]:
+        if len(set(seeds)) < len(seeds):
+            raise ValueError("a seed is there twice")
+        return seeds
+
+
+class SelectConfig(Section):
+    """Which labelled configurations a potential learns from: filters, then a random draw up to a limit."""
+
+    kind: Texts = Field(
+        default=(), description="Give the config_type, or a list: 'unit_cell', 'supercell'; without it, all."
+    )
+    part: Texts = Field(default=(), description="Give the name of a part of the database, or a list; without it, all.")
+    name: Texts = Field(
+        default=(), description="Give patterns of names of configurations, as ['s00?-000*']; without it, all."
+    )
+    displacement: Numbers = Field(
+        default=(), description="Give the amplitude of displacement in Å, or a list; without it, all."
+    )
+    scale: Numbers = Field(default=(), description="Give the scale of the cell, or a list; without it, all.")
+    always: Texts = Field(
+        default=(),
+        description="Give patterns of names that are in every draw, whatever the filters say, and count in its limit.",
+    )
+    size: Positive | str | None = Field(
+        default=None, description="Give the number of labels to draw, or the name of a potential that has as many."
+    )
+    fraction: Annotated[Real, Field(gt=0, le=1)] | None = Field(
+        default=None, description="Give the part of the labels to draw, above 0 and at most 1."
+    )
+    atoms: Positive | str | None = Field(
+        default=None,
+        description="Give the most atoms of the labels drawn, or the name of a potential with as many.",
+    )
+    seconds: Annotated[Real, Field(gt=0)] | str | None = Field(
+        default=None,
+        description="Give the most recorded seconds of all labels drawn, or the name of a potential to match in cost.",
+    )
+
+    @model_validator(mode="after")
+    def _one_limit(self) -> SelectConfig:
+        given = [key for key in ("size", "fraction", "atoms", "seconds") if getattr(self, key) is not None]
+        if len(given) > 1:
+            raise ValueError(f"{' and '.join(given)} are limits of one draw; keep one of them")
+        return self
+
+    @property
+    def draws(self) -> bool:
+        """Whether anything is left to chance."""
+        return any(limit is not None for limit in (self.size, self.fraction, self.atoms, self.seconds))
+
+
+class SparseFrom(Section):
+    """Sparse points of another potential."""
+
+    potential: Name = Field(description="Give the name of a potential of this study.")
+
+
+class PotentialConfig(Section):
+    """``[[potentials]]``: a potential, or with a sweep a series of them."""
+
+    name: Name = Field(description="Give the potential a name of its own.")
+    train: Texts = Field(default=(), description="Give the names of the runs to learn from; without it, all.")
+    select: SelectConfig = Field(default=SelectConfig(), description="Give a table, as select = {kind = 'unit_cell'}.")
+    fit: FitConfig = Field(
+        default=FitConfig(), description="Give a table of keys of [fit] that differ from the first run's."
+    )
+    regularisation: RegularisationConfig = Field(
+        default=RegularisationConfig(),
+        description="Give a table of keys of [regularisation] that differ from the first run's.",
+    )
+    sparse_points: Literal["run", "selected", "database"] | SparseFrom = Field(
+        default="run",
+        description="Give where sparse points come from: 'selected' (the labels learned from), 'database' (all that "
+        "the filters let through), 'run' (the labels learned from and the run's unlabelled configurations), or "
+        "{potential = 'name'}.",
+    )
+    sweep: Swept | None = Field(
+        default=None, description="Give a table of this potential's own sweep; an empty one for none."
+    )
+
+
+class EvaluateConfig(Section):
+    """``[evaluate]``: what every potential is asked."""
+
+    on: Texts = Field(
+        default=(), description="Give the names of the runs whose references judge; without it, those learned from."
+    )
+    phonons: Flag = Field(default=True, description="Give true for phonons beside the reference's, or false.")
+    elastic: Flag = Field(default=True, description="Give true for elastic constants beside the reference's, or false.")
+    harmonic: Flag = Field(default=True, description="Give true for the harmonic model of the same labels, or false.")
+    dos: Flag = Field(default=False, description="Give true for densities of states, or false.")
+
+
+class Side(Section):
+    """The other side of a check: numbers of a potential."""
+
+    of: str | None = Field(default=None, description="Give the name of a potential; without it, the check's own.")
+    metric: str | None = Field(default=None, description="Give a metric; without it, the check's own.")
+    on: str | None = Field(default=None, description="Give the name of a run; without it, the check's own.")
+    at: dict[str, Any] = Field(default_factory=dict, description="Give swept values, as at = {'select.size' = 24}.")
+    times: Real = Field(default=1.0, gt=0, description="Give a factor on these numbers, for example 0.5.")
+
+
+class CheckConfig(Section):
+    """``[[checks]]``: what must be true of the numbers for the claim to hold."""
+
+    says: Name = Field(description="Give the statement in words.")
+    metric: Name = Field(description="Give a metric, for example 'rmse_mesh_thz' or 'C44_error_percent'.")
+    of: Name = Field(description="Give the name of a potential.")
+    on: Texts = Field(default=(), description="Give the names of runs; without it, all that it is judged on.")
+    at: dict[str, Any] = Field(
+        default_factory=dict, description="Give swept values, as at = {'select.size' = 24}; without it, every point."
+    )
+    absolute: Flag = Field(default=True, description="Give false to compare numbers with their signs.")
+    below: Real | None = Field(default=None, description="Give a number that the metric must be below.")
+    above: Real | None = Field(default=None, description="Give a number that the metric must be above.")
+    below_that_of: Side | None = Field(
+        default=None, description="Give a table, as below_that_of = {of = 'unit cells only', times = 0.5}."
+    )
+    above_that_of: Side | None = Field(
+        default=None, description="Give a table, as above_that_of = {of = 'unit cells only'}."
+    )
+    judged: Literal["median", "every seed"] | Annotated[Real, Field(gt=0, le=1)] = Field(
+        default="median",
+        description="Give 'median' (medians over the seeds), 'every seed', or the share of the seeds that is enough.",
+    )
+
+    @model_validator(mode="after")
+    def _one_relation(self) -> CheckConfig:
+        given = [key for key in ("below", "above", "below_that_of", "above_that_of") if getattr(self, key) is not None]
+        if len(given) != 1:
+            raise ValueError(
+                f"{' and '.join(given) or 'nothing'} to compare with; give one of below, above, below_that_of and "
+                "above_that_of"
+            )
+        return self
+
+
+class PublishedConfig(Section):
+    """``[[published]]``: numbers from elsewhere, shown as a column beside the study's."""
+
+    name: Name = Field(description="Give the head of the column, for example 'Experiment'.")
+    on: Name = Field(description="Give the name of the run that they belong to.")
+    source: str = Field(default="", description="Give where they come from.")
+    values: dict[str, Real] = Field(description="Give a table of numbers, as values = {C11 = 167.5, a = 3.867}.")
+
+
+class FigureConfig(Section):
+    """``[[figures]]``: a picture of the results."""
+
+    kind: FigureKind = Field(
+        description="Give 'dispersion' (a panel a run), 'stack' (panels under each other), 'learning' (errors over "
+        "cost), 'learning_dispersions' (a row a swept value), 'elastic' (bars), 'errors' (of all branches and "
+        "q-points) or 'distribution' (of the errors)."
+    )
+    name: str = Field(pattern=r"^[A-Za-z0-9_.-]+$", description="Give the name of its files: letters, digits, - and _.")
+    caption: str = Field(default="", description="Give the caption.")
+    potentials: Texts = Field(default=(), description="Give the names of potentials; without it, all.")
+    on: Texts = Field(default=(), description="Give the names of runs; without it, all that are judged on.")
+    at: dict[str, Any] = Field(default_factory=dict, description="Give swept values; without it, every point.")
+    over: tuple[Literal["labels", "atoms", "seconds"], ...] = Field(
+        default=("labels", "atoms", "seconds"), min_length=1, description="Give the axes of 'learning', as ['labels']."
+    )
+    density: Flag = Field(
+        default=True, description="Give false for no densities of states beside dispersions; see [evaluate] dos."
+    )
+    harmonic: Flag = Field(default=True, description="Give false to leave the harmonic model of the same labels out.")
+
+
+class TableConfig(Section):
+    """``[[tables]]``: a table of the results."""
+
+    kind: Literal["settings", "fits", "elastic", "metrics"] = Field(
+        description="Give 'settings' (runs), 'fits' (hyperparameters and data), 'elastic' or 'metrics'."
+    )
+    name: str = Field(pattern=r"^[A-Za-z0-9_.-]+$", description="Give the name of its file: letters, digits, - and _.")
+    caption: str = Field(default="", description="Give the caption.")
+    potentials: Texts = Field(default=(), description="Give the names of potentials; without it, all.")
+    on: Texts = Field(default=(), description="Give the names of runs; without it, all.")
+    at: dict[str, Any] = Field(default_factory=dict, description="Give swept values; without it, every point.")
+    metrics: Texts = Field(
+        default=("n_labels", "n_atoms", "label_seconds", "rmse_mesh_thz", "max_error_thz", "harmonic_rmse_mesh_thz"),
+        description="Give the columns of a table of metrics.",
+    )
+
+
+def _one_or_more(value: object) -> object:
+    return (value,) if isinstance(value, Mapping) else value
+
+
+class StudyConfig(Section):
+    """A whole study, as its input file says it."""
+
+    study: StudyHead = Field(description="Add the section, for example [study] with title = 'Learning curve'.")
+    runs: dict[str, Path] = Field(
+        min_length=1,
+        description="Add the section [runs], with a line name = 'path of an input file of ndsc run'.",
+    )
+    potentials: Annotated[tuple[PotentialConfig, ...], BeforeValidator(_one_or_more)] = Field(
+        min_length=1, description="Add [[potentials]], once for each potential, with a name."
+    )
+    sweep: Swept = Field(
+        default_factory=dict, description="Write it as [sweep], as 'select.size' = [6, 12, 24] in quotes."
+    )
+    evaluate: EvaluateConfig = Field(default=EvaluateConfig(), description="Write it as a section, [evaluate].")
+    checks: Annotated[tuple[CheckConfig, ...], BeforeValidator(_one_or_more)] = Field(
+        default=(), description="Write it as [[checks]], once for each check."
+    )
+    published: Annotated[tuple[PublishedConfig, ...], BeforeValidator(_one_or_more)] = Field(
+        default=(), description="Write it as [[published]], once for each column."
+    )
+    figures: Annotated[tuple[FigureConfig, ...], BeforeValidator(_one_or_more)] = Field(
+        default=(), description="Write it as [[figures]], once for each figure."
+    )
+    tables: Annotated[tuple[TableConfig, ...], BeforeValidator(_one_or_more)] = Field(
+        default=(), description="Write it as [[tables]], once for each table."
+    )
+
+    @model_validator(mode="after")
+    def _names(self) -> StudyConfig:
+        potentials = [potential.name for potential in self.potentials]
+        _unique(potentials, "[[potentials]] name")
+        _unique([*(figure.name for figure in self.figures), *(table.name for table in self.tables)], "figure or table")
+        for potential in self.potentials:
+            where = f"[[potentials]] {potential.name}"
+            _known(potential.train, self.runs, f"{where}: train", "run")
+            limits = (potential.select.size, potential.select.atoms, potential.select.seconds)
+            _known([limit for limit in limits if isinstance(limit, str)], potentials, f"{where}: select", "potential")
+            if isinstance(potential.sparse_points, SparseFrom):
+                _known([potential.sparse_points.potential], potentials, f"{where}: sparse_points", "potential")
+        _known(self.evaluate.on, self.runs, "[evaluate] on", "run")
+        for check in self.checks:
+            other = check.below_that_of or check.above_that_of
+            named = [check.of, *([other.of] if other is not None and other.of is not None else [])]
+            _known(named, potentials, f"[[checks]] {check.says!r}", "potential")
+            runs = [*check.on, *([other.on] if other is not None and other.on is not None else [])]
+            _known(runs, self.runs, f"[[checks]] {check.says!r}", "run")
+        shown: list[FigureConfig | TableConfig] = [*self.figures, *self.tables]
+        for one in shown:
+            _known(one.potentials, potentials, f"{one.name}: potentials", "potential")
+            _known(one.on, self.runs, f"{one.name}: on", "run")
+        for column in self.published:
+            _known([column.on], self.runs, f"[[published]] {column.name!r}: on", "run")
+        return self
+
+
+def _unique(names: list[str], what: str) -> None:
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ValueError(f"the {what} {twice[0]!r} is there twice; give each one of its own")
+
+
+def _known(names: object, known: object, where: str, what: str) -> None:
+    listed = list(known) if isinstance(known, list | dict) else []
+    for name in names if isinstance(names, list | tuple) else ():
+        if name not in listed:
+            raise ValueError(f"{where} names the {what} {name!r}, which there is not; there are {', '.join(listed)}")
+
+
+def load_study(path: str | Path) -> StudyConfig:
+    """Read and check the input file of a study.
+
+    Parameters
+    ----------
+    path : str or path
+        A TOML file. Paths of runs in it are relative to its folder.
+
+    Returns
+    -------
+    StudyConfig
+        With absolute paths.
+
+    Raises
+    ------
+    InputError
+        One message naming every wrong key.
+    """
+    path = Path(path)
+    return parse_study(read_text(path), folder=path.parent, source=str(path))
+
+
+def parse_study(text: str, *, folder: str | Path = ".", source: str = "The study") -> StudyConfig:
+    """Check the text of an input file of a study; see :func:`load_study`."""
+    raw = parse_toml(text, source)
+    runs = raw.get("runs")
+    if isinstance(runs, Mapping):
+        base = Path(folder).absolute()
+        raw = raw | {
+            "runs": {
+                name: Path(os.path.normpath(base / Path(file).expanduser())) if isinstance(file, str) else file
+                for name, file in runs.items()
+            }
+        }
+    try:
+        return StudyConfig.model_validate(raw)
+    except ValidationError as error:
+        raise InputError(explain(error, StudyConfig, source)) from error

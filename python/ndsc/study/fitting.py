@@ -1,0 +1,202 @@
+"""Fitting the potentials of a study: one linear system for all that share their sparse points."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+from ase import Atoms
+
+from ndsc.fit import GapFit, apply_regularisation, fit_gap
+from ndsc.fit.calculator import GapCalculator
+from ndsc.fit.evaluate import Predictions, evaluate
+from ndsc.fit.linear_system import LinearSystem
+from ndsc.progress import Progress
+from ndsc.study.variants import Task
+
+
+@dataclass(frozen=True, eq=False)
+class Fitted:
+    """A fitted potential of a study.
+
+    Attributes
+    ----------
+    task : Task
+    calculator : GapCalculator
+        Works as long as the folder of the group of fits is there.
+    metrics : dict of str to float or None
+        :data:`~ndsc.study.results.FIT_METRICS`.
+    sparse_points : path
+        XML file of a potential with the same sparse points.
+    e0 : dict of str to eV
+    """
+
+    task: Task
+    calculator: GapCalculator
+    metrics: dict[str, float | None]
+    sparse_points: Path
+    e0: dict[str, float]
+
+
+class FitGroup:
+    """The fits that share their sparse points; use it as a context, which removes its files in the end.
+
+    Parameters
+    ----------
+    tasks : sequence of Task
+        With the same sparse points.
+    folder : path
+        Where the temporary folder is made.
+    progress : callable
+    """
+
+    def __init__(self, tasks: Sequence[Task], folder: Path, progress: Progress) -> None:
+        self.tasks = list(tasks)
+        self.progress = progress
+        folder.mkdir(parents=True, exist_ok=True)
+        self._temporary = TemporaryDirectory(prefix=".fit-", dir=folder)
+        self.folder = Path(self._temporary.name)
+        self._points: GapFit | None = None
+        self._system: LinearSystem | None = None
+        self._numbers: dict[int, int] = {}
+
+    def __enter__(self) -> FitGroup:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with suppress(OSError):
+            self._temporary.cleanup()
+
+    def fit(self, task: Task) -> Fitted:
+        """Fit one of the tasks.
+
+        Raises
+        ------
+        NdscError
+            When the fit fails.
+        """
+        if task.own_pool and (len(self.tasks) == 1 or task.solver == "gap_fit"):
+            return self._fit_alone(task)
+        return self._fit_from_system(task)
+
+    def largest_difference(self, fitted: Fitted) -> float:
+        """Largest difference (eV/Å) of a force on the training data from a fit by gap_fit with the same sparse points.
+
+        Raises
+        ------
+        NdscError
+            When gap_fit fails.
+        """
+        task, folder = fitted.task, self.folder / "verified"
+        frames = apply_regularisation(task.selected.frames, task.regularisation)
+        settings = task.settings.replaced(e0=fitted.e0)
+        again = fit_gap(frames, folder, settings, fixed_sparse_points=fitted.sparse_points, progress=self.progress)
+        ours = evaluate(task.selected.frames, fitted.calculator)
+        shutil.rmtree(folder, ignore_errors=True)
+        return float(np.max(np.abs(ours.model_forces - again.predictions.model_forces)))
+
+    def _fit_alone(self, task: Task) -> Fitted:
+        fit = fit_gap(
+            apply_regularisation(task.selected.frames, task.regularisation),
+            self.folder / "alone",
+            task.settings,
+            sparse_only=task.pool_unlabelled,
+            solver="numpy" if task.solver == "numpy" else "gap_fit",
+            reuse=False,
+            progress=self.progress,
+        )
+        calculator = fit.calculator()
+        held_out = None
+        if task.left_out is not None:
+            held_out = evaluate(task.left_out.frames, calculator, progress=self.progress)
+        metrics = _metrics(task, sum(fit.n_sparse.values()), fit.seconds, _force_rmse(fit.predictions), held_out)
+        return Fitted(task, calculator, metrics, fit.xml_path, fit.e0)
+
+    def _fit_from_system(self, task: Task) -> Fitted:
+        points, system = self._prepared()
+        started = time.perf_counter()
+        numbers = [self._numbers[id(frame)] for frame in task.selected.frames]
+        weights = system.solve(numbers, task.regularisation, sparse_jitter=task.settings.sparse_jitter)
+        seconds = time.perf_counter() - started
+        # The calculator of the fit before may still be alive, so that each has a folder of its own.
+        folder = self.folder / f"solved-{self.tasks.index(task)}"
+        calculator = GapCalculator(system.write_potential(weights, folder))
+        predicted = system.predict(weights)
+        learned = _part(predicted, numbers)
+        held_out = None
+        if task.left_out is not None:
+            held_out = _part(predicted, [self._numbers[id(frame)] for frame in task.left_out.frames])
+        metrics = _metrics(task, sum(points.n_sparse.values()), seconds, _force_rmse(learned), held_out)
+        return Fitted(task, calculator, metrics, points.xml_path, points.e0)
+
+    def _prepared(self) -> tuple[GapFit, LinearSystem]:
+        """Sparse points, and the linear system of all configurations of all tasks."""
+        if self._points is None or self._system is None:
+            first = self.tasks[0]
+            self._points = fit_gap(
+                apply_regularisation(first.pool, first.regularisation),
+                self.folder / "points",
+                first.settings,
+                sparse_only=first.pool_unlabelled,
+                solver="numpy",
+                reuse=False,
+                progress=self.progress,
+            )
+            frames: dict[int, Atoms] = {}
+            for task in self.tasks:
+                rest = () if task.left_out is None else task.left_out.frames
+                frames |= {id(frame): frame for frame in (*task.selected.frames, *rest)}
+            self._numbers = {key: number for number, key in enumerate(frames)}
+            self._system = LinearSystem.from_potential(
+                self._points.xml_path, list(frames.values()), progress=self.progress
+            )
+        return self._points, self._system
+
+
+def without_fit(task: Task) -> dict[str, float | None]:
+    """The metrics of a task whose fit failed: what its labels cost."""
+    return _metrics(task, None, None, None, None)
+
+
+def _metrics(
+    task: Task, n_sparse: int | None, seconds: float | None, force_rmse: float | None, held_out: Predictions | None
+) -> dict[str, float | None]:
+    selected = task.selected
+    return {
+        "n_labels": len(selected.members),
+        "n_atoms": selected.n_atoms,
+        "label_seconds": round(selected.seconds, 3),
+        "atoms_cubed": selected.atoms_cubed,
+        "n_sparse": n_sparse,
+        "fit_seconds": None if seconds is None else round(seconds, 4),
+        "train_force_rmse_ev_per_angstrom": force_rmse,
+        "held_out_labels": 0 if task.left_out is None else len(task.left_out.members),
+        "held_out_force_rmse_ev_per_angstrom": None if held_out is None else _force_rmse(held_out),
+    }
+
+
+def _force_rmse(predictions: Predictions) -> float | None:
+    return predictions.errors()["all"].force_rmse_ev_per_angstrom
+
+
+def _part(predictions: Predictions, numbers: Sequence[int]) -> Predictions:
+    """The predictions for some of the configurations."""
+    atoms_of = np.repeat(np.arange(len(predictions.n_atoms)), predictions.n_atoms)
+    atoms = np.concatenate([np.flatnonzero(atoms_of == number) for number in numbers])
+    chosen = list(numbers)
+    return Predictions(
+        config_types=tuple(predictions.config_types[number] for number in chosen),
+        n_atoms=predictions.n_atoms[chosen],
+        reference_energies=predictions.reference_energies[chosen],
+        model_energies=predictions.model_energies[chosen],
+        reference_forces=predictions.reference_forces[atoms],
+        model_forces=predictions.model_forces[atoms],
+        reference_virials=predictions.reference_virials[chosen],
+        model_virials=predictions.model_virials[chosen],
+    )

@@ -1,0 +1,304 @@
+"""What a study found: plain numbers and curves, one entry a fitted potential.
+
+A *variant* is one potential of the study at one set of swept values and one seed; an *outcome* is what its fit and its
+evaluations gave. Frequencies are in THz and imaginary ones negative, moduli in GPa, lengths in Å, times in seconds; a
+number that could not be computed is None, and a warning says why.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ndsc.phonons import PhononComparison
+from ndsc.results import Comparison
+
+#: What a potential cost and is made of, in the order of tables.
+FIT_METRICS = (
+    "n_labels", "n_atoms", "label_seconds", "atoms_cubed", "n_sparse", "fit_seconds",
+    "train_force_rmse_ev_per_angstrom", "held_out_labels", "held_out_force_rmse_ev_per_angstrom",
+)  # fmt: skip
+#: How its phonons compare with the reference's; the last is the baseline, the harmonic model of the same labels.
+PHONON_METRICS = ("rmse_mesh_thz", "rmse_path_thz", "max_error_thz", "min_frequency_thz", "harmonic_rmse_mesh_thz")
+#: The largest and the root-mean-square error of the elastic constants.
+ELASTIC_METRICS = ("largest_elastic_error_percent", "rms_elastic_error_percent")
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One potential of a study at one set of swept values and one seed.
+
+    Attributes
+    ----------
+    potential : str
+        Its name in the study's file.
+    values : dict of str to value
+        The swept values by their dotted keys, for example ``{"select.size": 24}``; empty without a sweep.
+    seed : int or None
+        Seed of the draw of labels and of the sparse points; None where nothing depends on it.
+    """
+
+    potential: str
+    values: dict[str, Any] = field(default_factory=dict)
+    seed: int | None = None
+
+    @property
+    def point(self) -> str:
+        """The variant without its seed, for people: ``"whole database, size 24"``."""
+        return ", ".join([self.potential, *(f"{key.split('.', 1)[-1]} {value}" for key, value in self.values.items())])
+
+    def __str__(self) -> str:
+        return self.point if self.seed is None else f"{self.point}, seed {self.seed}"
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """A potential beside the reference of one run.
+
+    Attributes
+    ----------
+    run : str
+        Name of the run in the study's file.
+    metrics : dict of str to float or None
+        :data:`PHONON_METRICS`, :data:`ELASTIC_METRICS`, ``branch_1_rmse_thz`` … over the mesh, and for each elastic
+        constant (``C11`` …, ``B`` the bulk modulus) and lattice constant (``a``, ``c``, ``volume_per_atom``) its value
+        and ``C11_error_percent``.
+    phonons, harmonic : PhononComparison or None
+        Curves of the potential, and of the harmonic model of the same labels (as ``model``), beside the reference's.
+    elastic, lattice : dict of str to Comparison
+    warnings : tuple of str
+    """
+
+    run: str
+    metrics: dict[str, float | None]
+    phonons: PhononComparison | None = None
+    harmonic: PhononComparison | None = None
+    elastic: dict[str, Comparison] = field(default_factory=dict)
+    lattice: dict[str, Comparison] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """One fitted potential.
+
+    Attributes
+    ----------
+    variant : Variant
+    metrics : dict of str to float or None
+        :data:`FIT_METRICS`.
+    labels : tuple of str
+        The configurations that it learned from, ``run/name``.
+    settings, regularisation : dict
+        Of the fit.
+    evaluations : dict of run to Evaluation
+        Empty when the fit failed.
+    failure : str or None
+        Why there is no potential.
+    reused : bool
+        Whether all of it was found in the study's folder.
+    """
+
+    variant: Variant
+    metrics: dict[str, float | None]
+    labels: tuple[str, ...]
+    settings: dict[str, Any]
+    regularisation: dict[str, Any]
+    evaluations: dict[str, Evaluation] = field(default_factory=dict)
+    failure: str | None = None
+    reused: bool = False
+
+    def value(self, metric: str, run: str | None = None) -> float | None:
+        """One number of the fit or, with a run, of its evaluation there; None where there is none."""
+        if metric in self.metrics:
+            return self.metrics[metric]
+        evaluation = self.evaluations.get(run) if run is not None else None
+        return None if evaluation is None else evaluation.metrics.get(metric)
+
+
+@dataclass(frozen=True, eq=False)
+class RunFacts:
+    """What tables say of a run, its reference side.
+
+    Attributes
+    ----------
+    name, file : str
+    formula, space_group : str
+    space_group_number : int
+    calculator : str
+    parameters : dict
+    kgrid : tuple of int or None
+    lattice : dict of str to float
+        ``a``, ``b``, ``c`` (Å), ``alpha``, ``beta``, ``gamma`` (degrees), ``volume_per_atom`` (Å³) of the unit cell.
+    elastic : dict of str to float
+        Elastic constants of the reference and ``B``, GPa; empty where they were not asked for.
+    grid : tuple of 3 ints
+    supercells : int
+    labels, atoms : int
+    label_seconds : float
+        Of the labels of its database that are in the store.
+    """
+
+    name: str
+    file: str
+    formula: str
+    space_group: str
+    space_group_number: int
+    calculator: str
+    parameters: dict[str, Any]
+    kgrid: tuple[int, ...] | None
+    lattice: dict[str, float]
+    elastic: dict[str, float]
+    grid: tuple[int, int, int]
+    supercells: int
+    labels: int
+    atoms: int
+    label_seconds: float
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """One metric over the seeds of one point of the study.
+
+    Attributes
+    ----------
+    of : str
+        The point.
+    values : tuple of float
+        One a seed; infinite where the number could not be computed.
+    """
+
+    of: str
+    values: tuple[float, ...]
+
+    @property
+    def median(self) -> float:
+        """The median over the seeds."""
+        return float(np.median(self.values))
+
+    @property
+    def smallest(self) -> float:
+        """The smallest of the seeds."""
+        return min(self.values)
+
+    @property
+    def largest(self) -> float:
+        """The largest of the seeds."""
+        return max(self.values)
+
+    def __str__(self) -> str:
+        if len(self.values) == 1:
+            return f"{self.median:.4g}"
+        return f"{self.median:.4g} ({self.smallest:.4g} to {self.largest:.4g}, {len(self.values)} seeds)"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One comparison behind a check: at one point of the sweep and on one run.
+
+    Attributes
+    ----------
+    run : str or None
+    metric : str
+    left : Numbers
+    relation : str
+        ``"below"`` or ``"above"``.
+    right : Numbers
+        Of the other potential, or the bound as a single number.
+    share : float
+        Share of the seeds, paired, at which the relation is true.
+    holds : bool
+    """
+
+    run: str | None
+    metric: str
+    left: Numbers
+    relation: str
+    right: Numbers
+    share: float
+    holds: bool
+
+
+@dataclass(frozen=True)
+class CheckResult:
+    """A claim and whether the numbers bear it out.
+
+    Attributes
+    ----------
+    says : str
+    judged : str
+        ``"median"``, ``"every seed"`` or the share of the seeds that is asked for.
+    findings : tuple of Finding
+        The claim holds when all of them do.
+    """
+
+    says: str
+    judged: str
+    findings: tuple[Finding, ...]
+
+    @property
+    def holds(self) -> bool:
+        """Whether all findings do; a claim without evidence does not hold."""
+        return bool(self.findings) and all(finding.holds for finding in self.findings)
+
+
+@dataclass(frozen=True, eq=False)
+class StudyResults:
+    """Everything that a study found.
+
+    Attributes
+    ----------
+    title, claim : str
+    seeds : tuple of int
+    runs : dict of str to RunFacts
+    outcomes : tuple of Outcome
+        In the order of the study's file: potentials, swept values, seeds.
+    checks : tuple of CheckResult
+    verified : dict of str to float
+        Largest difference of a training force between the study's way of fitting and a full run of gap_fit with the
+        same sparse points, eV/Å, by variant.
+    seconds : float
+        Wall time of this run of the study.
+    versions : dict of str to str
+    warnings : tuple of str
+    """
+
+    title: str
+    claim: str
+    seeds: tuple[int, ...]
+    runs: dict[str, RunFacts]
+    outcomes: tuple[Outcome, ...]
+    checks: tuple[CheckResult, ...]
+    verified: dict[str, float]
+    seconds: float
+    versions: dict[str, str]
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def holds(self) -> bool | None:
+        """Whether every check does; None where there are none."""
+        return all(check.holds for check in self.checks) if self.checks else None
+
+    def points(self, potentials: Iterable[str] | None = None) -> Iterator[tuple[str, list[Outcome]]]:
+        """The outcomes grouped by potential and swept values, seeds together, as (point, outcomes)."""
+        wanted = None if potentials is None else set(potentials)
+        groups: dict[str, list[Outcome]] = {}
+        for outcome in self.outcomes:
+            if wanted is None or outcome.variant.potential in wanted:
+                groups.setdefault(outcome.variant.point, []).append(outcome)
+        yield from groups.items()
+
+
+def typical(outcomes: Iterable[Outcome], run: str, metric: str = "rmse_mesh_thz") -> Outcome | None:
+    """The outcome whose metric is the median of the seeds (the lower of two); None where none has the metric."""
+    known = [(value, outcome) for outcome in outcomes if (value := outcome.value(metric, run)) is not None]
+    known.sort(key=lambda pair: pair[0])
+    return known[(len(known) - 1) // 2][1] if known else None
+
+
+def matches(variant: Variant, values: Mapping[str, Any]) -> bool:
+    """Whether a variant has all of some swept values."""
+    return all(key in variant.values and variant.values[key] == value for key, value in values.items())

@@ -1,0 +1,224 @@
+"""The runs of a study: their databases and references, everything from stored labels."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+
+from ndsc.config import RunConfig, load_config
+from ndsc.database import make_database
+from ndsc.elastic import ElasticConstants
+from ndsc.errors import InputError, NdscError, ReferenceCalculationError
+from ndsc.force_constants import SupercellPhonons
+from ndsc.reference import StoredCalculator
+from ndsc.reference.store import Label
+from ndsc.study.results import RunFacts
+from ndsc.workflow.benchmark import reference_phonons
+from ndsc.workflow.derived import elastic_through_store
+from ndsc.workflow.plan import Plan, make_plan
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(eq=False)
+class StudyRun:
+    """A run that a study reads: its plan, and its labels as far as they are in the store.
+
+    Attributes
+    ----------
+    name : str
+        In the study's file.
+    file : path
+        Its input file.
+    config : RunConfig
+    plan : Plan
+    keys : dict of str to str
+        Label key of each configuration of the database, by name.
+    labels : dict of str to Label
+        Those that are in the store.
+    """
+
+    name: str
+    file: Path
+    config: RunConfig
+    plan: Plan
+    keys: dict[str, str]
+    labels: dict[str, Label] = field(default_factory=dict)
+
+    @classmethod
+    def load(cls, name: str, file: Path) -> StudyRun:
+        """Read a run's input file and its labels.
+
+        Raises
+        ------
+        InputError
+            When the file is wrong.
+        ReferenceCalculationError
+            When the relaxed crystal is not in the store.
+        """
+        config = load_config(file)
+        folder = file.parent if file.name == "ndsc.toml" else file.with_suffix("")
+        try:
+            plan = make_plan(config, folder, compute=False)
+        except ReferenceCalculationError as error:
+            raise _not_finished(name, file, f"its crystal is not relaxed ({error})") from error
+        names = [str(atoms.info["ndsc_name"]) for atoms in plan.configurations]
+        keys = {
+            key_name: plan.store.key_of(atoms, plan.spec)
+            for key_name, atoms in zip(names, plan.configurations, strict=True)
+        }
+        found = {key_name: plan.store.get(key) for key_name, key in keys.items() if key in plan.store}
+        labels = {key_name: label for key_name, label in found.items() if label is not None}
+        return cls(name, file, config, plan, keys, labels)
+
+    @cached_property
+    def database(self) -> dict[str, Atoms]:
+        """The labelled configurations by name, each with ``info["ndsc_run"]``."""
+        configurations = [atoms for atoms in self.plan.configurations if atoms.info["ndsc_name"] in self.labels]
+        frames = make_database(configurations, self.labels) if configurations else []
+        for frame in frames:
+            frame.info["ndsc_run"] = self.name
+        return {str(frame.info["ndsc_name"]): frame for frame in frames}
+
+    def require(self, names: Iterable[str]) -> None:
+        """Refuse to go on without labels.
+
+        Raises
+        ------
+        ReferenceCalculationError
+            When one of these configurations has no label; the message says how to compute it.
+        """
+        wanted = list(names)
+        missing = [name for name in wanted if name not in self.labels]
+        if missing:
+            raise _not_finished(
+                self.name,
+                self.file,
+                f"{len(missing)} of the {len(wanted)} configurations that the study asks for have no label, among them "
+                f"{missing[0]}",
+            )
+
+    @cached_property
+    def calculator(self) -> StoredCalculator:
+        """The reference, which answers from the store only."""
+        return StoredCalculator(self.plan.spec, self.plan.store, compute=False)
+
+    @cached_property
+    def reference_phonons(self) -> SupercellPhonons:
+        """The phonons that potentials are judged by.
+
+        Raises
+        ------
+        ReferenceCalculationError
+            When labels are missing.
+        """
+        labels = {}
+        for atoms in self.plan.phonon_frames:
+            label = self.plan.store.get(self.plan.store.key_of(atoms, self.plan.spec))
+            if label is None:
+                name = atoms.info["ndsc_name"]
+                raise _not_finished(self.name, self.file, f"its reference has no phonons ({name} has no label)")
+            labels[str(atoms.info["ndsc_name"])] = label
+        try:
+            return reference_phonons(self.config, self.plan, labels, self.calculator)
+        except ReferenceCalculationError as error:
+            raise _not_finished(self.name, self.file, f"its reference has no phonons ({error})") from error
+
+    @cached_property
+    def reference_elastic(self) -> ElasticConstants | None:
+        """The elastic constants that potentials are judged by; None where the run leaves them out.
+
+        Raises
+        ------
+        ReferenceCalculationError
+            When labels are missing.
+        """
+        section = self.config.elastic
+        if not section.enabled:
+            return None
+        try:
+            return elastic_through_store(
+                self.plan.crystal.atoms, self.calculator, strain=section.strain, relax_ions=section.relax_ions
+            )
+        except NdscError as error:
+            raise _not_finished(self.name, self.file, f"its reference has no elastic constants ({error})") from error
+
+    def facts(self, *, elastic: bool) -> RunFacts:
+        """What tables say of the run.
+
+        Parameters
+        ----------
+        elastic : bool
+            Whether the elastic constants are wanted, and must be there.
+        """
+        plan, crystal = self.plan, self.plan.crystal
+        names = ("a", "b", "c", "alpha", "beta", "gamma")
+        lattice = {name: float(value) for name, value in zip(names, crystal.atoms.cell.cellpar(), strict=True)}
+        lattice["volume_per_atom"] = crystal.atoms.get_volume() / len(crystal.atoms)
+        constants: dict[str, float] = {}
+        if elastic and (found := self.reference_elastic) is not None:
+            constants = {"B": found.bulk_modulus, **found.constants}
+        return RunFacts(
+            name=self.name,
+            file=self.file.name,
+            formula=crystal.atoms.get_chemical_formula(),
+            space_group=crystal.symbol,
+            space_group_number=crystal.number,
+            calculator=plan.spec.name,
+            parameters=dict(plan.spec.parameters),
+            kgrid=plan.spec.kgrid,
+            lattice=lattice,
+            elastic=constants,
+            grid=plan.supercells.grid,
+            supercells=len(plan.supercells),
+            labels=len(self.labels),
+            atoms=sum(len(frame) for frame in self.database.values()),
+            label_seconds=float(sum(label.seconds for label in self.labels.values())),
+        )
+
+    def reference_content(self) -> dict[str, Any]:
+        """What the reference's side of an evaluation depends on, for the key of a stored evaluation."""
+        plan = self.plan
+        frames = plan.phonon_frames
+        return {
+            "crystal": plan.store.key_of(plan.crystal.atoms, plan.spec),
+            "relax": self.config.crystal.relax,
+            "symprec": self.config.crystal.symprec,
+            "phonon_labels": [plan.store.key_of(atoms, plan.spec) for atoms in frames],
+            "phonons": self.config.phonons.model_dump(mode="json"),
+            "elastic": self.config.elastic.model_dump(mode="json"),
+            "grid": list(plan.supercells.grid),
+            "matrices": np.asarray(plan.phonon_supercells.matrices).tolist(),
+        }
+
+
+def load_runs(files: dict[str, Path], names: Sequence[str]) -> dict[str, StudyRun]:
+    """The runs of these names.
+
+    Raises
+    ------
+    InputError
+        When an input file is wrong, or configurations of two runs would be the same to the fit.
+    ReferenceCalculationError
+        When the relaxed crystal of one is not in its store.
+    """
+    for name in names:
+        if not files[name].is_file():
+            raise InputError(
+                f"[runs] {name}: there is no file {files[name]}. Give the path of an input file of `ndsc run`, "
+                "relative to the study's file."
+            )
+    return {name: StudyRun.load(name, files[name]) for name in names}
+
+
+def _not_finished(name: str, file: Path, reason: str) -> ReferenceCalculationError:
+    return ReferenceCalculationError(
+        f"The run {name} is not finished: {reason}. A study calculates no labels; compute them with `ndsc run {file}`."
+    )

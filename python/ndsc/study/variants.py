@@ -1,0 +1,260 @@
+"""From the potentials and sweeps of a study's file to its list of variants, each with everything that its fit needs."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ase import Atoms
+from pydantic import ValidationError
+
+from ndsc.config import FitConfig, RegularisationConfig
+from ndsc.config.messages import explain
+from ndsc.config.study import PotentialConfig, SparseFrom, StudyConfig
+from ndsc.errors import InputError
+from ndsc.fit import GapSettings, Regularisation
+from ndsc.study.results import Variant
+from ndsc.study.runs import StudyRun
+from ndsc.study.selection import Selected, candidates, draw
+
+#: Ways of choosing sparse points that use random numbers.
+RANDOM_METHODS = ("random", "kmeans", "cluster")
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """Everything that one fit needs.
+
+    Attributes
+    ----------
+    variant : Variant
+    selected : Selected
+        The labels to learn from.
+    left_out : Selected or None
+        The labels that the filters let through and the draw did not take.
+    pool : tuple of ase.Atoms
+        Labelled configurations whose environments are offered as sparse points.
+    pool_unlabelled : tuple of ase.Atoms
+        The same, without labels.
+    pool_keys, frame_keys : tuple of str
+        Label keys, which say what these are.
+    settings : GapSettings
+    solver : str
+    regularisation : Regularisation
+    runs : tuple of str
+        Runs that judge it.
+    """
+
+    variant: Variant
+    selected: Selected
+    left_out: Selected | None
+    pool: tuple[Atoms, ...]
+    pool_unlabelled: tuple[Atoms, ...]
+    pool_keys: tuple[str, ...]
+    frame_keys: tuple[str, ...]
+    settings: GapSettings
+    solver: str
+    regularisation: Regularisation
+    runs: tuple[str, ...]
+
+    @property
+    def own_pool(self) -> bool:
+        """Whether the sparse points come from exactly the labels to learn from, and unlabelled configurations."""
+        return [id(frame) for frame in self.pool] == [id(frame) for frame in self.selected.frames]
+
+
+def needed_runs(config: StudyConfig) -> list[str]:
+    """Names of the runs that a study reads, in the order of its file."""
+    trained = [name for potential in config.potentials for name in potential.train or config.runs]
+    wanted = {*trained, *config.evaluate.on, *(column.on for column in config.published)}
+    return [name for name in config.runs if name in wanted]
+
+
+def expand(config: StudyConfig) -> list[tuple[Variant, PotentialConfig]]:
+    """Every variant of a study, with the settings of its potential at the swept values.
+
+    Raises
+    ------
+    InputError
+        When a swept key or value is wrong.
+    """
+    found = []
+    for potential in config.potentials:
+        sweep = config.sweep if potential.sweep is None else potential.sweep
+        for combination in itertools.product(*sweep.values()):
+            values = dict(zip(sweep, combination, strict=True))
+            section = at_values(potential, values)
+            found += [(Variant(potential.name, values, seed), section) for seed in config.study.seeds]
+    return found
+
+
+def at_values(potential: PotentialConfig, values: Mapping[str, Any]) -> PotentialConfig:
+    """A potential's section with swept values put in by their dotted keys."""
+    data: dict[str, Any] = potential.model_dump(exclude_unset=True)
+    for key, value in values.items():
+        *path, last = key.split(".")
+        table = data
+        for part in path:
+            table = table.setdefault(part, {})
+            if not isinstance(table, dict):
+                raise InputError(f"The sweep over {key!r} goes through {part!r}, which is no table.")
+        if (path[0] if path else last) in ("name", "sweep"):
+            raise InputError(
+                f"A sweep cannot go over {key!r}. Sweep select.*, fit.*, regularisation.* or sparse_points."
+            )
+        table[last] = value
+    try:
+        return PotentialConfig.model_validate(data)
+    except ValidationError as error:
+        said = ", ".join(f"{key} = {value!r}" for key, value in values.items())
+        raise InputError(explain(error, PotentialConfig, f"The potential {potential.name!r} at {said}")) from error
+
+
+class Planner:
+    """Makes the tasks of a study; selections are drawn once.
+
+    Parameters
+    ----------
+    config : StudyConfig
+    runs : dict of str to StudyRun
+    """
+
+    def __init__(self, config: StudyConfig, runs: dict[str, StudyRun]) -> None:
+        self.config = config
+        self.runs = runs
+        self.leave_out = config.study.missing == "leave out"
+        self._drawn: dict[str, Selected] = {}
+
+    def tasks(self) -> list[Task]:
+        """One task a variant; where nothing depends on the seed, one for all seeds.
+
+        Raises
+        ------
+        InputError
+            When a section is wrong, or a draw cannot be made.
+        ReferenceCalculationError
+            When a configuration has no label.
+        """
+        tasks = []
+        for variant, section in expand(self.config):
+            if not self._random(section, ()):
+                if variant.seed != self.config.study.seeds[0]:
+                    continue
+                variant = Variant(variant.potential, variant.values, None)
+            tasks.append(self._task(variant, section))
+        return tasks
+
+    def _task(self, variant: Variant, section: PotentialConfig) -> Task:
+        seed = variant.seed if variant.seed is not None else self.config.study.seeds[0]
+        selected = self._select(section, seed, variant.values, ())
+        everything = candidates(self._train(section), section.select, leave_out=self.leave_out)
+        chosen = set(selected.members)
+        rest = [(m, f) for m, f in zip(everything.members, everything.frames, strict=True) if m not in chosen]
+        left_out = Selected(tuple(m for m, _ in rest), tuple(f for _, f in rest), 0.0) if rest else None
+        pool, unlabelled = self._pool(section, seed, variant.values, selected, ())
+        fit, regularisation = self._settings(section)
+        if variant.seed is not None and fit.sparse_method in RANDOM_METHODS:
+            fit = fit.model_copy(update={"seed": seed})
+        return Task(
+            variant=variant,
+            selected=selected,
+            left_out=left_out,
+            pool=pool,
+            pool_unlabelled=unlabelled,
+            pool_keys=self._keys(pool) + self._keys(unlabelled),
+            frame_keys=self._keys(selected.frames),
+            settings=fit.to_settings(),
+            solver=fit.solver,
+            regularisation=regularisation.to_regularisation(),
+            runs=tuple(self.config.evaluate.on or section.train or self.config.runs),
+        )
+
+    def _train(self, section: PotentialConfig) -> list[StudyRun]:
+        return [self.runs[name] for name in section.train or self.config.runs]
+
+    def _select(self, section: PotentialConfig, seed: int, values: Mapping[str, Any], asked: Sequence[str]) -> Selected:
+        if section.name in asked:
+            circle = " -> ".join([*asked, section.name])
+            raise InputError(f"The limits of draws name each other in a circle: {circle}. Give one of them a number.")
+        key = f"{section.name}|{section.train}|{section.select!r}|{seed if section.select.draws else ''}|{dict(values)}"
+        if key not in self._drawn:
+            self._drawn[key] = draw(
+                self._train(section),
+                section.select,
+                seed,
+                budget=lambda name: self._select(self._other(name, values), seed, values, [*asked, section.name]),
+                leave_out=self.leave_out,
+            )
+        return self._drawn[key]
+
+    def _pool(
+        self,
+        section: PotentialConfig,
+        seed: int,
+        values: Mapping[str, Any],
+        selected: Selected,
+        asked: Sequence[str],
+    ) -> tuple[tuple[Atoms, ...], tuple[Atoms, ...]]:
+        """Labelled and unlabelled configurations that offer sparse points."""
+        source = section.sparse_points
+        if isinstance(source, SparseFrom):
+            if section.name in asked:
+                raise InputError(
+                    f"The sparse points of {' -> '.join([*asked, section.name])} go round in a circle. Take one's own."
+                )
+            other = self._other(source.potential, values)
+            return self._pool(other, seed, values, self._select(other, seed, values, ()), [*asked, section.name])
+        if source == "database":
+            return candidates(self._train(section), section.select, leave_out=self.leave_out).frames, ()
+        unlabelled = [atoms for run in self._train(section) for atoms in run.plan.unlabelled]
+        return selected.frames, tuple(unlabelled) if source == "run" else ()
+
+    def _other(self, name: str, values: Mapping[str, Any]) -> PotentialConfig:
+        """Another potential at the swept values that it has too."""
+        other = next(potential for potential in self.config.potentials if potential.name == name)
+        sweep = self.config.sweep if other.sweep is None else other.sweep
+        missing = [key for key, swept in sweep.items() if values.get(key) not in swept]
+        if missing:
+            raise InputError(
+                f"The potential {name!r}, which another one refers to, is swept over {missing[0]}, and there is no "
+                "telling which value is meant. Give both the same sweep, or sweep = {} to the one referred to."
+            )
+        return at_values(other, {key: values[key] for key in sweep})
+
+    def _random(self, section: PotentialConfig, asked: Sequence[str]) -> bool:
+        """Whether anything of a potential depends on the seed."""
+        if section.select.draws or self._settings(section)[0].sparse_method in RANDOM_METHODS:
+            return True
+        source = section.sparse_points
+        if not isinstance(source, SparseFrom) or source.potential in asked:
+            return False
+        other = next(potential for potential in self.config.potentials if potential.name == source.potential)
+        return self._random(other, [*asked, section.name])
+
+    def _settings(self, section: PotentialConfig) -> tuple[FitConfig, RegularisationConfig]:
+        """The first run's sections with what the potential says differently."""
+        run = self.runs[(section.train or tuple(self.config.runs))[0]].config
+        try:
+            return (
+                FitConfig.model_validate(_merged(run.fit, section.fit)),
+                RegularisationConfig.model_validate(_merged(run.regularisation, section.regularisation)),
+            )
+        except ValidationError as error:
+            raise InputError(explain(error, PotentialConfig, f"The potential {section.name!r}")) from error
+
+    def _keys(self, frames: Sequence[Atoms]) -> tuple[str, ...]:
+        """What each configuration is: its label's key, or the key that it would have."""
+        first = next(iter(self.runs.values())).plan
+        return tuple(str(frame.info.get("ndsc_label") or first.store.key_of(frame, first.spec)) for frame in frames)
+
+
+def _merged(base: FitConfig | RegularisationConfig, said: FitConfig | RegularisationConfig) -> dict[str, Any]:
+    """What `said` sets explicitly, its preset's values among that, on top of `base`."""
+    values = base.model_dump()
+    for key, value in said.model_dump(exclude_unset=True).items():
+        inner = values.get(key)
+        values[key] = inner | value if isinstance(inner, dict) and isinstance(value, dict) and key != "e0" else value
+    # Presets are filled in already, on both sides.
+    return {key: value for key, value in values.items() if key != "preset"}
