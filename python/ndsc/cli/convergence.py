@@ -3,43 +3,114 @@
 from __future__ import annotations
 
 import json as json_module
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ndsc.cli.console import check_folder, note, print_json, print_table, progress_bars
-from ndsc.cli.exits import RESUME
-from ndsc.cli.options import JsonOption, parse_grid
+from ndsc.cli.console import check_folder, note, print_json, progress_bars
+from ndsc.cli.convergence_tables import show_noise, show_noise_plan, show_plan, show_report
+from ndsc.cli.exits import RESUME, ExitCode, fail
+from ndsc.cli.options import (
+    AOption,
+    COption,
+    JsonOption,
+    LatticeOption,
+    PrimitiveOption,
+    calculator_spec,
+    parse_grid,
+    read_structure,
+)
 from ndsc.cli.running import default_directory
-from ndsc.errors import InputError
+from ndsc.errors import InputError, ReferenceCalculationError
 
 if TYPE_CHECKING:
-    from ndsc.convergence import Difference, NoisePlan, NoiseTable
+    from collections.abc import Sequence
+
+    from ase import Atoms
+
+    from ndsc.convergence import Targets
+    from ndsc.reference import CalculatorSpec, ExecutorSettings, LabelStore
+    from ndsc.supercells import SupercellSet
+
+DISPLACEMENT, STRAIN, SEED = 0.05, 0.01, 1
+
+# Without defaults of their own, so that one beside an input file, which says all of this, can be refused.
+Source = Annotated[
+    str,
+    typer.Argument(
+        metavar="STRUCTURE|INPUT.toml",
+        help="An input file of ndsc run, a structure file that ASE reads, or the symbol of an element.",
+        show_default=False,
+    ),
+]
+ScanOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--scan",
+        metavar="NAME=V1,V2,…",
+        help="Scan kgrid, cutoff, smearing or a dotted path into the parameters, from coarse to dense; once for each.",
+        show_default="kgrid, cutoff and smearing around the given values",
+    ),
+]
+CheckOption = Annotated[
+    int | None,
+    typer.Option(
+        "--check",
+        metavar="N",
+        help="No scan: calculate N configurations of the input file's database again, with --kgrid and --set.",
+        show_default=False,
+    ),
+]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="PATH=VALUE", help="Another value for a parameter.", show_default=False),
+]
 
 
 def converge(
     ctx: typer.Context,
-    config: Annotated[Path, typer.Argument(metavar="INPUT.toml", help="The input file of a run.", show_default=False)],
-    check: Annotated[
-        int,
-        typer.Option(
-            "--check",
-            metavar="N",
-            help="Calculate N configurations of the run's database again, with --kgrid and --set.",
-            show_default=False,
-        ),
-    ],
+    source: Source,
+    scan: ScanOption = None,
+    check: CheckOption = None,
+    calculator: Annotated[
+        str | None, typer.Option("--calculator", help="As for ndsc phonons.", show_default="emt")
+    ] = None,
+    parameters: Annotated[
+        str | None,
+        typer.Option("--parameters", metavar="JSON", help="Keyword arguments of the calculator.", show_default="{}"),
+    ] = None,
     kgrid: Annotated[
-        str | None, typer.Option("--kgrid", metavar="N N N", help="k-point grid of the unit cell.", show_default=False)
+        str | None,
+        typer.Option("--kgrid", metavar="N N N", help="k-point grid of the unit cell.", show_default=False),
     ] = None,
-    changes: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="PATH=VALUE", help="Another value for a parameter.", show_default=False),
+    changes: SetOption = None,
+    grid: Annotated[
+        str | None, typer.Option("--grid", metavar="N N N", help="q-point grid of the supercells.", show_default="2")
     ] = None,
+    configurations: Annotated[
+        int, typer.Option("--configurations", min=0, help="Perturbed supercells, the smallest first.")
+    ] = 3,
+    unit_cells: Annotated[int, typer.Option("--unit-cells", min=0, help="Unit cells, all but the first strained.")] = 3,
+    force: Annotated[float, typer.Option("--force", help="Target: any force component, meV/Å.")] = 1.0,
+    energy: Annotated[float, typer.Option("--energy", help="Target: any energy difference, meV/atom.")] = 1.0,
+    virial: Annotated[float, typer.Option("--virial", help="Target: any virial component, meV/atom.")] = 5.0,
+    virial_offset: Annotated[
+        float | None,
+        typer.Option(
+            "--virial-offset",
+            help="Target: the constant common to all virials, meV/atom.",
+            show_default="as --virial",
+        ),
+    ] = None,
+    lattice: LatticeOption = None,
+    a: AOption = None,
+    c: COption = None,
+    primitive: PrimitiveOption = False,
     run: Annotated[
         Path | None,
-        typer.Option("--run", metavar="DIR", help="Folder of the run.", show_default="as ndsc run chooses it"),
+        typer.Option("--run", metavar="DIR", help="Folder of the input file's run.", show_default="as ndsc run has it"),
     ] = None,
     labels: Annotated[
         Path | None,
@@ -47,54 +118,64 @@ def converge(
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option("--out", metavar="DIR", help="Folder of what is written.", show_default="NAME-convergence"),
+        typer.Option("--out", metavar="DIR", help="Folder of the results.", show_default="NAME-convergence"),
     ] = None,
     workers: Annotated[
-        int | None, typer.Option("--workers", min=1, help="Processes that compute labels.", show_default=False)
+        int | None,
+        typer.Option("--workers", min=1, help="Processes that compute labels.", show_default="2, or the input file's"),
     ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would be calculated, and calculate nothing.")
     ] = False,
     json: JsonOption = False,
 ) -> None:
-    """Whether the settings of the reference are good enough.
+    """Which k-points, cutoff and smearing a database needs, judged by its own kind of configurations.
 
     [bold]Examples[/bold]
 
-      ndsc converge al.toml --check 10 --kgrid 12 --set mode.ecut=500 --dry-run
+      ndsc converge al.toml --dry-run
+
+      ndsc converge al.toml --scan kgrid=4,8,12,16 --scan cutoff=300,350,400,500
+
+      ndsc converge Si --calculator gpaw --kgrid 4 --parameters '{"mode": {"name": "pw", "ecut": 300}}'
+
+      ndsc converge al.toml --check 10 --kgrid 12 --set mode.ecut=500
     """
-    from ndsc.config import load_config
-
-    settings = load_config(config)
-    directory = run if run is not None else default_directory(config)
-    folder = check_folder(out if out is not None else directory.with_name(f"{directory.name}-convergence"))
-    store_folder = check_folder(labels if labels is not None else folder / "labels")
-    from ndsc.convergence import noise_table, plan_noise, with_settings
+    from ndsc.convergence import Targets
     from ndsc.reference import LabelStore
-    from ndsc.workflow.plan import make_plan
 
-    plan = make_plan(settings, directory, compute=False)
-    denser = with_settings(plan.spec, parse_changes(changes or [], kgrid))
-    store = LabelStore(store_folder)
-    if dry_run:
-        _show_noise_plan(plan_noise(plan.configurations, plan.spec, plan.store, denser, store, n=check), json=json)
-        return
-    executor = settings.executor.to_settings()
-    ctx.meta[RESUME] = f"What was calculated is kept in {store_folder}; run the same command again to go on."
-    with progress_bars() as progress:
-        table = noise_table(
-            plan.configurations, plan.spec, plan.store, denser, store, n=check, workers=workers or 1,
-            executor=executor if workers is None else None, progress=progress,
-        )  # fmt: skip
-    table.save(folder)
-    if json:
-        print_json(table.to_dict())
+    targets = Targets(force=force, virial=virial, energy=energy, virial_offset=virial_offset)
+    if check is not None and scan:
+        raise InputError("--check compares with one set of denser settings, --scan with many. Give one of the two.")
+    structure = _Structure(lattice, a, c, primitive=primitive)
+    if source.endswith(".toml"):
+        given = [("--calculator", calculator), ("--parameters", parameters), ("--grid", grid), *structure.options()]
+        if named := [option for option, value in given if value]:
+            raise InputError(f"{', '.join(named)}: {source} says this. Change it there, or give a structure instead.")
+        problem = _from_input(Path(source), run, must_be_relaxed=check is not None)
+    elif check is not None:
+        raise InputError(f"--check needs the input file of a database, not the structure {source}. Give an INPUT.toml.")
     else:
-        show_noise(table)
-        typer.echo(f"Written: {folder / 'noise.json'} and noise.csv; labels in {store_folder}")
+        spec = calculator_spec(calculator or "emt", parameters or "{}", kgrid)
+        problem = _from_structure(source, structure, spec, grid or "2")
+        kgrid = None
+    work = _Work(problem, workers, dry_run=dry_run, json=json)
+    folder = check_folder(out if out is not None else Path(f"{problem.name}-convergence"))
+    store = LabelStore(check_folder(labels if labels is not None else folder / "labels"))
+    ctx.meta[RESUME] = f"What was calculated is kept in {store.path}; run the same command again to go on."
+    changed = parse_changes(changes or [], kgrid)
+    if check is not None:
+        _check(work, check, changed, store, folder)
+        return
+    from ndsc.convergence import sample_configurations
+
+    sample = sample_configurations(
+        problem.supercells, problem.configurations, displaced=configurations, unit_cells=unit_cells
+    )
+    _scan(work, sample, parse_scans(scan), changed, targets, store, folder)
 
 
-def parse_changes(texts: list[str], kgrid: str | None = None) -> dict[str, Any]:
+def parse_changes(texts: Sequence[str], kgrid: str | None = None) -> dict[str, Any]:
     """Settings by their path, from ``--set PATH=VALUE`` and ``--kgrid``.
 
     Raises
@@ -104,77 +185,183 @@ def parse_changes(texts: list[str], kgrid: str | None = None) -> dict[str, Any]:
     """
     changes: dict[str, Any] = {} if kgrid is None else {"kgrid": parse_grid(kgrid, "--kgrid")}
     for text in texts:
-        path, equals, value = text.partition("=")
-        path = path.strip()
-        if not (path and equals and value.strip()):
-            raise InputError(f"--set {text}: a path and a value are expected. Write for example --set mode.ecut=500.")
+        path, value = _assignment(text, "--set", "mode.ecut=500")
         if path in changes:
             raise InputError(f"--set {text}: {path} is given twice. Give it once.")
-        changes[path] = parse_grid(value, "--set kgrid") if path == "kgrid" else parse_value(value)
+        changes[path] = parse_grid(value, "--set kgrid") if path == "kgrid" else _value(value)
     return changes
 
 
-def parse_value(text: str) -> Any:
+def parse_scans(texts: Sequence[str] | None) -> dict[str, list[Any] | None] | None:
+    """Values by the name of their setting, from ``--scan NAME=V1,V2``; a name alone asks for values around the given.
+
+    Raises
+    ------
+    InputError
+        When one has no name, or is given twice.
+    """
+    if not texts:
+        return None
+    scans: dict[str, list[Any] | None] = {}
+    for text in texts:
+        name, values = (text.strip(), None) if "=" not in text else _assignment(text, "--scan", "kgrid=4,8,12")
+        if not name or name in scans:
+            raise InputError(f"--scan {text}: {f'{name} is given twice' if name else 'a name is expected'}. Give one.")
+        words = None if values is None else [word for word in values.split(",") if word.strip()]
+        if words is not None and name == "kgrid":
+            scans[name] = [parse_grid(word, "--scan kgrid") for word in words]
+        else:
+            scans[name] = None if words is None else [_value(word) for word in words]
+    return scans
+
+
+@dataclass(frozen=True)
+class _Structure:
+    """What the options say of a structure."""
+
+    lattice: str | None
+    a: float | None
+    c: float | None
+    primitive: bool
+
+    def options(self) -> list[tuple[str, object]]:
+        return [("--lattice", self.lattice), ("-a", self.a), ("-c", self.c), ("--primitive", self.primitive)]
+
+
+@dataclass(frozen=True)
+class _Problem:
+    """A database and the calculator whose settings are in question."""
+
+    name: str
+    spec: CalculatorSpec
+    supercells: SupercellSet
+    configurations: list[Atoms]
+    known: LabelStore | None = None
+    executor: ExecutorSettings | None = None
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What is asked for, and how."""
+
+    problem: _Problem
+    workers: int | None
+    dry_run: bool
+    json: bool
+
+    def labelling(self) -> dict[str, Any]:
+        """How labels are computed."""
+        if self.workers is None and self.problem.executor is not None:
+            return {"executor": self.problem.executor}
+        return {"workers": self.workers or 2}
+
+
+def _from_structure(source: str, structure: _Structure, spec: CalculatorSpec, grid: str) -> _Problem:
+    from ndsc.configurations import make_configurations
+    from ndsc.supercells import find_supercells
+
+    numbers = parse_grid(grid)
+    atoms = read_structure(
+        source, lattice=structure.lattice, a=structure.a, c=structure.c, primitive=structure.primitive
+    )
+    spec.check(atoms)
+    supercells = find_supercells(atoms, numbers)
+    frames = make_configurations(
+        supercells, per_supercell=6, displacement=DISPLACEMENT, strain=STRAIN, unit_cells=0, seed=SEED
+    )
+    return _Problem(Path(source).stem, spec, supercells, frames)
+
+
+def _from_input(source: Path, run: Path | None, *, must_be_relaxed: bool) -> _Problem:
+    from ndsc.config import load_config
+    from ndsc.workflow.plan import label_store, make_plan, plan_for, unit_cell
+
+    config = load_config(source)
+    directory = run if run is not None else default_directory(source)
+    try:
+        plan = make_plan(config, directory, compute=False)
+    except ReferenceCalculationError as error:
+        if must_be_relaxed:
+            raise InputError(
+                f"The crystal of {source} is not relaxed yet, so there is no database to check. Make it first: ndsc "
+                f"run {source}; --run names the folder of the run where it is another than {directory}."
+            ) from error
+        plan = plan_for(config, unit_cell(config), config.reference.to_spec(), label_store(config, directory))
+        note("The crystal is not relaxed yet; the configurations are made of it as the input file gives it.")
+    return _Problem(
+        directory.absolute().name,
+        plan.spec,
+        plan.supercells,
+        plan.configurations,
+        plan.store,
+        config.executor.to_settings(),
+    )
+
+
+def _check(work: _Work, n: int, changed: dict[str, Any], store: LabelStore, folder: Path) -> None:
+    from ndsc.convergence import noise_table, plan_noise, with_settings
+
+    problem = work.problem
+    assert problem.known is not None
+    denser = with_settings(problem.spec, changed)
+    if work.dry_run:
+        plan = plan_noise(problem.configurations, problem.spec, problem.known, denser, store, n=n)
+        show_noise_plan(plan, json=work.json)
+        return
+    with progress_bars() as progress:
+        table = noise_table(
+            problem.configurations, problem.spec, problem.known, denser, store, n=n, progress=progress,
+            **work.labelling(),
+        )  # fmt: skip
+    table.save(folder)
+    if work.json:
+        print_json(table.to_dict())
+    else:
+        show_noise(table)
+        typer.echo(f"Written: {folder / 'noise.json'} and noise.csv; calculations are in {store.path}")
+
+
+def _scan(
+    work: _Work,
+    sample: list[Atoms],
+    scans: dict[str, list[Any] | None] | None,
+    changed: dict[str, Any],
+    targets: Targets,
+    store: LabelStore,
+    folder: Path,
+) -> None:
+    from ndsc.convergence import converge as find
+    from ndsc.convergence import plan_convergence, with_settings
+
+    problem = work.problem
+    spec = with_settings(problem.spec, changed)
+    what: dict[str, Any] = {"scans": scans, "grid": problem.supercells.grid, "known": problem.known}
+    if work.dry_run:
+        show_plan(plan_convergence(sample, spec, store, **what), sample, json=work.json)
+        return
+    with progress_bars() as progress:
+        report = find(sample, spec, store, targets=targets, progress=progress, **what, **work.labelling())
+    report.save(folder)
+    if work.json:
+        print_json(report.to_dict())
+    else:
+        show_report(report)
+        typer.echo(f"Written: {folder / 'convergence.json'}, .csv, .png and .pdf; calculations are in {store.path}")
+    if not report.converged:
+        unmet = [scan.verdict for scan in report.scans if scan.judged and scan.recommended is None]
+        fail(" ".join(unmet), ExitCode.REFERENCE)
+
+
+def _assignment(text: str, option: str, example: str) -> tuple[str, str]:
+    path, _, value = (part.strip() for part in text.partition("="))
+    if not (path and value):
+        raise InputError(f"{option} {text}: a name and a value are expected. Write for example {option} {example}.")
+    return path, value
+
+
+def _value(text: str) -> Any:
     """A value as JSON, or else the word itself."""
     try:
         return json_module.loads(text)
     except ValueError:
         return text.strip()
-
-
-def show_noise(table: NoiseTable) -> None:
-    """The table of one configuration a line, and what it says of the database."""
-    for line in table.changed:
-        note(line)
-    rows = [
-        [row.name, row.atoms, _digits(row.force_rms), _digits(row.force_max), _digits(row.energy), _digits(row.virial_max), row.seconds,
-         row.denser_seconds]
-        for row in table.rows
-    ]  # fmt: skip
-    print_table(
-        "Labels of the database minus labels with the denser settings; forces in meV/Å, energies and virials in "
-        "meV/atom, without their common constants",
-        ["", "atoms", "force rms", "max", "energy", "virial max", "time, s", "denser, s"],
-        rows,
-    )
-    print_table("Noise of the database", ["", "rms", "largest", "common constant"], difference_rows(table.difference))
-    for text in table.notes:
-        note(text)
-
-
-def difference_rows(found: Difference) -> list[list[object]]:
-    """A difference as three rows of a table."""
-    return [
-        ["force components, meV/Å", _digits(found.force_rms), _digits(found.force_max), ""],
-        ["energy differences, meV/atom", _digits(found.energy_rms), _digits(found.energy_max), f"{_digits(found.energy_offset)} (cancels)"],
-        ["virial components, meV/atom", _digits(found.virial_rms), _digits(found.virial_max),
-         "" if found.virial_offset is None else f"{_digits(found.virial_offset)} (moves the volume)"],
-    ]  # fmt: skip
-
-
-def _show_noise_plan(plan: NoisePlan, *, json: bool) -> None:
-    rows = [
-        {
-            "name": atoms.info["ndsc_name"],
-            "atoms": len(atoms),
-            "kpoints": None if plan.kpoints is None else plan.kpoints[number],
-            "denser_kpoints": None if plan.denser_kpoints is None else plan.denser_kpoints[number],
-        }
-        for number, atoms in enumerate(plan.configurations)
-    ]
-    if json:
-        print_json({"configurations": rows, "in_store": plan.in_store, "to_compute": len(rows) - plan.in_store})
-        return
-    print_table(
-        "Configurations to check",
-        ["", "atoms", "k-points", "denser k-points"],
-        [["none" if value is None else value for value in row.values()] for row in rows],
-    )
-    typer.echo(f"{len(rows) - plan.in_store} calculations; {plan.in_store} are in the store already.")
-
-
-def _digits(value: float | None) -> object:
-    """Three digits; what is below a millionth of the unit is nothing."""
-    if value is None:
-        return "none"
-    return float(f"{value:.3g}") if abs(value) >= 1e-6 else 0.0

@@ -2,15 +2,30 @@
 
 from ndsc.convergence.differences import Difference, compare_labels
 from ndsc.convergence.noise import NoisePlan, NoiseTable, noise_table, plan_noise, spread_over_supercells
+from ndsc.convergence.report import ConvergenceReport, Point, Scan, Targets
+from ndsc.convergence.sample import sample_configurations
+from ndsc.convergence.scan import ConvergencePlan, converge, plan_convergence
 from ndsc.convergence.settings import setting_of, with_setting, with_settings
+from ndsc.convergence.values import ScannedSetting, kgrids_around, scanned_settings
 
 __all__ = [
+    "ConvergencePlan",
+    "ConvergenceReport",
     "Difference",
     "NoisePlan",
     "NoiseTable",
+    "Point",
+    "Scan",
+    "ScannedSetting",
+    "Targets",
     "compare_labels",
+    "converge",
+    "kgrids_around",
     "noise_table",
+    "plan_convergence",
     "plan_noise",
+    "sample_configurations",
+    "scanned_settings",
     "setting_of",
     "spread_over_supercells",
     "with_setting",

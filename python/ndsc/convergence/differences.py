@@ -61,8 +61,8 @@ class Difference:
         return not any((self.force_max, self.energy_max, self.energy_offset, self.virial_offset, self.virial_max))
 
     def to_dict(self) -> dict[str, Any]:
-        """Numbers by name, for JSON."""
-        return asdict(self)
+        """Numbers by name and unit, as ``force_rms_mev_per_angstrom``, for JSON and CSV."""
+        return {with_unit(name): value for name, value in asdict(self).items()}
 
 
 def compare_labels(configurations: Sequence[Atoms], labels: Sequence[Label], others: Sequence[Label]) -> Difference:
@@ -101,6 +101,13 @@ def compare_labels(configurations: Sequence[Atoms], labels: Sequence[Label], oth
         virial_rms=None if scatter is None else MILLI * _rms(scatter),
         virial_max=None if scatter is None else MILLI * float(np.abs(scatter).max()),
     )
+
+
+def with_unit(name: str) -> str:
+    """The name of a number in a file: with its unit, where it has one."""
+    if name.startswith("force"):
+        return f"{name}_mev_per_angstrom"
+    return f"{name}_mev_per_atom" if name.startswith(("energy", "virial")) else name
 
 
 def virial_differences(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
@@ -14,7 +15,7 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 
-from ndsc.convergence.differences import MILLI, Difference, compare_labels, virial_differences
+from ndsc.convergence.differences import MILLI, Difference, compare_labels, virial_differences, with_unit
 from ndsc.convergence.kpoint_counts import count_kpoints
 from ndsc.errors import InputError
 from ndsc.files import write_text
@@ -52,6 +53,10 @@ class NoiseRow:
     seconds: float
     denser_seconds: float
 
+    def to_dict(self) -> dict[str, Any]:
+        """Numbers by name and unit, for JSON and CSV."""
+        return {with_unit(name): value for name, value in vars(self).items()}
+
 
 @dataclass(frozen=True)
 class NoiseTable:
@@ -84,7 +89,7 @@ class NoiseTable:
             "settings": settings_of(self.spec),
             "denser": settings_of(self.denser),
             "difference": self.difference.to_dict(),
-            "configurations": [vars(row) for row in self.rows],
+            "configurations": [row.to_dict() for row in self.rows],
             "notes": self.notes,
         }
 
@@ -100,9 +105,9 @@ class NoiseTable:
         written = [folder / "noise.json", folder / "noise.csv"]
         write_text(written[0], json.dumps(self.to_dict(), indent=1, allow_nan=False) + "\n")
         table = io.StringIO()
-        writer = csv.DictWriter(table, fieldnames=list(NoiseRow.__dataclass_fields__), lineterminator="\n")
+        writer = csv.DictWriter(table, [with_unit(name) for name in NoiseRow.__dataclass_fields__], lineterminator="\n")
         writer.writeheader()
-        writer.writerows(vars(row) for row in self.rows)
+        writer.writerows(row.to_dict() for row in self.rows)
         write_text(written[1], table.getvalue())
         return written
 
@@ -224,7 +229,7 @@ def noise_table(
 
 
 def spread_over_supercells(configurations: Sequence[Atoms], n: int) -> list[Atoms]:
-    """At most n of the configurations, evenly over the unit cell and the supercells, and over those of each.
+    """At most n of the configurations, evenly over the unit cell and the supercells, and over how they were made.
 
     Parameters
     ----------
@@ -243,18 +248,21 @@ def spread_over_supercells(configurations: Sequence[Atoms], n: int) -> list[Atom
     members = list(groups.values())
     if n < len(members):
         members = [members[i] for i in np.linspace(0, len(members) - 1, n).round().astype(int)]
-    shares = [0] * len(members)
-    for _ in range(min(n, sum(len(group) for group in members))):
-        # The next goes to the supercell that has the fewest so far, of those with any left.
-        open_groups = [i for i, group in enumerate(members) if shares[i] < len(group)]
-        shares[min(open_groups, key=lambda i: shares[i])] += 1
-    chosen = [
-        # Shifted from supercell to supercell, so that scales and amplitudes, which are taken in turn, all occur.
-        group[(j * len(group) // share + number) % len(group)]
-        for number, (group, share) in enumerate(zip(members, shares, strict=True))
-        for j in range(share)
-    ]
+    used: Counter[tuple[Any, ...]] = Counter()
+    chosen: list[int] = []
+    while len(chosen) < n and any(members):
+        for group in members:
+            if group and len(chosen) < n:
+                # Of the recipe that was taken least, so that all scales, amplitudes and parts of a database occur.
+                index = min(group, key=lambda i: used[_recipe(configurations[i])])
+                group.remove(index)
+                used[_recipe(configurations[index])] += 1
+                chosen.append(index)
     return [configurations[index] for index in sorted(chosen)]
+
+
+def _recipe(atoms: Atoms) -> tuple[Any, ...]:
+    return tuple(atoms.info.get(name) for name in ("ndsc_part", "ndsc_scale", "ndsc_displacement"))
 
 
 def _rows(configurations: Sequence[Atoms], labels: Sequence[Label], others: Sequence[Label]) -> tuple[NoiseRow, ...]:

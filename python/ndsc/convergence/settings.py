@@ -1,6 +1,7 @@
 """Settings of a calculator by their dotted path: reading one, and changing one.
 
-``kgrid`` is the k-point grid of the unit cell; everything else is a path into the parameters, as ``mode.ecut``.
+``kgrid`` is the k-point grid of the unit cell; everything else is a path into the parameters, as ``mode.ecut``. Upper
+and lower case are the same, as they are to most codes, so that no keyword is ever given twice.
 """
 
 from __future__ import annotations
@@ -28,9 +29,9 @@ def setting_of(spec: CalculatorSpec, path: str) -> Any:
         return spec.kgrid
     value: Any = spec.parameters
     for name in path.split("."):
-        if not isinstance(value, Mapping) or name not in value:
+        if not isinstance(value, Mapping) or (key := _spelled(value, name)) not in value:
             return None
-        value = value[name]
+        value = value[key]
     return value
 
 
@@ -74,6 +75,7 @@ def setting_text(value: Any) -> str:
 
 def _changed(table: Mapping[str, Any], names: list[str], value: Any, path: str) -> dict[str, Any]:
     first, *rest = names
+    first = _spelled(table, first)
     if not rest:
         return {**table, first: value}
     inner = table.get(first, {})
@@ -83,3 +85,8 @@ def _changed(table: Mapping[str, Any], names: list[str], value: Any, path: str) 
             f"with all of its entries, for example mode = {{name = 'pw', ecut = 350}}."
         )
     return {**table, first: _changed(inner, rest, value, path)}
+
+
+def _spelled(table: Mapping[str, Any], name: str) -> str:
+    """A key as the table spells it; the name itself where it has none."""
+    return next((key for key in table if key.lower() == name.lower()), name)

@@ -1,0 +1,207 @@
+"""Convergence of the settings of a reference calculator, judged by what a database holds.
+
+One setting is varied at a time, the others stay as given, and the densest value is what the others are compared with.
+A value is recommended when it and all denser ones are within the targets; where the last but one is not, nothing is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+
+from ndsc.convergence.differences import compare_labels
+from ndsc.convergence.kpoint_counts import count_kpoints
+from ndsc.convergence.report import ConvergenceReport, Point, Scan, Targets
+from ndsc.convergence.settings import setting_text, with_setting
+from ndsc.convergence.values import ScannedSetting, scanned_settings
+from ndsc.errors import InputError
+from ndsc.progress import Progress, silent
+from ndsc.reference import CalculatorSpec, ExecutorSettings, Label, LabelStore, label_configurations
+from ndsc.reference.label_file import keys_of
+from ndsc.reference.settings import describe_code_versions
+
+#: Where no force is larger, eV/Å, forces say nothing about convergence.
+NO_FORCE = 1e-3
+
+
+@dataclass(frozen=True)
+class PlannedValue:
+    """One value of a scan, before anything is computed.
+
+    Attributes
+    ----------
+    setting : ScannedSetting
+    value : object
+    spec : CalculatorSpec
+    kpoints : int or None
+        Folded k-points of all configurations together.
+    missing : int
+        Calculations that are not in the store.
+    """
+
+    setting: ScannedSetting
+    value: Any
+    spec: CalculatorSpec
+    kpoints: int | None
+    missing: int
+
+
+@dataclass(frozen=True)
+class ConvergencePlan:
+    """What a scan will calculate.
+
+    Attributes
+    ----------
+    settings : list of ScannedSetting
+    values : list of PlannedValue
+        Those of the first setting, then those of the next.
+    calculations, to_compute : int
+        Different calculations of all scans together, and how many of them are not in the store.
+    """
+
+    settings: list[ScannedSetting]
+    values: list[PlannedValue]
+    calculations: int
+    to_compute: int
+
+
+def plan_convergence(
+    configurations: Sequence[Atoms],
+    spec: CalculatorSpec,
+    store: LabelStore,
+    *,
+    scans: Mapping[str, Sequence[Any] | None] | None = None,
+    grid: Sequence[int] = (1, 1, 1),
+    known: LabelStore | None = None,
+) -> ConvergencePlan:
+    """What :func:`converge` would calculate, and how much of it is there; arguments as there.
+
+    Raises
+    ------
+    InputError
+        As :func:`converge`.
+    """
+    if len(configurations) < 2:
+        raise InputError(
+            f"{len(configurations)} configurations: convergence is judged by differences between them. Take at least "
+            "two, perturbed supercells among them."
+        )
+    settings = scanned_settings(spec, scans, grid)
+    values: list[PlannedValue] = []
+    everything: set[str] = set()
+    absent: set[str] = set()
+    for setting in settings:
+        for value in setting.values:
+            changed = with_setting(spec, setting.path, value)
+            keys = list(keys_of(configurations, changed))
+            missing = {key for key in keys if key not in store and (known is None or key not in known)}
+            everything.update(keys)
+            absent.update(missing)
+            counts = count_kpoints(configurations, changed)
+            values.append(PlannedValue(setting, value, changed, None if counts is None else sum(counts), len(missing)))
+    return ConvergencePlan(settings, values, len(everything), len(absent))
+
+
+def converge(
+    configurations: Sequence[Atoms],
+    spec: CalculatorSpec,
+    store: LabelStore,
+    *,
+    scans: Mapping[str, Sequence[Any] | None] | None = None,
+    grid: Sequence[int] = (1, 1, 1),
+    targets: Targets | None = None,
+    known: LabelStore | None = None,
+    workers: int = 2,
+    executor: Executor | ExecutorSettings | None = None,
+    progress: Progress = silent,
+) -> ConvergenceReport:
+    """Scan the settings of a calculator, and recommend the cheapest that are good enough for a database.
+
+    Parameters
+    ----------
+    configurations : sequence of ase.Atoms
+        Of the kind that the database holds (:func:`sample_configurations`), with ``info["ndsc_name"]``.
+    spec : CalculatorSpec
+        The given settings; while one is scanned, the others keep these values.
+    store : LabelStore
+        Where the calculations are kept; what is there is not computed again.
+    scans : mapping of str to values or None, optional
+        What to scan: ``"kgrid"``, ``"cutoff"``, ``"smearing"`` or a dotted path into the parameters, with its values
+        (from coarse to dense), or None for values around the given one. Without it, the first three as far as the
+        settings have them.
+    grid : three ints
+        Grid of the supercells, of which k-point grids are multiples by default.
+    targets : Targets, optional
+        Largest errors allowed.
+    known : LabelStore, optional
+        A store whose labels are copied instead of being computed: that of a run.
+    workers, executor, progress
+        As for :func:`~ndsc.label_configurations`.
+
+    Returns
+    -------
+    ConvergenceReport
+
+    Raises
+    ------
+    InputError
+        When there are fewer than two configurations, or a scan cannot be made.
+    ReferenceCalculationError
+        When a calculation fails; those that are finished are kept.
+    """
+    plan = plan_convergence(configurations, spec, store, scans=scans, grid=grid, known=known)
+    targets = targets or Targets()
+    every_label: list[Label] = []
+    labels: list[list[Label]] = []
+    for planned in plan.values:
+        if known is not None:
+            _copy_labels(configurations, planned.spec, known, store)
+        report = label_configurations(
+            configurations, planned.spec, store, workers=workers, executor=executor, progress=progress,
+            task=f"{planned.setting.path} = {setting_text(planned.value)}",
+        )  # fmt: skip
+        report.require_all()
+        labels.append([report.labels[atoms.info["ndsc_name"]] for atoms in configurations])
+        every_label += labels[-1]
+    found = []
+    start = 0
+    for setting in plan.settings:
+        stop = start + len(setting.values)
+        found.append(_scan(configurations, plan.values[start:stop], labels[start:stop], targets))
+        start = stop
+    notes = describe_code_versions(every_label)
+    if max(float(np.abs(label.forces).max()) for label in every_label) < NO_FORCE:
+        notes.append(
+            "No configuration has forces, so they say nothing about convergence; take displaced supercells as well."
+        )
+    return ConvergenceReport(
+        spec, targets, tuple((atoms.info["ndsc_name"], len(atoms)) for atoms in configurations), tuple(found), notes
+    )
+
+
+def _scan(
+    configurations: Sequence[Atoms], planned: Sequence[PlannedValue], labels: Sequence[list[Label]], targets: Targets
+) -> Scan:
+    setting = planned[0].setting
+    reference = labels[setting.reference]
+    points = tuple(
+        Point(
+            value=entry.value,
+            difference=None if index == setting.reference else compare_labels(configurations, values, reference),
+            seconds=float(np.mean([label.seconds for label in values])),
+            kpoints=entry.kpoints,
+        )
+        for index, (entry, values) in enumerate(zip(planned, labels, strict=True))
+    )
+    return Scan(setting.path, setting.kind, setting.given, points, targets)
+
+
+def _copy_labels(configurations: Sequence[Atoms], spec: CalculatorSpec, known: LabelStore, store: LabelStore) -> None:
+    for key, atoms in zip(keys_of(configurations, spec), configurations, strict=True):
+        if key not in store and key in known and (label := known.get(key)) is not None:
+            store.put(label, atoms)
