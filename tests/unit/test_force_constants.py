@@ -13,7 +13,6 @@ from scipy.spatial.transform import Rotation
 from ndsc.crystal import Crystal
 from ndsc.errors import InputError, ReferenceCalculationError
 from ndsc.force_constants import (
-    diagonal_supercell,
     force_constants_from_labels,
     phonon_cost,
     phonon_displacements,
@@ -24,7 +23,7 @@ from ndsc.force_constants import (
 from ndsc.force_constants.displacements import fewest_directions
 from ndsc.force_constants.space_group import SpaceGroupAction, adjugate
 from ndsc.force_constants.tiling import tiled_force_constants
-from ndsc.supercells import find_supercells
+from ndsc.supercells import diagonal_supercell, find_supercells
 
 ALUMINIUM = bulk("Al", a=4.0)
 

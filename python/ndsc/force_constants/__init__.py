@@ -5,7 +5,6 @@ from ndsc.force_constants.displacements import phonon_displacements
 from ndsc.force_constants.harmonic import HarmonicModel, harmonic_model
 from ndsc.force_constants.supercell_phonons import (
     SupercellPhonons,
-    diagonal_supercell,
     force_constants_from_labels,
     phonons_from_diagonal,
     phonons_from_labels,
@@ -18,7 +17,6 @@ __all__ = [
     "HarmonicModel",
     "PhononCost",
     "SupercellPhonons",
-    "diagonal_supercell",
     "force_constants_from_labels",
     "harmonic_model",
     "phonon_cost",

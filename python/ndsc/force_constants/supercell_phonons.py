@@ -304,18 +304,6 @@ def diagonal_frames(phonon: Phonopy) -> list[Atoms]:
     return frames
 
 
-def diagonal_supercell(atoms: Atoms, grid: int | Sequence[int]) -> SupercellSet:
-    """The diagonal supercell as a set of its own, for :func:`~ndsc.force_constants.phonon_displacements`."""
-    divisions = checked_grid(grid)
-    crystal = Crystal.from_atoms(atoms)
-    matrix = np.diag(np.array(divisions, dtype=np.int64))
-    cost = float(np.prod(divisions)) ** 3
-    return SupercellSet(
-        atoms=crystal.atoms, matrices=matrix[None], grid=divisions, cost_exponent=3.0, lower_bound=cost,
-        rotations=np.ascontiguousarray(crystal.reciprocal_rotations),
-    )  # fmt: skip
-
-
 def compute_forces(frame: Atoms, calculator: Calculator) -> FloatArray:
     """(n_atoms, 3) array, eV/Å : the forces on a structure; `frame` is left as it is.
 
