@@ -59,7 +59,7 @@ def test_programs_of_a_calculator_are_stopped_with_it(store, counting, tmp_path)
         ("sys_exit", "raised SystemExit", 1),
         ("raise", "self-consistency did not converge", 1),
         ("move", "computed other atoms", 1),
-        ("reorder", "computed other atoms", 3),
+        ("reorder", "computed other atoms", 1),
     ],
 )
 def test_a_calculator_without_a_result(store, counting, tmp_path, how, message, tries):

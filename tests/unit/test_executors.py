@@ -273,5 +273,26 @@ def test_memory_is_shared_out():
     assert at_once(("a", 16)) == "+a-a"  # alone, one always may
 
 
+def test_what_follows_in_place_of_another_has_its_own_share():
+    gate = MemoryGate(1000.0)
+    gate.learn(4, 200.0)
+    gate.learn(8, 600.0)
+    share = gate.enter(8)
+    assert not gate.is_waited_for()
+    entered = []
+    thread = threading.Thread(target=lambda: entered.append(gate.enter(8)))
+    thread.start()
+    deadline = time.monotonic() + 20
+    while not gate.is_waited_for() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert gate.is_waited_for()
+    share = gate.follow(share, 4)  # 200 + 600 fit
+    thread.join(timeout=20)
+    assert (share, entered) == (200.0, [600.0])
+    gate.leave(share)
+    gate.leave(600.0)
+    assert gate.enter(16) == 2400.0
+
+
 def test_memory_of_this_machine():
     assert available_memory_mb() > 10

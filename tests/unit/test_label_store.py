@@ -3,9 +3,12 @@ import json
 import numpy as np
 import pytest
 from ase.build import bulk
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from ndsc.errors import InputError
 from ndsc.reference import CalculatorSpec, Label, LabelStore, compute_label
+from ndsc.reference.label_file import _compact, _lines
 
 
 @pytest.fixture
@@ -109,6 +112,31 @@ def test_a_store_that_is_a_file(tmp_path):
 def test_a_missing_label_is_none(store):
     assert store.get("0" * 64) is None
     assert list(store.keys()) == []
+
+
+def slow_lines(value, depth):
+    """The form of a label's file, in the plainest way."""
+    pad, inner = " " * depth, " " * (depth + 1)
+    if isinstance(value, dict) and value:
+        rows = [f"{inner}{json.dumps(key)}: {slow_lines(entry, depth + 1)}" for key, entry in value.items()]
+        return "{\n" + ",\n".join(rows) + f"\n{pad}}}"
+    if isinstance(value, list) and value and isinstance(value[0], list):
+        return "[\n" + ",\n".join(inner + slow_lines(entry, depth + 1) for entry in value) + f"\n{pad}]"
+    return json.dumps(value)
+
+
+LEAVES = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False, allow_infinity=False))
+TEXTS = st.text(alphabet='a],[ {"é', max_size=5)
+JSON = st.recursive(
+    LEAVES | TEXTS, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(TEXTS, inner, max_size=3), max_leaves=12
+)
+
+
+@given(JSON | st.lists(st.lists(LEAVES, max_size=4), max_size=4))
+@settings(max_examples=300)
+def test_the_form_of_a_file_is_that_of_its_rows(value):
+    assert _lines(value, 0) == slow_lines(value, 0)
+    assert _compact(value) == json.dumps(value, sort_keys=True, separators=(",", ":"))
 
 
 def test_keys_of_many_are_the_hashes_of_their_content():

@@ -28,6 +28,9 @@ from ndsc.rounding import rounded
 
 log = logging.getLogger(__name__)
 
+#: Files of a failed calculation above this size are not kept, bytes.
+LARGEST_KEPT = 20_000_000
+
 #: What may go well another time: files, programs and machines fail by chance, wrong settings do not.
 BY_CHANCE = (OSError, EOFError, subprocess.SubprocessError, CalculationFailed, MemoryError)
 
@@ -178,9 +181,14 @@ def keep_files(scratch: Path, store: LabelStore, key: str) -> None:
     """Keep what a failed calculation wrote, in ``failed/`` of the store, for the user to look at."""
     try:
         if any(file.stat().st_size for file in scratch.rglob("*") if file.is_file()):
-            shutil.copytree(scratch, store.path / "failed" / key, dirs_exist_ok=True)
+            shutil.copytree(scratch, store.path / "failed" / key, dirs_exist_ok=True, ignore=_large_files)
     except OSError as error:
         log.warning("The files of the failed calculation %s could not be kept: %s", key, error)
+
+
+def _large_files(folder: str, names: list[str]) -> list[str]:
+    """Wave functions and densities, which a code that was stopped could not remove."""
+    return [name for name in names if (file := Path(folder, name)).is_file() and file.stat().st_size > LARGEST_KEPT]
 
 
 def _compute(atoms: Atoms, spec: CalculatorSpec, store: LabelStore, need_stress: bool, scratch: Path) -> Label:
@@ -213,6 +221,8 @@ def _compute(atoms: Atoms, spec: CalculatorSpec, store: LabelStore, need_stress:
             "kgrid": None if spec.kgrid is None else list(spec.kgrid),
             "code": spec.code_version(),
             "peak_memory_mb": round(_peak_memory()),
+            # Programs know better: their own version, and the memory of this calculation alone.
+            **getattr(calculator, "label_provenance", {}),
         },
     )
     store.put(label, structure)
@@ -228,14 +238,35 @@ def _run(
     try:
         atoms.calc = calculator
         forces = np.array(atoms.get_forces(apply_constraint=False), dtype=float)
-        energy = float(atoms.get_potential_energy(force_consistent="free_energy" in calculator.implemented_properties))
-        has_stress = "stress" in calculator.implemented_properties
-        stress = np.array(atoms.get_stress(voigt=True, apply_constraint=False), dtype=float) if has_stress else None
+        there = _results_of_ase(calculator)
+        free = "free_energy" in calculator.implemented_properties
+        energy: Any = there.get("free_energy" if free else "energy")
+        energy = float(atoms.get_potential_energy(force_consistent=free) if energy is None else energy)
+        stress: Any = None
+        if "stress" in calculator.implemented_properties:
+            stress = there.get("stress")
+            if np.shape(stress) != (6,):
+                stress = atoms.get_stress(voigt=True, apply_constraint=False)
+            stress = np.array(stress, dtype=float)
     except NdscError:
         raise
     except (Exception, SystemExit) as error:
         raise ReferenceCalculationError(f"{name}: the calculator raised {type(error).__name__}: {error}.") from error
     return energy, forces, stress
+
+
+def _results_of_ase(calculator: Calculator) -> dict[str, Any]:
+    """What the calculation of the forces gave besides, where ASE's own methods would give just that.
+
+    They compare all atoms each time that they are asked; :func:`check_atoms` does so once, afterwards.
+    """
+    own = type(calculator)
+    if not isinstance(calculator, Calculator) or any(
+        getattr(own, name, None) is not getattr(Calculator, name)
+        for name in ("get_property", "get_potential_energy", "get_stress")
+    ):
+        return {}
+    return dict(calculator.results)
 
 
 class _Memory(threading.local):
@@ -255,8 +286,8 @@ def _peak_memory() -> float:
     """The most memory that this process held since then, or any program that it started, MB."""
     children = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
     try:
-        lines = Path("/proc/self/status").read_text(encoding="ascii", errors="replace").splitlines()
-        own = next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM:"))
-    except (OSError, StopIteration):
+        with open("/proc/self/status", "rb", buffering=0) as file:
+            own = int(file.read(65536).partition(b"VmHWM:")[2].split(maxsplit=1)[0]) / 1024
+    except (OSError, IndexError, ValueError):
         own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     return max(own, children)

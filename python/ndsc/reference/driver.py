@@ -14,6 +14,7 @@ from ndsc.errors import InputError, NdscError
 from ndsc.progress import Progress
 from ndsc.reference import time_left
 from ndsc.reference.computing import Job, Outcome, State, perform
+from ndsc.reference.local import LocalExecutor
 from ndsc.reference.processes import run_job
 from ndsc.reference.store import Label, LabelStore
 
@@ -22,8 +23,8 @@ log = logging.getLogger(__name__)
 #: Shortest and longest time between two looks at the labels that other runs compute, s.
 LOOK_SOON, LOOK_LATE = 0.05, 5.0
 #: How many jobs an executor is given ahead of those that it works on: enough to keep it busy, few enough that another
-#: run can take part.
-AHEAD = 2
+#: run can take part. Processes of this machine take one of them in advance where labels take milliseconds.
+AHEAD, AHEAD_HERE = 2, 3
 #: How long a label that a worker has written may take to appear here: network file systems remember what was not there.
 SETTLE = 15.0
 #: How long an estimate of the time left stands, s.
@@ -150,9 +151,10 @@ class Driver:
     def _run(self, executor: Executor, workers: int) -> None:
         running: dict[Future[Outcome], Task] = {}
         pause = LOOK_SOON
+        most = workers * (AHEAD_HERE if isinstance(executor, LocalExecutor) else AHEAD)
         try:
             while running or (self._error is None and (self.waiting or self._elsewhere)):
-                while self.waiting and self._error is None and len(running) < AHEAD * workers:
+                while self.waiting and self._error is None and len(running) < most:
                     self._submit(executor, running)
                 patience = pause if self._elsewhere else None
                 if running:

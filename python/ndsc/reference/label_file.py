@@ -234,20 +234,32 @@ def check_key(label: Label, structure: dict[str, Any]) -> None:
         raise ValueError("its atoms or settings are not those that it is named for")
 
 
+_ENCODE = json.JSONEncoder(allow_nan=False).encode
+_ENCODE_COMPACT = json.JSONEncoder(allow_nan=False, sort_keys=True, separators=(",", ":")).encode
+
+
 def _compact(content: Any) -> str:
-    return json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return _ENCODE_COMPACT(content)
 
 
 def _digest(content: Any) -> str:
     return hashlib.sha256(_compact(content).encode()).hexdigest()
 
 
+def _is_table(text: str, n: int) -> bool:
+    """Whether the JSON of a list of n entries is that of n lists of numbers, as most are: then one step formats it."""
+    return text.count("[") == n + 1 and text.count("], [") == n - 1 and '"' not in text and "{" not in text
+
+
 def _lines(value: Any, depth: int) -> str:
     """JSON with one line for each row of an array, so that a person can read it and a diff stays small."""
     pad, inner = " " * depth, " " * (depth + 1)
     if isinstance(value, dict) and value:
-        rows = [f"{inner}{json.dumps(str(key))}: {_lines(entry, depth + 1)}" for key, entry in value.items()]
+        rows = [f"{inner}{_ENCODE(str(key))}: {_lines(entry, depth + 1)}" for key, entry in value.items()]
         return "{\n" + ",\n".join(rows) + f"\n{pad}}}"
+    text = _ENCODE(value)
     if isinstance(value, list) and value and isinstance(value[0], list):
+        if _is_table(text, len(value)):
+            return f"[\n{inner}" + text[1:-1].replace("], [", f"],\n{inner}[") + f"\n{pad}]"
         return "[\n" + ",\n".join(inner + _lines(entry, depth + 1) for entry in value) + f"\n{pad}]"
-    return json.dumps(value, allow_nan=False)
+    return text

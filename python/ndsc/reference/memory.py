@@ -50,7 +50,7 @@ class MemoryGate:
         self.limit_mb = limit_mb
         self._seen: dict[int, float] = {}
         self._used = 0.0
-        self._running = 0
+        self._running = self._waiting = 0
         self._alone = False
         self._change = threading.Condition()
 
@@ -73,22 +73,45 @@ class MemoryGate:
     @contextmanager
     def room_for(self, n_atoms: int, *, alone: bool = False) -> Iterator[None]:
         """Wait until there is room for a calculation (or, `alone`, until nothing else runs), and keep it."""
+        share = self.enter(n_atoms, alone=alone)
+        try:
+            yield
+        finally:
+            self.leave(share)
+
+    def enter(self, n_atoms: int, *, alone: bool = False) -> float:
+        """Wait for room as :meth:`room_for` does, and give the share that is to be given back, MB."""
         with self._change:
+            self._waiting += 1
             while not self._fits(n_atoms, alone):
                 self._change.wait()
+            self._waiting -= 1
             # What was expected when it began is given back when it ends, whatever is learned in between.
             share = self.estimate_mb(n_atoms)
             self._used += share
             self._running += 1
             self._alone = alone
-        try:
-            yield
-        finally:
-            with self._change:
-                self._used -= share
-                self._running -= 1
-                self._alone = False
-                self._change.notify_all()
+            return share
+
+    def follow(self, share: float, n_atoms: int) -> float:
+        """Let a calculation that is no larger take the place of another, and give its share, MB."""
+        with self._change:
+            new = self.estimate_mb(n_atoms)
+            self._used += new - share
+            self._change.notify_all()
+            return new
+
+    def leave(self, share: float) -> None:
+        """Give back the room of a calculation."""
+        with self._change:
+            self._used -= share
+            self._running -= 1
+            self._alone = False
+            self._change.notify_all()
+
+    def is_waited_for(self) -> bool:
+        """Whether a calculation waits for room."""
+        return self._waiting > 0
 
     def _fits(self, n_atoms: int, alone: bool) -> bool:
         if self._running == 0:

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
 from multiprocessing.connection import Connection, Pipe
+from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
 from typing import IO
 
@@ -24,6 +25,12 @@ from ndsc.reference.store import LabelStore
 from ndsc.reference.worker import OUTPUT
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+#: Calculations that take longer do not get the next job in advance: the way to this process and back takes 2 ms, s.
+SHORT = 1.0
+#: The largest message that is sent in advance, bytes: the socket holds it until the process has time to read.
+SMALL = 65536
+
+LookAhead = Callable[[], "Job | None"]
 
 
 class CalculationProcess:
@@ -35,7 +42,11 @@ class CalculationProcess:
         self._messages: IO[bytes] | None = None
         self._threads = 0
         self._closed = False
+        self._ahead: Job | None = None
+        self._short = False
         self._scratch = Path(tempfile.mkdtemp(prefix="ndsc-"))
+        # That of the calculation first, and one for the next: the files of one are looked at when the next has begun.
+        self._folders = (self._scratch / "0", self._scratch / "1")
         # Also when nobody closes it: an executor's threads just end.
         self._leftovers: list[Callable[[], object]] = [partial(shutil.rmtree, self._scratch, ignore_errors=True)]
         weakref.finalize(self, _call_all, self._leftovers)
@@ -45,34 +56,41 @@ class CalculationProcess:
         """Number of the process, while there is one."""
         return None if self._process is None else self._process.pid
 
-    def run(self, job: Job) -> Outcome:
-        """Do a job, and say what became of it; nothing that the calculation does is raised here."""
-        scratch = self._empty_scratch()
-        outcome = self._run(job, scratch)
+    def run(self, job: Job, look_ahead: LookAhead = lambda: None) -> Outcome:
+        """Do a job, and say what became of it; nothing that the calculation does is raised here.
+
+        Parameters
+        ----------
+        job : Job
+        look_ahead : callable
+            Asked, when labels take so little time that the way to the process and back counts, for the job that this
+            method will be called with next. The process then has it when it is done with this one.
+        """
+        if self._ahead is not None and self._ahead is not job:
+            self.kill()  # it would answer for the other
+        scratch = self._folders[0]
+        started = time.monotonic()
+        outcome = self._run(job, scratch, look_ahead)
+        self._short = time.monotonic() - started < SHORT
         if outcome.state in (State.FAILED, State.DIED, State.TIMEOUT):
             keep_files(scratch, LabelStore(job.store), job.key)
         return outcome
 
-    def _empty_scratch(self) -> Path:
-        """The folder for the files of a calculation, without those of the one before."""
-        self._scratch.mkdir(exist_ok=True)
-        with os.scandir(self._scratch) as entries:
-            for entry in list(entries):
-                if entry.is_dir(follow_symlinks=False):
-                    shutil.rmtree(entry.path, ignore_errors=True)
-                elif entry.name != OUTPUT:
-                    os.unlink(entry.path)
-        return self._scratch
-
-    def _run(self, job: Job, scratch: Path) -> Outcome:
+    def _run(self, job: Job, scratch: Path, look_ahead: LookAhead) -> Outcome:
         try:
-            connection = self._ready(job.threads)
-            connection.send((job, str(scratch)))
+            connection = self._connection
+            if self._ahead is not job or connection is None:
+                connection = self._ready(job.threads)
+                _empty(scratch)
+                connection.send((job, str(scratch)))
         except (EOFError, OSError):
             return self._dead(job, scratch, self.pid)
+        self._ahead = None
         pid = self.pid
         claims = LabelStore(job.store).claims
         started = time.monotonic()
+        if self._short:
+            self._send_ahead(connection, look_ahead(), job.threads)
         while True:
             left = HEARTBEAT if job.timeout is None else started + job.timeout - time.monotonic()
             if left <= 0:
@@ -89,9 +107,22 @@ class CalculationProcess:
                 return self._dead(job, scratch, pid)
             claims.touch(job.key)
 
+    def _send_ahead(self, connection: Connection, job: Job | None, threads: int) -> None:
+        """Give the process its next job, unless it could keep this one waiting; it is then sent in its turn."""
+        if job is None or job.threads != threads:
+            return
+        scratch = self._folders[1]
+        message = ForkingPickler.dumps((job, str(scratch)))
+        if len(message) > SMALL:
+            return
+        with suppress(OSError):  # of a process that has died: it is found out below
+            _empty(scratch)
+            connection.send_bytes(message)
+            self._ahead, self._folders = job, self._folders[::-1]
+
     def kill(self) -> None:
         """End the process now, and every program that it started."""
-        self._process = self._connection = self._messages = None
+        self._process = self._connection = self._messages = self._ahead = None
         while len(self._leftovers) > 1:
             self._leftovers.pop()()
 
@@ -171,13 +202,13 @@ _OWN = threading.local()
 
 
 @contextmanager
-def using(process: CalculationProcess) -> Iterator[None]:
-    """Let :func:`run_job` of this thread use a process."""
-    _OWN.process = process
+def using(process: CalculationProcess, look_ahead: LookAhead) -> Iterator[None]:
+    """Let :func:`run_job` of this thread use a process, and ask for the next job."""
+    _OWN.process, _OWN.look_ahead = process, look_ahead
     try:
         yield
     finally:
-        del _OWN.process
+        del _OWN.process, _OWN.look_ahead
 
 
 def run_job(job: Job) -> Outcome:
@@ -188,7 +219,7 @@ def run_job(job: Job) -> Outcome:
     process = getattr(_OWN, "process", None)
     if process is None:
         process = _OWN.process = CalculationProcess()
-    outcome: Outcome = process.run(job)
+    outcome: Outcome = process.run(job, getattr(_OWN, "look_ahead", lambda: None))
     return outcome
 
 
@@ -205,6 +236,17 @@ def _call_all(callables: list[Callable[[], object]]) -> None:
 def _end(process: subprocess.Popen[bytes]) -> None:
     _kill_session(process.pid)
     process.wait()
+
+
+def _empty(folder: Path) -> None:
+    """Make a folder for the files of a calculation, without those of the one before."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with os.scandir(folder) as entries:
+        for entry in list(entries):
+            if entry.is_dir(follow_symlinks=False):
+                shutil.rmtree(entry.path, ignore_errors=True)
+            elif entry.name != OUTPUT:
+                os.unlink(entry.path)
 
 
 def _tail(path: Path) -> str:

@@ -7,6 +7,7 @@ socket that only the two share. When the other end is gone it finishes the label
 from __future__ import annotations
 
 import faulthandler
+import gc
 import os
 import signal
 import sys
@@ -28,6 +29,7 @@ def main() -> None:
     # Ctrl-C goes to the driver, which answers it for all.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     connection = Connection(descriptor)
+    gc.freeze()  # what was imported stays
     try:
         connection.send("ready")
         while True:
