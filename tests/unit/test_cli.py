@@ -41,7 +41,9 @@ def test_version() -> None:
     assert call("--version").stdout == f"ndsc {ndsc.__version__}\n"
 
 
-@pytest.mark.parametrize("command", ["supercells", "run", "fit", "phonons", "elastic", "report", "export", "labels"])
+@pytest.mark.parametrize(
+    "command", ["supercells", "run", "fit", "phonons", "elastic", "converge", "report", "export", "labels"]
+)
 def test_help_has_examples(command: str) -> None:
     result = call(command, "--help")
     assert result.exit_code == 0

@@ -30,8 +30,8 @@ Minimal supercells, optimal databases and benchmarked interatomic potentials of 
 
   ndsc run al.toml
 
-[bold]Exit codes[/bold]: 0 success; 1 a bug in ndsc; 2 bad input or usage; 3 a reference calculation failed or
-labels are missing; 4 the fit failed; 130 stopped with Ctrl-C.
+[bold]Exit codes[/bold]: 0 success; 1 a bug in ndsc; 2 bad input or usage; 3 a reference calculation failed,
+labels are missing, or settings did not converge; 4 the fit failed; 130 stopped with Ctrl-C.
 
 Results go to standard output, progress and messages to standard error.
 """,

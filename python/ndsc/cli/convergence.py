@@ -40,7 +40,7 @@ DISPLACEMENT, STRAIN, SEED = 0.05, 0.01, 1
 Source = Annotated[
     str,
     typer.Argument(
-        metavar="STRUCTURE|INPUT.toml",
+        metavar="SOURCE",
         help="An input file of ndsc run, a structure file that ASE reads, or the symbol of an element.",
         show_default=False,
     ),

@@ -130,7 +130,7 @@ def show_noise_plan(plan: NoisePlan, *, json: bool) -> None:
         ["", "atoms", "k-points", "denser k-points"],
         [["none" if value is None else value for value in row.values()] for row in rows],
     )
-    typer.echo(f"{len(rows) - plan.in_store} calculations; {plan.in_store} are in the store already.")
+    typer.echo(f"{len(rows) - plan.in_store} of {len(rows)} calculations are to be made; the others are in the store.")
 
 
 def _row(scan: Scan, number: int) -> list[object]:

@@ -1,0 +1,154 @@
+"""``ndsc converge``: scans and checks from a structure and from an input file, what they write, and what is refused."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from matplotlib.image import imread
+from typer.testing import CliRunner
+
+from ndsc.cli import app
+from ndsc.reference import LabelStore
+
+TESTS = Path(__file__).parents[1]
+NAME = "calculators_that_converge:converging"
+INPUT = f"""
+[crystal]
+structure = "Al"
+[supercells]
+grid = 2
+[configurations]
+per_supercell = 3
+[reference]
+calculator = "{NAME}"
+kgrid = 4
+[reference.parameters]
+basis = {{cutoff = 200}}
+[executor]
+workers = 1
+[fit]
+method = "none"
+"""
+STRUCTURE = ["Al", "--calculator", NAME, "--parameters", '{"basis": {"cutoff": 200}}', "--workers", "1"]
+
+
+@pytest.fixture(autouse=True)
+def _in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(TESTS))
+    monkeypatch.setenv("PYTHONPATH", str(TESTS) + os.pathsep + os.environ.get("PYTHONPATH", ""))
+
+
+def call(*args: str) -> Any:
+    return CliRunner().invoke(app, ["converge", *args], catch_exceptions=False)
+
+
+def test_a_scan_of_a_structure() -> None:
+    args = [*STRUCTURE, "--kgrid", "4", "4", "4", "--scan", "kgrid=4,6x6x6,8", "--scan", "basis.cutoff=200,300,400"]
+    dry = call(*args, "--dry-run", "--json")
+    assert dry.exit_code == 0
+    plan = json.loads(dry.stdout)
+    # 4x4x4 with 200 belongs to both scans.
+    assert (plan["calculations"], plan["to_compute"]) == (5 * 6, 5 * 6)
+    assert [entry["kpoints"] for entry in plan["values"]][:3] == [3 * n**3 + 3 * n**3 // 2 for n in (4, 6, 8)]
+    assert not list(Path().iterdir())
+    result = call(*args, "--force", "2.5")
+    assert result.exit_code == 0, result.output
+    assert "kgrid: 6x6x6 is enough, where 4x4x4 is given." in result.stdout
+    assert "[reference]\nkgrid = [6, 6, 6]\nparameters.basis.cutoff = 200\n" in result.stdout
+    document = json.loads(Path("Al-convergence/convergence.json").read_text())
+    assert document["recommended_settings"]["kgrid"] == [6, 6, 6]
+    assert imread("Al-convergence/convergence.png").std() > 0.05
+    assert len(list(LabelStore("Al-convergence/labels").keys())) == 5 * 6
+    assert "30 different calculations, 0 of them to be made" in call(*args, "--dry-run").stdout
+
+
+def test_targets_that_are_missed_are_exit_code_3() -> None:
+    result = call(*STRUCTURE, "--scan", "basis.cutoff=200,300", "--force", "1e-6", "--out", "out", "--labels", "kept")
+    assert result.exit_code == 3
+    assert "basis.cutoff: not converged within the scanned values (200, 300)" in result.stderr
+    assert "[reference]" not in result.stdout
+    assert sorted(path.name for path in Path("out").iterdir()) == [
+        f"convergence.{end}" for end in ("csv", "json", "pdf", "png")
+    ]
+    assert list(LabelStore("kept").keys())
+
+
+def test_an_input_file_before_and_after_its_run() -> None:
+    Path("al.toml").write_text(INPUT)
+    args = ["al.toml", "--scan", "basis.cutoff=200,300,400", "--configurations", "2", "--unit-cells", "2"]
+    early = call(*args, "--dry-run", "--json")
+    assert "not relaxed yet" in early.stderr
+    assert json.loads(early.stdout)["to_compute"] == 3 * 4
+    refused = call("al.toml", "--check", "4", "--set", "basis.cutoff=400")
+    assert refused.exit_code == 2
+    assert "ndsc run al.toml" in refused.stderr
+
+    assert CliRunner().invoke(app, ["run", "al.toml"], catch_exceptions=False).exit_code == 0
+    # The run's own labels serve: the three supercell configurations and the unperturbed unit cell have them.
+    assert json.loads(call(*args, "--dry-run", "--json").stdout)["to_compute"] == 2 * 4 + 1
+    result = call(*args, "--json")
+    assert result.exit_code == 0
+    assert json.loads(result.stdout)["scans"][0]["given"] == 200
+
+    check = ["al.toml", "--check", "4", "--kgrid", "8", "--set", "basis.cutoff=400", "--labels", "denser"]
+    dry = call(*check, "--dry-run")
+    assert dry.exit_code == 0
+    assert "4 of 4 calculations are to be made" in dry.stdout
+    result = call(*check)
+    assert result.exit_code == 0, result.output
+    assert "kgrid: [4, 4, 4] in the database, [8, 8, 8] to check against" in result.stderr
+    assert "Noise of the database" in result.stdout
+    assert len(list(LabelStore("denser").keys())) == 4
+    assert json.loads(Path("al-convergence/noise.json").read_text())["difference"]["force_max_mev_per_angstrom"] > 0
+    assert json.loads(call(*check, "--dry-run", "--json").stdout)["in_store"] == 4
+    copy = call("al/ndsc.toml", "--check", "4", "--set", "basis.cutoff=400", "--dry-run")
+    # Three of the four were in the scan above.
+    assert "1 of 4 calculations are to be made" in copy.stdout
+
+
+@pytest.mark.parametrize(
+    ("args", "parts"),
+    [
+        (["Al"], ["no k-point grid, cutoff or smearing"]),
+        (["Al", "--scan", "cutoff"], ["'emt' keeps its cutoff is not known"]),
+        (["Al", "--scan", "asap_cutoff="], ["--scan asap_cutoff=", "a name and a value"]),
+        (["Al", "--scan", "x=1,2", "--scan", "x=3,4"], ["x is given twice"]),
+        (["Al", "--scan", "kgrid=4,8"], ["'emt' has no k-points"]),
+        (["Al", "--scan", "kgrid=4,8.5"], ["8.5", "one whole number or three"]),
+        (["Al", "--scan", "x=1,2", "--set", "mode.ecut"], ["--set mode.ecut", "a name and a value"]),
+        (["Al", "--scan", "x=1,2", "--set", "y=1", "--set", "y=2"], ["y is given twice"]),
+        (["Al", "--scan", "x=1,2", "--force", "0"], ["target of the force is 0"]),
+        (["Al", "--scan", "x=1,2", "--configurations", "0", "--unit-cells", "1"], ["1 configurations"]),
+        (["Al", "--check", "4"], ["--check needs the input file"]),
+        (["Al", "--check", "4", "--scan", "x=1,2"], ["one of the two"]),
+        (["al.toml", "--calculator", "emt", "--lattice", "fcc"], ["--calculator, --lattice", "al.toml says this"]),
+        (["none.toml"], ["none.toml cannot be read"]),
+        (["Fe", "--scan", "x=1,2"], ["'emt' does not know Fe"]),
+        (["Al", "--scan", "x=1,2", "--out", "al.toml"], ["al.toml is a file"]),
+    ],
+)
+def test_bad_input_is_one_message_and_leaves_nothing(args: list[str], parts: list[str]) -> None:
+    Path("al.toml").write_text(INPUT)
+    result = call(*args)
+    assert result.exit_code == 2
+    assert result.stderr.startswith("Error: ")
+    for part in parts:
+        assert part in result.stderr
+    assert [path.name for path in Path().iterdir()] == ["al.toml"]
+
+
+def test_stopping_says_how_to_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    import ndsc.convergence
+
+    def stop(*args: Any, **options: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(ndsc.convergence, "converge", stop)
+    result = call(*STRUCTURE, "--scan", "basis.cutoff=200,300")
+    assert result.exit_code == 130
+    assert "kept in Al-convergence/labels; run the same command again" in result.stderr
