@@ -1,4 +1,6 @@
 import base64
+import csv
+import dataclasses
 import json
 import re
 from html.parser import HTMLParser
@@ -27,6 +29,7 @@ from ndsc.results import (
     FitCounts,
     FitErrors,
     FitSummary,
+    HarmonicSummary,
     LabelFailure,
     LabelsSummary,
     PhononsSummary,
@@ -152,7 +155,7 @@ def test_a_whole_report(reported):
     checker = Checker()
     checker.feed(text)
     assert checker.open == []
-    assert checker.images == 4
+    assert checker.images == 5
     assert all(address.startswith("data:image/svg+xml;base64,") for address in checker.addresses)
     for address in checker.addresses:
         ElementTree.fromstring(base64.b64decode(address.partition(",")[2]))
@@ -161,7 +164,7 @@ def test_a_whole_report(reported):
     assert "ndsc run &lt;ndsc.toml&gt;" in text
     assert "proven cheapest" in text
     assert "(0 0 0), (0 0 1/2)" in text
-    for name in ("dispersion", "parity", "elastic", "cost"):
+    for name in ("dispersion", "errors", "parity", "elastic", "cost"):
         assert (run / "figures" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
         assert (run / "figures" / f"{name}.pdf").read_bytes().startswith(b"%PDF")
 
@@ -169,7 +172,7 @@ def test_a_whole_report(reported):
 def test_the_same_run_gives_the_same_bytes(reported, run):
     first = {path.name: path.read_bytes() for path in [*reported.glob("figures/*"), reported / "report.html"]}
     write_report(run)
-    assert len(first) == 9
+    assert len(first) == 14
     assert all(path.read_bytes() == first[path.name] for path in [*run.glob("figures/*"), run / "report.html"])
 
 
@@ -181,6 +184,50 @@ def test_numbers_of_the_report_are_those_of_the_results(reported, comparison):
     )
     # The paper's numbers for fcc Al stand beside them: potential, then reference.
     assert re.search(r'bulk modulus</th>.*?−1.32</td><td class="number">77.5</td><td class="number">77.6', text)
+
+
+def read_csv(path):
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_the_data_of_the_figures_are_written(reported, comparison, predictions):
+    path = read_csv(reported / "phonons" / "path.csv")
+    for kind, frequencies in (("reference", comparison.reference_path), ("potential", comparison.model_path)):
+        written = [float(row["frequency_thz"]) for row in path if row["kind"] == kind]
+        np.testing.assert_allclose(np.reshape(written, frequencies.shape), frequencies, atol=1e-6)
+    density = read_csv(reported / "phonons" / "dos.csv")
+    written = [float(row["dos_per_thz"]) for row in density if row["kind"] == "potential"]
+    np.testing.assert_allclose(written, comparison.model_dos, atol=1e-6)
+    mesh = read_csv(reported / "phonons" / "mesh.csv")
+    squares = [float(row["weight"]) * float(row["error_thz"]) ** 2 for row in mesh]
+    rmse = np.sqrt(sum(squares) / sum(float(row["weight"]) for row in mesh))
+    assert rmse == pytest.approx(comparison.rmse_mesh_thz, abs=1e-6)
+    parity = read_csv(reported / "figures" / "parity.csv")
+    forces = [float(row["reference"]) for row in parity if row["quantity"] == "force_ev_per_angstrom"]
+    np.testing.assert_allclose(forces, Predictions.from_frames(predictions).reference_forces.ravel(), atol=1e-7)
+    assert {row["constant"]: row["model_gpa"] for row in read_csv(reported / "figures" / "elastic.csv")} == {
+        "C11": "101", "C44": "29",
+    }  # fmt: skip
+    assert [row["relative_to_diagonal"] for row in read_csv(reported / "figures" / "cost.csv")] == [
+        "0.5", "0.03125", "1", "4",
+    ]  # fmt: skip
+
+
+def test_the_harmonic_model_is_drawn_where_it_was_computed(run, comparison):
+    everything = full_results(comparison)
+    harmonic = HarmonicSummary(rmse_mesh_thz=0.5, force_rmse_ev_per_angstrom=0.01, force_rms_ev_per_angstrom=0.2)
+    phonons = everything.phonons.model_copy(update={"harmonic": harmonic})
+    write_results(everything.model_copy(update={"phonons": phonons, "fit": None}), run)
+    write_report(run)
+    # A run of an earlier version has the number only.
+    assert "baseline" not in {row["kind"] for row in read_csv(run / "phonons" / "path.csv")}
+    baseline = dataclasses.replace(comparison, model_path=comparison.model_path + 0.3, rmse_mesh_thz=0.5)
+    (run / "phonons" / "harmonic_comparison.json").write_text(json.dumps(baseline.to_dict()))
+    write_report(run)
+    rows = [row for row in read_csv(run / "phonons" / "path.csv") if row["kind"] == "baseline"]
+    written = np.reshape([float(row["frequency_thz"]) for row in rows], comparison.model_path.shape)
+    np.testing.assert_allclose(written, comparison.model_path + 0.3, atol=1e-6)
 
 
 def test_a_run_without_fit_and_benchmarks(tmp_path, comparison):
@@ -199,7 +246,7 @@ def test_figures_without_data_any_more_are_removed(run, comparison):
     (run / "figures" / "mine.png").write_bytes(b"not ours")
     write_results(full_results(comparison).model_copy(update={"fit": None, "phonons": None, "elastic": None}), run)
     write_report(run)
-    assert {path.name for path in (run / "figures").iterdir()} == {"cost.png", "cost.pdf", "mine.png"}
+    assert {path.name for path in (run / "figures").iterdir()} == {"cost.png", "cost.pdf", "cost.csv", "mine.png"}
 
 
 def test_failures_are_listed(run, comparison):

@@ -141,26 +141,30 @@ def draw_path_axis(axes: Axes, path: BandPath, *, names: bool = True) -> None:
     for tick in ticks[1:-1]:
         is_jump = any(abs(tick - jump) < 1e-9 for jump in jumps)
         axes.axvline(tick, color=REFERENCE if is_jump else GRID, linewidth=0.7, zorder=0)
-    axes.set_xticks(ticks, _without_collisions(ticks, labels))
+    axes.set_xticks(ticks, _without_collisions(ticks, labels, _inches(axes)), linespacing=0.9)
     axes.tick_params(axis="x", length=0, labelbottom=names)
 
 
-def _without_collisions(ticks: Sequence[float], labels: Sequence[str]) -> list[str]:
-    """Names that would run into the one before are set one line lower."""
-    length = ticks[-1] - ticks[0] or 1.0
+def _without_collisions(ticks: Sequence[float], labels: Sequence[str], inches: float) -> list[str]:
+    """Names that would run into the one before, on an axis of so many inches, are set one line lower."""
+    scale = inches / (ticks[-1] - ticks[0] or 1.0)
     names, low = [], False
     for index, label in enumerate(labels):
-        close = index > 0 and (ticks[index] - ticks[index - 1]) / length < 0.018 * (
-            _width(label) + _width(labels[index - 1])
-        )
-        low = close and not low
+        room = scale * (ticks[index] - ticks[index - 1]) if index else inches
+        low = not low and index > 0 and room < (_width(label) + _width(labels[index - 1])) / 2
         names.append(f"\n{label}" if low else label)
     return names
 
 
 def _width(label: str) -> float:
-    """Roughly how wide a name is, in letters."""
-    return sum(character not in "${}_" for character in label)
+    """Roughly how wide a name is, in inches."""
+    return sum(0.04 if character == "|" else 0.1 for character in label if character not in "${}_")
+
+
+def _inches(axes: Axes) -> float:
+    """Roughly how wide the axes will be: what the grid gives them, before the layout."""
+    figure = axes.get_figure(root=True)
+    return float(axes.get_position().width * (figure.get_figwidth() if figure is not None else 1.0))
 
 
 def draw_branches(axes: Axes, path: BandPath, frequencies: FloatArray, line: Line) -> None:
@@ -219,7 +223,7 @@ def draw_panel(axes: Axes, panel: DispersionPanel, limits: tuple[float, float] |
         axes.axhspan(lowest, 0.0, color="#F3E3DC", zorder=-1, linewidth=0)
         notes.append("imaginary")
     shown = _finite([curves.path for curves in panel.all_curves()])
-    if shown.size and shown.min() < lowest:
+    if shown.size and shown.min() < lowest + IMAGINARY_THZ:
         notes.append(f"cut off, down to {shown.min():.3g} THz".replace("-", "−"))
     if shown.size and shown.max() > highest:
         notes.append(f"cut off, up to {shown.max():.3g} THz")

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from ndsc.errors import InputError
-from ndsc.report.bands import draw_densities, draw_panel, frequency_limits, handle, lines_of
+from ndsc.report.bands import REFERENCE_LINE, draw_densities, draw_panel, frequency_limits, handle, lines_of
 from ndsc.report.dispersion import thz
 from ndsc.report.panels import DispersionPanel, PhononCurves
 from ndsc.report.style import new_figure, paper_style
@@ -69,7 +69,7 @@ def dispersion_comparison_figure(
             bands.set_title(panel.title, loc="left")
             if not single:
                 _errors_above(bands, panel)
-        _legend_above(figure, coloured, with_errors=single)
+        _legend_above(figure, coloured, with_errors=single, numbers=not single)
     return figure
 
 
@@ -108,7 +108,7 @@ def dispersion_stack_figure(panels: Sequence[DispersionPanel], *, share_frequenc
             if below is not None and _same_path(panel, below):
                 axes.tick_params(axis="x", labelbottom=False)
         figure.supylabel("Frequency (THz)", fontsize=10.5)
-        _legend_above(figure, coloured, with_errors=False)
+        _legend_above(figure, coloured, with_errors=False, numbers=len(coloured[0].models) > 1)
     return figure
 
 
@@ -154,21 +154,21 @@ def _errors_above(axes: Axes, panel: DispersionPanel) -> None:
         )  # fmt: skip
 
 
-def _legend_above(figure: Figure, panels: Sequence[DispersionPanel], *, with_errors: bool) -> None:
-    """One legend for the whole figure: every potential once, the baseline, the reference."""
+def _legend_above(figure: Figure, panels: Sequence[DispersionPanel], *, with_errors: bool, numbers: bool) -> None:
+    """One legend for the whole figure: every potential once, the baseline, the references, what the numbers are."""
     entries: dict[str, Line2D] = {}
-    for panel in panels:
-        for curves, line in lines_of(panel):
-            label = curves.name
-            if with_errors and curves.rmse_mesh_thz is not None:
-                label += f", RMSE {thz(curves.rmse_mesh_thz)}"
-            entries.setdefault(label, handle(line, label))
+    pairs = [pair for panel in panels for pair in lines_of(panel)]
+    # The references last, whatever crystal they belong to.
+    for curves, line in sorted(pairs, key=lambda pair: pair[1].above > REFERENCE_LINE.above - 0.5):
+        label = curves.name
+        if with_errors and curves.rmse_mesh_thz is not None:
+            label += f", RMSE {thz(curves.rmse_mesh_thz)}"
+        entries.setdefault(label, handle(line, label))
     ordered = list(entries.values())
     columns = _columns([entry.get_label() for entry in ordered], figure.get_figwidth())  # type: ignore[misc]
-    told = not with_errors and any(curves.rmse_mesh_thz is not None for panel in panels for curves in panel.models)
-    title = "numbers: RMSE over the mesh (THz)" if told else None
+    note = "numbers: RMSE over the mesh (THz)" if numbers else None
     figure.legend(
-        handles=ordered, loc="outside upper center", ncols=columns, columnspacing=1.2, title=title, title_fontsize=8.5
+        handles=ordered, loc="outside upper center", ncols=columns, columnspacing=1.2, title=note, title_fontsize=8.5
     )
 
 

@@ -37,7 +37,7 @@ def dispersion_figure(
     reference_label: str = "reference",
     title: str = "",
     baseline: PhononComparison | None = None,
-    baseline_label: str = "harmonic model",
+    baseline_label: str = "harmonic",
 ) -> Figure:
     """Draw the phonons of model and reference on one path, their difference below, and both densities of states.
 
@@ -80,12 +80,13 @@ def dispersion_figure(
         draw_panel(bands, panel)
         _draw_errors(errors, panel)
         draw_path_axis(errors, panel.path)
-        draw_densities(density, _without_baseline_density(panel))
+        # A third density would hide both others.
+        draw_densities(density, panel.without_baseline())
         bands.set_ylabel("Frequency (THz)")
         bands.tick_params(axis="x", labelbottom=False)
         bands.set_title(title)
         density.set_xlabel("Density of states")
-        _draw_note(note, comparison, panel)
+        _draw_note(note, panel)
     return figure
 
 
@@ -155,11 +156,6 @@ def _labels_of_points(panel: DispersionPanel) -> list[str]:
     return names
 
 
-def _without_baseline_density(panel: DispersionPanel) -> DispersionPanel:
-    """The density is that of the potential and the reference: a third curve would hide both."""
-    return DispersionPanel(panel.title, panel.path, panel.reference, panel.models)
-
-
 def _draw_errors(axes: Axes, panel: DispersionPanel) -> None:
     difference = panel.models[0].path - panel.reference.path
     line = model_line(0)
@@ -175,16 +171,18 @@ def _draw_errors(axes: Axes, panel: DispersionPanel) -> None:
     axes.set_ylabel("Error (THz)")
 
 
-def _draw_note(axes: Axes, comparison: PhononComparison, panel: DispersionPanel) -> None:
+def _draw_note(axes: Axes, panel: DispersionPanel) -> None:
+    """The legend, with each error over the mesh."""
     axes.set_axis_off()
-    handles = [handle(line, curves.name) for curves, line in lines_of(panel)]
-    axes.legend(handles=handles, loc="upper left", bbox_to_anchor=(-0.08, 1.05), borderaxespad=0.0)
-    lines = [f"RMSE (mesh) {thz(comparison.rmse_mesh_thz)}"]
-    if panel.baseline is not None:
-        lines = [f"{lines[0]},", f"   harmonic {thz(panel.baseline.rmse_mesh_thz)}"]
-    else:
-        lines.append(f"RMSE (path) {thz(comparison.rmse_path_thz)}")
-    axes.text(-0.06, 0.0, "\n".join(lines), transform=axes.transAxes, fontsize=9, va="bottom", linespacing=1.35)
+    handles = []
+    for curves, line in lines_of(panel):
+        error = curves.rmse_mesh_thz
+        number = "" if error is None else f" {error:#.3g}" if np.isfinite(error) else " not finite"
+        handles.append(handle(line, curves.name + number))
+    axes.legend(
+        handles=handles, loc="upper left", bbox_to_anchor=(-0.08, 1.08), borderaxespad=0.0, fontsize=9,
+        handlelength=1.8, handletextpad=0.5, title="RMSE over the mesh (THz)", title_fontsize=9, alignment="left",
+    )  # fmt: skip
 
 
 def thz(value: float | None) -> str:

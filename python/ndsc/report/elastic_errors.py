@@ -95,8 +95,10 @@ def constant_names(series: Mapping[str, Constants]) -> list[str]:
 
 
 def constant_label(name: str) -> str:
-    """``C11`` with its indices as a subscript; any other name as it is."""
-    return f"${name[0]}_{{{name[1:]}}}$" if _is_constant(name) else name.replace("_", " ")
+    """``C11`` with its indices as a subscript, ``B`` in italics; any other name as it is."""
+    if _is_constant(name):
+        return f"${name[0]}_{{{name[1:]}}}$"
+    return f"${name}$" if len(name) == 1 else name.replace("_", " ")
 
 
 def _is_constant(name: str) -> bool:
@@ -137,8 +139,9 @@ def _draw_bars(
             above = height >= 0
             # Beyond the bar and beyond the seeds.
             edge = max(height, ends[1]) if above else min(height, ends[0])
+            text = f"{round(height, 1) + 0.0:+.1f}".replace("-", "−")
             axes.annotate(
-                f"{height:+.1f}".replace("-", "−"), (float(place), edge), xytext=(0, 2.5 if above else -2.5),
+                text, (float(place), edge), xytext=(0, 2.5 if above else -2.5),
                 textcoords="offset points", ha="center", va="bottom" if above else "top", fontsize=8, zorder=5,
             )  # fmt: skip
 

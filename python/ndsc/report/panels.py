@@ -87,6 +87,10 @@ class DispersionPanel:
         """The reference, the potentials, and the baseline if there is one."""
         return [self.reference, *self.models, *([] if self.baseline is None else [self.baseline])]
 
+    def without_baseline(self) -> DispersionPanel:
+        """The same panel without the baseline."""
+        return DispersionPanel(self.title, self.path, self.reference, self.models)
+
     @classmethod
     def from_comparisons(
         cls,

@@ -1,4 +1,4 @@
-"""Where the phonons of a potential are wrong: by branch along the path, by frequency and length of q, and q by q."""
+"""Where the phonons of a potential are wrong: by branch along the path, by frequency and length of q, by q-point."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _MARKED = 0.95
 
 
 def phonon_error_figure(comparison: PhononComparison, *, cell: ArrayLike | None = None, title: str = "") -> Figure:
-    """Draw the error of each branch along the path, the mesh's frequencies against the reference's, and their errors.
+    """Draw the error of each branch along the path, that of each mode of the mesh, and how many have a larger one.
 
     Parameters
     ----------
@@ -65,10 +65,9 @@ def error_distribution_figure(comparisons: Mapping[str, PhononComparison]) -> Fi
     if not comparisons:
         raise InputError("There are no phonons to compare. Give at least one comparison.")
     with paper_style():
-        figure = new_figure(3.6, 2.8)
-        axes = figure.add_subplot()
-        _draw_distribution(axes, comparisons)
-        axes.legend(loc="lower left", fontsize=8.5)
+        figure = new_figure(3.6, 2.8 + 0.2 * len(comparisons))
+        _draw_distribution(figure.add_subplot(), comparisons)
+        figure.legend(loc="outside upper center")
     return figure
 
 
@@ -206,8 +205,8 @@ def _draw_scatter(figure: Figure, axes: Axes, comparison: PhononComparison, cell
     # Long q first: the few short ones, where sound velocities are, stay visible.
     order = np.argsort(-lengths, kind="stable") if coloured else np.arange(error.size)
     points = axes.scatter(
-        reference[order], error[order], c=lengths[order] if coloured else MODEL, s=7.0, cmap="viridis", linewidths=0,
-        alpha=0.85, rasterized=error.size > MOST_VECTOR_POINTS,
+        reference[order], error[order], c=lengths[order] if coloured else MODEL, s=7.0,
+        cmap="viridis" if coloured else None, linewidths=0, alpha=0.85, rasterized=error.size > MOST_VECTOR_POINTS,
     )  # fmt: skip
     axes.axhline(0.0, color=REFERENCE, linewidth=0.8, zorder=0)
     finite = np.abs(error[np.isfinite(error)])
@@ -245,7 +244,7 @@ def _draw_distribution(axes: Axes, comparisons: Mapping[str, PhononComparison]) 
         top = max(float(np.max(x)) for x in reach)
         axes.set_xlim(1e-3 * top, 1.5 * top)
     axes.set_xlabel("Error (THz)")
-    axes.set_ylabel("Share of modes with more")
+    axes.set_ylabel("Share of modes with a larger error")
 
 
 def _mark(axes: Axes, comparison: PhononComparison, error: FloatArray, share: FloatArray) -> None:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 from ndsc.report import page, text
+from ndsc.report.contents import Contents
+from ndsc.report.phonon_section import phonons_section
 from ndsc.report.published import PAPER_ELASTIC_PERCENT, published
-from ndsc.report.style import SavedFigure
 from ndsc.report.verdict import judge
-from ndsc.results import Comparison, PhononsSummary, Results
-from ndsc.supercells import SupercellSet
+from ndsc.results import Comparison, Results
 
 CITATION = (
     "C. Allen and A. P. Bartók, Optimal data generation for machine learned interatomic potentials, "
@@ -21,36 +20,13 @@ CITATION = (
 _MODULI = {"bulk_modulus": "bulk modulus", "shear_modulus": "shear modulus", "young_modulus": "Young's modulus"}
 
 
-@dataclass(frozen=True)
-class Contents:
-    """Everything that the page is made of.
-
-    Attributes
-    ----------
-    results : Results
-    figures : dict of str to SavedFigure
-        By name: ``dispersion``, ``parity``, ``elastic``, ``cost``.
-    supercells : SupercellSet or None
-    elastic : dict
-        elastic.json: ``model`` and ``reference``.
-    input_file : str
-        Text of ndsc.toml, empty when there is none.
-    """
-
-    results: Results
-    figures: Mapping[str, SavedFigure] = field(default_factory=dict)
-    supercells: SupercellSet | None = None
-    elastic: Mapping[str, Any] = field(default_factory=dict)
-    input_file: str = ""
-
-
 def all_sections(contents: Contents) -> list[str]:
     """The body of the page, in the order in which a reader wants it."""
     return [
         _top(contents.results),
         page.warnings_box(contents.results.warnings),
         "<main>",
-        _phonons(contents),
+        phonons_section(contents),
         _elastic(contents),
         _supercells(contents),
         _labels(contents.results),
@@ -101,77 +77,6 @@ def _headlines(results: Results) -> list[tuple[str, str, str]]:
         if cost.total_seconds is not None:
             entries.append(("Time", text.seconds(cost.total_seconds), "wall time of this run"))
     return entries
-
-
-def _phonons(contents: Contents) -> str:
-    phonons = contents.results.phonons
-    if phonons is None:
-        return ""
-    way = "the minimal set of non-diagonal supercells"
-    if phonons.settings.get("reference") == "diagonal":
-        way = "the diagonal supercell"
-    rows = [
-        ("RMSE over the mesh", text.number(phonons.rmse_mesh_thz, 4)),
-        ("RMSE along the path", text.number(phonons.rmse_path_thz, 4)),
-        ("largest error", text.number(phonons.max_error_thz, 4)),
-        ("lowest frequency, potential", text.number(phonons.min_frequency_thz)),
-        ("lowest frequency, reference", text.number(phonons.reference_min_frequency_thz)),
-        ("highest frequency, reference", text.number(phonons.reference_max_frequency_thz)),
-    ]
-    return page.section(
-        "Phonons",
-        page.picture(
-            contents.figures["dispersion"],
-            f"Phonon dispersion and density of states of the potential over the reference; RMSE over the mesh "
-            f"{text.number(phonons.rmse_mesh_thz, 4)} THz.",
-            "Dispersion along the Setyawan-Curtarolo path, the difference below it, and the density of states on "
-            f"{text.grid(phonons.dos_mesh)} q-points. Potential: coloured; reference: black, dashed. Imaginary "
-            "frequencies are drawn as negative numbers.",
-            wide=True,
-        ),
-        page.paragraph(
-            f"Force constants of both from {way}, each at its own lattice. The mesh of {text.grid(phonons.mesh)} "
-            "q-points is weighted by symmetry; along the path each q-point counts with the length of path it stands "
-            "for."
-        ),
-        page.table("Frequencies", ["quantity", "THz"], rows),
-        _harmonic(phonons),
-        _phonon_effort(phonons),
-    )
-
-
-def _harmonic(phonons: PhononsSummary) -> str:
-    baseline = phonons.harmonic
-    if baseline is None:
-        return ""
-    return page.paragraph(
-        "The harmonic model of the same database, which knows no anharmonicity, reaches "
-        f"{text.number(baseline.rmse_mesh_thz, 4)} THz over the mesh and leaves "
-        f"{text.milli(baseline.force_rmse_ev_per_angstrom)} of {text.milli(baseline.force_rms_ev_per_angstrom)} meV/Å "
-        "of the forces. It is a check of the data, and the baseline for the potential."
-    )
-
-
-def _phonon_effort(phonons: PhononsSummary) -> str:
-    """What the reference's phonons took beside the ordinary diagonal supercell, and where they are exact."""
-    used, diagonal = phonons.reference_effort, phonons.diagonal_effort
-    if used is None or diagonal is None:
-        return ""
-    rows = [
-        (name, effort.calculations, effort.atoms, text.number(effort.atoms_cubed, 0), effort.kpoints or "–", time)
-        for name, effort, time in (
-            ("this run", used, text.seconds(used.seconds)),
-            ("diagonal supercell", diagonal, text.seconds(diagonal.seconds)),
-        )
-    ]
-    return page.paragraph(
-        f"The reference's phonons are exact at the {phonons.n_exact_qpoints} irreducible q-points of the "
-        f"{text.grid(phonons.grid)} grid and at all that symmetry relates to them; all others are interpolated."
-    ) + page.table(
-        "Calculations behind the reference's phonons",
-        ["", "calculations", "atoms", "sum of atoms³", "k-points", "time"],
-        rows,
-    )
 
 
 def _elastic(contents: Contents) -> str:
