@@ -9,9 +9,11 @@ from __future__ import annotations
 import importlib.util
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import textwrap
+import time
 from pathlib import Path
 
 import pytest
@@ -35,9 +37,25 @@ def need(*modules: str) -> None:
 
 
 def label(
-    folder: Path, settings: str, *command: str, n: int = 6, extra: str = "", options: tuple[str, ...] = ()
-) -> list[str]:
+    folder: Path, settings: str, *command: str, n: int = 6, extra: str = "", options: tuple[str, ...] = (),
+    seconds: float = 0.1,
+) -> list[str]:  # fmt: skip
     """Label n structures in a process of its own, and give the calculator's calls."""
+    script, environment = prepare(folder, settings, n, extra, seconds)
+    done = subprocess.run(
+        [*command, sys.executable, *options, str(script)],
+        env=environment, cwd=folder, capture_output=True, text=True, timeout=280, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert f"{n} []" in done.stdout, done.stdout + done.stderr[-3000:]
+    store = LabelStore(folder / "labels")
+    assert len(list(store.keys())) == n
+    assert all(store.read(key)[0] for key in list(store.keys()))
+    return (folder / "calls").read_text().split()
+
+
+def prepare(folder: Path, settings: str, n: int, extra: str, seconds: float) -> tuple[Path, dict[str, str]]:
+    """The script of such a process, and its environment."""
     script = folder / "script.py"
     script.write_text(
         textwrap.dedent(f"""
@@ -47,7 +65,7 @@ def label(
         from ndsc.reference import *
 
         def main():
-            parameters = {{"counter": {str(folder / "calls")!r}, "seconds": 0.1, "how": ""}}
+            parameters = {{"counter": {str(folder / "calls")!r}, "seconds": {seconds}, "how": ""}}
             spec = CalculatorSpec("calculators_that_fail:counting", parameters)
             store = LabelStore({str(folder / "labels")!r})
             {settings}
@@ -65,16 +83,7 @@ def label(
         "PYTHONPATH": os.pathsep.join(path for path in paths if path),
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
     }
-    done = subprocess.run(
-        [*command, sys.executable, *options, str(script)],
-        env=environment, cwd=folder, capture_output=True, text=True, timeout=280, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr[-3000:]
-    assert f"{n} []" in done.stdout, done.stdout + done.stderr[-3000:]
-    store = LabelStore(folder / "labels")
-    assert len(list(store.keys())) == n
-    assert all(store.read(key)[0] for key in list(store.keys()))
-    return (folder / "calls").read_text().split()
+    return script, environment
 
 
 @pytest.fixture(scope="module")
@@ -119,6 +128,35 @@ def test_slurm_workers_inside_one_allocation(slurm, tmp_path):
     need("executorlib")
     calls = label(tmp_path, "executor = ExecutorSettings(kind='slurm', workers=2)", "salloc", "-n2", "-Q")
     assert len(calls) == len(set(calls)) == 6
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
+def test_slurm_a_stopped_driver_is_resumed(slurm, tmp_path, how):
+    need("executorlib")
+    settings, n = "executor = ExecutorSettings(kind='slurm', workers=2)", 8
+    note = "open('driver', 'w').write(str(os.getpid()))"
+    script, environment = prepare(tmp_path, f"{note}; {settings}", n, "", 0.5)
+    store, errors = LabelStore(tmp_path / "labels"), tmp_path / "errors"
+    with errors.open("w") as file:
+        running = subprocess.Popen(
+            ["salloc", "-n2", "-Q", sys.executable, str(script)],
+            env=environment, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=file,
+        )  # fmt: skip
+        deadline = time.monotonic() + 120
+        while len(list(store.keys())) < 2 and time.monotonic() < deadline and running.poll() is None:
+            time.sleep(0.02)
+        os.kill(int((tmp_path / "driver").read_text()), how)
+        running.wait(timeout=60)
+    finished = set(store.keys())
+    assert 2 <= len(finished) < n, errors.read_text()
+    counter = (tmp_path / "calls").read_text().split()
+    calls = label(tmp_path, settings, "salloc", "-n2", "-Q", n=n, seconds=0.5)
+    # What was finished is not computed again: only what the two workers were at is called for twice.
+    assert len(set(calls)) == n
+    assert len(calls) - len(counter) <= n - len(finished)
+    assert len(calls) <= n + 2
+    assert not any(alive for _, _, alive in store.claims.all())
 
 
 @pytest.mark.timeout(300)

@@ -192,10 +192,12 @@ class Claims:
 
     def _write(self, path: Path, text: str) -> None:
         try:
-            path.write_text(text, encoding="utf-8")
+            file = open(path, "wb", buffering=0)  # noqa: SIM115 - closed below
         except FileNotFoundError:
             self.folder.mkdir(parents=True, exist_ok=True)
-            path.write_text(text, encoding="utf-8")
+            file = open(path, "wb", buffering=0)  # noqa: SIM115
+        with file:
+            file.write(text.encode())  # shorter than what a file system writes in one piece
 
     def _file_server_time(self) -> float:
         """The clock that the times of files are taken from, which may not be this machine's."""

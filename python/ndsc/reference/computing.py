@@ -120,7 +120,15 @@ def perform(job: Job, scratch: Path | None = None) -> Outcome:
             # Whoever held the claim until now may have written the label.
             if job.key in store:
                 return Outcome(State.FOUND)
-            compute_label(job.atoms, job.spec, store, threads=job.threads, need_stress=job.need_stress, scratch=scratch)
+            compute_label(
+                job.atoms,
+                job.spec,
+                store,
+                threads=job.threads,
+                need_stress=job.need_stress,
+                scratch=scratch,
+                key=job.key,
+            )
         finally:
             claim.release()
     except ReferenceCalculationError as error:
@@ -138,6 +146,7 @@ def compute_label(
     threads: int = 1,
     need_stress: bool = False,
     scratch: Path | None = None,
+    key: str | None = None,
 ) -> Label:
     """Compute the label of one structure in this process and write it to the store.
 
@@ -154,6 +163,8 @@ def compute_label(
     scratch : path, optional
         Folder for the code's own files, kept by the caller, which has also set the number of threads; a temporary one
         otherwise.
+    key : str, optional
+        The key of the structure, where it is known.
 
     Raises
     ------
@@ -162,16 +173,17 @@ def compute_label(
     InputError, MissingExtraError
         When the calculator cannot be made, or the store cannot be written.
     """
+    key = key or store.key_of(atoms, spec)
     if scratch is not None:
-        return _compute(atoms, spec, store, need_stress, scratch)
+        return _compute(atoms, spec, store, need_stress, scratch, key)
     from threadpoolctl import threadpool_limits
 
     folder = Path(tempfile.mkdtemp(prefix="ndsc-"))
     try:
         with threadpool_limits(limits=threads):
-            return _compute(atoms, spec, store, need_stress, folder)
+            return _compute(atoms, spec, store, need_stress, folder, key)
     except ReferenceCalculationError:
-        keep_files(folder, store, store.key_of(atoms, spec))
+        keep_files(folder, store, key)
         raise
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -191,7 +203,9 @@ def _large_files(folder: str, names: list[str]) -> list[str]:
     return [name for name in names if (file := Path(folder, name)).is_file() and file.stat().st_size > LARGEST_KEPT]
 
 
-def _compute(atoms: Atoms, spec: CalculatorSpec, store: LabelStore, need_stress: bool, scratch: Path) -> Label:
+def _compute(
+    atoms: Atoms, spec: CalculatorSpec, store: LabelStore, need_stress: bool, scratch: Path, key: str
+) -> Label:
     structure = rounded(atoms)
     name = str(atoms.info.get("ndsc_name", "structure"))
     if _MEMORY.worth_forgetting:
@@ -209,7 +223,7 @@ def _compute(atoms: Atoms, spec: CalculatorSpec, store: LabelStore, need_stress:
             f"{name}: the calculator gives no stress, which is needed here. Choose settings or a code that do."
         )
     label = Label(
-        key=store.key_of(structure, spec),
+        key=key,
         energy=energy,
         forces=forces,
         stress=stress,

@@ -205,9 +205,10 @@ def _write(path: Path, text: str, *, sync: bool) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
     try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
+        with os.fdopen(descriptor, "wb", buffering=0) as file:
+            left = memoryview(text.encode())
+            while left:
+                left = left[file.write(left) :]
             if sync:
                 os.fsync(file.fileno())
         os.replace(temporary, path)
