@@ -6,7 +6,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test lint format unit rust-test wheel wheel-test docs bench dft clean
+.PHONY: help demo paper test lint format unit rust-test wheel wheel-test docs bench dft clean
 
 export PATH := $(PATH):$(HOME)/.cargo/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
@@ -29,6 +29,9 @@ help: ## list the targets
 
 demo: $(VENV)/.core ## silicon, from shipped density-functional labels to a benchmarked potential, into demo/
 	@$(VENV)/bin/ndsc run examples/si-gpaw.toml --out demo
+
+paper: $(VENV)/.core ## the paper's tables and figures from the shipped databases, into docs/paper.md
+	@$(VENV)/bin/ndsc study examples/paper/*.toml --out paper --page docs/paper.md --title "The paper's tables and figures"
 
 test: lint rust-test wheel-test unit ## every check and every test
 
@@ -72,7 +75,7 @@ dft: $(VENV)/.core ## install GPAW, for density-functional references
 	@scripts/install-dft.sh $(VENV)
 
 clean: ## remove everything that was built
-	rm -rf $(VENV) $(BENCH_VENV) target dist demo python/ndsc/_core*.so
+	rm -rf $(VENV) $(BENCH_VENV) target dist demo paper python/ndsc/_core*.so
 	find . -name __pycache__ -prune -exec rm -rf {} +
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis
 

@@ -21,6 +21,7 @@ from typer.main import get_command
 from ndsc.cli import app
 from ndsc.config import RunConfig
 from ndsc.config.files import toml_value
+from ndsc.config.study import StudyConfig
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -71,18 +72,32 @@ def headings(page: Path) -> set[str]:
 
 
 def input_file() -> str:
-    """One table a section of the input file."""
+    """The sections of the input file of a run."""
+    return sections(RunConfig)
+
+
+def study_file() -> str:
+    """The sections of the input file of a study."""
+    return sections(StudyConfig)
+
+
+def sections(model: type[BaseModel]) -> str:
+    """One table a section of an input file."""
     parts = []
-    for name, field in RunConfig.model_fields.items():
+    for name, field in model.model_fields.items():
         section = field.annotation
-        if get_origin(section) is tuple:  # a section that may be written several times
+        if get_origin(section) is dict:  # a section whose keys are the user's
+            parts.append(f"\n### `[{name}]`\n\n{escaped(field.description or '')}\n")
+            continue
+        if several := get_origin(section) is tuple:  # a section that may be written several times
             section = get_args(section)[0]
         assert isinstance(section, type)
         assert issubclass(section, BaseModel)
         about = (section.__doc__ or "").strip().splitlines()[0].partition(": ")[2]
         rows = [row(key, item) for key, item in section.model_fields.items()]
+        head = f"[[{name}]]" if several and model is StudyConfig else f"[{name}]"
         parts += [
-            f"\n### `[{name}]`\n\n{about[:1].upper()}{about[1:]}\n",
+            f"\n### `{head}`\n\n{about[:1].upper()}{about[1:]}\n",
             "| key | type | default | |\n|---|---|---|---|\n" + "".join(rows),
         ]
     return "\n".join(parts) + "\n"
@@ -95,7 +110,8 @@ def row(key: str, field: Any) -> str:
     elif field.default is PydanticUndefined:
         default = ""
     elif isinstance(field.default, BaseModel):
-        default = toml_value(field.default.model_dump())
+        values = field.default.model_dump()
+        default = toml_value(values) if len(values) <= 3 and None not in values.values() else "{}"
     else:
         default = "" if field.default is None else toml_value(field.default)
     shown = f"`{default}`" if default else ("required" if field.is_required() else "none")
@@ -113,11 +129,15 @@ def kind(annotation: Any) -> str:
         return " or ".join(kind(arg) for arg in get_args(annotation) if arg is not type(None))
     if origin is tuple:
         inner = get_args(annotation)
-        return "number or list" if inner[-1] is Ellipsis else "1 or 3 whole numbers"
+        if inner[-1] is not Ellipsis:
+            return "1 or 3 whole numbers"
+        return "list" if get_origin(inner[0]) is Literal else f"{'string' if inner[0] is str else 'number'} or list"
     if origin is dict:
         return "table"
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return "table of " + ", ".join(f"`{name}`" for name in annotation.model_fields)
+    if annotation is Any:
+        return "value"
     names = {int: "whole number", float: "number", bool: "true or false", str: "string", Path: "path"}
     return names[annotation]
 
@@ -170,7 +190,7 @@ def escaped(text: str) -> str:
     return text.replace("|", "\\|").replace("[[", "[").replace("]]", "]").replace("\n", " ")
 
 
-GENERATORS = {"input-file": input_file, "command-line": command_line}
+GENERATORS = {"input-file": input_file, "study-file": study_file, "command-line": command_line}
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -63,11 +63,13 @@ def study(
     from ndsc.study.page import write_page
 
     ctx.meta[RESUME] = "What is finished is kept; run the same command again to go on."
+    # Potentials that several studies ask for are fitted once.
+    cache = None if len(named) == 1 else folders[files[0]].parent / "cache"
     finished = []
     for file, config in named.items():
         note(f"{file}: {config.study.title}")
         with progress_bars() as progress:
-            results = run_study(config, folders[file], progress=progress)
+            results = run_study(config, folders[file], cache=cache, progress=progress)
         finished.append((file.stem, config, results))
         if not json:
             show_verdict(results, folders[file])

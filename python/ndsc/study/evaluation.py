@@ -24,6 +24,8 @@ log = logging.getLogger(__name__)
 
 #: Mesh of densities of states that nobody looks at.
 NO_DOS = (4, 4, 4)
+#: What of the lattice is a metric; angles are fixed by symmetry in most crystals.
+LATTICE_METRICS = ("a", "b", "c", "volume_per_atom")
 #: Cells of the same crystal differ by less, Å.
 SAME_CELL = 1e-6
 
@@ -70,7 +72,9 @@ def evaluate_potential(
     elastic = _elastic(model, run, atoms, warnings) if section.elastic else {}
     return Evaluation(
         run=run.name,
-        metrics=_phonon_metrics(phonons, harmonic) | _comparison_metrics(lattice) | _elastic_metrics(elastic),
+        metrics=_phonon_metrics(phonons, harmonic)
+        | _comparison_metrics({name: lattice[name] for name in LATTICE_METRICS})
+        | _elastic_metrics(elastic),
         phonons=phonons,
         harmonic=harmonic,
         elastic=elastic,

@@ -82,13 +82,25 @@ def runs_of(section: FigureConfig | TableConfig, groups: Mapping[str, Sequence[O
     return [run for run in section.on if run in judged] if section.on else judged
 
 
+def names_of(groups: Mapping[str, Sequence[Outcome]], runs: Sequence[str]) -> dict[tuple[str, str], str]:
+    """What a point judged on a run is called: by the point or by the run alone, where that is enough."""
+    judged = [(point, run) for point, group in groups.items() for run in runs if _has(group, run)]
+    once = len({point for point, _ in judged}) == len(judged)
+    return {(point, run): point if once else run if len(groups) == 1 else f"{point}, {run}" for point, run in judged}
+
+
+def _has(group: Sequence[Outcome], run: str) -> bool:
+    return any(run in outcome.evaluations for outcome in group)
+
+
 def _panels(section: FigureConfig, results: StudyResults) -> list[DispersionPanel]:
     groups = shown(section, results)
     panels = []
     for run in runs_of(section, groups):
         found = _comparisons(groups, run)
         if found:
-            baseline = _harmonic(next(iter(groups.values())), run) if section.harmonic else None
+            baselines = (_harmonic(group, run) for group in groups.values()) if section.harmonic else ()
+            baseline = next((harmonic for harmonic in baselines if harmonic is not None), None)
             panels.append(DispersionPanel.from_comparisons(found, title=run, baseline=baseline))
     if not panels:
         raise InputError(f"{section.name}: no potential has phonons to draw.")
@@ -168,6 +180,7 @@ def _learning_dispersions(section: FigureConfig, results: StudyResults) -> Drawn
 def _elastic(section: FigureConfig, results: StudyResults) -> Drawn:
     groups = shown(section, results)
     runs = runs_of(section, groups)
+    names = names_of(groups, runs)
     series: dict[str, list[dict[str, Comparison]]] = {}
     for point, group in groups.items():
         for run in runs:
@@ -176,9 +189,8 @@ def _elastic(section: FigureConfig, results: StudyResults) -> Drawn:
                 for outcome in group
                 if run in outcome.evaluations and outcome.evaluations[run].elastic
             ]
-            name = point if len(runs) == 1 else run if len(groups) == 1 else f"{point}, {run}"
             if constants:
-                series.setdefault(name, []).extend(constants)
+                series.setdefault(names[point, run], []).extend(constants)
     return elastic_errors_figure(series), elastic_errors_data(series)
 
 
@@ -189,18 +201,17 @@ def _errors(section: FigureConfig, results: StudyResults) -> Drawn:
     if not found:
         raise InputError(f"{section.name}: no potential has phonons on {run}.")
     name, comparison = next(iter(found.items()))
-    return phonon_error_figure(comparison, title=f"{name}, {run}"), mesh_data(comparison)
+    cell = results.runs[run].cell
+    return phonon_error_figure(comparison, title=f"{name}, {run}", cell=cell), mesh_data(comparison, cell=cell)
 
 
 def _distribution(section: FigureConfig, results: StudyResults) -> Drawn:
     groups = shown(section, results)
     runs = runs_of(section, groups)
+    names = names_of(groups, runs)
     found: dict[str, PhononComparison] = {}
     for run in runs:
-        found |= {
-            name if len(runs) == 1 else run if len(groups) == 1 else f"{name}, {run}": comparison
-            for name, comparison in _comparisons(groups, run).items()
-        }
+        found |= {names[point, run]: comparison for point, comparison in _comparisons(groups, run).items()}
     return error_distribution_figure(found), {str(n): mesh_data(c) for n, c in enumerate(found.values(), start=1)}
 
 

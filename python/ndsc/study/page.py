@@ -10,7 +10,7 @@ from ndsc.errors import InputError
 from ndsc.files import write_text
 from ndsc.report.tidy import write_data
 from ndsc.study.figures import draw_figure
-from ndsc.study.record import write_record
+from ndsc.study.record import results_table, write_record
 from ndsc.study.results import CheckResult, Finding, StudyResults
 from ndsc.study.tables import make_table
 
@@ -46,7 +46,10 @@ def write_page(studies: Sequence[tuple[str, StudyConfig, StudyResults]], page: P
     title : str
     """
     folder = page.with_suffix("")
-    parts = [f"# {title}\n", _summary([results for _, _, results in studies])]
+    made = (
+        "Written by `ndsc study`; each part is an input file, and says whether its claim holds for the data at hand.\n"
+    )
+    parts = [f"# {title}\n", made, _summary([results for _, _, results in studies])]
     for name, config, results in studies:
         parts.append(study_section(config, results, folder / name, link=f"{folder.name}/{name}/", level=2))
     write_text(page, "\n".join(parts))
@@ -72,7 +75,7 @@ def study_section(config: StudyConfig, results: StudyResults, folder: Path, *, l
         made = make_table(table, results, config.published)
         write_data(made.data(), folder / table.name)
         parts.append((f"{table.caption}\n\n" if table.caption else "") + made.markdown())
-    sources = [f"{column.name}: {column.source}." for column in config.published if column.source]
+    sources = [f"{column.name}: {column.source.rstrip('.')}." for column in config.published if column.source]
     if sources and any(table.kind == "elastic" for table in config.tables):
         parts.append(" ".join(dict.fromkeys(sources)) + "\n")
     for figure in config.figures:
@@ -82,7 +85,8 @@ def study_section(config: StudyConfig, results: StudyResults, folder: Path, *, l
             parts.append(f"*The figure {figure.name} could not be drawn: {error}*\n")
             continue
         parts.append(f"![{figure.caption or figure.name}]({link}{png.name})\n\n*{figure.caption or figure.name}*\n")
-    parts.append(_facts(results))
+    write_text(folder / "results.csv", results_table(results).to_csv())
+    parts.append(f"{_facts(results)} All numbers: [results.csv]({link}results.csv).\n")
     if results.warnings:
         lines = [f"- {' '.join(warning.split())}\n" for warning in results.warnings[:20]]
         if len(results.warnings) > 20:
@@ -134,7 +138,7 @@ def _facts(results: StudyResults) -> str:
             f"training data differ by at most {1000 * worst:.3g} meV/Å"
         )
     parts.append(", ".join(f"{name} {version}" for name, version in versions.items()))
-    return f"{'; '.join(parts)}.\n"
+    return f"{'; '.join(parts)}."
 
 
 def _summary(studies: Sequence[StudyResults]) -> str:

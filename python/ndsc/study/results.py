@@ -128,6 +128,8 @@ class RunFacts:
     name, file : str
     formula, space_group : str
     space_group_number : int
+    cell : 3 x 3 lists of float, Å
+        The unit cell, rows are vectors.
     calculator : str
     parameters : dict
     kgrid : tuple of int or None
@@ -147,6 +149,7 @@ class RunFacts:
     formula: str
     space_group: str
     space_group_number: int
+    cell: list[list[float]]
     calculator: str
     parameters: dict[str, Any]
     kgrid: tuple[int, ...] | None

@@ -26,7 +26,9 @@ log = logging.getLogger(__name__)
 TASK = "potentials"
 
 
-def run_study(config: StudyConfig, directory: str | Path, *, progress: Progress = silent) -> StudyResults:
+def run_study(
+    config: StudyConfig, directory: str | Path, *, cache: str | Path | None = None, progress: Progress = silent
+) -> StudyResults:
     """Fit and judge every potential of a study, and write what was found.
 
     Parameters
@@ -34,7 +36,10 @@ def run_study(config: StudyConfig, directory: str | Path, *, progress: Progress 
     config : StudyConfig
         The checked input file (:func:`ndsc.config.study.load_study`).
     directory : path
-        Folder of the study; what is finished in it is not done again.
+        Folder of the study.
+    cache : path, optional
+        Folder of what is finished and not done again, which several studies may share; ``cache`` in `directory` by
+        default.
     progress : callable
         Called with (task, done, total).
 
@@ -53,12 +58,12 @@ def run_study(config: StudyConfig, directory: str | Path, *, progress: Progress 
         When quippy is not installed.
     """
     directory = Path(directory)
-    results = compute_study(config, directory, progress=progress)
+    results = compute_study(config, directory / "cache" if cache is None else Path(cache), progress=progress)
     write_study(config, results, directory)
     return results
 
 
-def compute_study(config: StudyConfig, directory: Path, *, progress: Progress = silent) -> StudyResults:
+def compute_study(config: StudyConfig, cache: Path, *, progress: Progress = silent) -> StudyResults:
     """The results of a study, of which only the cache is written; see :func:`run_study`."""
     started = time.perf_counter()
     progress("databases", 0, 1)
@@ -68,7 +73,7 @@ def compute_study(config: StudyConfig, directory: Path, *, progress: Progress = 
     for name in judging:
         _require_reference(config, runs[name])
     progress("databases", 1, 1)
-    engine = _Engine(config, runs, Cache(directory / "cache"), directory, len(tasks), progress)
+    engine = _Engine(config, runs, Cache(cache), len(tasks), progress)
     outcomes = engine.run(tasks)
     return StudyResults(
         title=config.study.title,
@@ -100,14 +105,12 @@ class _Engine:
         config: StudyConfig,
         runs: dict[str, StudyRun],
         cache: Cache,
-        folder: Path,
         total: int,
         progress: Progress,
     ) -> None:
         self.config = config
         self.runs = runs
         self.cache = cache
-        self.folder = folder
         self.progress = progress
         self.total = total
         self.done = 0
@@ -122,7 +125,7 @@ class _Engine:
         outcomes: dict[int, Outcome] = {}
         self.progress(TASK, 0, self.total)
         for numbers in groups.values():
-            group = FitGroup([tasks[number] for number in numbers], self.folder, silent)
+            group = FitGroup([tasks[number] for number in numbers], self.cache.folder, silent)
             with group:
                 for number in numbers:
                     outcomes[number] = self._outcome(tasks[number], group)

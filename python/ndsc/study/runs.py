@@ -69,10 +69,11 @@ class StudyRun:
             plan = make_plan(config, folder, compute=False)
         except ReferenceCalculationError as error:
             raise _not_finished(name, file, f"its crystal is not relaxed ({error})") from error
-        names = [str(atoms.info["ndsc_name"]) for atoms in plan.configurations]
+        # Single atoms of a density-functional code have a calculator of their own.
+        specs = {id(single.atoms): single.spec for single in plan.isolated}
         keys = {
-            key_name: plan.store.key_of(atoms, plan.spec)
-            for key_name, atoms in zip(names, plan.configurations, strict=True)
+            str(atoms.info["ndsc_name"]): plan.store.key_of(atoms, specs.get(id(atoms), plan.spec))
+            for atoms in plan.to_fit
         }
         found = {key_name: plan.store.get(key) for key_name, key in keys.items() if key in plan.store}
         labels = {key_name: label for key_name, label in found.items() if label is not None}
@@ -81,7 +82,7 @@ class StudyRun:
     @cached_property
     def database(self) -> dict[str, Atoms]:
         """The labelled configurations by name, each with ``info["ndsc_run"]``."""
-        configurations = [atoms for atoms in self.plan.configurations if atoms.info["ndsc_name"] in self.labels]
+        configurations = [atoms for atoms in self.plan.to_fit if atoms.info["ndsc_name"] in self.labels]
         frames = make_database(configurations, self.labels) if configurations else []
         for frame in frames:
             frame.info["ndsc_run"] = self.name
@@ -171,6 +172,7 @@ class StudyRun:
             formula=crystal.atoms.get_chemical_formula(),
             space_group=crystal.symbol,
             space_group_number=crystal.number,
+            cell=crystal.atoms.cell.array.tolist(),
             calculator=plan.spec.name,
             parameters=dict(plan.spec.parameters),
             kgrid=plan.spec.kgrid,

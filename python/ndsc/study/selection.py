@@ -65,12 +65,12 @@ def candidates(runs: Sequence[StudyRun], section: SelectConfig, *, leave_out: bo
         When a configuration has no label.
     """
     members: list[tuple[str, str]] = []
-    everything = [atoms for run in runs for atoms in run.plan.configurations]
+    everything = [atoms for run in runs for atoms in run.plan.to_fit]
     _check_filters(section, everything)
     for run in runs:
         wanted = [
             str(atoms.info["ndsc_name"])
-            for atoms in run.plan.configurations
+            for atoms in run.plan.to_fit
             if passes(atoms, section) or _is_always(atoms, section)
         ]
         if not leave_out:
@@ -213,7 +213,8 @@ def _check_filters(section: SelectConfig, everything: Sequence[Atoms]) -> None:
 
 
 def _is_always(atoms: Atoms, section: SelectConfig) -> bool:
-    return bool(section.always) and _like(atoms, section.always)
+    """Named so, or a single atom, which is there because the zero of the fit's energies is its energy."""
+    return atoms.info.get("config_type") == "isolated_atom" or (bool(section.always) and _like(atoms, section.always))
 
 
 def _like(atoms: Atoms, patterns: Sequence[str]) -> bool:

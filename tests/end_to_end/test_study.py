@@ -1,0 +1,221 @@
+"""A small study with EMT from labels to its page, and what a second run of it does."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from ndsc.cli import app
+from ndsc.config import load_config
+from ndsc.config.study import load_study
+from ndsc.errors import FitError, ReferenceCalculationError
+from ndsc.reference import StoredCalculator, label_configurations
+from ndsc.study import run_study
+from ndsc.workflow import make_plan
+from ndsc.workflow.derived import elastic_through_store
+
+pytestmark = pytest.mark.gap
+
+RUN = """
+[crystal]
+structure = "Al"
+[supercells]
+grid = [2, 2, 2]
+[configurations]
+per_supercell = 3
+unit_cells = 3
+scale = [0.99, 1.0, 1.01]
+unlabelled = 4
+[reference]
+calculator = "emt"
+labels = "labels"
+[executor]
+workers = 1
+[fit]
+solver = "numpy"
+cutoff = 4.5
+n_max = 4
+l_max = 3
+n_sparse = 30
+[phonons]
+dos_mesh = [4, 4, 4]
+"""
+STUDY = """
+[study]
+title = "Supercells and unit cells"
+claim = "Supercells are needed for phonons."
+seeds = [1, 2]
+verify = 1
+[runs]
+al = "al.toml"
+[[potentials]]
+name = "drawn"
+select = {size = 6, always = "unit-0000"}
+sparse_points = "database"
+[[potentials]]
+name = "whole"
+sparse_points = "selected"
+[[potentials]]
+name = "unit cells"
+select = {kind = "unit_cell"}
+sparse_points = "selected"
+[[checks]]
+says = "Supercells make phonons better"
+metric = "rmse_mesh_thz"
+of = "whole"
+below_that_of = {of = "unit cells"}
+[[checks]]
+says = "Nothing is wrong at all"
+metric = "rmse_mesh_thz"
+of = "whole"
+below = 1e-6
+[[figures]]
+kind = "dispersion"
+name = "dispersion"
+potentials = ["whole", "unit cells"]
+[[figures]]
+kind = "learning"
+name = "learning"
+[[tables]]
+kind = "metrics"
+name = "numbers"
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A finished run's labels, without its potential."""
+    path = tmp_path_factory.mktemp("study")
+    (path / "al.toml").write_text(RUN)
+    (path / "s.toml").write_text(STUDY)
+    config = load_config(path / "al.toml")
+    plan = make_plan(config, path)
+    label_configurations(plan.to_label, plan.spec, plan.store)
+    elastic_through_store(plan.crystal.atoms, StoredCalculator(plan.spec, plan.store), strain=0.005, relax_ions=True)
+    return path
+
+
+@pytest.fixture(scope="module")
+def first(folder):
+    return run_study(load_study(folder / "s.toml"), folder / "out")
+
+
+def test_a_study_fits_judges_and_writes(folder, first):
+    assert [str(outcome.variant) for outcome in first.outcomes] == [
+        "drawn, seed 1", "drawn, seed 2", "whole", "unit cells",
+    ]  # fmt: skip
+    assert not any(outcome.reused for outcome in first.outcomes)
+    drawn, _, whole, cells = first.outcomes
+    assert (drawn.metrics["n_labels"], whole.metrics["n_labels"], cells.metrics["n_labels"]) == (6, 9, 3)
+    assert drawn.metrics["held_out_labels"] == 3
+    assert drawn.metrics["held_out_force_rmse_ev_per_angstrom"] > drawn.metrics["train_force_rmse_ev_per_angstrom"]
+    assert whole.value("rmse_mesh_thz", "al") < cells.value("rmse_mesh_thz", "al")
+    reference = first.runs["al"].elastic["C11"]
+    error = 100 * (whole.value("C11", "al") / reference - 1)
+    assert whole.value("C11_error_percent", "al") == pytest.approx(error)
+    assert whole.value("largest_elastic_error_percent", "al") >= abs(error)
+    assert whole.value("a", "al") == pytest.approx(first.runs["al"].lattice["a"], abs=0.01)
+    branches = [whole.value(f"branch_{number}_rmse_thz", "al") for number in (1, 2, 3)]
+    assert np.sqrt(np.mean(np.square(branches))) == pytest.approx(whole.value("rmse_mesh_thz", "al"), rel=1e-6)
+    assert [check.holds for check in first.checks] == [True, False]
+    assert first.holds is False
+    # The shared linear system gives what gap_fit gives with the same sparse points.
+    assert max(first.verified.values()) < 1e-5
+
+    out = folder / "out"
+    page = (out / "study.md").read_text()
+    assert "The claim does not hold as a whole: 1 of 2 checks fail." in page
+    for name in ("dispersion", "learning"):
+        assert f"({name}.png)" in page
+        assert {(out / f"{name}.{end}").is_file() for end in ("png", "pdf", "csv")} == {True}
+    with (out / "results.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["seed"] for row in rows] == ["1", "2", "", ""]
+    assert float(rows[2]["rmse_mesh_thz"]) == pytest.approx(whole.value("rmse_mesh_thz", "al"), rel=1e-6)
+    record = json.loads((out / "study.json").read_text())
+    assert record["holds"] is False
+    assert record["outcomes"][0]["labels"][0] == "al/unit-0000"
+    assert not [path for path in out.iterdir() if path.name.startswith(".fit-")]
+
+
+def test_a_second_run_fits_nothing_and_finds_the_same(folder, first, monkeypatch):
+    def refuse(*_, **__):
+        raise AssertionError("a finished potential was fitted or judged again")
+
+    for name in ("fit_gap", "GapCalculator"):
+        monkeypatch.setattr(f"ndsc.study.fitting.{name}", refuse)
+    monkeypatch.setattr("ndsc.study.run.evaluate_potential", refuse)
+    table = (folder / "out" / "results.csv").read_bytes()
+    again = CliRunner().invoke(
+        app, ["study", str(folder / "s.toml"), "--out", str(folder / "out"), "--page", str(folder / "page.md")]
+    )
+    assert again.exit_code == 0, again.output
+    assert "FAILS  Nothing is wrong at all" in again.output
+    assert (folder / "out" / "results.csv").read_bytes() == table
+    page = (folder / "page.md").read_text()
+    assert "[Supercells and unit cells](#supercells-and-unit-cells)" in page
+    assert "**does not hold**" in page
+    assert (folder / "page" / "s" / "dispersion.png").is_file()
+
+
+def test_an_interrupted_study_goes_on_where_it_stopped(folder, first, monkeypatch, tmp_path):
+    config = load_study(folder / "s.toml")
+    calls = []
+
+    def counted(model, run, *rest):
+        if len(calls) == 1:
+            raise KeyboardInterrupt
+        calls.append(run.name)
+        return first.outcomes[len(calls) - 1].evaluations["al"]
+
+    monkeypatch.setattr("ndsc.study.run.evaluate_potential", counted)
+    with pytest.raises(KeyboardInterrupt):
+        run_study(config, tmp_path / "out")
+    assert len(list((tmp_path / "out" / "cache").glob("evaluation-*"))) == 1
+    assert not list((tmp_path / "out").glob(".fit-*"))
+    assert not (tmp_path / "out" / "study.json").exists()
+
+
+def test_a_fit_that_fails_is_a_finding_and_not_the_end(folder, first, monkeypatch, tmp_path):
+    import shutil
+
+    shutil.copytree(folder / "out" / "cache", tmp_path / "cache")
+    text = STUDY.replace('name = "unit cells"', 'name = "unit cells"\nfit = {n_max = 3}').replace(
+        "verify = 1", "verify = 0"
+    )
+    (tmp_path / "s.toml").write_text(text.replace('"al.toml"', f'"{folder / "al.toml"}"'))
+
+    def fail(*_, **__):
+        raise FitError("gap_fit stopped. Do something.")
+
+    monkeypatch.setattr("ndsc.study.fitting.fit_gap", fail)
+    results = run_study(load_study(tmp_path / "s.toml"), tmp_path)
+    assert [outcome.failure for outcome in results.outcomes] == [None, None, None, "gap_fit stopped. Do something."]
+    assert results.checks[0].holds  # what has no phonons is worse than any
+    assert "gap_fit stopped" in (tmp_path / "study.md").read_text()
+
+
+def test_missing_labels_of_the_reference_stop_a_study_before_any_fit(folder, tmp_path):
+    for path in (folder / "labels").rglob("*.json"):
+        target = tmp_path / path.relative_to(folder)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(path.read_bytes())
+    (tmp_path / "al.toml").write_text(RUN)
+    (tmp_path / "s.toml").write_text(STUDY)
+    plan = make_plan(load_config(tmp_path / "al.toml"), tmp_path, compute=False)
+    plan.store.path_of(plan.store.key_of(plan.phonon_frames[-1], plan.spec)).unlink()
+    with pytest.raises(ReferenceCalculationError, match=r"no phonons .* has no label.*ndsc run"):
+        run_study(load_study(tmp_path / "s.toml"), tmp_path / "out")
+    result = CliRunner().invoke(app, ["study", str(tmp_path / "s.toml"), "--out", str(tmp_path / "out")])
+    assert result.exit_code == 3
+
+
+def test_two_studies_of_one_name_are_refused(folder, tmp_path):
+    (tmp_path / "s.toml").write_text(STUDY)
+    result = CliRunner().invoke(app, ["study", str(tmp_path / "s.toml"), str(folder / "s.toml")])
+    assert result.exit_code == 2
+    assert "Rename one of the files" in result.output
+    result = CliRunner().invoke(app, ["study", str(folder / "s.toml"), "--out", str(folder / "out"), "--page", "x.txt"])
+    assert result.exit_code == 2
