@@ -71,7 +71,7 @@ docs: $(VENV)/.core ## write the generated parts of docs/ again and check all li
 bench: $(BENCH_VENV)/.core ## the benchmarks of benches/, beside their peers
 	@for file in benches/[a-z]*.py; do echo "==> $$file"; $(BENCH_VENV)/bin/python "$$file"; done
 
-dft: $(VENV)/.core ## install GPAW, for density-functional references
+dft: $(VENV)/.core ## install GPAW, ABINIT and Quantum ESPRESSO, for density-functional references
 	@scripts/install-dft.sh $(VENV)
 
 clean: ## remove everything that was built

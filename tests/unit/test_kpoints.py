@@ -3,11 +3,14 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+import spglib
+from ase.build import bulk, make_supercell
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ndsc import fold_kpoints
 from ndsc.errors import InputError
+from ndsc.reference import reduced_kpoints
 
 
 def folded_slowly(matrix, grid):
@@ -67,3 +70,104 @@ def test_equivalent_points_of_the_unit_cell():
 def test_bad_input(matrix, grid, message):
     with pytest.raises(InputError, match=message):
         fold_kpoints(matrix, grid)
+
+
+def orbits_slowly(matrix, grid, operations):
+    """Sets of equal folded points, in exact fractions."""
+    left = {tuple(x % 1 for x in point) for point in folded_slowly(matrix, grid)}
+    orbits = []
+    while left:
+        orbit, new = set(), {left.pop()}
+        while new:
+            orbit |= new
+            images = {
+                tuple(sum(point[i] * int(operation[i][j]) for i in range(3)) % 1 for j in range(3))
+                for point in new
+                for operation in operations
+            }
+            new = images - orbit
+        left -= orbit
+        orbits.append(orbit)
+    return orbits
+
+
+def rotations_of(atoms):
+    return spglib.get_symmetry((atoms.cell.array, atoms.get_scaled_positions(), atoms.numbers))["rotations"]
+
+
+def check_reduction(points, weights, orbits):
+    """One point of each set, with its share as the weight."""
+    n = sum(len(orbit) for orbit in orbits)
+    assert len(points) == len(orbits)
+    for point, weight in zip(points, weights, strict=True):
+        exact = tuple(Fraction(x).limit_denominator(10**6) % 1 for x in point)
+        (orbit,) = [orbit for orbit in orbits if exact in orbit]
+        assert weight == len(orbit) / n
+    assert weights.sum() == pytest.approx(1.0, abs=1e-12)
+    assert np.all((points > -0.5) & (points <= 0.5))
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    st.lists(st.lists(st.integers(-9, 9), min_size=3, max_size=3), min_size=3, max_size=3),
+    st.tuples(st.integers(1, 5), st.integers(1, 5), st.integers(1, 5)),
+)
+def test_time_reversal_is_exact(matrix, grid):
+    if round(np.linalg.det(matrix)) == 0:
+        return
+    identity = np.eye(3, dtype=int)
+    check_reduction(*reduced_kpoints(matrix, grid), orbits_slowly(matrix, grid, [identity, -identity]))
+    points, weights = reduced_kpoints(matrix, grid, time_reversal=False)
+    assert np.array_equal(points, fold_kpoints(matrix, grid))
+    assert np.allclose(weights, 1 / len(points))
+
+
+@pytest.mark.parametrize("matrix", [[[1, 0, 0], [0, 1, 0], [0, 0, 1]], [[0, 1, 1], [1, -1, 0], [1, 1, -2]]])
+@pytest.mark.parametrize(("symbol", "grid"), [("Al", (4, 4, 4)), ("Mg", (4, 4, 2))])
+def test_rotations_are_exact(matrix, symbol, grid):
+    rotations = rotations_of(make_supercell(bulk(symbol), matrix))
+    points, weights = reduced_kpoints(matrix, grid, rotations=rotations)
+    check_reduction(points, weights, orbits_slowly(matrix, grid, [*rotations, -np.eye(3, dtype=int)]))
+    alone, _ = reduced_kpoints(matrix, grid, rotations=rotations, time_reversal=False)
+    assert len(alone) == len(orbits_slowly(matrix, grid, rotations))
+
+
+@pytest.mark.parametrize(
+    ("symbol", "grid"), [("Al", (8, 8, 8)), ("Mg", (8, 8, 4)), ("Si", (5, 5, 5)), ("W", (6, 6, 6))]
+)
+def test_as_many_points_as_spglib_finds(symbol, grid):
+    atoms = bulk(symbol)
+    cell = (atoms.cell.array, atoms.get_scaled_positions(), atoms.numbers)
+    numbers, _ = spglib.get_ir_reciprocal_mesh(grid, cell)
+    _, counts = np.unique(numbers, return_counts=True)
+    points, weights = reduced_kpoints(np.eye(3, dtype=int), grid, rotations=rotations_of(atoms))
+    assert len(points) == len(counts)
+    assert sorted(np.rint(weights * np.prod(grid)).astype(int)) == sorted(counts)
+
+
+@pytest.mark.parametrize("point_group", [False, True])
+def test_as_many_points_as_gpaw_finds(point_group):
+    brillouin = pytest.importorskip("gpaw.new.brillouin", reason="GPAW is not installed")
+    from gpaw.new.symmetry import create_symmetries_object
+
+    matrix = [[0, 1, 1], [1, -1, 0], [1, 1, -2]]
+    atoms = make_supercell(bulk("Al"), matrix)
+    symmetries = create_symmetries_object(atoms, point_group=point_group, symmorphic=False)
+    irreducible = brillouin.BZPoints(fold_kpoints(matrix, 6)).reduce(symmetries)
+    points, weights = reduced_kpoints(matrix, 6, rotations=rotations_of(atoms) if point_group else None)
+    assert len(points) == len(irreducible)
+    assert sorted(weights) == pytest.approx(sorted(irreducible.weight_k))
+
+
+@pytest.mark.parametrize(
+    ("rotations", "message"),
+    [
+        ([[0, 1, 0], [1, 0, 0], [0, 0, 1]], "n 3x3 matrices"),
+        ([np.eye(3) * 0.5], "n 3x3 matrices of integers"),
+        ([np.eye(3, dtype=int) * 2], "determinant"),
+        ([[[0, 0, 1], [0, 1, 0], [1, 0, 0]]], "does not have this symmetry"),
+    ],
+)
+def test_rotations_that_are_refused(rotations, message):
+    with pytest.raises(InputError, match=message):
+        reduced_kpoints(np.eye(3, dtype=int), (4, 4, 2), rotations=rotations)

@@ -154,24 +154,6 @@ def test_what_is_refused_before_anything_is_written(tmp_path, monkeypatch):
     assert not (tmp_path / "gap").exists()
 
 
-def test_isolated_atoms_with_kpoints_are_refused(tmp_path):
-    config = small(
-        tmp_path,
-        calculator="gpaw",
-        reference='kgrid = 4\nparameters = {mode = {name = "pw", ecut = 200}}',
-        method="gap",
-        fit='e0 = "isolated"',
-    )
-    with pytest.raises(InputError, match="isolated"):
-        dry_run(config, tmp_path / "run")
-
-
-def test_isolated_atoms_are_labelled(tmp_path):
-    plan = make_plan(small(tmp_path, method="gap", fit='e0 = "isolated"'), tmp_path / "run")
-    assert plan.configurations[-1].info["ndsc_name"] == "isolated-Al"
-    assert len(plan.configurations[-1]) == 1
-
-
 @pytest.mark.gap
 @pytest.mark.parametrize("reference", ["supercells", "diagonal"])
 def test_a_small_run_with_a_fit(tmp_path, reference):

@@ -209,6 +209,11 @@ class DryRun:
         lines += [
             f"Configurations  {len(plan.configurations)} to label ({atoms} atoms), {len(plan.unlabelled)} without "
             "labels for sparse points",
+            *(
+                f"Single atom     {atom.atoms.info['ndsc_name']} with settings of its own, in a box of "
+                f"{' x '.join(f'{edge:.1f}' for edge in atom.atoms.cell.lengths())} Å"
+                for atom in plan.isolated
+            ),
             f"Phonons         {len(plan.phonon_frames)} calculations for the reference"
             if plan.phonon_frames
             else "Phonons         the diagonal supercell for the reference",

@@ -20,6 +20,8 @@ from ndsc.reference.codes.program import Output, Program, pseudopotential_files,
 
 #: The functionals that ASE names, and ABINIT's numbers of them.
 FUNCTIONALS = ("LDA", "PBE", "revPBE", "RPBE", "WC")
+#: Results are in one file, errors in what ABINIT prints.
+RESULTS = "abinit.abo"
 _TOLERANCES = ("toldfe", "toldff", "tolrff", "tolvrs", "tolwfr")
 
 
@@ -30,7 +32,7 @@ class Abinit(Program):
     default_command: ClassVar[str] = "abinit"
     command_variable: ClassVar[str] = "NDSC_ABINIT_COMMAND"
     pseudo_variable: ClassVar[str] = "ABI_PSPDIR"
-    output: ClassVar[str] = "abinit.abo"
+    output: ClassVar[str] = "stdout.txt"
     reserved: ClassVar[frozenset[str]] = words(
         "kpts kptopt kpt kptnrm nkpt wtk ngkpt shiftk nshiftk kptrlatt kptrlen nsym symrel tnons spgroup ptgroupma "
         "ionmov optcell ntime ndtset jdtset optforces optstress natom ntypat typat znucl acell rprim angdeg xred xcart "
@@ -89,16 +91,16 @@ class Abinit(Program):
 
     def unconverged(self, folder: Path) -> str:
         """See :meth:`Program.unconverged`."""
-        found = re.search(r"nstep=\s*\d+ was not enough.*", text_of(folder / self.output), re.IGNORECASE)
+        found = re.search(r"nstep=\s*\d+ was not enough.*", text_of(folder / RESULTS), re.IGNORECASE)
         return found[0].strip(" ;") if found else ""
 
     def read(self, folder: Path, atoms: Atoms) -> Output:
         """See :meth:`Program.read`."""
         from ase.io.abinit import read_abinit_out
 
-        if "Calculation completed." not in text_of(folder / self.output):
+        if "Calculation completed." not in text_of(folder / RESULTS):
             raise ValueError("it does not say that the calculation was completed")
-        with (folder / self.output).open(encoding="utf-8", errors="replace") as file:
+        with (folder / RESULTS).open(encoding="utf-8", errors="replace") as file:
             results = read_abinit_out(file)
         return Output(
             atoms=results["atoms"],

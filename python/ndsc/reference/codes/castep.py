@@ -109,7 +109,8 @@ class Castep(Program):
 
     def unconverged(self, folder: Path) -> str:
         """See :meth:`Program.unconverged`."""
-        found = re.search(r"max\. SCF cycles performed.*", text_of(folder / self.output))
+        said = r"max\. SCF cycles performed.*|electronic minimi[sz]ation did not converge.*"
+        found = re.search(said, text_of(folder / self.output))
         return found[0].strip() if found else ""
 
     def read(self, folder: Path, atoms: Atoms) -> Output:

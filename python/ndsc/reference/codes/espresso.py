@@ -90,8 +90,8 @@ class Espresso(Program):
             for inner in part.values():
                 if isinstance(inner, Mapping):
                     self.refuse_reserved(list(inner))
-        namelists = Namelist({**nested, **{key: given[key] for key in given if key.lower() in _SECTIONS}})
-        namelists.to_nested("pw", **flat)
+        namelists = Namelist({**nested, **given})
+        namelists.to_nested("pw")
         result = {section: dict(namelists.get(section, {})) for section in ("control", "system", "electrons")}
         result |= {section: dict(namelists[section]) for section in namelists if section not in result}
         placed = {key.lower() for section in result.values() for key in section}

@@ -240,6 +240,7 @@ class ProgramCalculator(Calculator):  # type: ignore[misc]
             raise ReferenceCalculationError(
                 f"{name}: {self.program.title} {how}{memory}. The end of its output: {self._tail(folder)}"
             ) from cause
+        # At least as much as this process held when it started the program, which is no more than is counted twice.
         return (usage.ru_maxrss + resource.getrusage(resource.RUSAGE_SELF).ru_maxrss) / 1024
 
     def _read(self, name: str, folder: Path) -> Output:

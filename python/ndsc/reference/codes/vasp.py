@@ -79,11 +79,9 @@ class Vasp(Program):
 
     def unconverged(self, folder: Path) -> str:
         """See :meth:`Program.unconverged`."""
-        outcar = text_of(folder / "OUTCAR")
-        if "EDIFF was not reached" in outcar:
-            return "EDIFF was not reached (unconverged)"
-        if "EDIFF is reached" in outcar:
-            return ""
+        ends = re.findall(r"aborting loop.*", text_of(folder / "OUTCAR"))
+        if ends:
+            return "" if "EDIFF is reached" in ends[-1] else str(ends[-1]).strip(" -")
         xml = text_of(folder / "vasprun.xml")
         steps = xml.count("<scstep>")
         limit = re.search(r'name="NELM">\s*(\d+)', xml)
