@@ -21,7 +21,7 @@ from ndsc.config import (
     parse_config,
     write_config,
 )
-from ndsc.config.sections import PROGRAMS
+from ndsc.config.calculation import PROGRAMS
 from ndsc.errors import InputError
 from ndsc.fit import GapSettings, Regularisation
 from ndsc.fit.settings import SPARSE_METHODS

@@ -6,19 +6,15 @@ Everything that can be wrong with an input file is found when it is read, before
 
 from __future__ import annotations
 
+from ndsc.config.calculation import ExecutorConfig, ReferenceConfig
 from ndsc.config.files import dump_config, load_config, load_fit_settings, parse_config, write_config
+from ndsc.config.fitting import FitConfig, FitSections, RegularisationConfig, SigmaConfig
 from ndsc.config.sections import (
     ConfigurationsConfig,
     CrystalConfig,
     ElasticConfig,
-    ExecutorConfig,
-    FitConfig,
-    FitSections,
     PhononsConfig,
-    ReferenceConfig,
-    RegularisationConfig,
     RunConfig,
-    SigmaConfig,
     SupercellsConfig,
 )
 

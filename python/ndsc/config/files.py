@@ -11,8 +11,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from ndsc.config.fitting import FitSections
 from ndsc.config.messages import explain
-from ndsc.config.sections import FitSections, RunConfig
+from ndsc.config.sections import RunConfig
 from ndsc.errors import InputError
 from ndsc.files import write_text
 
@@ -40,7 +41,7 @@ def load_config(path: str | Path) -> RunConfig:
         One message naming every wrong key: unknown, missing, of the wrong type, impossible.
     """
     path = Path(path)
-    return parse_config(_read_text(path), folder=path.parent, source=str(path))
+    return parse_config(read_text(path), folder=path.parent, source=str(path))
 
 
 def load_fit_settings(path: str | Path | None, overrides: Mapping[str, Mapping[str, Any]]) -> FitSections:
@@ -59,7 +60,7 @@ def load_fit_settings(path: str | Path | None, overrides: Mapping[str, Mapping[s
         As `load_config`.
     """
     source = "The settings of the fit" if path is None else str(path)
-    raw = {} if path is None else _parse(_read_text(Path(path)), source)
+    raw = {} if path is None else parse_toml(read_text(Path(path)), source)
     sections: dict[str, Any] = {}
     for name in FitSections.model_fields:
         said = raw.get(name, {})
@@ -70,7 +71,8 @@ def load_fit_settings(path: str | Path | None, overrides: Mapping[str, Mapping[s
         raise InputError(explain(error, FitSections, source)) from error
 
 
-def _read_text(path: Path) -> str:
+def read_text(path: Path) -> str:
+    """The text of an input file; an InputError that says why where it cannot be read."""
     try:
         return path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
@@ -82,7 +84,8 @@ def _read_text(path: Path) -> str:
         ) from error
 
 
-def _parse(text: str, source: str) -> dict[str, Any]:
+def parse_toml(text: str, source: str) -> dict[str, Any]:
+    """The content of TOML; an InputError that names `source` where it is none."""
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -108,7 +111,7 @@ def parse_config(text: str, *, folder: str | Path = ".", source: str = "The inpu
     InputError
         As `load_config`.
     """
-    raw = _parse(text, source)
+    raw = parse_toml(text, source)
     try:
         return RunConfig.model_validate(_with_absolute_paths(raw, Path(folder).absolute(), source))
     except ValidationError as error:

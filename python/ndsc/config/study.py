@@ -9,10 +9,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
 
-from ndsc.config.files import _parse as parse_toml
-from ndsc.config.files import _read_text as read_text
+from ndsc.config.files import parse_toml, read_text
+from ndsc.config.fitting import FitConfig, RegularisationConfig
 from ndsc.config.messages import explain
-from ndsc.config.sections import FitConfig, Flag, Positive, Real, RegularisationConfig, Section, Whole
+from ndsc.config.values import Flag, Positive, Real, Section, Whole
 from ndsc.errors import InputError
 
 
