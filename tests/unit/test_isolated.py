@@ -1,15 +1,20 @@
 """Single atoms, whose energies are the zero of the potential's."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from ase.build import bulk
 
 from ndsc.config import parse_config
 from ndsc.errors import InputError
+from ndsc.progress import silent
 from ndsc.reference import LabelStore, label_configurations
-from ndsc.workflow import run_workflow
-from ndsc.workflow.isolated import isolated_atoms, label_isolated
+from ndsc.targets import is_isolated_atom
+from ndsc.workflow.isolated import IsolatedAtom, isolated_atoms, label_isolated
 from ndsc.workflow.plan import dry_run, make_plan
+from ndsc.workflow.run import _label
+from ndsc.workflow.summary import summarise
 
 SMALL = """
 [crystal]
@@ -97,28 +102,20 @@ def test_their_labels_join_the_report(tmp_path):
     assert again.found == report.found + 1
 
 
-@pytest.mark.gap
 def test_a_run_with_them(tmp_path, monkeypatch):
     # As with a density-functional code: the atom has a calculator of its own, here with another parameter.
-    import ndsc.workflow.plan as module
-    from ndsc.workflow.isolated import IsolatedAtom
-
     def with_own_settings(config, atoms, spec):
-        from dataclasses import replace
-
         return [
             IsolatedAtom(atom.atoms, replace(spec, parameters={"asap_cutoff": True}))
             for atom in isolated_atoms(config, atoms, spec)
         ]
 
-    monkeypatch.setattr(module, "isolated_atoms", with_own_settings)
-    text = (
-        SMALL
-        + '[fit]\ne0 = "isolated"\nn_max = 3\nl_max = 2\nn_sparse = 10\ncutoff = 4.0\n[elastic]\nenabled = false\n'
-    )
-    results = run_workflow(parse_config(text + "[phonons]\ndos_mesh = 4\n"), tmp_path)
+    monkeypatch.setattr("ndsc.workflow.plan.isolated_atoms", with_own_settings)
+    record = _label(parse_config(SMALL + ISOLATED + "[executor]\nworkers = 1\n"), tmp_path, silent)
+    assert is_isolated_atom(record.database[-1])
+    assert len(record.database) == len(record.plan.configurations) + 1
+    results = summarise(record)
     assert results.configurations.by_type["isolated_atom"] == 1
     assert results.labels.failures == []
     assert results.labels.requested == results.labels.succeeded
-    assert not [warning for warning in results.warnings if "other settings" in warning]
-    assert set(results.fit.settings["e0"]) == {"Al"}
+    assert results.warnings == []

@@ -24,6 +24,7 @@ from ndsc.report import write_report
 from ndsc.results import Results, write_results
 from ndsc.workflow.benchmark import benchmark_phonons, relaxed_with
 from ndsc.workflow.derived import elastic_through_store
+from ndsc.workflow.isolated import label_isolated
 from ndsc.workflow.plan import make_plan, unit_cell
 from ndsc.workflow.potential import fit_potential
 from ndsc.workflow.record import RunRecord
@@ -86,22 +87,18 @@ def _label(config: RunConfig, directory: Path, progress: Progress) -> RunRecord:
         plan = make_plan(config, directory, progress=progress)
         _write_frames(directory / "crystal.extxyz", [plan.crystal.atoms])
         write_text(directory / "supercells.json", json.dumps(plan.supercells.to_dict(), indent=1) + "\n")
-        _write_frames(directory / "configurations.extxyz", plan.configurations)
+        _write_frames(directory / "configurations.extxyz", plan.to_fit)
     with _stage("labels", stages):
-        report = label_configurations(
-            plan.to_label,
-            plan.spec,
-            plan.store,
-            executor=config.executor.to_settings(),
-            progress=progress,
-        )
-    named = {atoms.info["ndsc_name"] for atoms in plan.configurations}
+        executor = config.executor.to_settings()
+        report = label_configurations(plan.to_label, plan.spec, plan.store, executor=executor, progress=progress)
+        report = label_isolated(plan.isolated, plan.store, report, executor=executor, progress=progress)
+    named = {atoms.info["ndsc_name"] for atoms in plan.to_fit}
     labels = {name: label for name, label in report.labels.items() if name in named}
     warnings = [f"No label for {failure.name}: {failure.reason}" for failure in report.failures] + report.notes
     if not labels:
         reasons = f" The first said: {report.failures[0].reason}" if report.failures else ""
         raise ReferenceCalculationError(
-            f"None of the {len(plan.configurations)} configurations has a label.{reasons} Check the calculator's "
+            f"None of the {len(plan.to_fit)} configurations has a label.{reasons} Check the calculator's "
             "settings in [reference], then run again."
         )
     without_stress = sum(label.stress is None for label in labels.values())
@@ -110,7 +107,7 @@ def _label(config: RunConfig, directory: Path, progress: Progress) -> RunRecord:
             f"{without_stress} of {len(labels)} labels have no stress, so the potential learns elasticity from "
             "energies and forces alone. Use a calculator that gives stresses."
         )
-    database = make_database(plan.configurations, labels)
+    database = make_database(plan.to_fit, labels)
     write_database(directory / "database.extxyz", database)
     return RunRecord(config, plan, report, database, stages, warnings)
 
