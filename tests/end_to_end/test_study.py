@@ -160,6 +160,17 @@ def test_a_second_run_fits_nothing_and_finds_the_same(folder, first, monkeypatch
     assert (folder / "page" / "s" / "dispersion.png").is_file()
 
 
+def test_a_dry_run_says_what_is_finished(folder, first, tmp_path):
+    (tmp_path / "s.toml").write_text(
+        STUDY.replace("size = 6", "size = 5").replace('"al.toml"', f'"{folder / "al.toml"}"')
+    )
+    for file, to_do in ((folder / "s.toml", 0), (tmp_path / "s.toml", 2)):
+        result = CliRunner().invoke(app, ["study", str(file), "--out", str(folder / "out"), "--dry-run"])
+        assert result.exit_code == 0, result.output
+        assert f"{to_do} of 4 potentials are to be fitted" in result.output
+        assert "unit cells" in result.output
+
+
 def test_an_interrupted_study_goes_on_where_it_stopped(folder, first, monkeypatch, tmp_path):
     config = load_study(folder / "s.toml")
     calls = []

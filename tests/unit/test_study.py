@@ -482,3 +482,15 @@ def test_a_damaged_cache_is_made_again(tmp_path):
     assert cache.fit("other") is None
     cache.put_number("n", 0.5)
     assert cache.number("n") == 0.5
+
+
+@pytest.mark.parametrize(
+    "file", sorted((Path(__file__).parents[2] / "examples" / "paper").glob("*.toml")), ids=lambda f: f.stem
+)
+def test_the_studies_of_the_paper_can_be_read(file):
+    config = load_study(file)
+    assert all(path.is_file() for path in config.runs.values())
+    variants = expand(config)
+    assert {potential.name for potential in config.potentials} == {variant.potential for variant, _ in variants}
+    assert config.checks
+    assert config.study.claim

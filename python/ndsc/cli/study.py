@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ndsc.cli.console import check_folder, note, print_json, progress_bars
+from ndsc.cli.console import check_folder, note, print_json, print_table, progress_bars
 from ndsc.cli.exits import RESUME
 from ndsc.cli.options import JsonOption
 from ndsc.errors import InputError
 
 if TYPE_CHECKING:
-    from ndsc.study import StudyResults
+    from collections.abc import Sequence
+
+    from ndsc.study import Planned, StudyResults
 
 
 def study(
@@ -37,6 +39,9 @@ def study(
         ),
     ] = None,
     title: Annotated[str, typer.Option("--title", metavar="TEXT", help="Title of that page.")] = "Studies",
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be fitted and what is finished, and do nothing.")
+    ] = False,
     json: JsonOption = False,
 ) -> None:
     """Potentials from existing databases, many at a time, and the verdict on what is claimed of them.
@@ -44,6 +49,8 @@ def study(
     A study calculates no labels. What is finished in its folder is not done again.
 
     [bold]Examples[/bold]
+
+      ndsc study learning.toml --dry-run
 
       ndsc study learning.toml
 
@@ -59,12 +66,16 @@ def study(
         if page.suffix != ".md":
             raise InputError(f"The page {page} does not end in .md. Give the name of a Markdown file.")
         check_folder(page.parent)
-    from ndsc.study import run_study
+    from ndsc.study import plan_study, run_study
     from ndsc.study.page import write_page
 
-    ctx.meta[RESUME] = "What is finished is kept; run the same command again to go on."
     # Potentials that several studies ask for are fitted once.
     cache = None if len(named) == 1 else folders[files[0]].parent / "cache"
+    if dry_run:
+        for file, config in named.items():
+            show_plan(config.study.title, plan_study(config, cache or folders[file] / "cache"))
+        return
+    ctx.meta[RESUME] = "What is finished is kept; run the same command again to go on."
     finished = []
     for file, config in named.items():
         note(f"{file}: {config.study.title}")
@@ -79,6 +90,16 @@ def study(
         from ndsc.study.record import document
 
         print_json([document(results) for _, _, results in finished])
+
+
+def show_plan(title: str, planned: Sequence[Planned]) -> None:
+    """The potentials of a study, and what of it is done."""
+    rows = [
+        [str(one.variant), one.labels, one.atoms, round(one.label_seconds, 1), "finished" if one.finished else "to do"]
+        for one in planned
+    ]
+    print_table(title, ["potential", "labels", "atoms", "seconds of labels", ""], rows)
+    typer.echo(f"{sum(not one.finished for one in planned)} of {len(planned)} potentials are to be fitted and judged.")
 
 
 def show_verdict(results: StudyResults, folder: Path) -> None:

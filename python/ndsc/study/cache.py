@@ -93,6 +93,14 @@ class Cache:
         found = self._read(f"fit-{key}")
         return None if found is None else {str(name): value for name, value in found["metrics"].items()}
 
+    def has_fit(self, key: str) -> bool:
+        """Whether a fit is finished."""
+        return (self.folder / f"fit-{key}.json").is_file()
+
+    def has_evaluation(self, key: str) -> bool:
+        """Whether an evaluation is finished."""
+        return (self.folder / f"evaluation-{key}.json").is_file()
+
     def put_fit(self, key: str, metrics: Mapping[str, float | None]) -> None:
         """Keep the metrics of a fit."""
         self._write(f"fit-{key}", {"metrics": dict(metrics)})

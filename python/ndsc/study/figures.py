@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -143,17 +144,29 @@ def _learning(section: FigureConfig, results: StudyResults) -> Drawn:
         for outcome in group:
             for run in runs:
                 name = outcome.variant.potential if len(runs) == 1 else f"{outcome.variant.potential}, {run}"
-                rmse = outcome.value("rmse_mesh_thz", run)
-                series.setdefault(name, []).append(
-                    LearningPoint(
-                        labels=round(outcome.metrics["n_labels"] or 0),
-                        rmse_thz=float("nan") if rmse is None else rmse,
-                        seed=outcome.variant.seed or 0,
-                        atoms=round(outcome.metrics["n_atoms"] or 0),
-                        seconds=outcome.metrics["label_seconds"],
-                    )
-                )
+                series.setdefault(name, []).append(_learned(outcome, run, "rmse_mesh_thz"))
+    first = next(iter(groups.values()))[0].variant.potential
+    harmonic = [
+        _learned(outcome, runs[0], "harmonic_rmse_mesh_thz")
+        for group in groups.values()
+        for outcome in group
+        if outcome.variant.potential == first
+    ]
+    if section.harmonic and len(runs) == 1 and any(math.isfinite(point.rmse_thz) for point in harmonic):
+        series["harmonic model"] = harmonic
     return learning_curve_figure(series, over=section.over), learning_curve_data(series)
+
+
+def _learned(outcome: Outcome, run: str, metric: str) -> LearningPoint:
+    """One fit, or the harmonic model of its labels; the models of both ways to choose sparse points are the same."""
+    rmse = outcome.value(metric, run)
+    return LearningPoint(
+        labels=round(outcome.metrics["n_labels"] or 0),
+        rmse_thz=math.nan if rmse is None else rmse,
+        seed=outcome.variant.seed or 0,
+        atoms=round(outcome.metrics["n_atoms"] or 0),
+        seconds=outcome.metrics["label_seconds"],
+    )
 
 
 def _learning_dispersions(section: FigureConfig, results: StudyResults) -> Drawn:

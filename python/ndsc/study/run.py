@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from ndsc.config.study import StudyConfig
@@ -16,7 +17,7 @@ from ndsc.study.checks import judge
 from ndsc.study.evaluation import asked, evaluate_potential
 from ndsc.study.fitting import FitGroup, Fitted, without_fit
 from ndsc.study.page import write_study
-from ndsc.study.results import Evaluation, Outcome, StudyResults
+from ndsc.study.results import Evaluation, Outcome, StudyResults, Variant
 from ndsc.study.runs import StudyRun, load_runs
 from ndsc.study.variants import Planner, Task, needed_runs
 
@@ -87,6 +88,51 @@ def compute_study(config: StudyConfig, cache: Path, *, progress: Progress = sile
         versions=package_versions(),
         warnings=tuple(_warnings(outcomes)),
     )
+
+
+@dataclass(frozen=True)
+class Planned:
+    """One potential of a study before it is fitted.
+
+    Attributes
+    ----------
+    variant : Variant
+    labels, atoms : int
+    label_seconds : float
+    finished : bool
+        Whether its fit and all its evaluations are in the cache.
+    """
+
+    variant: Variant
+    labels: int
+    atoms: int
+    label_seconds: float
+    finished: bool
+
+
+def plan_study(config: StudyConfig, cache: Path) -> list[Planned]:
+    """What a study would fit, and what of it is finished; nothing is computed or written.
+
+    Raises
+    ------
+    InputError, ReferenceCalculationError
+        As :func:`run_study`, but for labels of the references, which are not looked at.
+    """
+    runs = load_runs(config.runs, needed_runs(config))
+    finished = Cache(cache)
+    references = {name: run.reference_content() for name, run in runs.items()}
+    what = asked(config.evaluate)
+    return [
+        Planned(
+            variant=task.variant,
+            labels=len(task.selected.members),
+            atoms=task.selected.n_atoms,
+            label_seconds=task.selected.seconds,
+            finished=finished.has_fit(fit_key(task))
+            and all(finished.has_evaluation(evaluation_key(task, references[name], what)) for name in task.runs),
+        )
+        for task in Planner(config, runs).tasks()
+    ]
 
 
 def _require_reference(config: StudyConfig, run: StudyRun) -> None:
@@ -168,8 +214,8 @@ class _Engine:
             variant=task.variant,
             metrics=metrics,
             labels=tuple(f"{run}/{name}" for run, name in task.selected.members),
-            settings=_settings(task),
-            regularisation=_regularisation(task),
+            settings=asdict(task.settings),
+            regularisation=asdict(task.regularisation),
             evaluations={name: found[name] for name in task.runs if name in found},
             failure=failure,
             reused=reused,
@@ -198,18 +244,6 @@ class _Once:
         if self._made is None:
             self._made = self._make()
         return self._made
-
-
-def _settings(task: Task) -> dict[str, object]:
-    from dataclasses import asdict
-
-    return asdict(task.settings)
-
-
-def _regularisation(task: Task) -> dict[str, object]:
-    from dataclasses import asdict
-
-    return asdict(task.regularisation)
 
 
 def _warnings(outcomes: Sequence[Outcome]) -> list[str]:
