@@ -1,0 +1,161 @@
+"""Write the tables of data/README.md again, from the labels that are there. With --check nothing is written."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from ndsc.report.markdown import markdown_table
+from ndsc.report.published import Published, published
+from ndsc.study.runs import StudyRun
+
+ROOT = Path(__file__).resolve().parent.parent
+DATA = ROOT / "data"
+PAGE = DATA / "README.md"
+BLOCK = re.compile(r"(<!-- generated: (?P<name>[a-z-]+) -->\n).*?(<!-- end of generated -->)", re.DOTALL)
+CRYSTALS = ("al/al", "si/si", "mg/mg", "w/w")
+NOISE = {
+    "force_rms_mev_per_angstrom": "force, rms, meV/Å",
+    "force_max_mev_per_angstrom": "largest",
+    "virial_rms_mev_per_atom": "virial, rms, meV per atom",
+    "virial_max_mev_per_atom": "largest",
+    "virial_offset_mev_per_atom": "its constant part",
+    "energy_rms_mev_per_atom": "energy, rms, meV per atom",
+}
+
+
+def main() -> int:
+    """Write or check the page; the exit code is 1 when it is not as it would be written."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--check", action="store_true", help="write nothing, report what is out of date")
+    check = parser.parse_args().check
+    runs = {name: StudyRun.load(name, DATA / f"{name}.toml") for name in inputs()}
+    tables = {"contents": contents, "lattices": lattices, "elastic": elastic, "phonons": phonons, "noise": noise}
+    text = PAGE.read_text(encoding="utf-8")
+    new = BLOCK.sub(lambda found: found[1] + "\n".join(tables[found["name"]](runs)) + "\n" + found[3], text)
+    if check and new != text:
+        sys.stderr.write(f"{PAGE.relative_to(ROOT)} is out of date: run {Path(__file__).relative_to(ROOT)}\n")
+        return 1
+    if not check:
+        PAGE.write_text(new, encoding="utf-8")
+    return 0
+
+
+def paper_of(run: StudyRun) -> Published:
+    """What Allen and Bartók (2022) report for the same crystal."""
+    found = published(run.facts(elastic=False))
+    assert found is not None
+    return found
+
+
+def inputs() -> list[str]:
+    """The input files, the crystals' own first."""
+    found = sorted(str(path.relative_to(DATA).with_suffix("")) for path in DATA.glob("*/*.toml"))
+    return [*(name for name in CRYSTALS if name in found), *(name for name in found if name not in CRYSTALS)]
+
+
+def contents(runs: dict[str, StudyRun]) -> Iterator[str]:
+    """What each input file asks for, and what its labels took."""
+    rows = []
+    for name, run in runs.items():
+        kinds = Counter(str(atoms.info["config_type"]) for atoms in run.plan.configurations)
+        phonon = [run.plan.store.get(run.plan.store.key_of(atoms, run.plan.spec)) for atoms in run.plan.phonon_frames]
+        seconds = sum(label.seconds for label in [*run.labels.values(), *phonon] if label is not None)
+        rows.append(
+            [
+                f"[{name}.toml]({name}.toml)",
+                str(kinds["unit_cell"]),
+                str(kinds["supercell"]),
+                str(sum(len(atoms) for atoms in run.plan.configurations)),
+                str(len(phonon)),
+                f"{seconds / 3600:.1f}",
+            ]
+        )
+    head = ["input", "unit cells", "supercells", "atoms", "cells for the phonons", "hours"]
+    yield markdown_table(head, rows)
+
+
+def lattices(runs: dict[str, StudyRun]) -> Iterator[str]:
+    """Relaxed lattices beside the paper's."""
+    rows = []
+    for name in CRYSTALS:
+        if name in runs:
+            run = runs[name]
+            paper = paper_of(run).reference
+            a, _, c = run.plan.crystal.atoms.cell.lengths()
+            spec = run.plan.spec
+            rows.append(
+                [
+                    run.plan.crystal.atoms.get_chemical_formula(mode="reduce"),
+                    f"{spec.parameters['mode']['ecut']} eV",
+                    " x ".join(map(str, spec.kgrid or ())),
+                    "{name}, {width} eV".format(**spec.parameters["occupations"]),
+                    f"{a:.3f}" + (f" / {c:.3f}" if "c" in paper else ""),
+                    f"{paper['a']:.3f}" + (f" / {paper['c']:.3f}" if "c" in paper else ""),
+                ]
+            )
+    yield markdown_table(["", "cutoff", "k-points", "smearing", "a (/ c), Å", "paper, Å"], rows)
+
+
+def elastic(runs: dict[str, StudyRun]) -> Iterator[str]:
+    """Elastic constants beside the paper's."""
+    names = ("bulk modulus", "C11", "C12", "C13", "C33", "C44", "C66")
+    rows = []
+    for name in CRYSTALS:
+        found = runs[name].reference_elastic if name in runs else None
+        if found is not None:
+            ours = {"bulk modulus": found.bulk_modulus, **found.constants}
+            paper = paper_of(runs[name]).reference
+            for head, numbers in ((name.split("/")[1].capitalize(), ours), ("paper", paper)):
+                rows.append([head, *(f"{numbers[key]:.1f}" if key in paper else "" for key in names)])
+    yield markdown_table(["GPa", *names], rows)
+
+
+def phonons(runs: dict[str, StudyRun]) -> Iterator[str]:
+    """Extreme frequencies of the references, and how well the perfect cells agree."""
+    rows = []
+    for name, run in runs.items():
+        if name.endswith("diagonal"):
+            continue
+        phonon = run.reference_phonons.phonopy
+        phonon.run_mesh([20, 20, 20])
+        frequencies = phonon.mesh.frequencies
+        perfect = [frame for frame in run.plan.phonon_frames if frame.info["config_type"] == "phonon_perfect"]
+        perfect += [frame for frame in run.plan.configurations if frame.info["ndsc_name"].endswith("unit-0000")]
+        energies = []
+        for frame in perfect:
+            label = run.plan.store.get(run.plan.store.key_of(frame, run.plan.spec))
+            energies += [] if label is None else [label.energy / len(frame)]
+        rows.append([name, f"{frequencies.max():.2f}", f"{frequencies.min():.2f}", f"{1e3 * np.ptp(energies):.4f}"])
+    head = ["", "highest, THz", "lowest on the mesh, THz", "spread of perfect cells, meV per atom"]
+    yield markdown_table(head, rows)
+
+
+def noise(runs: dict[str, StudyRun]) -> Iterator[str]:
+    """Changes at denser settings, from the noise.json that `ndsc converge --check` wrote."""
+    rows = []
+    for name in CRYSTALS:
+        path = DATA / name.split("/")[0] / "noise" / "noise.json"
+        if name in runs and path.is_file():
+            found = json.loads(path.read_text(encoding="utf-8"))
+            settings, change = found["denser"], found["difference"]
+            rows.append(
+                [
+                    name.split("/")[1].capitalize(),
+                    str(len(found["configurations"])),
+                    f"{' x '.join(map(str, settings['kgrid']))}, {settings['parameters']['mode']['ecut']} eV",
+                    *(f"{change[key]:.2f}" for key in NOISE),
+                ]
+            )
+    yield markdown_table(["", "configurations", "denser settings", *NOISE.values()], rows)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
