@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from ndsc.cli import app
 from ndsc.config import load_config
-from ndsc.config.study import load_study
+from ndsc.config.study import METRIC, load_study
 from ndsc.errors import FitError, ReferenceCalculationError
 from ndsc.reference import StoredCalculator, label_configurations
 from ndsc.study import run_study
@@ -119,6 +119,8 @@ def test_a_study_fits_judges_and_writes(folder, first):
     assert whole.value("a", "al") == pytest.approx(first.runs["al"].lattice["a"], abs=0.01)
     branches = [whole.value(f"branch_{number}_rmse_thz", "al") for number in (1, 2, 3)]
     assert np.sqrt(np.mean(np.square(branches))) == pytest.approx(whole.value("rmse_mesh_thz", "al"), rel=1e-6)
+    known = {*whole.metrics, *whole.evaluations["al"].metrics}
+    assert all(METRIC.fullmatch(name) for name in known), known
     assert [check.holds for check in first.checks] == [True, False]
     assert first.holds is False
     # The shared linear system gives what gap_fit gives with the same sparse points.

@@ -109,12 +109,14 @@ def planner(folder, al, text):
         (ONE + "train = ['cu']\n", "names the run 'cu'"),
         (ONE + "[[potentials]]\nname = 'a'\n", "twice"),
         (ONE + "[evaluate]\non = 'cu'\n", "names the run 'cu'"),
-        (ONE + "[[checks]]\nsays = 'x'\nmetric = 'y'\nof = 'a'\n", "below, above"),
-        (ONE + "[[checks]]\nsays = 'x'\nmetric = 'y'\nof = 'a'\nbelow = 1.0\nabove = 0.0\n", "below and above"),
-        (ONE + "[[checks]]\nsays = 'x'\nmetric = 'y'\nof = 'b'\nbelow = 1.0\n", "names the potential 'b'"),
+        (ONE + "[[checks]]\nsays = 'x'\nmetric = 'C11'\nof = 'a'\n", "below, above"),
+        (ONE + "[[checks]]\nsays = 'x'\nmetric = 'C11'\nof = 'a'\nbelow = 1.0\nabove = 0.0\n", "below and above"),
+        (ONE + "[[checks]]\nsays = 'x'\nmetric = 'C11'\nof = 'b'\nbelow = 1.0\n", "names the potential 'b'"),
         (ONE + "[[figures]]\nkind = 'pie'\nname = 'f'\n", "kind"),
         (ONE + "[[figures]]\nkind = 'elastic'\nname = 'f'\n[[tables]]\nkind = 'fits'\nname = 'f'\n", "twice"),
         (ONE + "[[published]]\nname = 'x'\non = 'cu'\nvalues = {a = 1.0}\n", "names the run 'cu'"),
+        (ONE + "[[tables]]\nkind = 'metrics'\nname = 't'\nmetrics = ['rmse']\n", "there is no metric 'rmse'"),
+        (ONE + "[[figures]]\nkind = 'elastic'\nname = 'f'\nat = {'fit.zeta' = 2}\n", "a is not swept"),
         (ONE.replace("[1, 2, 3]", "[1, 1]"), "seed is there twice"),
         (ONE + "name =", "not valid TOML"),
     ],
@@ -334,9 +336,9 @@ def outcome(potential, seed, rmse, *, size=None, failure=None, labels=10.0):
     )  # fmt: skip
 
 
-def check(text, outcomes):
+def check(text, outcomes, sweep=""):
     potentials = "".join(f"[[potentials]]\nname = '{name}'\n" for name in ("a", "b"))
-    config = parse_study(HEAD + potentials + f"[[checks]]\nsays = 'x'\nof = 'a'\n{text}\n")
+    config = parse_study(HEAD + potentials + sweep + f"[[checks]]\nsays = 'x'\nof = 'a'\n{text}\n")
     return judge(config.checks[0], outcomes)
 
 
@@ -370,7 +372,8 @@ def test_checks_hold_and_fail(text, holds, share):
 
 def test_checks_know_swept_values():
     swept = [outcome("a", seed, rmse, size=size) for size, rmse in ((4, 0.4), (8, 0.2)) for seed in (1, 2, 3)]
-    assert check(RMSE + "at = {'select.size' = 8}\nbelow_that_of = {at = {'select.size' = 4}}", swept).holds
+    sweep = "[sweep]\n'select.size' = [4, 8]\n"
+    assert check(RMSE + "at = {'select.size' = 8}\nbelow_that_of = {at = {'select.size' = 4}}", swept, sweep).holds
     every = check(RMSE + "below = 0.3", swept)
     assert [finding.holds for finding in every.findings] == [False, True]
     assert not every.holds
@@ -397,10 +400,12 @@ def test_what_could_not_be_computed_is_never_good():
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("metric = 'rmse'\nbelow = 1.0", "There are C11_error_percent"),
-        (RMSE + "below = 1.0\nat = {'select.size' = 3}", "which the study does not have"),
+        ("metric = 'rmse'\nbelow = 1.0", "there is no metric 'rmse'"),
+        ("metric = 'C12'\nbelow = 1.0", "There are C11_error_percent"),
+        (RMSE + "below = 1.0\nat = {'select.size' = 3}", "is not swept"),
         (RMSE + "below = 1.0\non = 'other'", "names the run 'other'"),
-        (RMSE + "below_that_of = {of = 'b', at = {'select.size' = 3}}", "which the study does not have"),
+        (RMSE + "below_that_of = {of = 'b', at = {'select.size' = 3}}", "over which b is not swept"),
+        (RMSE + "below_that_of = {of = 'b', metric = 'C1'}", "there is no metric 'C1'"),
     ],
 )
 def test_checks_of_what_is_not_there(text, said):

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, field_validator, model_validator
 
 from ndsc.config.files import parse_toml, read_text
 from ndsc.config.fitting import FitConfig, RegularisationConfig
@@ -26,6 +27,22 @@ def _numbers(value: object) -> object:
     return (value,) if isinstance(value, int | float) and not isinstance(value, bool) else value
 
 
+#: Every number that a study finds of a potential; docs/studies.md says what each is.
+METRIC = re.compile(
+    r"n_labels|n_atoms|label_seconds|atoms_cubed|n_sparse|fit_seconds|held_out_labels"
+    r"|(train|held_out)_force_rmse_ev_per_angstrom|rmse_mesh_thz|rmse_path_thz|max_error_thz|min_frequency_thz"
+    r"|reference_(min|max)_frequency_thz|harmonic_rmse_mesh_thz|branch_[1-9]\d*_rmse_thz"
+    r"|(largest|rms)_elastic_error_percent|(B|C[1-6][1-6]|a|b|c|volume_per_atom)(_error_percent)?"
+)
+
+
+def _metric(name: str) -> str:
+    if not METRIC.fullmatch(name):
+        raise ValueError(f"there is no metric {name!r}; the page on studies in the documentation lists them")
+    return name
+
+
+Metric = Annotated[str, AfterValidator(_metric)]
 Texts = Annotated[tuple[str, ...], BeforeValidator(_texts)]
 Numbers = Annotated[tuple[Real, ...], BeforeValidator(_numbers)]
 FigureKind = Literal["dispersion", "stack", "learning", "learning_dispersions", "elastic", "errors", "distribution"]
@@ -151,7 +168,7 @@ class Side(Section):
     """The other side of a check: numbers of a potential."""
 
     of: str | None = Field(default=None, description="Give the name of a potential; without it, the check's own.")
-    metric: str | None = Field(default=None, description="Give a metric; without it, the check's own.")
+    metric: Metric | None = Field(default=None, description="Give a metric; without it, the check's own.")
     on: str | None = Field(default=None, description="Give the name of a run; without it, the check's own.")
     at: dict[str, Any] = Field(default_factory=dict, description="Give swept values, as at = {'select.size' = 24}.")
     times: Real = Field(default=1.0, gt=0, description="Give a factor on these numbers, for example 0.5.")
@@ -161,7 +178,7 @@ class CheckConfig(Section):
     """``[[checks]]``: what must be true of the numbers for the claim to hold."""
 
     says: Name = Field(description="Give the statement in words.")
-    metric: Name = Field(description="Give a metric, for example 'rmse_mesh_thz' or 'C44_error_percent'.")
+    metric: Metric = Field(description="Give a metric, for example 'rmse_mesh_thz' or 'C44_error_percent'.")
     of: Name = Field(description="Give the name of a potential.")
     on: Texts = Field(default=(), description="Give the names of runs; without it, all that it is judged on.")
     at: dict[str, Any] = Field(
@@ -234,7 +251,7 @@ class TableConfig(Section):
     potentials: Texts = Field(default=(), description="Give the names of potentials; without it, all.")
     on: Texts = Field(default=(), description="Give the names of runs; without it, all.")
     at: dict[str, Any] = Field(default_factory=dict, description="Give swept values; without it, every point.")
-    metrics: Texts = Field(
+    metrics: Annotated[tuple[Metric, ...], BeforeValidator(_texts)] = Field(
         default=("n_labels", "n_atoms", "label_seconds", "rmse_mesh_thz", "max_error_thz", "harmonic_rmse_mesh_thz"),
         description="Give the columns of a table of metrics.",
     )
@@ -289,15 +306,30 @@ class StudyConfig(Section):
             other = check.below_that_of or check.above_that_of
             named = [check.of, *([other.of] if other is not None and other.of is not None else [])]
             _known(named, potentials, f"[[checks]] {check.says!r}", "potential")
+            self._check_at(check.at, [check.of], f"[[checks]] {check.says!r}")
+            if other is not None:
+                self._check_at(other.at, [other.of or check.of], f"[[checks]] {check.says!r}")
             runs = [*check.on, *([other.on] if other is not None and other.on is not None else [])]
             _known(runs, self.runs, f"[[checks]] {check.says!r}", "run")
         shown: list[FigureConfig | TableConfig] = [*self.figures, *self.tables]
         for one in shown:
             _known(one.potentials, potentials, f"{one.name}: potentials", "potential")
             _known(one.on, self.runs, f"{one.name}: on", "run")
+            self._check_at(one.at, one.potentials or potentials, one.name)
         for column in self.published:
             _known([column.on], self.runs, f"[[published]] {column.name!r}: on", "run")
         return self
+
+    def _check_at(self, at: Mapping[str, Any], names: Sequence[str], where: str) -> None:
+        """Refuse values that no potential of these names is swept over."""
+        sweeps = [
+            self.sweep if potential.sweep is None else potential.sweep
+            for potential in self.potentials
+            if potential.name in names
+        ]
+        if at and not any(all(value in sweep.get(key, ()) for key, value in at.items()) for sweep in sweeps):
+            said = ", ".join(f"{key} = {value!r}" for key, value in at.items())
+            raise ValueError(f"{where} is about {said}, over which {' or '.join(names)} is not swept")
 
 
 def _unique(names: list[str], what: str) -> None:
