@@ -7,7 +7,11 @@ subgroups, each with the cost size^p. No compiled code here: arrays in, the chos
 from __future__ import annotations
 
 import math
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -146,14 +150,39 @@ def _run(incidence: csr_array, costs: FloatArray, time_limit: float) -> tuple[In
     """HiGHS's answer (None when it found none in time) and its bound."""
     # Sizes are multiples of the smallest one: with an exponent of 1 the scaled costs are integers, which HiGHS uses.
     scale = float(costs.min())
-    result = milp(
-        costs / scale,
-        constraints=LinearConstraint(incidence.T.tocsr(), lb=1.0),
-        integrality=np.ones(len(costs)),
-        bounds=Bounds(0, 1),
-        options={"time_limit": time_limit, "mip_rel_gap": 0.0},
+    result = _interruptible(
+        lambda: milp(
+            costs / scale,
+            constraints=LinearConstraint(incidence.T.tocsr(), lb=1.0),
+            integrality=np.ones(len(costs)),
+            bounds=Bounds(0, 1),
+            options={"time_limit": time_limit, "mip_rel_gap": 0.0},
+        )
     )
     bound = 0.0 if result.mip_dual_bound is None else float(result.mip_dual_bound) * scale
     if result.x is None:
         return None, max(bound, 0.0)
     return np.flatnonzero(result.x > 0.5), max(bound, 0.0)
+
+
+def _interruptible(work: Callable[[], Any]) -> Any:
+    """What `work` gives, answering Ctrl-C meanwhile, which HiGHS does not.
+
+    HiGHS runs without Python's lock in a thread of its own. One that nobody waits for any more ends with the process,
+    at the latest at its time limit.
+    """
+    outcome: Future[Any] = Future()
+
+    def run() -> None:
+        try:
+            outcome.set_result(work())
+        except BaseException as error:  # raised where it is waited for
+            outcome.set_exception(error)
+
+    threading.Thread(target=run, name="ndsc-highs", daemon=True).start()
+    while True:
+        try:
+            return outcome.result(timeout=0.1)
+        except TimeoutError:
+            if outcome.done():
+                raise

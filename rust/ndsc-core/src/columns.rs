@@ -14,8 +14,8 @@ use crate::qpoint::Grid;
 use crate::single::smallest_single;
 use crate::symmetry::{on_grid, up_to_sign};
 
-/// Subgroups between two reports.
-const CHUNK: usize = 1 << 12;
+/// Pairs of a subgroup and a row between two reports: a tenth of a second.
+const PAIRS: usize = 1 << 20;
 
 /// Supercells, one of each orbit, and the rows that each holds.
 pub struct Columns {
@@ -214,7 +214,8 @@ pub fn columns(grid: &Grid, rotations: &[Mat3], most: u64, context: &Context) ->
     candidates.dedup();
     let images = row_images(&rows, grid, &operations)?;
     let mut found: Vec<(Hnf, Vec<u32>)> = Vec::new();
-    for (number, chunk) in candidates.chunks(CHUNK).enumerate() {
+    let length = (PAIRS / rows.len().max(1)).clamp(16, 4096);
+    for (number, chunk) in candidates.chunks(length).enumerate() {
         let kept = chunk
             .par_iter()
             .map(|form| {
@@ -235,7 +236,7 @@ pub fn columns(grid: &Grid, rotations: &[Mat3], most: u64, context: &Context) ->
             })
             .collect::<Result<Vec<_>>>()?;
         found.extend(kept.into_iter().flatten());
-        context.report((number * CHUNK) as u64, candidates.len() as u64)?;
+        context.report((number * length) as u64, candidates.len() as u64)?;
     }
     found.sort_unstable();
     let (forms, held) = found.into_iter().unzip();
