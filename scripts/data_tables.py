@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parent.parent
 DATA = ROOT / "data"
 PAGE = DATA / "README.md"
 BLOCK = re.compile(r"(<!-- generated: (?P<name>[a-z-]+) -->\n).*?(<!-- end of generated -->)", re.DOTALL)
-CRYSTALS = ("al/al", "si/si", "mg/mg", "w/w")
+CRYSTALS = ("al/al", "si/si")
 NOISE = {
     "force_rms_mev_per_angstrom": "force, rms, meV/Å",
     "force_max_mev_per_angstrom": "largest",

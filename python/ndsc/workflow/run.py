@@ -25,6 +25,7 @@ from ndsc.results import Results, write_results
 from ndsc.workflow.benchmark import benchmark_phonons, relaxed_with
 from ndsc.workflow.derived import elastic_through_store
 from ndsc.workflow.isolated import label_isolated
+from ndsc.workflow.perfect_cells import perfect_cell_warning
 from ndsc.workflow.plan import make_plan, unit_cell
 from ndsc.workflow.potential import fit_potential
 from ndsc.workflow.record import RunRecord
@@ -107,6 +108,8 @@ def _label(config: RunConfig, directory: Path, progress: Progress) -> RunRecord:
             f"{without_stress} of {len(labels)} labels have no stress, so the potential learns elasticity from "
             "energies and forces alone. Use a calculator that gives stresses."
         )
+    disagreement = perfect_cell_warning(plan.to_label, report.labels)
+    warnings += [] if disagreement is None else [disagreement]
     database = make_database(plan.to_fit, labels)
     write_database(directory / "database.extxyz", database)
     return RunRecord(config, plan, report, database, stages, warnings)
