@@ -56,4 +56,4 @@ def _is_perfect(atoms: Atoms) -> bool:
     """A perfect supercell of the phonons, or the first configuration of the unit cell."""
     if atoms.info["config_type"] == "phonon_perfect":
         return True
-    return atoms.info["config_type"] == "unit_cell" and atoms.info.get("ndsc_index") == 0
+    return bool(atoms.info["config_type"] == "unit_cell" and atoms.info.get("ndsc_index") == 0)
