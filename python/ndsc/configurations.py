@@ -34,6 +34,7 @@ def make_configurations(
     strain: float = 0.01,
     scale: float | Sequence[float] = (0.98, 1.0, 1.02),
     unit_cells: int = 1,
+    unit_cell_displacement: float = 0.0,
     seed: int = 0,
     first_index: int = 0,
     displaced: Literal["all", "one"] = "all",
@@ -57,14 +58,17 @@ def make_configurations(
     scale : float or sequence of floats
         Isotropic scaling factors of the cell vectors, taken in turn.
     unit_cells : int
-        Configurations of the unit cell itself: the first is unperturbed, the others are scaled and strained with their
-        atoms at the ideal fractional positions.
+        Configurations of the unit cell itself: the first is unperturbed, the others are scaled and strained.
+    unit_cell_displacement : float, Å
+        Displacement of the atoms of all unit cells but the first, as `displaced` says. At 0 they stay at their ideal
+        fractional positions, which says nothing of how the atoms of a crystal with a basis relax in a strained cell.
+        The only atom of a unit cell of one stays where it is.
     seed : int
         Seed of all random streams, not negative.
     first_index : int
         Index of the first configuration of each supercell, to continue an earlier series.
     displaced : str
-        ``"all"`` atoms of a supercell by normal displacements, or only ``"one"``, drawn at random, by exactly
+        ``"all"`` atoms of a cell by normal displacements, or only ``"one"``, drawn at random, by exactly
         `displacement` in a random direction, as in databases made for force constants.
     part : str, optional
         Name of this part of a database. It is recorded as ``ndsc_part`` and begins the name of every configuration, so
@@ -83,7 +87,10 @@ def make_configurations(
     """
     displacements = _amplitudes("displacement", displacement, lowest=0.0, highest=np.inf)
     scales = _amplitudes("scale", scale, lowest=1 - LARGEST_DEFORMATION, highest=1 + LARGEST_DEFORMATION)
-    (strain,) = _amplitudes("strain", strain, lowest=0.0, highest=LARGEST_DEFORMATION)
+    strain = _one_amplitude("strain", strain, highest=LARGEST_DEFORMATION)
+    of_unit_cells = _one_amplitude("unit_cell_displacement", unit_cell_displacement, highest=np.inf)
+    if len(supercells.atoms) == 1:
+        of_unit_cells = 0.0  # The crystal would only be moved as a whole, and need another label for it.
     for name, number in (
         ("per_supercell", per_supercell),
         ("unit_cells", unit_cells),
@@ -98,7 +105,10 @@ def make_configurations(
     )
     prefix = "" if part is None else f"{part}-"
 
-    def recipe(name: str, kind: str, matrix: ArrayLike, index: int, *, perturbed: bool, moved: bool) -> Atoms:
+    def amplitude(index: int) -> float:
+        return displacements[(index // len(scales)) % len(displacements)]
+
+    def recipe(name: str, kind: str, matrix: ArrayLike, index: int, *, perturbed: bool, moved: float) -> Atoms:
         return _configuration(
             supercells.atoms,
             {
@@ -109,18 +119,19 @@ def make_configurations(
                 "ndsc_index": index,
                 "ndsc_scale": scales[index % len(scales)] if perturbed else 1.0,
                 "ndsc_strain": strain if perturbed else 0.0,
-                "ndsc_displacement": displacements[(index // len(scales)) % len(displacements)] if moved else 0.0,
+                "ndsc_displacement": moved,
                 **extra,
             },
         )
 
     identity = np.eye(3, dtype=np.int64)
     configurations = [
-        recipe(f"unit-{i:04d}", "unit_cell", identity, i, perturbed=i > 0, moved=False) for i in range(unit_cells)
+        recipe(f"unit-{i:04d}", "unit_cell", identity, i, perturbed=i > 0, moved=of_unit_cells if i else 0.0)
+        for i in range(unit_cells)
     ]
     for number, matrix in enumerate(supercells.matrices):
         configurations += [
-            recipe(f"s{number:03d}-{i:04d}", "supercell", matrix, i, perturbed=True, moved=True)
+            recipe(f"s{number:03d}-{i:04d}", "supercell", matrix, i, perturbed=True, moved=amplitude(i))
             for i in range(first_index, first_index + per_supercell)
         ]
     return configurations
@@ -237,6 +248,13 @@ def _amplitudes(name: str, value: float | Sequence[float], *, lowest: float, hig
             "must stay small."
         )
     return [float(number) for number in numbers]
+
+
+def _one_amplitude(name: str, value: float, *, highest: float) -> float:
+    numbers = _amplitudes(name, value, lowest=0.0, highest=highest)
+    if len(numbers) > 1:
+        raise InputError(f"{name} = {value!r} is a list. Give one number.")
+    return numbers[0]
 
 
 def _check_count(name: str, number: int) -> None:

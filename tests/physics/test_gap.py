@@ -5,6 +5,7 @@ import importlib.util
 import json
 import pickle
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from ase.build import bulk
 from ase.calculators.emt import EMT
 from ase.io import write
 
+from ndsc import elastic_constants, find_supercells, make_configurations
 from ndsc.database import read_database
 from ndsc.errors import FitError, InputError
 from ndsc.fit import (
@@ -31,6 +33,7 @@ pytestmark = [
     pytest.mark.skipif(importlib.util.find_spec("quippy") is None, reason="needs the extra 'gap'"),
 ]
 
+STILLINGER_WEBER = Path(__file__).parents[1] / "data" / "stillinger_weber_si.xml"
 TINY = GapSettings(cutoff=4.0, n_max=4, l_max=3, n_sparse=12)
 
 
@@ -47,9 +50,9 @@ def cells(count, *, symbol="Al", seed=0):
     return out
 
 
-def label(atoms):
+def label(atoms, calculator=None):
     work = atoms.copy()
-    work.calc = EMT()
+    work.calc = calculator or EMT()
     out = atoms.copy()
     out.info["REF_energy"] = float(work.get_potential_energy(force_consistent=True))
     out.info["REF_virial"] = (-work.get_volume() * work.get_stress(voigt=False)).ravel()
@@ -65,6 +68,25 @@ def frames():
 @pytest.fixture(scope="module")
 def fit(frames, tmp_path_factory):
     return fit_gap(frames, tmp_path_factory.mktemp("fit") / "potential", TINY)
+
+
+def test_displaced_unit_cells_teach_the_internal_relaxation_of_a_crystal_with_a_basis(tmp_path):
+    from quippy.potential import Potential
+
+    reference = Potential("IP SW", param_filename=str(STILLINGER_WEBER))
+    silicon = bulk("Si", a=5.431)
+    right = elastic_constants(silicon, reference).constants["C44"]
+    found = {}
+    for amplitude in (0.0, 0.02):
+        cells = make_configurations(
+            find_supercells(silicon, 1), per_supercell=0, unit_cells=20, seed=1, unit_cell_displacement=amplitude
+        )
+        frames = apply_regularisation([label(atoms, reference) for atoms in cells])
+        fitted = fit_gap(frames, tmp_path / str(amplitude), GapSettings(n_sparse=100))
+        found[amplitude] = elastic_constants(silicon, fitted.calculator()).constants["C44"]
+    assert right == pytest.approx(56.4, abs=0.1)
+    assert found[0.0] < 30
+    assert found[0.02] == pytest.approx(right, abs=5)
 
 
 def test_the_potential_learns_and_everything_is_counted(frames, fit):

@@ -53,6 +53,7 @@ def test_defaults_are_those_of_the_documentation() -> None:
     assert config.configurations[0].strain == 0.01
     assert config.configurations[0].scale == (0.98, 1.0, 1.02)
     assert config.configurations[0].unit_cells == 1
+    assert config.configurations[0].unit_cell_displacement == 0
     assert config.configurations[0].unlabelled == 100
     assert config.reference.calculator == "emt"
     assert config.reference.labels is None
@@ -104,6 +105,8 @@ def test_one_number_stands_for_three_and_one_displacement_for_a_list() -> None:
         ("[configurations]\ndisplacement = ['a']\n", ["[configurations] displacement = 'a'", "a number is expected"]),
         ("[configurations]\ndisplacement = -0.1\n", ["[configurations] displacement = -0.1", "at least 0"]),
         ("[configurations]\nstrain = 0.4\n", ["[configurations] strain = 0.4", "at most 0.25"]),
+        ("[configurations]\nunit_cell_displacement = 2\n", ["unit_cell_displacement = 2", "at most 1"]),
+        ("[configurations]\nunit_cell_displacement = [0.01]\n", ["unit_cell_displacement", "a number is expected"]),
         ("[configurations]\nseed = -1\n", ["[configurations] seed = -1", "at least 0"]),
         ("[configurations]\nper_supercell = 0\nunit_cells = 0\n", ["[configurations]", "nothing to label"]),
         ("[reference]\ncalculator = ''\n", ["[reference] calculator = ''", "no calculator has this name", "emt"]),

@@ -11,6 +11,7 @@ from ndsc.configurations import make_configurations, remake_configuration
 from ndsc.errors import InputError
 
 SUPERCELLS = find_supercells(bulk("Al"), 4)
+SILICON = find_supercells(bulk("Si"), 2)
 
 
 def test_numbers_names_and_order():
@@ -31,12 +32,52 @@ def test_the_first_unit_cell_is_perfect():
 
 def test_one_seed_gives_the_same_bytes():
     # Computed once; a change means that stored labels of earlier versions are no longer found.
-    configurations = make_configurations(SUPERCELLS, per_supercell=2, seed=1)
+    assert digest_of(make_configurations(SUPERCELLS, per_supercell=2, seed=1)) == "442472fff476ea2b"
+
+
+def digest_of(configurations):
     digest = hashlib.sha256()
     for atoms in configurations:
         digest.update(np.rint(atoms.positions * 1e8).astype("<i8").tobytes())
         digest.update(np.rint(atoms.cell.array * 1e8).astype("<i8").tobytes())
-    assert digest.hexdigest()[:16] == "442472fff476ea2b"
+    return digest.hexdigest()[:16]
+
+
+@pytest.mark.parametrize(
+    ("displaced", "before"), [("all", "8b0b02777754fc67"), ("one", "50d2e08baafe2a9c")]
+)  # fmt: skip
+def test_unit_cells_with_a_basis_have_the_bytes_of_earlier_versions(displaced, before):
+    # Computed before unit cells could be displaced.
+    made = make_configurations(SILICON, per_supercell=2, unit_cells=4, seed=1, displaced=displaced)
+    assert digest_of(made) == before
+
+
+@pytest.mark.parametrize("displaced", ["all", "one"])
+def test_displaced_unit_cells(displaced):
+    recipe = {"per_supercell": 2, "unit_cells": 200, "seed": 1, "displacement": 0.02, "displaced": displaced}
+    ideal = make_configurations(SILICON, **recipe)
+    moved = make_configurations(SILICON, **recipe, unit_cell_displacement=0.05)
+    assert digest_of(moved) == digest_of(make_configurations(SILICON, **recipe, unit_cell_displacement=0.05))
+    changed = [not np.array_equal(a.positions, b.positions) for a, b in zip(ideal, moved, strict=True)]
+    # The first is unperturbed, and supercells are as they were; so are scale and strain of every cell.
+    assert changed == [False] + [True] * 199 + [False] * (len(ideal) - 200)
+    assert all(np.array_equal(a.cell.array, b.cell.array) for a, b in zip(ideal, moved, strict=True))
+    assert [atoms.info["ndsc_displacement"] for atoms in moved[:2]] == [0.0, 0.05]
+    displacements = np.array([b.positions - a.positions for a, b in zip(ideal[1:200], moved[1:200], strict=True)])
+    if displaced == "all":
+        assert displacements.std() == pytest.approx(0.05, rel=0.05)
+    else:
+        lengths = np.sort(np.linalg.norm(displacements, axis=2), axis=1)
+        assert lengths == pytest.approx(np.tile([0.0, 0.05], (199, 1)), abs=2e-8)
+    again = remake_configuration(bulk("Si"), moved[7].info)
+    assert np.array_equal(again.positions, moved[7].positions)
+
+
+def test_the_only_atom_of_a_unit_cell_stays_in_place():
+    recipe = {"per_supercell": 1, "unit_cells": 5, "seed": 1}
+    made = make_configurations(SUPERCELLS, **recipe, unit_cell_displacement=0.05)
+    assert digest_of(made) == digest_of(make_configurations(SUPERCELLS, **recipe))
+    assert {atoms.info["ndsc_displacement"] for atoms in made[:5]} == {0.0}
 
 
 def test_seeds_and_more_of_the_same():
@@ -130,6 +171,10 @@ def test_magnetic_moments_come_along():
         ({"displacement": -0.1}, "displacement = -0.1"),
         ({"displacement": float("nan")}, "displacement = nan"),
         ({"displacement": []}, "empty"),
+        ({"unit_cell_displacement": -0.1}, "unit_cell_displacement = -0.1"),
+        ({"unit_cell_displacement": "large"}, "not a number"),
+        ({"unit_cell_displacement": [0.01, 0.02]}, "is a list. Give one number"),
+        ({"strain": [0.01, 0.02]}, "is a list. Give one number"),
         ({"strain": 0.5}, "strain = 0.5"),
         ({"scale": 0.0}, "scale = 0.0"),
         ({"scale": "large"}, "not a number"),

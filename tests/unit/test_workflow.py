@@ -210,3 +210,12 @@ def test_parts_and_the_diagonal_supercell(tmp_path):
     assert len(plan.unlabelled) == 3
     assert len(plan.phonon_supercells) == 2  # The reference's phonons come from the cheapest set all the same.
     assert "at most" in str(dry_run(parse_config(text), tmp_path))
+
+
+def test_the_unit_cells_of_a_part_are_displaced_as_it_says(tmp_path):
+    text = (
+        '[crystal]\nstructure = "Si"\nrelax = false\n[supercells]\ngrid = [2, 2, 2]\n[reference]\ncalculator = "lj"\n'
+    )
+    text += "[configurations]\nunit_cells = 3\nunit_cell_displacement = 0.02\nper_supercell = 1\nunlabelled = 0\n"
+    plan = make_plan(parse_config(text), tmp_path)
+    assert [atoms.info["ndsc_displacement"] for atoms in plan.configurations] == [0.0, 0.02, 0.02, 0.05, 0.05]

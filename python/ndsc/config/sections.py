@@ -90,6 +90,13 @@ class ConfigurationsConfig(Section):
         ge=0,
         description="Give the number of configurations of the unit cell itself; the first is unperturbed.",
     )
+    unit_cell_displacement: Real = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        description="Give the standard deviation of the displacements in Å (0 to 1) in all unit cells but the first, "
+        "for a crystal of several atoms a cell.",
+    )
     seed: Whole = Field(
         default=1, ge=0, description="Give a whole number, at least 0; the same seed gives the same bytes."
     )

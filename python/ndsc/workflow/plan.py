@@ -139,6 +139,7 @@ def _part(section: ConfigurationsConfig, supercells: SupercellSet) -> tuple[list
         make_configurations,
         supercells,
         displacement=section.displacement,
+        unit_cell_displacement=section.unit_cell_displacement,
         strain=section.strain,
         scale=section.scale,
         seed=section.seed,
