@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -129,6 +130,12 @@ def test_a_study_fits_judges_and_writes(folder, first):
     out = folder / "out"
     page = (out / "study.md").read_text()
     assert "The claim does not hold as a whole: 1 of 2 checks fail." in page
+    # Four fits, one of them a second time as a check, and four evaluations.
+    assert (first.time.results, first.time.earlier, first.time.not_recorded) == (9, 0, 0)
+    assert 0 < first.time.fit_seconds + first.time.evaluation_seconds < first.seconds
+    assert f"{first.time.sentence()} All numbers" in page
+    assert "in one process on a machine of" in page
+    assert "recorded" not in page
     for name in ("dispersion", "learning"):
         assert f"({name}.png)" in page
         assert {(out / f"{name}.{end}").is_file() for end in ("png", "pdf", "csv")} == {True}
@@ -158,8 +165,37 @@ def test_a_second_run_fits_nothing_and_finds_the_same(folder, first, monkeypatch
     assert (folder / "out" / "results.csv").read_bytes() == table
     page = (folder / "page.md").read_text()
     assert "[Supercells and unit cells](#supercells-and-unit-cells)" in page
-    assert "**does not hold**" in page
+    assert "**does not hold** | " in page
+    assert "| study | claim |  | fits and evaluations took |" in page
     assert (folder / "page" / "s" / "dispersion.png").is_file()
+
+
+def test_a_second_run_tells_the_time_of_the_first(folder, first, tmp_path):
+    shutil.copytree(folder / "out" / "cache", tmp_path / "cache")
+    again = run_study(load_study(folder / "s.toml"), tmp_path)
+    assert again.time.fit_seconds == pytest.approx(first.time.fit_seconds, abs=0.01)
+    assert again.time.evaluation_seconds == pytest.approx(first.time.evaluation_seconds, abs=0.01)
+    assert (again.time.results, again.time.earlier) == (9, 9)
+    assert "All were computed in an earlier run and their times recorded then." in (tmp_path / "study.md").read_text()
+    assert json.loads((tmp_path / "study.json").read_text())["time"]["earlier"] == 9
+
+    # Results of earlier versions have no time.
+    files = sorted((tmp_path / "cache").glob("*.json"))
+    for number, path in enumerate(files):
+        content = json.loads(path.read_text())
+        del content["took"]
+        path.write_text(json.dumps(content))
+        if number == 0:
+            partly = run_study(load_study(folder / "s.toml"), tmp_path)
+            assert (partly.time.earlier, partly.time.not_recorded) == (8, 1)
+            assert "8 of the 9 were computed in an earlier run" in partly.time.sentence()
+            assert "The time of 1 result is not recorded and left out." in partly.time.sentence()
+            assert partly.time.short().startswith("more than ")
+    old = run_study(load_study(folder / "s.toml"), tmp_path)
+    assert all(outcome.reused for outcome in old.outcomes)
+    assert old.time.seconds is None
+    assert old.time.short() == "not recorded"
+    assert "not recorded" in (tmp_path / "study.md").read_text()
 
 
 def test_a_dry_run_says_what_is_finished(folder, first, tmp_path):
@@ -192,8 +228,6 @@ def test_an_interrupted_study_goes_on_where_it_stopped(folder, first, monkeypatc
 
 
 def test_a_fit_that_fails_is_a_finding_and_not_the_end(folder, first, monkeypatch, tmp_path):
-    import shutil
-
     shutil.copytree(folder / "out" / "cache", tmp_path / "cache")
     text = STUDY.replace('name = "unit cells"', 'name = "unit cells"\nfit = {n_max = 3}').replace(
         "verify = 1", "verify = 0"

@@ -17,6 +17,7 @@ from ndsc.study.record import document, results_table
 from ndsc.study.results import Evaluation, Numbers, Outcome, RunFacts, StudyResults, Variant, typical
 from ndsc.study.runs import StudyRun, load_runs
 from ndsc.study.selection import candidates, draw
+from ndsc.study.timing import Clock, StudyTime, Took
 from ndsc.study.variants import Planner, expand, needed_runs
 from ndsc.workflow import run_workflow
 
@@ -487,6 +488,26 @@ def test_a_damaged_cache_is_made_again(tmp_path):
     assert cache.fit("other") is None
     cache.put_number("n", 0.5)
     assert cache.number("n") == 0.5
+    assert cache.took("number", "n") is None
+    cache.put_number("n", 0.5, Took(3.5, 2))
+    assert cache.took("number", "n") == Took(3.5, 2)
+    for damaged in (3, {}, {"seconds": "x", "cores": 2}, {"seconds": 1.0, "cores": 0}, {"seconds": -1, "cores": 2}):
+        assert Took.from_dict(damaged) is None
+
+
+def test_a_result_that_several_potentials_share_is_timed_once():
+    clock = Clock()
+    with pytest.raises(ValueError, match="fails too"), clock.computing("fit", "a"):
+        raise ValueError("fails too")
+    clock.found("fit", "a", Took(1.0, 4))
+    clock.found("evaluation", "a", Took(90.0, 4))
+    clock.found("evaluation", "a", Took(90.0, 4))
+    total = clock.total()
+    assert (total.results, total.earlier, total.evaluation_seconds) == (2, 1, 90.0)
+    assert 0 <= total.fit_seconds < 1
+    assert StudyTime(60.0, 30.0, 5, 0, 0, (1,)).sentence() == (
+        "Time: fits 60 s, evaluations 30 s, in one process on a machine of 1 core."
+    )
 
 
 @pytest.mark.parametrize(

@@ -104,7 +104,7 @@ def show_plan(title: str, planned: Sequence[Planned]) -> None:
 
 def show_verdict(results: StudyResults, folder: Path) -> None:
     """What holds and what fails, and where the rest is."""
-    typer.echo(f"{results.title}: {len(results.outcomes)} potentials.")
+    typer.echo(f"{results.title}: {len(results.outcomes)} potentials. {results.time.sentence()}")
     for check in results.checks:
         typer.echo(f"  {'holds' if check.holds else 'FAILS'}  {check.says}")
         for finding in check.findings:

@@ -8,13 +8,14 @@ import logging
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from ndsc.errors import InputError
 from ndsc.files import write_text
 from ndsc.phonons import PhononComparison
 from ndsc.results import Comparison, package_versions
 from ndsc.study.results import Evaluation
+from ndsc.study.timing import Took
 from ndsc.study.variants import Task
 
 log = logging.getLogger(__name__)
@@ -101,9 +102,14 @@ class Cache:
         """Whether an evaluation is finished."""
         return (self.folder / f"evaluation-{key}.json").is_file()
 
-    def put_fit(self, key: str, metrics: Mapping[str, float | None]) -> None:
+    def took(self, kind: Literal["fit", "evaluation", "number"], key: str) -> Took | None:
+        """How long a result took when it was computed; None where that was not recorded."""
+        found = self._read(f"{kind}-{key}")
+        return None if found is None else Took.from_dict(found.get("took"))
+
+    def put_fit(self, key: str, metrics: Mapping[str, float | None], took: Took | None = None) -> None:
         """Keep the metrics of a fit."""
-        self._write(f"fit-{key}", {"metrics": dict(metrics)})
+        self._write(f"fit-{key}", {"metrics": dict(metrics)}, took)
 
     def evaluation(self, key: str) -> Evaluation | None:
         """A finished evaluation."""
@@ -124,7 +130,7 @@ class Cache:
             log.warning("The stored evaluation %s is damaged (%s) and is made again.", key, error)
             return None
 
-    def put_evaluation(self, key: str, evaluation: Evaluation) -> None:
+    def put_evaluation(self, key: str, evaluation: Evaluation, took: Took | None = None) -> None:
         """Keep an evaluation."""
         content = {
             "run": evaluation.run,
@@ -135,16 +141,16 @@ class Cache:
             "lattice": {name: value.model_dump() for name, value in evaluation.lattice.items()},
             "warnings": list(evaluation.warnings),
         }
-        self._write(f"evaluation-{key}", content)
+        self._write(f"evaluation-{key}", content, took)
 
     def number(self, key: str) -> float | None:
         """A single number kept under a key."""
         found = self._read(f"number-{key}")
         return None if found is None else float(found["value"])
 
-    def put_number(self, key: str, value: float) -> None:
+    def put_number(self, key: str, value: float, took: Took | None = None) -> None:
         """Keep a single number."""
-        self._write(f"number-{key}", {"value": value})
+        self._write(f"number-{key}", {"value": value}, took)
 
     def _read(self, name: str) -> dict[str, Any] | None:
         path = self.folder / f"{name}.json"
@@ -159,8 +165,9 @@ class Cache:
             log.warning("%s is damaged (%s) and is made again.", path, error)
         return None
 
-    def _write(self, name: str, content: Mapping[str, Any]) -> None:
-        write_text(self.folder / f"{name}.json", json.dumps(content, allow_nan=False) + "\n")
+    def _write(self, name: str, content: Mapping[str, Any], took: Took | None) -> None:
+        whole = {**content} if took is None else {**content, "took": took.to_dict()}
+        write_text(self.folder / f"{name}.json", json.dumps(whole, allow_nan=False) + "\n")
 
 
 def _curves(data: Mapping[str, Any] | None) -> PhononComparison | None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from ndsc.config.study import StudyConfig
 from ndsc.errors import InputError
 from ndsc.files import write_text
+from ndsc.report.markdown import markdown_table
 from ndsc.report.tidy import write_data
 from ndsc.study.figures import draw_figure
 from ndsc.study.record import results_table, write_record
@@ -146,16 +147,17 @@ def _facts(results: StudyResults) -> str:
             f"training data differ by at most {1000 * worst:.3g} meV/Å"
         )
     parts.append(", ".join(f"{name} {version}" for name, version in versions.items()))
-    return f"{'; '.join(parts)}."
+    return f"{'; '.join(parts)}. {results.time.sentence()}"
 
 
 def _summary(studies: Sequence[StudyResults]) -> str:
     """A line a study."""
-    rows = []
+    rows: list[list[str]] = []
     for results in studies:
         state = {True: "holds", False: "**does not hold**", None: ""}[results.holds]
-        rows.append(f"| [{results.title}](#{anchor(results.title)}) | {results.claim} | {state} |\n")
-    return "| study | claim | |\n|---|---|---|\n" + "".join(rows)
+        link = f"[{results.title}](#{anchor(results.title)})"
+        rows.append([link, results.claim, state, results.time.short()])
+    return markdown_table(("study", "claim", "", "fits and evaluations took"), rows, numeric=1)
 
 
 def anchor(title: str) -> str:

@@ -88,6 +88,7 @@ def document(results: StudyResults) -> dict[str, Any]:
         ],
         "verified_ev_per_angstrom": results.verified,
         "seconds": round(results.seconds, 3),
+        "time": results.time.to_dict(),
         "versions": results.versions,
         "warnings": list(results.warnings),
     }

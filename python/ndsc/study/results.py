@@ -15,6 +15,7 @@ import numpy as np
 
 from ndsc.phonons import PhononComparison
 from ndsc.results import Comparison
+from ndsc.study.timing import StudyTime
 
 #: What a potential cost and is made of, in the order of tables.
 FIT_METRICS = (
@@ -265,6 +266,8 @@ class StudyResults:
         same sparse points, eV/Å, by variant.
     seconds : float
         Wall time of this run of the study.
+    time : StudyTime
+        Of its fits and evaluations when they were computed, be it in an earlier run.
     versions : dict of str to str
     warnings : tuple of str
     """
@@ -279,6 +282,7 @@ class StudyResults:
     seconds: float
     versions: dict[str, str]
     warnings: tuple[str, ...] = ()
+    time: StudyTime = field(default_factory=StudyTime)
 
     @property
     def holds(self) -> bool | None:

@@ -19,6 +19,7 @@ from ndsc.study.fitting import FitGroup, Fitted, without_fit
 from ndsc.study.page import write_study
 from ndsc.study.results import Evaluation, Outcome, StudyResults, Variant
 from ndsc.study.runs import StudyRun, load_runs
+from ndsc.study.timing import Clock
 from ndsc.study.variants import Planner, Task, needed_runs
 
 log = logging.getLogger(__name__)
@@ -87,6 +88,7 @@ def compute_study(config: StudyConfig, cache: Path, *, progress: Progress = sile
         seconds=time.perf_counter() - started,
         versions=package_versions(),
         warnings=tuple(_warnings(outcomes)),
+        time=engine.clock.total(),
     )
 
 
@@ -161,6 +163,7 @@ class _Engine:
         self.total = total
         self.done = 0
         self.verified: dict[str, float] = {}
+        self.clock = Clock()
         self._references = {name: run.reference_content() for name, run in runs.items()}
 
     def run(self, tasks: Sequence[Task]) -> list[Outcome]:
@@ -188,24 +191,26 @@ class _Engine:
             evaluation = self.cache.evaluation(keys[name])
             if evaluation is not None:
                 found[name] = evaluation
+                self.clock.found("evaluation", keys[name], self.cache.took("evaluation", keys[name]))
         reused = metrics is not None and len(found) == len(task.runs)
         failure = None
         fitted = _Once(lambda: group.fit(task))
         try:
             if metrics is None:
-                metrics = fitted().metrics
-                self.cache.put_fit(key, metrics)
+                with self.clock.computing("fit", key):
+                    metrics = fitted().metrics
+                self.cache.put_fit(key, metrics, self.clock.computed("fit", key))
+            else:
+                self.clock.found("fit", key, self.cache.took("fit", key))
             for name in task.runs:
                 if name not in found:
                     log.info("evaluating %s on %s", task.variant, name)
-                    found[name] = evaluate_potential(
-                        fitted().calculator,
-                        self.runs[name],
-                        self.config.evaluate,
-                        task.selected.frames,
-                        self.runs,
-                    )
-                    self.cache.put_evaluation(keys[name], found[name])
+                    model = fitted().calculator
+                    with self.clock.computing("evaluation", keys[name]):
+                        found[name] = evaluate_potential(
+                            model, self.runs[name], self.config.evaluate, task.selected.frames, self.runs
+                        )
+                    self.cache.put_evaluation(keys[name], found[name], self.clock.computed("evaluation", keys[name]))
             self._verify(task, group, fitted)
         except FitError as error:
             failure, metrics, found = str(error), without_fit(task), {}
@@ -228,8 +233,12 @@ class _Engine:
         key = f"verified-{fit_key(task)}"
         difference = self.cache.number(key)
         if difference is None:
-            difference = group.largest_difference(fitted())
-            self.cache.put_number(key, difference)
+            potential = fitted()
+            with self.clock.computing("fit", key):
+                difference = group.largest_difference(potential)
+            self.cache.put_number(key, difference, self.clock.computed("fit", key))
+        else:
+            self.clock.found("fit", key, self.cache.took("number", key))
         self.verified[str(task.variant)] = difference
 
 
