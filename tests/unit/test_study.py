@@ -2,13 +2,17 @@
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from ase.build import bulk
 
+from ndsc.config.published import FIT_VALUES, SETTING_VALUES, WORDS
 from ndsc.config.study import load_study, parse_study
 from ndsc.errors import InputError, ReferenceCalculationError
+from ndsc.report.calculation import MEANINGS, by_meaning, k_spacing
 from ndsc.results import Comparison
 from ndsc.study.cache import Cache, fit_key, sparse_key
 from ndsc.study.checks import judge
@@ -17,6 +21,7 @@ from ndsc.study.record import document, results_table
 from ndsc.study.results import Evaluation, Numbers, Outcome, RunFacts, StudyResults, Variant, typical
 from ndsc.study.runs import StudyRun, load_runs
 from ndsc.study.selection import candidates, draw
+from ndsc.study.tables import make_table
 from ndsc.study.timing import Clock, StudyTime, Took
 from ndsc.study.variants import Planner, expand, needed_runs
 from ndsc.workflow import run_workflow
@@ -63,6 +68,7 @@ seeds = [1, 2, 3]
 al = "al.toml"
 """
 ONE = HEAD + '[[potentials]]\nname = "a"\n'
+PUBLISHED = ONE + '[[published]]\nname = "x"\non = "al"\n'
 
 
 @pytest.fixture(scope="module")
@@ -116,6 +122,10 @@ def planner(folder, al, text):
         (ONE + "[[figures]]\nkind = 'pie'\nname = 'f'\n", "kind"),
         (ONE + "[[figures]]\nkind = 'elastic'\nname = 'f'\n[[tables]]\nkind = 'fits'\nname = 'f'\n", "twice"),
         (ONE + "[[published]]\nname = 'x'\non = 'cu'\nvalues = {a = 1.0}\n", "names the run 'cu'"),
+        (PUBLISHED + "values = {cut_off = 1.0}\n", "no table has a row 'cut_off'; did you mean 'cutoff'"),
+        (PUBLISHED + "values = {C47 = 1.0}\n", "no table has a row 'C47'; the page on studies"),
+        (PUBLISHED + "values = {a = 'long'}\n", "a = 'long' is no number"),
+        (PUBLISHED + "tables = 't'\nvalues = {a = 1.0}\n", "names the table 't', which there is not"),
         (ONE + "[[tables]]\nkind = 'metrics'\nname = 't'\nmetrics = ['rmse']\n", "there is no metric 'rmse'"),
         (ONE + "[[figures]]\nkind = 'elastic'\nname = 'f'\nat = {'fit.zeta' = 2}\n", "a is not swept"),
         (ONE.replace("[1, 2, 3]", "[1, 1]"), "seed is there twice"),
@@ -455,12 +465,102 @@ def test_the_page_says_what_fails_with_the_evidence(tmp_path):
     assert "0.2 (0.1 to 0.6, 3 seeds) is not below 0.1; true of 0 % of the seeds" in page
     assert "Experiment" in page
     assert "114.0" in page
-    assert "mode.name" in page
+    assert "mode.name" in page  # emt has no such parameter, so it has no meaning here
     assert "0.2000 (0.1000 to 0.6000)" in page
     assert "careful" in page
     assert (tmp_path / "metrics.csv").read_text().splitlines()[0].startswith("potential,labels,atoms")
     assert results(A, checks).holds is False
     assert results(A).holds is None
+
+
+def columns_of(text, made):
+    """The first table of a study file as dictionaries: by the head of a column, by the head of a row."""
+    config = parse_study(ONE + text)
+    table = make_table(config.tables[0], made, config.published)
+    heads = [row[0] for row in table.rows]
+    assert len(set(heads)) == len(heads)
+    return {name: dict(zip(heads, cells, strict=True)) for name, *cells in zip(table.columns, *table.rows, strict=True)}
+
+
+def test_published_settings_stand_beside_ours_in_the_rows_that_mean_the_same():
+    text = "[[tables]]\nkind = 'settings'\nname = 's'\n[[published]]\nname = 'DFT'\non = 'al'\n"
+    text += "values = {code = 'CASTEP', cutoff_ev = 800, k_spacing = 0.01, scf_tolerance_ev = 1e-11, a = 2.856}\n"
+    parameters = {"mode": {"name": "pw", "ecut": 350}, "convergence": {"density": 1e-5}, "eigensolver": "rmm-diis"}
+    made = results(A)
+    made.runs["al"] = replace(facts(), calculator="gpaw", parameters=parameters)
+    table = columns_of(text, made)
+    ours, theirs = table["al"], table["al, DFT"]
+    assert (ours["code"], theirs["code"]) == ("GPAW", "CASTEP")
+    assert (ours["E_cut (eV)"], theirs["E_cut (eV)"]) == (350, 800)
+    # The cell of these facts is a cube of 1 Å.
+    assert (ours["k-spacing (1/Å, without 2π)"], theirs["k-spacing (1/Å, without 2π)"]) == (0.125, 0.01)
+    assert (ours["a (Å)"], theirs["a (Å)"]) == (2.8, 2.856)
+    # An energy in eV and a density are not the same tolerance.
+    assert (ours["SCF tolerance (eV)"], theirs["SCF tolerance (eV)"]) == (None, 1e-11)
+    assert ours["SCF tolerance of the density (electrons per valence electron)"] == 1e-5
+    assert ours["eigensolver"] == "rmm-diis"
+    assert theirs["eigensolver"] is None
+
+
+def test_published_fits_stand_beside_ours():
+    text = "[[tables]]\nkind = 'fits'\nname = 'f'\n[[published]]\nname = 'GAP'\non = 'al'\n"
+    text += "source = 'Somebody (1999).'\nvalues = {cutoff = 10, force_relative = 0.01, n_labels = 850, a = 2.856}\n"
+    table = columns_of(text, results(A))
+    ours, theirs = table["a"], table["al, GAP"]
+    assert (theirs["cutoff (Å)"], theirs["Δ force"], theirs["labels (energies)"]) == (10, 0.01, 850)
+    assert ours["cutoff (Å)"] == A[0].settings["cutoff"]
+    assert theirs["a (Å)"] == 2.856
+    assert ours["a of the reference (Å)"] == 2.8
+    assert theirs["a of the reference (Å)"] is None
+    config = parse_study(ONE + text)
+    assert make_table(config.tables[0], results(A), config.published).sources() == "*GAP*: Somebody (1999)."
+
+
+def test_a_published_column_is_in_the_tables_that_it_names():
+    tables = "[[tables]]\nkind = 'settings'\nname = 's'\n[[tables]]\nkind = 'fits'\nname = 'f'\n"
+    column = "[[published]]\nname = 'x'\non = 'al'\nvalues = {a = 2.9}\n"
+    for named, where in (("", {"s", "f"}), ("tables = 'f'\n", {"f"}), ("tables = ['s']\n", {"s"})):
+        config = parse_study(ONE + tables + column + named)
+        shown = {
+            table.name for table in config.tables if "al, x" in make_table(table, results(A), config.published).columns
+        }
+        assert shown == where
+
+
+@pytest.mark.parametrize(("kind", "names"), [("settings", SETTING_VALUES), ("fits", FIT_VALUES)])
+def test_every_published_value_has_a_row(kind, names):
+    for name in names:
+        value = "'words'" if name in WORDS else "123.25"
+        text = f"[[tables]]\nkind = '{kind}'\nname = 't'\n" + PUBLISHED.removeprefix(ONE)
+        text += f"values = {{{name} = {value}}}\n"
+        column = columns_of(text, results(A))["al, x"]
+        assert [cell for cell in column.values() if cell is not None] == ["words" if name in WORDS else 123.25], name
+
+
+def test_settings_of_all_codes_by_their_meaning():
+    assert set(MEANINGS) < set(SETTING_VALUES)
+    ry = 13.605693
+    cases = {
+        "espresso": {"input_data": {"system": {"ecutwfc": 25}}, "degauss": 0.02, "conv_thr": 1e-10},
+        "abinit": {"ecut": 340.0, "tsmear": 0.3, "toldfe": 1e-9, "xc": "PBE"},
+        "castep": {"CUT_OFF_ENERGY": 340.0, "smearing_width": 0.2, "elec_energy_tol": 1e-8, "cell": {"fix_com": True}},
+        "vasp": {"encut": 340.0, "sigma": 0.2, "ediff": 1e-8, "lreal": False},
+    }
+    for code, parameters in cases.items():
+        known, others = by_meaning(code, parameters)
+        assert known["cutoff_ev"] == pytest.approx(340.1 if code == "espresso" else 340.0, abs=0.1)
+        assert set(others) == {"castep": {"cell.fix_com"}, "vasp": {"lreal"}}.get(code, set())
+    known, _ = by_meaning("espresso", cases["espresso"])
+    assert (known["smearing_ev"], known["scf_tolerance_ev"]) == pytest.approx((0.02 * ry, 1e-10 * ry))
+    assert "scf_tolerance_ev" not in by_meaning("castep", cases["castep"])[0]
+    assert by_meaning("emt", {"asap_cutoff": True}) == ({}, {"asap_cutoff": "True"})
+
+
+def test_the_spacing_of_k_points_is_the_largest_of_the_three_without_2_pi():
+    assert k_spacing(np.diag([2.0, 4.0, 5.0]), (10, 4, 5)) == pytest.approx(1 / 16)
+    fcc = bulk("Al", a=4.0)
+    # The reciprocal lattice is body-centred, its vectors sqrt(3) / 4.0 long.
+    assert k_spacing(fcc.cell.array, (8, 8, 8)) == pytest.approx(3**0.5 / 32)
 
 
 def test_anchors_are_those_of_the_documentation():

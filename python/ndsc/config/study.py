@@ -13,6 +13,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, fi
 from ndsc.config.files import parse_toml, read_text
 from ndsc.config.fitting import FitConfig, RegularisationConfig
 from ndsc.config.messages import explain
+from ndsc.config.published import PublishedConfig
 from ndsc.config.values import Flag, Positive, Real, Section, Whole
 from ndsc.errors import InputError
 
@@ -209,15 +210,6 @@ class CheckConfig(Section):
         return self
 
 
-class PublishedConfig(Section):
-    """``[[published]]``: numbers from elsewhere, shown as a column beside the study's."""
-
-    name: Name = Field(description="Give the head of the column, for example 'Experiment'.")
-    on: Name = Field(description="Give the name of the run that they belong to.")
-    source: str = Field(default="", description="Give where they come from.")
-    values: dict[str, Real] = Field(description="Give a table of numbers, as values = {C11 = 167.5, a = 3.867}.")
-
-
 class FigureConfig(Section):
     """``[[figures]]``: a picture of the results."""
 
@@ -318,6 +310,12 @@ class StudyConfig(Section):
             self._check_at(one.at, one.potentials or potentials, one.name)
         for column in self.published:
             _known([column.on], self.runs, f"[[published]] {column.name!r}: on", "run")
+            _known(
+                column.tables,
+                [table.name for table in self.tables],
+                f"[[published]] {column.name!r}: tables",
+                "table",
+            )
         return self
 
     def _check_at(self, at: Mapping[str, Any], names: Sequence[str], where: str) -> None:

@@ -76,8 +76,8 @@ def study_section(config: StudyConfig, results: StudyResults, folder: Path, *, l
         made = make_table(table, results, config.published)
         write_data(made.data(), folder / table.name)
         parts.append((f"{table.caption}\n\n" if table.caption else "") + made.markdown())
-        if table.kind == "elastic" and config.published:
-            parts.append(_sources(config) + "\n")
+        if made.sources():
+            parts.append(f"{made.sources()}\n")
     for figure in config.figures:
         try:
             png = draw_figure(figure, results, folder)
@@ -93,15 +93,6 @@ def study_section(config: StudyConfig, results: StudyResults, folder: Path, *, l
             lines.append(f"- and {len(results.warnings) - 20} more in study.json\n")
         parts.append("Warnings:\n\n" + "".join(lines))
     return "\n".join(parts)
-
-
-def _sources(config: StudyConfig) -> str:
-    """Where published columns come from, each source once."""
-    names: dict[str, list[str]] = {}
-    for column in config.published:
-        if column.source and column.name not in names.setdefault(column.source, []):
-            names[column.source].append(column.name)
-    return " ".join(f"*{', '.join(listed)}*: {source.rstrip('.')}." for source, listed in names.items())
 
 
 def _verdict(results: StudyResults) -> str:
