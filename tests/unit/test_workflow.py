@@ -219,3 +219,24 @@ def test_the_unit_cells_of_a_part_are_displaced_as_it_says(tmp_path):
     text += "[configurations]\nunit_cells = 3\nunit_cell_displacement = 0.02\nper_supercell = 1\nunlabelled = 0\n"
     plan = make_plan(parse_config(text), tmp_path)
     assert [atoms.info["ndsc_displacement"] for atoms in plan.configurations] == [0.0, 0.02, 0.02, 0.05, 0.05]
+
+
+def test_the_unperturbed_unit_cell_is_there_once(tmp_path):
+    text = """
+    [crystal]
+    structure = "Al"
+    [supercells]
+    grid = [2, 2, 2]
+    [[configurations]]
+    name = "a"
+    per_supercell = 0
+    unit_cells = 2
+    [[configurations]]
+    name = "b"
+    per_supercell = 1
+    unit_cells = 3
+    seed = 2
+    """
+    plan = make_plan(parse_config(text), tmp_path)
+    names = [atoms.info["ndsc_name"] for atoms in plan.configurations if len(atoms) == 1]
+    assert names == ["a-unit-0000", "a-unit-0001", "b-unit-0001", "b-unit-0002"]

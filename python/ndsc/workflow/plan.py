@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -123,7 +124,7 @@ def plan_for(config: RunConfig, atoms: Atoms, spec: CalculatorSpec, store: Label
         crystal=crystal,
         supercells=supercells,
         configurations=[
-            *(atoms for labelled, _ in parts for atoms in labelled),
+            *_one_perfect_cell(atoms for labelled, _ in parts for atoms in labelled),
             *(atom.atoms for atom in isolated if atom.spec == spec),
         ],
         unlabelled=[atoms for _, pool in parts for atoms in pool],
@@ -131,6 +132,16 @@ def plan_for(config: RunConfig, atoms: Atoms, spec: CalculatorSpec, store: Label
         phonon_frames=_phonon_frames(config, phonon_supercells),
         isolated=[atom for atom in isolated if atom.spec != spec],
     )
+
+
+def _one_perfect_cell(frames: Iterable[Atoms]) -> Iterator[Atoms]:
+    """The configurations without the unperturbed unit cells that every part after the first begins its own with."""
+    perfect = False
+    for atoms in frames:
+        is_perfect = atoms.info["ndsc_name"].endswith("unit-0000")
+        if not (is_perfect and perfect):
+            yield atoms
+        perfect = perfect or is_perfect
 
 
 def _part(section: ConfigurationsConfig, supercells: SupercellSet) -> tuple[list[Atoms], list[Atoms]]:
