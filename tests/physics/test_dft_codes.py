@@ -8,6 +8,7 @@ the cutoff scaled by 1/L² keeps the very same plane waves. A shear keeps the vo
 
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -125,6 +126,36 @@ def test_the_perfect_crystal_has_one_energy_in_every_cell(code, tmp_path):
         assert "of unknown" not in unit.provenance["code"]
         assert unit.provenance["peak_memory_mb"] > 20
         assert "sha256" in unit.provenance["pseudopotentials"]["Al"]
+
+
+@pytest.mark.parametrize(("code", "program"), [("abinit", "abinit"), ("espresso", "pw.x")])
+def test_mpi_inside_a_calculation_gives_the_same_label(code, program, tmp_path, monkeypatch):
+    spec = spec_of(code)
+    if shutil.which("mpirun") is None:
+        pytest.skip("mpirun is not installed (make dft)")
+    # Open MPI does not run as root, nor more processes than there are cores, unless it is told to.
+    for name in (
+        "ALLOW_RUN_AS_ROOT",
+        "ALLOW_RUN_AS_ROOT_CONFIRM",
+        "MCA_rmaps_base_oversubscribe",
+        "MCA_mpi_yield_when_idle",
+    ):
+        monkeypatch.setenv(f"OMPI_{name}", "1")
+    rank = tmp_path / "rank.sh"
+    rank.write_text(f'#!/bin/sh\necho $OMPI_COMM_WORLD_SIZE >> {tmp_path}/ranks\nexec {program} "$@"\n')
+    rank.chmod(0o755)
+    parallel = replace(spec, command=f"mpirun -np 2 --bind-to none {rank}")
+    stores = LabelStore(tmp_path / "serial"), LabelStore(tmp_path / "parallel")
+    assert stores[0].key_of(displaced(), spec) == stores[1].key_of(displaced(), parallel)
+    alone = compute_label(displaced(), spec, stores[0])
+    report = label_configurations([displaced()], parallel, stores[1], workers=1, timeout=300)
+    report.require_all()
+    (together,) = report.labels.values()
+    assert (tmp_path / "ranks").read_text().split() == ["2", "2"]
+    assert together.energy == pytest.approx(alone.energy, abs=1e-6)
+    assert np.allclose(together.forces, alone.forces, atol=1e-5)
+    assert np.allclose(together.stress, alone.stress, atol=1e-6)
+    assert together.provenance["peak_memory_mb"] > 20
 
 
 @pytest.mark.parametrize(("code", "changes"), [("abinit", {"nstep": 2}), ("espresso", {"electron_maxstep": 2})])
