@@ -94,6 +94,31 @@ class Counting(Calculator):
         self.atoms.numbers[0] = 12
 
 
+class UnusualError(Exception):
+    """What only this module knows."""
+
+
+class Stop(BaseException):
+    """What `except Exception` lets through."""
+
+
+def failing_factory(how):
+    """Raise instead of returning a calculator, or return something else."""
+    if how == "key":
+        return {}["a setting"]
+    if how == "type":
+        return len(3)
+    if how == "exit":
+        sys.exit()
+    if how == "unusual":
+        raise UnusualError("of its own kind")
+    if how == "stop":
+        raise Stop("now")
+    if how == "file":
+        raise FileNotFoundError("no potential there")
+    return None
+
+
 def counting(counter, seconds=0.0, how=""):
     """The factory."""
     return Counting(counter, seconds, how)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -14,8 +15,11 @@ from pathlib import Path
 import pytest
 from calculators_that_fail import calls
 from fault_frames import HERE, frames
+from typer.testing import CliRunner
 
-from ndsc.reference import label_configurations
+from ndsc.cli import app
+from ndsc.errors import InputError
+from ndsc.reference import CalculatorSpec, label_configurations
 from ndsc.reference.claims import process_start
 
 
@@ -68,6 +72,63 @@ def test_a_calculator_without_a_result(store, counting, tmp_path, how, message, 
     assert all(message in failure.reason for failure in report.failures)
     assert set(calls(tmp_path / "calls").values()) == {tries}
     assert not list(store.keys())
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize(
+    ("how", "message"),
+    [
+        ("key", "raised KeyError: 'a setting'"),
+        ("type", "raised TypeError: object of type 'int' has no len"),
+        ("exit", "raised SystemExit. Mend"),
+        ("unusual", "raised UnusualError: of its own kind"),
+        ("stop", "raised Stop: now"),
+        ("file", "raised FileNotFoundError: no potential there"),
+    ],
+)
+def test_a_factory_that_raises_is_a_failure_of_that_label(store, how, message, workers):
+    spec = CalculatorSpec("calculators_that_fail:failing_factory", {"how": how})
+    report = label_configurations(frames(1), spec, store, workers=workers, retries=0)
+    assert [failure.name for failure in report.failures] == ["c0000"]
+    assert (
+        "c0000: the calculator 'calculators_that_fail:failing_factory' could not be made" in report.failures[0].reason
+    )
+    assert message in report.failures[0].reason
+    assert not list(store.claims.all())
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"how": "none"}, "'calculators_that_fail:failing_factory' returned NoneType, which is no ASE calculator"),
+        ({"why": "none"}, "does not take parameters = {'why': 'none'}"),
+    ],
+)
+def test_a_factory_that_no_label_can_use_stops_all(store, parameters, message, workers):
+    spec = CalculatorSpec("calculators_that_fail:failing_factory", parameters)
+    with pytest.raises(InputError, match=re.escape(message)):
+        label_configurations(frames(3), spec, store, workers=workers)
+
+
+def test_a_factory_that_fails_is_no_bug_of_ndsc(tmp_path, monkeypatch):
+    (tmp_path / "al.toml").write_text(
+        '[crystal]\nstructure = "Al"\n[supercells]\ngrid = 2\n[executor]\nworkers = 1\n'
+        '[reference]\ncalculator = "calculators_that_fail:failing_factory"\nparameters = {how = "key"}\n'
+    )
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(app, ["run", "al.toml"])
+    assert result.exit_code == 3
+    assert "failing_factory' could not be made, which raised KeyError" in " ".join(result.output.split())
+    assert "bug" not in result.output
+
+
+def test_a_module_that_raises_when_it_is_imported(store, tmp_path, monkeypatch):
+    for number, line in enumerate(("1 / 0", "import sys; sys.exit(3)", "def f(:")):
+        (tmp_path / f"raises_{number}.py").write_text(line + "\n")
+        monkeypatch.chdir(tmp_path)
+        with pytest.raises(InputError, match=r"cannot be imported \((ZeroDivisionError|SystemExit|SyntaxError)"):
+            label_configurations(frames(1), CalculatorSpec(f"raises_{number}:f"), store, workers=1)
 
 
 def test_the_last_words_are_shown_and_kept(store, counting):

@@ -7,7 +7,6 @@ imported only when a label has to be computed, so stored labels serve on a machi
 from __future__ import annotations
 
 import hashlib
-import importlib
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -21,8 +20,9 @@ from ase import Atoms
 from ase.calculators.calculator import Calculator
 from numpy.typing import NDArray
 
-from ndsc.errors import InputError, InternalError, MissingExtraError
+from ndsc.errors import InputError, InternalError, MissingExtraError, NdscError
 from ndsc.reference.codes import PROGRAMS, ProgramCalculator
+from ndsc.reference.factories import from_factory, not_made, refused
 from ndsc.reference.kpoints import fold_kpoints, reduced_kpoints
 
 Builder = Callable[[dict[str, Any], "NDArray[np.float64] | None", Path], Calculator]
@@ -94,7 +94,9 @@ class CalculatorSpec:
         MissingExtraError
             When the code is not installed.
         InputError
-            When the parameters are not the calculator's.
+            When the parameters are not the calculator's, or a factory returns no calculator.
+        ReferenceCalculationError
+            When making the calculator raises anything else.
         """
         parameters = dict(self.parameters)
         if self.name in PROGRAMS:
@@ -108,15 +110,17 @@ class CalculatorSpec:
                 pseudo_dir=self.pseudo_dir,
             )
         kpoints = None if self.kgrid is None else fold_kpoints(supercell_matrix(atoms), self.kgrid)
+        structure = str(atoms.info.get("ndsc_name", "structure"))
+        if self.name not in _CODES:
+            return from_factory(self.name, parameters | ({} if kpoints is None else {"kpts": kpoints}), structure)
         try:
-            if self.name in _CODES:
-                return _CODES[self.name].build(parameters, kpoints, Path(directory))
-            return _load_factory(self.name)(**parameters, **({} if kpoints is None else {"kpts": kpoints}))
+            return _CODES[self.name].build(parameters, kpoints, Path(directory))
         except (TypeError, KeyError) as error:
-            raise InputError(
-                f"The calculator {self.name!r} does not take parameters = {parameters} ({error}). "
-                "See its documentation."
-            ) from error
+            raise refused(self.name, parameters, error) from error
+        except NdscError:
+            raise
+        except Exception as error:  # each code has its own errors for wrong parameters
+            raise not_made(self.name, structure, error) from error
 
     def check(self, atoms: Atoms) -> None:
         """Refuse, before anything runs, elements that the calculator cannot know.
@@ -269,23 +273,3 @@ def _emt_elements() -> set[str]:
     from ase.calculators.emt import parameters
 
     return set(parameters)
-
-
-def _load_factory(name: str) -> Callable[..., Calculator]:
-    module_name, _, factory_name = name.partition(":")
-    here = str(Path.cwd())
-    sys.path.insert(0, here)
-    try:
-        module = importlib.import_module(module_name)
-    except ImportError as error:
-        raise InputError(
-            f"The module of the calculator {name!r} cannot be imported ({error}). Put it beside the input file or "
-            "install it."
-        ) from error
-    finally:
-        sys.path.remove(here)
-    factory = getattr(module, factory_name, None)
-    if not callable(factory):
-        raise InputError(f"{module_name} has no function {factory_name!r}, named by the calculator {name!r}.")
-    checked: Callable[..., Calculator] = factory
-    return checked

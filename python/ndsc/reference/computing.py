@@ -213,7 +213,7 @@ def _compute(
     started = time.perf_counter()
     calculator = spec.create(structure, scratch)
     computed = structure.copy()
-    energy, forces, stress = _run(calculator, computed, name, scratch)
+    energy, forces, stress = _run(calculator, computed, name, spec.name, scratch)
     seconds = time.perf_counter() - started
     _MEMORY.worth_forgetting = seconds > 0.1  # it is not free
     check_results(name, len(structure), energy, forces, stress)
@@ -244,7 +244,7 @@ def _compute(
 
 
 def _run(
-    calculator: Calculator, atoms: Atoms, name: str, scratch: Path
+    calculator: Calculator, atoms: Atoms, name: str, code: str, scratch: Path
 ) -> tuple[float, np.ndarray[Any, Any], np.ndarray[Any, Any] | None]:
     """Free energy, forces and stress; a calculator may raise anything, and everything is a failed calculation."""
     if str(getattr(calculator, "directory", "")) == ".":
@@ -262,10 +262,12 @@ def _run(
             if np.shape(stress) != (6,):
                 stress = atoms.get_stress(voigt=True, apply_constraint=False)
             stress = np.array(stress, dtype=float)
-    except NdscError:
+    except (NdscError, KeyboardInterrupt):
         raise
-    except (Exception, SystemExit) as error:
-        raise ReferenceCalculationError(f"{name}: the calculator raised {type(error).__name__}: {error}.") from error
+    except BaseException as error:  # SystemExit and what else does not look like an error
+        raise ReferenceCalculationError(
+            f"{name}: the calculator {code!r} raised {type(error).__name__}: {error}."
+        ) from error
     return energy, forces, stress
 
 
