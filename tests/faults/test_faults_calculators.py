@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import gc
 import logging
 import os
 import re
@@ -18,8 +20,8 @@ from fault_frames import HERE, frames
 from typer.testing import CliRunner
 
 from ndsc.cli import app
-from ndsc.errors import InputError
-from ndsc.reference import CalculatorSpec, label_configurations
+from ndsc.errors import InputError, ReferenceCalculationError
+from ndsc.reference import CalculatorSpec, StoredCalculator, label_configurations
 from ndsc.reference.claims import process_start
 
 
@@ -129,6 +131,82 @@ def test_a_module_that_raises_when_it_is_imported(store, tmp_path, monkeypatch):
         monkeypatch.chdir(tmp_path)
         with pytest.raises(InputError, match=r"cannot be imported \((ZeroDivisionError|SystemExit|SyntaxError)"):
             label_configurations(frames(1), CalculatorSpec(f"raises_{number}:f"), store, workers=1)
+
+
+@pytest.mark.parametrize(
+    ("how", "message", "tries"),
+    [
+        ("kill_self", r"c0000: the process that computed it died 2 times \(was killed by signal 9", 2),
+        ("hang_in_c", r"took longer than 0\.5 s and was stopped \(2 tries\)", 2),
+        ("raise", "c0000: the calculator .* raised RuntimeError: the self-consistency did not converge", 1),
+    ],
+)
+def test_a_watched_stored_calculator_tells_what_hangs_or_dies(store, counting, tmp_path, how, message, tries):
+    atoms = frames(1)[0]
+    calculator = StoredCalculator(counting(how), store, timeout=0.5, retries=1)
+    atoms.calc = calculator
+    with pytest.raises(ReferenceCalculationError, match=message):
+        atoms.get_potential_energy()
+    assert set(calls(tmp_path / "calls").values()) == {tries}
+    assert not list(store.claims.all())
+
+
+def test_a_watched_stored_calculator_goes_on_in_one_process(store, counting, tmp_path):
+    first, second, third = frames(3)
+    calculator = StoredCalculator(counting("pid"), store, watched=True)
+    pids = []
+    for atoms in (first, second):
+        atoms.calc = calculator
+        atoms.get_forces()
+        pids.append((tmp_path / "calls.pid").read_text())
+    assert pids[0] == pids[1] != str(os.getpid())
+    copied = copy.deepcopy(calculator)
+    third.calc = copied
+    third.get_forces()
+    assert (tmp_path / "calls.pid").read_text() not in (pids[0], str(os.getpid()))
+    again = first.copy()
+    again.calc = StoredCalculator(counting("pid"), store)
+    assert again.get_potential_energy() == first.get_potential_energy()
+    assert set(calls(tmp_path / "calls").values()) == {1}
+    first.calc = second.calc = third.calc = None
+    del calculator, copied
+    gc.collect()
+    deadline = time.monotonic() + 10
+    while process_start(int(pids[0])) is not None and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert process_start(int(pids[0])) is None
+
+
+def test_ctrl_c_stops_a_watched_stored_calculator(store, counting, tmp_path, monkeypatch):
+    atoms = frames(1)[0]
+    atoms.calc = StoredCalculator(counting("hang_in_program"), store, watched=True)
+
+    def interrupt(*_):
+        deadline = time.monotonic() + 20
+        while not (tmp_path / "calls.pid").exists() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("multiprocessing.connection.Connection.poll", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        atoms.get_potential_energy()
+    assert not list(store.claims.all())
+    pid = int((tmp_path / "calls.pid").read_text())
+    deadline = time.monotonic() + 10
+    while process_start(pid) is not None and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert process_start(pid) is None
+
+
+def test_the_calculations_of_a_relaxation_keep_to_the_timeout_of_the_input_file(tmp_path, monkeypatch):
+    (tmp_path / "al.toml").write_text(
+        '[crystal]\nstructure = "Al"\n[supercells]\ngrid = 2\n[executor]\nworkers = 1\ntimeout = "0.5s"\nretries = 0\n'
+        '[reference]\ncalculator = "calculators_that_fail:counting"\nparameters = {counter = "calls", how = "hang"}\n'
+    )
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(app, ["run", "al.toml"])
+    assert result.exit_code == 3
+    assert "took longer than 0.5 s and was stopped" in " ".join(result.output.split())
 
 
 def test_the_last_words_are_shown_and_kept(store, counting):

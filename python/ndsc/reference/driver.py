@@ -208,12 +208,12 @@ class Driver:
     def _try_again(self, task: Task, outcome: Outcome) -> None:
         task.tries += 1
         if outcome.by_chance and task.tries <= self.retries:
-            log.warning("%s: %s; it is tried again.", task.job.name, _sentence(outcome, 1))
+            log.warning("%s: %s; it is tried again.", task.job.name, sentence(outcome, 1))
             # One that was killed may have had too little memory beside the others.
             task.job = replace(task.job, alone=task.job.alone or outcome.killed, attempt=task.job.attempt + 1)
             self.waiting.append(task)
         else:
-            self._refuse(task.job.key, _sentence(outcome, task.tries) + ".")
+            self._refuse(task.job.key, sentence(outcome, task.tries) + ".")
 
     def _read_back(self, task: Task, computed: bool) -> None:
         key = task.job.key
@@ -301,7 +301,8 @@ def _outcome(future: Future[Any]) -> Outcome:
     return outcome if isinstance(outcome, Outcome) else Outcome(State.DIED, "the executor gave back something else")
 
 
-def _sentence(outcome: Outcome, tries: int) -> str:
+def sentence(outcome: Outcome, tries: int) -> str:
+    """Why there is no label after so many tries, for people."""
     times = "" if tries == 1 else f" {tries} times"
     if outcome.state == State.DIED:
         return f"the process that computed it died{times} ({outcome.reason})"

@@ -71,6 +71,22 @@ def label_store(config: RunConfig, directory: Path) -> LabelStore:
     return LabelStore(config.reference.labels or directory / "labels")
 
 
+def reference_calculator(
+    config: RunConfig, spec: CalculatorSpec, store: LabelStore, *, compute: bool = True
+) -> StoredCalculator:
+    """The reference for what follows from many calculations, one after the other; watched as labels are."""
+    executor = config.executor
+    return StoredCalculator(
+        spec,
+        store,
+        threads=executor.threads,
+        watched=executor.workers > 1,
+        timeout=executor.timeout,
+        retries=executor.retries,
+        compute=compute,
+    )
+
+
 def unit_cell(config: RunConfig) -> Atoms:
     """The crystal of the input file, not relaxed."""
     section = config.crystal
@@ -103,7 +119,7 @@ def make_plan(config: RunConfig, directory: Path, *, compute: bool = True, progr
     atoms = unit_cell(config)
     spec.check(atoms)
     if config.crystal.relax:
-        calculator = StoredCalculator(spec, store, threads=config.executor.threads, compute=compute)
+        calculator = reference_calculator(config, spec, store, compute=compute)
         atoms = relaxed_through_store(atoms, calculator, progress=progress)
     return plan_for(config, atoms, spec, store)
 

@@ -19,14 +19,14 @@ from ndsc.elastic import elastic_constants
 from ndsc.errors import MissingExtraError, NdscError, ReferenceCalculationError
 from ndsc.files import whole_file, write_text
 from ndsc.progress import Progress, silent
-from ndsc.reference import StoredCalculator, label_configurations
+from ndsc.reference import label_configurations
 from ndsc.report import write_report
 from ndsc.results import Results, write_results
 from ndsc.workflow.benchmark import benchmark_phonons, relaxed_with
 from ndsc.workflow.derived import elastic_through_store
 from ndsc.workflow.isolated import label_isolated
 from ndsc.workflow.perfect_cells import perfect_cell_warning
-from ndsc.workflow.plan import make_plan, unit_cell
+from ndsc.workflow.plan import make_plan, reference_calculator, unit_cell
 from ndsc.workflow.potential import fit_potential
 from ndsc.workflow.record import RunRecord
 from ndsc.workflow.summary import summarise
@@ -118,7 +118,7 @@ def _label(config: RunConfig, directory: Path, progress: Progress) -> RunRecord:
 def _fit_and_benchmark(record: RunRecord, directory: Path, progress: Progress) -> None:
     """Potential, then its lattice, phonons and elastic constants beside the reference's."""
     config, plan = record.config, record.plan
-    reference = StoredCalculator(plan.spec, plan.store, threads=config.executor.threads)
+    reference = reference_calculator(config, plan.spec, plan.store)
     _require_phonon_labels(record)
     with _stage("fit", record.stages):
         record.fit = fit_potential(config, record.database, plan.unlabelled, directory / "potential", progress)
