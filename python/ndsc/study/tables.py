@@ -17,7 +17,8 @@ DECIMALS = {"_thz": 4, "_percent": 2, "_seconds": 0, "_angstrom": 4}
 HEADS = {
     "n_labels": "labels", "n_atoms": "atoms", "label_seconds": "seconds of labels", "n_sparse": "sparse points",
     "rmse_mesh_thz": "RMSE, THz", "rmse_path_thz": "RMSE on the path, THz", "max_error_thz": "largest error, THz",
-    "min_frequency_thz": "lowest frequency, THz", "harmonic_rmse_mesh_thz": "harmonic model, RMSE, THz",
+    "min_frequency_thz": "lowest frequency, THz", "reference_min_frequency_thz": "that of the reference, THz",
+    "harmonic_rmse_mesh_thz": "harmonic model, RMSE, THz",
     "largest_elastic_error_percent": "largest elastic error, %", "rms_elastic_error_percent": "RMS elastic error, %",
     "held_out_force_rmse_ev_per_angstrom": "force RMSE on the labels left out, eV/Å",
     "train_force_rmse_ev_per_angstrom": "force RMSE on the training labels, eV/Å",
