@@ -64,10 +64,17 @@ def smallest_single(divisions: Sequence[int], rotations: NDArray[np.int64]) -> N
 def programme_columns(
     divisions: Sequence[int],
     rotations: NDArray[np.int64],
+    exponent: float,
     most: int,
     memory: int,
     progress: Callable[[int, int], None] | None = None,
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], bool]: ...
+) -> tuple[
+    NDArray[np.int64],
+    NDArray[np.int64],
+    NDArray[np.int64],
+    NDArray[np.int32],
+    tuple[NDArray[np.int64], NDArray[np.int64]] | None,
+]: ...
 def minkowski_reduce(
     supercells: NDArray[np.int64],
     cell_metric: NDArray[np.float64],

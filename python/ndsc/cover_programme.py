@@ -2,12 +2,17 @@
 
 Rows are the orbits of maximal cyclic subgroups of q-points, each of which must be held; columns are orbits of all
 subgroups, each with the cost size^p. No compiled code here: arrays in, the chosen columns and a proven bound out.
+
+Prices of the rows give a bound for any set (:mod:`ndsc.cover_bound`). A column that costs more than its rows are worth,
+by more than the difference between the best set and that bound, is in no better set; HiGHS decides among the rest,
+those first that are worth most.
 """
 
 from __future__ import annotations
 
 import math
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -18,6 +23,8 @@ from numpy.typing import NDArray
 from scipy.optimize import Bounds, LinearConstraint, milp
 from scipy.sparse import csr_array
 
+from ndsc.cover_bound import Prices, generate_columns
+from ndsc.cover_heuristics import greedy, improved
 from ndsc.errors import InternalError
 
 IntArray = NDArray[np.int64]
@@ -25,6 +32,13 @@ FloatArray = NDArray[np.float64]
 
 # Relative difference of cost and bound below which rounding alone tells them apart.
 OPTIMAL = 1e-7
+# Columns for each row that HiGHS is given at first, and by how much more each time after that.
+FIRST_COLUMNS, MORE_COLUMNS = 10, 4
+# How often a part of the set is chosen again, and the nodes of HiGHS's tree each time.
+ROUNDS, NODES = 60, 200
+# Shares of the time until which prices are improved by steps and by column generation, HiGHS tries a first time, and
+# sets are improved by choosing again.
+CLIMBED, PRICED, TRIED, IMPROVED = 0.15, 0.35, 0.5, 0.65
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,17 +51,19 @@ class Programme:
         Order of the q-points of each row.
     column_sizes : (n_columns,) int64 array
         Unit cells of each column.
-    rows, columns : (n_pairs,) int64 arrays
-        Column ``columns[i]`` holds row ``rows[i]``.
-    complete : bool
-        Whether every subgroup is among the columns, so that the programme's bound holds for any set.
+    starts : (n_columns + 1,) int64 array
+    held : (n_pairs,) int array
+        Column i holds the rows ``held[starts[i]:starts[i + 1]]``, ascending.
+    beyond : two (n,) int64 arrays or None
+        Sizes of the subgroups that are no columns, and how many rows one of each size holds at the most. None when
+        nothing is known of them.
     """
 
     row_sizes: IntArray
     column_sizes: IntArray
-    rows: IntArray
-    columns: IntArray
-    complete: bool
+    starts: IntArray
+    held: NDArray[np.int32]
+    beyond: tuple[IntArray, IntArray] | None
 
 
 def solve(programme: Programme, exponent: float, time_limit: float) -> tuple[IntArray, float]:
@@ -59,24 +75,109 @@ def solve(programme: Programme, exponent: float, time_limit: float) -> tuple[Int
     exponent : float
         The p of the cost, the sum of size^p.
     time_limit : float, s
-        HiGHS stops then; the bound tells how good its answer is.
+        The search for something cheaper stops then; the bound tells how good the answer is.
     """
-    incidence = csr_array(
-        (np.ones(len(programme.rows)), (programme.columns, programme.rows)),
-        shape=(len(programme.column_sizes), len(programme.row_sizes)),
-    )
-    costs = programme.column_sizes.astype(float) ** exponent
-    kept = _undominated(incidence, costs)
-    answers = [_cyclic_columns(programme, incidence), kept[_greedy(incidence[kept], costs[kept])]]
-    chosen, bound = _run(incidence[kept], costs[kept], time_limit)
-    if chosen is not None:
-        answers.append(kept[chosen])
-    best = min(reversed(answers), key=lambda columns: float(costs[columns].sum()))
-    proven = combinatorial_bound(programme.row_sizes, exponent)
-    if programme.complete:
-        proven = max(proven, bound)
-    cost = float(costs[best].sum())
-    return np.sort(best), cost if proven >= cost * (1 - OPTIMAL) else proven
+    begin = time.monotonic()
+    shape = (len(programme.column_sizes), len(programme.row_sizes))
+    incidence = csr_array((np.ones(len(programme.held)), programme.held, programme.starts), shape=shape)
+    # Sizes are multiples of the smallest one: with an exponent of 1 the scaled costs are integers, which HiGHS uses.
+    unit = int(np.gcd.reduce(programme.row_sizes))
+    costs = (programme.column_sizes / unit) ** exponent
+    cyclic = _cyclic_columns(programme, incidence)
+    kept = np.union1d(_undominated(programme, costs), cyclic)
+    incidence, costs, cyclic = incidence[kept], costs[kept], np.searchsorted(kept, cyclic)
+    beyond = programme.beyond or (np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64))
+    prices = Prices(incidence, costs, ((beyond[0] / unit) ** exponent, beyond[1]))
+    search = _Search(incidence, costs, prices, integral=exponent == 1, is_complete=programme.beyond is not None)
+    search.offer(cyclic)
+    scale = float(unit) ** exponent
+    search.bound = combinatorial_bound(programme.row_sizes, exponent) / scale
+    search.run(begin, time_limit)
+    chosen = kept[search.best]
+    cost = float(np.sum(programme.column_sizes[chosen].astype(float) ** exponent))
+    return chosen, cost if search.is_proven() else min(cost, search.bound * scale)
+
+
+class _Search:
+    """The best set so far, and the best bound."""
+
+    def __init__(
+        self, incidence: csr_array, costs: FloatArray, prices: Prices, *, integral: bool, is_complete: bool
+    ) -> None:
+        self.best: IntArray = np.zeros(0, dtype=np.int64)
+        self.bound = 0.0
+        self._incidence = incidence
+        self._costs = costs
+        self._prices = prices
+        self._integral = integral
+        self._is_complete = is_complete
+
+    @property
+    def cost(self) -> float:
+        return float(self._costs[self.best].sum()) if len(self.best) else math.inf
+
+    def offer(self, columns: IntArray) -> None:
+        """A set that holds every row."""
+        if float(self._costs[columns].sum()) < self.cost * (1 - OPTIMAL):
+            self.best = np.sort(columns)
+
+    def prove(self, bound: float) -> None:
+        """A lower bound, from columns that are all there are."""
+        if self._is_complete:
+            rounded = math.ceil(bound * (1 - OPTIMAL)) if self._integral else bound
+            self.bound = max(self.bound, rounded)
+
+    def is_proven(self) -> bool:
+        return self.bound >= self.cost * (1 - OPTIMAL)
+
+    def run(self, begin: float, time_limit: float) -> None:
+        """Improve both until they meet, or for a time."""
+        incidence, costs, prices = self._incidence, self._costs, self._prices
+        self.offer(greedy(incidence, costs, np.ones(incidence.shape[1])))
+        self.prove(prices.bound)
+        steps: list[Callable[[], None]] = [
+            lambda: prices.climb(self.cost, begin + CLIMBED * time_limit),
+            lambda: generate_columns(prices, incidence, costs, self.best, begin + PRICED * time_limit, _interruptible),
+            lambda: self._decide(begin + TRIED * time_limit),
+            lambda: self._improve(begin + IMPROVED * time_limit),
+            lambda: self._decide(begin + time_limit),
+        ]
+        for step in steps:
+            if self.is_proven():
+                return
+            step()
+            self.prove(prices.bound)
+
+    def _improve(self, deadline: float) -> None:
+        incidence, costs = self._incidence, self._costs
+        self.offer(greedy(incidence, costs, self._prices.best + 1e-3 * float(self._prices.best.mean())))
+
+        def decide(part: csr_array, prices: FloatArray) -> IntArray | None:
+            left = max(0.1, deadline - time.monotonic())
+            return _run(part, prices, {"time_limit": left, "node_limit": NODES})[0]
+
+        self.offer(improved(self.best, incidence, costs, ROUNDS, deadline, decide))
+
+    def _decide(self, deadline: float) -> None:
+        """Let HiGHS choose among the columns that can be in a better set; more and more of them."""
+        reduced, missing = self._prices.reduced_costs()
+        order = np.lexsort((np.arange(len(reduced)), reduced))
+        number = FIRST_COLUMNS * self._incidence.shape[1]
+        while not self.is_proven() and (left := deadline - time.monotonic()) > 0:
+            # Whoever uses another column pays the reduced cost on top of the bound.
+            allowed = self.cost - self._prices.bound
+            useful = order[reduced[order] < allowed * (1 + OPTIMAL) + OPTIMAL]
+            chosen = np.union1d(useful[:number], self.best)
+            is_last = len(useful) <= number
+            limits = {"time_limit": left if is_last else left / 2}
+            columns, bound = _run(self._incidence[chosen], self._costs[chosen], limits)
+            if columns is not None:
+                self.offer(chosen[columns])
+            others = [missing] if is_last else [missing, float(reduced[useful[number]])]
+            self.prove(min(bound, self.cost, self._prices.bound + min(others)))
+            if is_last:
+                return
+            number *= MORE_COLUMNS
 
 
 def combinatorial_bound(row_sizes: IntArray, exponent: float) -> float:
@@ -105,14 +206,11 @@ def _totient(n: int) -> int:
     return result - result // rest if rest > 1 else result
 
 
-def _undominated(incidence: csr_array, costs: FloatArray) -> IntArray:
+def _undominated(programme: Programme, costs: FloatArray) -> IntArray:
     """Columns that can be worth taking: the cheapest of those that hold the same rows (the first among equals)."""
     cheapest: dict[bytes, int] = {}
-    for column in range(incidence.shape[0]):
-        held = np.sort(incidence.indices[incidence.indptr[column] : incidence.indptr[column + 1]])
-        if len(held) == 0:
-            continue
-        key = held.tobytes()
+    for column, (start, end) in enumerate(zip(programme.starts[:-1], programme.starts[1:], strict=True)):
+        key = programme.held[start:end].tobytes()
         if key not in cheapest or costs[column] < costs[cheapest[key]]:
             cheapest[key] = column
     return np.array(sorted(cheapest.values()), dtype=np.int64)
@@ -133,33 +231,18 @@ def _cyclic_columns(programme: Programme, incidence: csr_array) -> IntArray:
     return np.array(sorted(chosen), dtype=np.int64)
 
 
-def _greedy(incidence: csr_array, costs: FloatArray) -> IntArray:
-    """Columns that hold every row, each time the one with the least cost for each row that is new."""
-    missing = np.ones(incidence.shape[1])
-    chosen: list[int] = []
-    while missing.any():
-        gained = incidence @ missing
-        price = np.divide(costs, gained, out=np.full(len(costs), np.inf), where=gained > 0)
-        column = int(np.argmin(price))
-        chosen.append(column)
-        missing[incidence.indices[incidence.indptr[column] : incidence.indptr[column + 1]]] = 0
-    return np.array(chosen, dtype=np.int64)
-
-
-def _run(incidence: csr_array, costs: FloatArray, time_limit: float) -> tuple[IntArray | None, float]:
+def _run(incidence: csr_array, costs: FloatArray, limits: dict[str, Any]) -> tuple[IntArray | None, float]:
     """HiGHS's answer (None when it found none in time) and its bound."""
-    # Sizes are multiples of the smallest one: with an exponent of 1 the scaled costs are integers, which HiGHS uses.
-    scale = float(costs.min())
     result = _interruptible(
         lambda: milp(
-            costs / scale,
+            costs,
             constraints=LinearConstraint(incidence.T.tocsr(), lb=1.0),
             integrality=np.ones(len(costs)),
             bounds=Bounds(0, 1),
-            options={"time_limit": time_limit, "mip_rel_gap": 0.0},
+            options={**limits, "mip_rel_gap": 0.0},
         )
     )
-    bound = 0.0 if result.mip_dual_bound is None else float(result.mip_dual_bound) * scale
+    bound = 0.0 if result.mip_dual_bound is None else float(result.mip_dual_bound)
     if result.x is None:
         return None, max(bound, 0.0)
     return np.flatnonzero(result.x > 0.5), max(bound, 0.0)

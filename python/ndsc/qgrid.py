@@ -23,6 +23,9 @@ from ndsc.progress import Progress, silent
 #: Stars that are compared at a time, to bound the memory.
 JOINED_AT_A_TIME = 50_000
 
+#: The largest division of a grid that the compiled core takes.
+MOST_DIVISIONS = 1 << 20
+
 IntArray = NDArray[np.int64]
 Grid = tuple[int, int, int]
 
@@ -54,6 +57,8 @@ def checked_grid(grid: int | Sequence[int]) -> Grid:
     InputError
         When `grid` is neither one nor three integers, or one of them is below 1.
     """
+    if type(grid) is int and 0 < grid <= MOST_DIVISIONS:
+        return grid, grid, grid
     array = checked_integers(grid, "The grid", "one integer or three, for example 4 or (4, 4, 2)")
     if array.shape == ():
         array = np.repeat(array, 3)
@@ -144,7 +149,8 @@ def irreducible_qpoints(
 ) -> tuple[IntArray, IntArray]:
     """The irreducible q-points of a grid under the point group of the crystal.
 
-    Memory: one bit for each q-point of the grid and 64 bytes for each irreducible one (0.6 GB for fcc 1000x1000x1000).
+    Memory: one bit for each q-point of the grid, 8 bytes for each line of them along the third axis, and 64 bytes for
+    each irreducible one (1.5 GB for fcc 1000x1000x1000).
 
     Parameters
     ----------
@@ -187,7 +193,8 @@ def map_qpoints(
 ) -> QpointMap:
     """The irreducible q-points of a grid, with the map from every q-point of the grid to its star.
 
-    Memory: 4 bytes for each q-point of the grid and 64 bytes for each irreducible one (32 MB for 200x200x200).
+    Memory: 4 bytes for each q-point of the grid, 8 bytes for each line of them along the third axis, and 64 bytes for
+    each irreducible one (44 MB for fcc 200x200x200).
 
     Parameters
     ----------
@@ -228,6 +235,8 @@ def _join_stars(
     joined : (n,) uint32 array or None
         The new number of each star; None when every rotation keeps the grid, and so nothing is joined.
     """
+    if len(set(grid)) == 1:
+        return numerators, weights, None
     divisions = np.array(grid, dtype=np.int64)
     keeps = np.all((rotations * divisions[None, :, None]) % divisions[None, None, :] == 0, axis=(1, 2))
     if np.all(keeps):

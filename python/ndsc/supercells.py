@@ -40,8 +40,9 @@ IntArray = NDArray[np.int64]
 # From this cost exponent on, one supercell per orbit of maximal cyclic subgroups is proven cheapest.
 PROVEN_EXPONENT = math.log2(3)
 
-# Subgroups that the integer programme looks at; beyond, it keeps to the smaller ones and reports a gap.
-MOST_CANDIDATES = 100_000
+# Pairs of a candidate supercell and a q-point to be held that the integer programme looks at; beyond, it keeps to the
+# smaller candidates, and the gap it reports allows for the larger ones.
+MOST_LOOKS = 50_000_000
 
 
 class Location(NamedTuple):
@@ -356,10 +357,10 @@ def _programme(
     divisions: Grid, rotations: IntArray, exponent: float, time_limit: float, progress: Progress
 ) -> tuple[IntArray, float]:
     report = reporter(progress, "candidate supercells")
-    row_forms, column_forms, rows, columns, complete = _core.programme_columns(
-        divisions, rotations, MOST_CANDIDATES, available_memory(), report
+    row_forms, column_forms, starts, held, beyond = _core.programme_columns(
+        divisions, rotations, exponent, MOST_LOOKS, available_memory(), report
     )
-    programme = Programme(_sizes(row_forms), _sizes(column_forms), rows, columns, complete)
+    programme = Programme(_sizes(row_forms), _sizes(column_forms), starts, held, beyond)
     chosen, bound = solve(programme, exponent, time_limit)
     return column_forms[chosen], bound
 

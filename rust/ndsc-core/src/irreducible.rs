@@ -1,17 +1,15 @@
-//! The irreducible q-points of dense grids, by marking orbits.
+//! The irreducible q-points of dense grids, by marking stars.
 //!
-//! The first unmarked point of the grid stands for its star; its images are marked. Each image is three table look-ups
-//! and three conditional subtractions, for all operations at once.
+//! The first unmarked point of the grid stands for its star; its images are marked. That is done only on the lines along
+//! the third axis that are the first of their orbits (see [`crate::lines`]): every star has its first point there, and
+//! the rest of the map is copied line by line, at the speed of the memory.
 
 use crate::context::{Context, Ticker};
 use crate::error::{Error, Result};
 use crate::int3::{Mat3, Vec3};
-use crate::lines;
+use crate::lines::{Images, Lines, actions, keep_lines};
 use crate::qpoint::Grid;
-use crate::symmetry::{LARGEST_POINT_GROUP, check_group, on_grid, with_inversion};
-
-/// Operations, and their negatives with time reversal.
-const LANES: usize = 2 * LARGEST_POINT_GROUP;
+use crate::symmetry::{check_group, on_grid, with_inversion};
 
 /// Irreducible q-points: the first of each star in the order of the grid (third axis fastest), how many points each
 /// stands for, and on request the star of every point of the grid.
@@ -24,103 +22,23 @@ pub struct Irreducible {
     pub mapping: Option<Vec<u32>>,
 }
 
-/// Indices of q-points: 32 bits where they suffice, which doubles what the processor does at a time.
-trait Index: Copy + Default + PartialEq {
-    fn from_i64(x: i64) -> Self;
-    fn to_usize(self) -> usize;
-    /// `a + b`, both below `wrap`, brought below it.
-    fn wrapped(self, other: Self, wrap: Self) -> Self;
-    fn plus(self, other: Self) -> Self;
-}
-
-macro_rules! index {
-    ($integer:ty) => {
-        impl Index for $integer {
-            fn from_i64(x: i64) -> Self {
-                x as $integer
-            }
-            fn to_usize(self) -> usize {
-                self as usize
-            }
-            fn wrapped(self, other: Self, wrap: Self) -> Self {
-                let sum = self + other;
-                sum - if sum >= wrap { wrap } else { 0 }
-            }
-            fn plus(self, other: Self) -> Self {
-                self + other
-            }
-        }
-    };
-}
-index!(i32);
-index!(i64);
-
-/// What one coordinate contributes to the index of the image: by value of the coordinate, image axis and operation.
-struct Contribution<I> {
-    table: Vec<I>,
-    lanes: usize,
-}
-
-impl<I: Index> Contribution<I> {
-    fn new(operations: &[Mat3], n: Vec3, strides: Vec3, axis: usize) -> Self {
-        let lanes = operations.len();
-        // One step along the axis adds the same to every image; so each line is the one before it, wrapped.
-        let mut step = Vec::with_capacity(3 * lanes);
-        for i in 0..3 {
-            step.extend(
-                operations
-                    .iter()
-                    .map(|m| I::from_i64(m[i][axis].rem_euclid(n[i]) * strides[i])),
-            );
-        }
-        let wraps = [0, 1, 2].map(|i| I::from_i64(n[i] * strides[i]));
-        let mut table = vec![I::default(); 3 * lanes * n[axis] as usize];
-        for k in 1..n[axis] as usize {
-            let (done, rest) = table.split_at_mut(3 * lanes * k);
-            let previous = &done[3 * lanes * (k - 1)..];
-            for i in 0..3 {
-                for lane in i * lanes..(i + 1) * lanes {
-                    rest[lane] = previous[lane].wrapped(step[lane], wraps[i]);
-                }
-            }
-        }
-        Self { table, lanes }
-    }
-
-    fn of(&self, k: i64) -> [&[I]; 3] {
-        let rows = &self.table[k as usize * 3 * self.lanes..(k as usize + 1) * 3 * self.lanes];
-        let (x, rest) = rows.split_at(self.lanes);
-        let (y, z) = rest.split_at(self.lanes);
-        [x, y, z]
-    }
-}
-
 /// Which points are marked: a bit each, or the number of the star each.
 trait Marks {
+    /// Frees the points of a line.
+    fn free_line(&mut self, start: usize, length: usize);
     fn is_free(&self, index: usize) -> bool;
-    /// Whether any of [`BLOCK`] points from an index on is free.
-    fn is_any_free(&self, index: usize) -> bool;
-    fn mark<I: Index>(&mut self, images: &[I], star: u32);
+    fn mark(&mut self, index: usize, star: u32);
 }
-
-/// Points that are looked at together.
-const BLOCK: usize = 16;
 
 struct Bits(Vec<u64>);
 
 impl Marks for Bits {
+    fn free_line(&mut self, _start: usize, _length: usize) {}
     fn is_free(&self, index: usize) -> bool {
         self.0[index / 64] >> (index % 64) & 1 == 0
     }
-    fn is_any_free(&self, index: usize) -> bool {
-        (index..index + BLOCK).any(|i| self.is_free(i))
-    }
-    fn mark<I: Index>(&mut self, images: &[I], _star: u32) {
-        let words = self.0.as_mut_slice();
-        for image in images {
-            let index = image.to_usize();
-            words[index / 64] |= 1 << (index % 64);
-        }
+    fn mark(&mut self, index: usize, _star: u32) {
+        self.0[index / 64] |= 1 << (index % 64);
     }
 }
 
@@ -129,111 +47,73 @@ const FREE: u32 = u32::MAX;
 struct Stars<'a>(&'a mut [u32]);
 
 impl Marks for Stars<'_> {
+    fn free_line(&mut self, start: usize, length: usize) {
+        self.0[start..start + length].fill(FREE);
+    }
     fn is_free(&self, index: usize) -> bool {
         self.0[index] == FREE
     }
-    fn is_any_free(&self, index: usize) -> bool {
-        self.0[index..index + BLOCK]
-            .iter()
-            .fold(0, |any, star| any | u32::from(*star == FREE))
-            != 0
-    }
-    fn mark<I: Index>(&mut self, images: &[I], star: u32) {
-        let stars = &mut *self.0;
-        for image in images {
-            stars[image.to_usize()] = star;
-        }
+    fn mark(&mut self, index: usize, star: u32) {
+        self.0[index] = star;
     }
 }
 
-struct Sweep<I> {
-    n: Vec3,
-    wraps: [I; 3],
-    contributions: [Contribution<I>; 3],
-    lanes: usize,
-}
-
-impl<I: Index> Sweep<I> {
-    fn new(n: Vec3, operations: &[Mat3]) -> Self {
-        let strides = [n[1] * n[2], n[2], 1];
-        let wraps = [0, 1, 2].map(|i| I::from_i64(n[i] * strides[i]));
-        let contributions = [0, 1, 2].map(|axis| Contribution::new(operations, n, strides, axis));
-        Self {
-            n,
-            wraps,
-            contributions,
-            lanes: operations.len(),
-        }
-    }
-
-    /// By image axis and operation, what the first two coordinates contribute.
-    fn base(&self, k0: i64, k1: i64) -> [[I; LANES]; 3] {
-        let (first, second) = (self.contributions[0].of(k0), self.contributions[1].of(k1));
-        let mut base = [[I::default(); LANES]; 3];
-        for i in 0..3 {
-            for lane in 0..self.lanes {
-                base[i][lane] = first[i][lane].wrapped(second[i][lane], self.wraps[i]);
+/// Marks the stars on the first lines; points, weights and the lines.
+fn sweep<M: Marks>(
+    grid: &Grid,
+    group: &[Mat3],
+    marks: &mut M,
+    context: &Context,
+) -> Result<(Vec<Vec3>, Vec<i64>, Lines)> {
+    let n = grid.divisions();
+    let length = n[2] as usize;
+    let (keeping, others) = keep_lines(group, n)?;
+    let lines = Lines::new(n, &keeping, context, |line| {
+        marks.free_line(line * length, length);
+    })?;
+    let mut images = Images::new(n, &others);
+    // Few stars are smaller than the group: a little more than one point in so many is irreducible.
+    let expected = grid.len() as usize / group.len() * 5 / 4 + 16;
+    let (mut points, mut weights) = (Vec::with_capacity(expected), Vec::with_capacity(expected));
+    let mut ticker = Ticker::new();
+    for line in lines.firsts() {
+        let own = [line as i64 / n[1], line as i64 % n[1]];
+        let row = line * length;
+        ticker.tick(context, row as u64, grid.len() as u64)?;
+        let moves = lines.onto_itself(line);
+        images.start(own[0], own[1]);
+        for k in 0..length {
+            if !marks.is_free(row + k) {
+                continue;
             }
-        }
-        base
-    }
-
-    fn images(&self, base: &[[I; LANES]; 3], k2: i64, images: &mut [I; LANES]) {
-        let lanes = self.lanes;
-        let [x, y, z] = self.contributions[2].of(k2);
-        let (x, y, z) = (&x[..lanes], &y[..lanes], &z[..lanes]);
-        let (bx, by, bz) = (&base[0][..lanes], &base[1][..lanes], &base[2][..lanes]);
-        for (lane, image) in images[..lanes].iter_mut().enumerate() {
-            *image = bx[lane]
-                .wrapped(x[lane], self.wraps[0])
-                .plus(by[lane].wrapped(y[lane], self.wraps[1]))
-                .plus(bz[lane].wrapped(z[lane], self.wraps[2]));
-        }
-    }
-
-    fn run<M: Marks>(&self, marks: &mut M, context: &Context) -> Result<(Vec<Vec3>, Vec<i64>)> {
-        let n = self.n;
-        // Few stars are smaller than the group: a little more than one point in so many is irreducible.
-        let expected = (n[0] * n[1] * n[2]) as usize / self.lanes * 5 / 4 + 16;
-        let (mut points, mut weights) = (Vec::with_capacity(expected), Vec::with_capacity(expected));
-        let mut images = [I::default(); LANES];
-        let mut ticker = Ticker::new();
-        for k0 in 0..n[0] {
-            for k1 in 0..n[1] {
-                let row = ((k0 * n[1] + k1) * n[2]) as usize;
-                ticker.tick(context, row as u64, (n[0] * n[1] * n[2]) as u64)?;
-                let mut base = None;
-                let mut k2 = -1;
-                loop {
-                    k2 += 1;
-                    while k2 + BLOCK as i64 <= n[2] && !marks.is_any_free(row + k2 as usize) {
-                        k2 += BLOCK as i64;
-                    }
-                    if k2 >= n[2] {
-                        break;
-                    }
-                    let own = row + k2 as usize;
-                    if !marks.is_free(own) {
-                        continue;
-                    }
-                    self.images(base.get_or_insert_with(|| self.base(k0, k1)), k2, &mut images);
-                    let images = &images[..self.lanes];
-                    marks.mark(images, points.len() as u32);
-                    let target = I::from_i64(own as i64);
-                    let fixing: u32 = images.iter().map(|image| u32::from(*image == target)).sum();
-                    points.push([k0, k1, k2]);
-                    // The size of an orbit is the order of the group over that of the stabiliser.
-                    weights.push((self.lanes / fixing as usize) as i64);
+            let star = points.len() as u32;
+            let mut fixing = 0;
+            for step in moves {
+                let image = step.image(k, length);
+                marks.mark(row + image, star);
+                fixing += usize::from(image == k);
+            }
+            for [x, y, z] in images.of(k) {
+                let (first, step) = lines.origin(x * n[1] as usize + y);
+                let origin = step.origin(z, length);
+                for step in lines.onto_itself(first) {
+                    let image = step.image(origin, length);
+                    marks.mark(first * length + image, star);
+                    fixing += usize::from(first == line && image == k);
                 }
             }
+            points.push([own[0], own[1], k as i64]);
+            // The size of an orbit is the order of the group over that of the stabiliser.
+            weights.push((group.len() / fixing) as i64);
         }
-        Ok((points, weights))
     }
+    Ok((points, weights, lines))
 }
 
 /// The irreducible q-points of a grid under the rotations that keep it.
 ///
-/// Memory: a bit for each q-point, or 4 bytes with `with_mapping`, and 64 bytes for each irreducible one.
+/// Memory: a bit for each q-point, or 4 bytes with `with_mapping`; 8 bytes for each line of them along the third axis,
+/// and 64 bytes for each irreducible one.
 pub fn irreducible(
     grid: &Grid,
     rotations: &[Mat3],
@@ -243,7 +123,7 @@ pub fn irreducible(
 ) -> Result<Irreducible> {
     reserve(grid, rotations.len(), with_mapping, context)?;
     if with_mapping {
-        let mut mapping = vec![FREE; grid.len() as usize];
+        let mut mapping = vec![0; grid.len() as usize];
         let (points, weights) = irreducible_into(grid, rotations, time_reversal, &mut mapping, context)?;
         return Ok(Irreducible {
             points,
@@ -251,18 +131,9 @@ pub fn irreducible(
             mapping: Some(mapping),
         });
     }
-    let operations = operations(grid, rotations, time_reversal)?;
-    let n = grid.divisions();
-    let (points, weights) = if lines::are_kept(&operations, n) {
-        lines::sweep(n, &operations, None, context)?
-    } else {
-        run(
-            grid,
-            &operations,
-            &mut Bits(vec![0; (grid.len() as usize).div_ceil(64)]),
-            context,
-        )?
-    };
+    let group = group(grid, rotations, time_reversal)?;
+    let mut bits = Bits(vec![0; (grid.len() as usize).div_ceil(64)]);
+    let (points, weights, _) = sweep(grid, &group, &mut bits, context)?;
     Ok(Irreducible {
         points,
         weights,
@@ -285,49 +156,36 @@ pub fn irreducible_into(
             grid.len()
         )));
     }
-    let operations = operations(grid, rotations, time_reversal)?;
-    let n = grid.divisions();
-    if lines::are_kept(&operations, n) {
-        return lines::sweep(n, &operations, Some(mapping), context);
-    }
-    mapping.fill(FREE);
-    run(grid, &operations, &mut Stars(mapping), context)
+    let group = group(grid, rotations, time_reversal)?;
+    let (points, weights, lines) = sweep(grid, &group, &mut Stars(mapping), context)?;
+    lines.copy(mapping, context)?;
+    Ok((points, weights))
 }
 
 /// Refuses a grid whose points do not fit into memory under a point group of this order.
 pub fn reserve(grid: &Grid, order: usize, with_mapping: bool, context: &Context) -> Result<()> {
     let (bits, length) = (if with_mapping { 32 } else { 1 }, grid.len() as u128);
     context.reserve(
-        length * bits / 8 + length / order.max(1) as u128 * 64,
+        length * bits / 8
+            + Lines::memory(grid.divisions())
+            + Images::memory(grid.divisions(), order)
+            + length / order.max(1) as u128 * 64,
         &format!("the irreducible q-points of the grid {:?}", grid.divisions()),
         "use a coarser grid",
     )
 }
 
-/// The operations on numerators. Where -1 acts as 1, two of them do the same; that leaves ratios of orders right.
-fn operations(grid: &Grid, rotations: &[Mat3], time_reversal: bool) -> Result<Vec<Mat3>> {
+/// How the rotations that keep the grid act on its points, each action once; they are a group.
+fn group(grid: &Grid, rotations: &[Mat3], time_reversal: bool) -> Result<Vec<Mat3>> {
     check_group(rotations)?;
     let kept: Vec<Mat3> = on_grid(rotations, grid.divisions())?
         .into_iter()
         .map(|(_, m)| m)
         .collect();
-    Ok(if time_reversal {
+    let operations = if time_reversal {
         with_inversion(&kept)
     } else {
         kept
-    })
-}
-
-fn run<M: Marks>(
-    grid: &Grid,
-    operations: &[Mat3],
-    marks: &mut M,
-    context: &Context,
-) -> Result<(Vec<Vec3>, Vec<i64>)> {
-    let n = grid.divisions();
-    if grid.len() < i64::from(i32::MAX) / 2 {
-        Sweep::<i32>::new(n, operations).run(marks, context)
-    } else {
-        Sweep::<i64>::new(n, operations).run(marks, context)
-    }
+    };
+    Ok(actions(&operations, grid.divisions()))
 }

@@ -15,6 +15,7 @@ pub mod hnf;
 pub mod int3;
 pub mod irreducible;
 mod lines;
+mod parts;
 pub mod qpoint;
 pub mod reduce;
 pub mod single;

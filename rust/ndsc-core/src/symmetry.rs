@@ -2,8 +2,6 @@
 //!
 //! A supercell matrix S (rows in units of the cell) goes to `S R^-1`, so that `S q` integer stays `S' q'` integer.
 
-use std::collections::BTreeSet;
-
 use crate::error::{Error, Result};
 use crate::int3::{IDENTITY, Mat3, determinant, multiply};
 
@@ -18,8 +16,9 @@ pub fn check_group(rotations: &[Mat3]) -> Result<()> {
             rotations.len()
         )));
     }
-    let set: BTreeSet<&Mat3> = rotations.iter().collect();
-    if set.len() != rotations.len() {
+    let mut sorted = rotations.to_vec();
+    sorted.sort_unstable();
+    if sorted.windows(2).any(|pair| pair[0] == pair[1]) {
         return Err(Error::input(
             "some of the rotations are equal; give each operation of the point group once",
         ));
@@ -32,24 +31,27 @@ pub fn check_group(rotations: &[Mat3]) -> Result<()> {
             )));
         }
     }
-    // Generate from as few matrices as possible: everything that comes out must be in the set.
-    let mut generated = BTreeSet::from([IDENTITY]);
+    // Generate from as few matrices as possible: everything that comes out must be given.
+    let mut is_generated: Vec<bool> = sorted.iter().map(|m| *m == IDENTITY).collect();
+    let mut generated = vec![IDENTITY];
     let mut generators: Vec<Mat3> = Vec::new();
-    for r in rotations {
-        if generated.contains(r) {
+    for (number, r) in sorted.iter().enumerate() {
+        if is_generated[number] {
             continue;
         }
         generators.push(*r);
-        let mut queue: Vec<Mat3> = generated.iter().copied().collect();
+        let mut queue = generated.clone();
         while let Some(element) = queue.pop() {
             for g in &generators {
                 let product = multiply(g, &element)?;
-                if !set.contains(&product) {
+                let Ok(place) = sorted.binary_search(&product) else {
                     return Err(Error::input(format!(
                         "the rotations are no group: the product of {g:?} and {element:?} is missing"
                     )));
-                }
-                if generated.insert(product) {
+                };
+                if !is_generated[place] {
+                    is_generated[place] = true;
+                    generated.push(product);
                     queue.push(product);
                 }
             }

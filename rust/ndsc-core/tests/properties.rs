@@ -321,7 +321,7 @@ proptest! {
         let _ = cover::minimal_cover(&grid, &rotations, &small);
         let _ = cover::locate(&grid, &rotations, &k);
         if grid.len() < 5000 {
-            let _ = columns::columns(&grid, &rotations, 1000, &small);
+            let _ = columns::columns(&grid, &rotations, 1.0, 1000, &small);
             let _ = single::smallest_single(&grid, &rotations);
         }
         if let Ok(mut pieces) = cover::CoverIterator::new(&grid, &rotations)
