@@ -146,7 +146,7 @@ def qpoint_tasks(sizes: tuple[int, ...]) -> Iterator[Task]:
                 lambda crystal=crystal, n=n: phonors_map(crystal, n),
                 lambda ours, theirs: len(ours.weights) == theirs[1],
                 10,
-                repeats=3,
+                repeats=7,
             )
             yield Task(
                 f"irreducible q-points with map, {name}, N = {n}",
@@ -155,7 +155,7 @@ def qpoint_tasks(sizes: tuple[int, ...]) -> Iterator[Task]:
                 lambda crystal=crystal, n=n: spglib_mesh(crystal, n),
                 lambda ours, theirs: len(ours.weights) == len(np.unique(theirs[0])),
                 30,
-                repeats=3,
+                repeats=7,
             )
 
 

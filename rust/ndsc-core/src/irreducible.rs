@@ -183,7 +183,7 @@ fn group(grid: &Grid, rotations: &[Mat3], time_reversal: bool) -> Result<Vec<Mat
         .map(|(_, m)| m)
         .collect();
     let operations = if time_reversal {
-        with_inversion(&kept)
+        with_inversion(&kept)?
     } else {
         kept
     };

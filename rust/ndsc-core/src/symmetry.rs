@@ -65,15 +65,16 @@ pub fn check_group(rotations: &[Mat3]) -> Result<()> {
     Ok(())
 }
 
-fn negative(m: &Mat3) -> Mat3 {
-    m.map(|row| row.map(|x| -x))
+fn are_opposite(a: &Mat3, b: &Mat3) -> bool {
+    let mut pairs = a.iter().flatten().zip(b.iter().flatten());
+    pairs.all(|(x, y)| x.checked_add(*y) == Some(0))
 }
 
 /// One of each pair R, -R: both do the same to a lattice.
 pub fn up_to_sign(operations: &[Mat3]) -> Vec<Mat3> {
     let mut kept: Vec<Mat3> = Vec::new();
     for m in operations {
-        if !kept.contains(&negative(m)) {
+        if !kept.iter().any(|other| are_opposite(other, m)) {
             kept.push(*m);
         }
     }
@@ -81,15 +82,20 @@ pub fn up_to_sign(operations: &[Mat3]) -> Vec<Mat3> {
 }
 
 /// The operations and their negatives, each once.
-pub fn with_inversion(operations: &[Mat3]) -> Vec<Mat3> {
-    let mut all: Vec<Mat3> = operations
-        .iter()
-        .copied()
-        .chain(operations.iter().map(negative))
-        .collect();
+pub fn with_inversion(operations: &[Mat3]) -> Result<Vec<Mat3>> {
+    let mut all = operations.to_vec();
+    for m in operations {
+        let mut negative = *m;
+        for x in negative.iter_mut().flatten() {
+            *x = x
+                .checked_neg()
+                .ok_or(Error::Overflow("inversion of a rotation"))?;
+        }
+        all.push(negative);
+    }
     all.sort_unstable();
     all.dedup();
-    all
+    Ok(all)
 }
 
 /// How each rotation acts on numerators over the grid, `k' = M k mod N` with `M_ij = N_i R_ij / N_j`, for those
