@@ -42,7 +42,7 @@ PROVEN_EXPONENT = math.log2(3)
 
 # Pairs of a candidate supercell and a q-point to be held that the integer programme looks at; beyond, it keeps to the
 # smaller candidates, and the gap it reports allows for the larger ones.
-MOST_LOOKS = 50_000_000
+MOST_LOOKS = 20_000_000
 
 
 class Location(NamedTuple):
