@@ -10,6 +10,7 @@ those first that are worth most.
 
 from __future__ import annotations
 
+import atexit
 import math
 import threading
 import time
@@ -248,6 +249,20 @@ def _run(incidence: csr_array, costs: FloatArray, limits: dict[str, Any]) -> tup
     return np.flatnonzero(result.x > 0.5), max(bound, 0.0)
 
 
+# Threads in which HiGHS runs, and how long the end of the process waits for them, s: a thread that comes back from
+# compiled code while the interpreter is taken down aborts the process. Short calls end within this time; one that goes
+# on for longer does not come back before the process is gone.
+_RUNNING: set[threading.Thread] = set()
+FAREWELL = 0.5
+
+
+@atexit.register
+def _wait_for_highs() -> None:
+    end = time.monotonic() + FAREWELL
+    for thread in list(_RUNNING):
+        thread.join(max(0.0, end - time.monotonic()))
+
+
 def _interruptible(work: Callable[[], Any]) -> Any:
     """What `work` gives, answering Ctrl-C meanwhile, which HiGHS does not.
 
@@ -261,8 +276,12 @@ def _interruptible(work: Callable[[], Any]) -> Any:
             outcome.set_result(work())
         except BaseException as error:  # raised where it is waited for
             outcome.set_exception(error)
+        finally:
+            _RUNNING.discard(threading.current_thread())
 
-    threading.Thread(target=run, name="ndsc-highs", daemon=True).start()
+    thread = threading.Thread(target=run, name="ndsc-highs", daemon=True)
+    _RUNNING.add(thread)
+    thread.start()
     while True:
         try:
             return outcome.result(timeout=0.1)
