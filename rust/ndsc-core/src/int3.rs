@@ -106,7 +106,7 @@ pub fn adjugate(m: &Mat3) -> Result<Mat3> {
 /// The inverse of a matrix of determinant 1 or -1.
 pub fn unimodular_inverse(m: &Mat3) -> Result<Mat3> {
     let d = determinant(m)?;
-    if d.abs() != 1 {
+    if d.unsigned_abs() != 1 {
         return Err(Error::input(format!(
             "the matrix {m:?} has determinant {d}; a rotation has 1 or -1"
         )));

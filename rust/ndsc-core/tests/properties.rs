@@ -331,3 +331,12 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_determinant_of_the_smallest_integer_is_no_unimodular_one() {
+    let s = [[-1, 0, 0], [0, 1, 1], [0, -i64::MAX, 1]];
+    assert_eq!(determinant(&s).unwrap(), i64::MIN);
+    assert!(int3::unimodular_inverse(&s).is_err());
+    let _ = hnf::with_transform(&s);
+    let _ = snf::smith(&s);
+}
