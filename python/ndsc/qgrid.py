@@ -15,7 +15,7 @@ import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
 
-from ndsc import _core
+import ndsc._core as _core  # Not `from ndsc`, which runs its __init__: see reference/start.py.
 from ndsc.crystal import Crystal
 from ndsc.errors import InputError, IntegerOverflowError
 from ndsc.progress import Progress, silent

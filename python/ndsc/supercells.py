@@ -16,7 +16,7 @@ import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
 
-from ndsc import _core
+import ndsc._core as _core  # Not `from ndsc`, which runs its __init__: see reference/start.py.
 from ndsc.cover_programme import Programme, solve
 from ndsc.crystal import Crystal
 from ndsc.errors import InputError, InternalError

@@ -238,7 +238,7 @@ def test_no_reader_uses_pickle_or_eval():
         text = path.read_text()
         assert "pickle" not in text.replace("picklable", ""), path
         assert "eval(" not in text, path
-        assert "import_module" not in text or path.name in ("calculators.py", "executors.py"), path
+        assert "import_module" not in text or path.name in ("factories.py", "executors.py"), path
 
 
 def test_other_settings_are_shown_and_not_mixed(store, counting, tmp_path, caplog):
