@@ -3,12 +3,14 @@ import json
 import numpy as np
 import pytest
 from ase.build import bulk
+from ase.constraints import FixSymmetry
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ndsc.errors import InputError
 from ndsc.reference import CalculatorSpec, Label, LabelStore, compute_label
 from ndsc.reference.label_file import _compact, _lines
+from ndsc.rounding import rounded
 
 
 @pytest.fixture
@@ -61,6 +63,16 @@ def test_what_the_key_depends_on(store):
     assert len({key, *others}) == 6
     # Without k-points the supercell matrix says nothing that the structure does not.
     assert store.key_of(supercell, EMT) == store.key_of(al(), EMT)
+
+
+@pytest.mark.parametrize("strain", [0.0, 0.001, 0.0035, 0.01])
+def test_what_is_stored_is_what_was_keyed_under_a_constraint(strain):
+    # FixSymmetry makes cells symmetric to the last digit of a float, and they round another way.
+    atoms = bulk("Mg", "hcp", a=3.2, c=5.2)
+    atoms.set_constraint(FixSymmetry(atoms))
+    atoms.set_cell(atoms.cell.array * (1.0 + strain), apply_constraint=False, scale_atoms=True)
+    atoms.cell[2, 1] = -1e-12
+    assert np.array_equal(rounded(atoms).cell.array, np.round(atoms.cell.array, 8) + 0.0)
 
 
 @pytest.mark.parametrize("damage", ["truncate", "flip", "garbage", "binary", "other", "rename"])
