@@ -10,9 +10,7 @@ from __future__ import annotations
 
 import json
 import math
-import platform
 from collections.abc import Iterable, Mapping
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -26,9 +24,6 @@ from ndsc.files import write_text
 SCHEMA_VERSION = 1
 #: Frequencies below this (THz, negative) are instabilities: acoustic modes at Γ are zero only to rounding.
 IMAGINARY_THZ = -0.05
-REPORTED_PACKAGES = (
-    "ndsc", "numpy", "scipy", "ase", "spglib", "phonopy", "symfc", "matscipy", "matplotlib", "quippy-ase", "gpaw",
-)  # fmt: skip
 
 
 def _finite_or_none(value: Any) -> Any:
@@ -398,14 +393,3 @@ def cost_summary(
 def _sum_or_none(values: Iterable[float | None]) -> float | None:
     known = [value for value in values if value is not None]
     return float(sum(known)) if known else None
-
-
-def package_versions() -> dict[str, str]:
-    """Versions of Python and of the installed packages that the numbers depend on."""
-    found = {"python": platform.python_version()}
-    for package in REPORTED_PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found

@@ -14,10 +14,10 @@ from ndsc.results import (
     cost_summary,
     elastic_comparison,
     lattice_comparison,
-    package_versions,
     read_results,
     write_results,
 )
+from ndsc.versions import package_versions
 
 
 def results(**parts):

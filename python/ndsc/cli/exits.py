@@ -93,7 +93,7 @@ def fail(message: str, code: ExitCode, *, label: str = "Error: ") -> None:
 
 def write_log() -> Path:
     """Write the current traceback, the command and the versions to a file that outlives the program."""
-    from ndsc.results import package_versions
+    from ndsc.versions import package_versions
 
     versions = "".join(f"{name} {number}\n" for name, number in package_versions().items())
     with tempfile.NamedTemporaryFile("w", prefix="ndsc-error-", suffix=".log", delete=False, encoding="utf-8") as file:

@@ -10,7 +10,6 @@ import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal
 
@@ -41,6 +40,7 @@ from ndsc.fit.training import (
     write_training_file,
 )
 from ndsc.progress import Progress, silent
+from ndsc.versions import package_version
 
 log = logging.getLogger(__name__)
 
@@ -254,7 +254,7 @@ def _fit(job: _Job, frames: list[Atoms], solver: str) -> GapFit:
         "seconds": round(seconds, 3),
         "memory_gb": memory,
         "solver": solver,
-        "quippy": _quippy_version(),
+        "quippy": package_version("quippy-ase") or "unknown",
     }
     write_text(job.scratch / RECORD_NAME, json.dumps(record, indent=1) + "\n")
     _publish(job.scratch, job.target)
@@ -384,7 +384,7 @@ def _publish(scratch: Path, target: Path) -> None:
 
 
 def _key(scratch: Path, arguments: list[str]) -> str:
-    digest = hashlib.sha256(json.dumps([RECORD_FORMAT, _quippy_version(), arguments]).encode())
+    digest = hashlib.sha256(json.dumps([RECORD_FORMAT, package_version("quippy-ase") or "unknown", arguments]).encode())
     for path in sorted(scratch.iterdir()):
         digest.update(path.name.encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()
@@ -402,10 +402,3 @@ def _recorded_key(target: Path) -> str | None:
         return None
     key = record.get("key") if isinstance(record, dict) else None
     return key if isinstance(key, str) else None
-
-
-def _quippy_version() -> str:
-    try:
-        return version("quippy-ase")
-    except PackageNotFoundError:
-        return "unknown"

@@ -11,7 +11,6 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,7 @@ from ndsc.errors import InputError, InternalError, MissingExtraError, NdscError
 from ndsc.reference.codes import PROGRAMS, ProgramCalculator
 from ndsc.reference.factories import from_factory, not_made, refused
 from ndsc.reference.kpoints import fold_kpoints, reduced_kpoints
+from ndsc.versions import package_version
 
 Builder = Callable[[dict[str, Any], "NDArray[np.float64] | None", Path], Calculator]
 
@@ -151,10 +151,7 @@ class CalculatorSpec:
 
 @cache
 def _package_version(package: str) -> str:
-    try:
-        return f"{package} {version(package)}"
-    except PackageNotFoundError:
-        return f"{package} of unknown version"
+    return f"{package} {package_version(package) or 'of unknown version'}"
 
 
 @cache

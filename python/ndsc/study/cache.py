@@ -13,10 +13,11 @@ from typing import Any, Literal
 from ndsc.errors import InputError
 from ndsc.files import write_text
 from ndsc.phonons import PhononComparison
-from ndsc.results import Comparison, package_versions
+from ndsc.results import Comparison
 from ndsc.study.results import Evaluation
 from ndsc.study.timing import Took
 from ndsc.study.variants import Task
+from ndsc.versions import package_versions
 
 log = logging.getLogger(__name__)
 

@@ -11,7 +11,6 @@ from pathlib import Path
 from ndsc.config.study import StudyConfig
 from ndsc.errors import FitError
 from ndsc.progress import Progress, silent
-from ndsc.results import package_versions
 from ndsc.study.cache import Cache, evaluation_key, fit_key, sparse_key
 from ndsc.study.checks import judge
 from ndsc.study.evaluation import asked, evaluate_potential
@@ -21,6 +20,7 @@ from ndsc.study.results import Evaluation, Outcome, StudyResults, Variant
 from ndsc.study.runs import StudyRun, load_runs
 from ndsc.study.timing import Clock
 from ndsc.study.variants import Planner, Task, needed_runs
+from ndsc.versions import package_versions
 
 log = logging.getLogger(__name__)
 

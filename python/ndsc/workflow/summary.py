@@ -30,8 +30,8 @@ from ndsc.results import (
     cost_summary,
     elastic_comparison,
     lattice_comparison,
-    package_versions,
 )
+from ndsc.versions import package_versions
 from ndsc.workflow.plan import Plan
 from ndsc.workflow.record import RunRecord
 
