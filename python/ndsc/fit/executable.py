@@ -7,11 +7,13 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from ndsc.errors import FitError, MissingExtraError
+from ndsc.interrupts import held_interrupts
 from ndsc.progress import Progress, silent
 
 #: Environment variable with the path of another gap_fit, for example one that was compiled with MPI.
@@ -115,16 +117,13 @@ def run_gap_fit(
     environment = os.environ | dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(threads))
     log_path = directory / log_name
     with log_path.open("wb") as log:
+        process = None
         try:
-            process = subprocess.Popen(
-                command, cwd=directory, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT
-            )
-        except OSError as error:
-            raise FitError(f"{command[0]} cannot be started ({error.strerror}). Install quippy-ase again.") from error
-        try:
+            with held_interrupts():
+                process = _start(command, directory, environment, log)
             code = _wait(process, log_path, progress)
         finally:
-            if process.poll() is None:
+            if process is not None and process.poll() is None:
                 process.kill()
                 process.wait()
     return Run(code, readable_log(log_path))
@@ -185,6 +184,17 @@ def available_memory_gb() -> float | None:
         # Not Linux, or no control group: what was found so far is what is known.
         return min(limits, default=None)
     return min(limits, default=None)
+
+
+def _start(
+    command: list[str], directory: Path, environment: Mapping[str, str], log: IO[bytes]
+) -> subprocess.Popen[bytes]:
+    try:
+        return subprocess.Popen(
+            command, cwd=directory, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT
+        )
+    except OSError as error:
+        raise FitError(f"{command[0]} cannot be started ({error.strerror}). Install quippy-ase again.") from error
 
 
 def _wait(process: subprocess.Popen[bytes], log_path: Path, progress: Progress) -> int:

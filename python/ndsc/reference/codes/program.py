@@ -26,6 +26,7 @@ from ase.calculators.calculator import Calculator, all_changes
 from numpy.typing import NDArray
 
 from ndsc.errors import InputError, MissingExtraError, NdscError, ReferenceCalculationError
+from ndsc.interrupts import held_interrupts
 from ndsc.reference.checks import check_atoms
 
 #: How much of a program's output an error message repeats.
@@ -217,15 +218,18 @@ class ProgramCalculator(Calculator):  # type: ignore[misc]
         argv = [*self.command, *self.program.arguments()]
         environment = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", **os.environ}
         with (folder / "stdout.txt").open("wb") as out, (folder / "stderr.txt").open("wb") as err:
-            process = subprocess.Popen(
-                argv, cwd=folder, stdin=subprocess.DEVNULL, stdout=out, stderr=err, env=environment
-            )
+            process = None
             try:
+                with held_interrupts():
+                    process = subprocess.Popen(
+                        argv, cwd=folder, stdin=subprocess.DEVNULL, stdout=out, stderr=err, env=environment
+                    )
                 # Of this process alone, as the sum over all children of a worker never gets smaller again.
                 _, status, usage = os.wait4(process.pid, 0)
             except BaseException:
-                process.kill()
-                process.wait()
+                if process is not None:
+                    process.kill()
+                    process.wait()
                 raise
         process.returncode = code = os.waitstatus_to_exitcode(status)
         if reason := self.program.unconverged(folder):
