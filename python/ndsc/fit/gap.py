@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
-import os
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
@@ -30,6 +28,18 @@ from ndsc.fit.executable import (
     require_quippy,
     run_gap_fit,
 )
+from ndsc.fit.folder import (
+    LOG_NAME,
+    PREDICTIONS_NAME,
+    RECORD_FORMAT,
+    RECORD_NAME,
+    TRAINING_NAME,
+    XML_NAME,
+    keep_log,
+    key_of_fit,
+    publish,
+    recorded_key,
+)
 from ndsc.fit.linear_system import ALL_KINDS, LinearSystem
 from ndsc.fit.settings import GapSettings
 from ndsc.fit.sparse_points import read_sparse_points, write_sparse_points
@@ -44,12 +54,6 @@ from ndsc.versions import package_version
 
 log = logging.getLogger(__name__)
 
-XML_NAME = "gap.xml"
-LOG_NAME = "gap_fit.log"
-TRAINING_NAME = "training.extxyz"
-PREDICTIONS_NAME = "predictions.extxyz"
-RECORD_NAME = "fit.json"
-RECORD_FORMAT = 1
 #: What makes gap_fit choose sparse points, which needs no derivatives, and stop.
 SELECT_ONLY = ["force_parameter_name=none", "virial_parameter_name=none", "sparsify_only_no_fit=T"]
 #: What progress calls this.
@@ -178,8 +182,8 @@ def fit_gap(
         if solver == "numpy":
             targets = ("force_parameter_name", "virial_parameter_name")
             arguments = [word for word in arguments if not word.startswith(targets)] + SELECT_ONLY
-        key = _key(scratch, arguments)
-        if reuse and _recorded_key(target) == key:
+        key = key_of_fit(scratch, arguments)
+        if reuse and recorded_key(target) == key:
             log.info("The potential in %s was made from the same data and settings; it is used again.", target)
             return load_fit(target)
         job = _Job(scratch, target, training, settings, e0, arguments, key, memory_limit_gb, threads, progress)
@@ -226,7 +230,7 @@ def _fit(job: _Job, frames: list[Atoms], solver: str) -> GapFit:
     start = time.perf_counter()
     memory = _checked_memory(job, len(frames), solver)
     run = run_gap_fit(job.arguments, job.scratch, LOG_NAME, threads=job.threads, progress=job.progress)
-    log_path = _keep_log(run, job.target)
+    log_path = keep_log(run, job.target)
     _check_finished(run, job.scratch, log_path)
     read = _solve_here(job, frames) if solver == "numpy" else parse_counts(run.log)
     seconds = time.perf_counter() - start
@@ -257,7 +261,7 @@ def _fit(job: _Job, frames: list[Atoms], solver: str) -> GapFit:
         "quippy": package_version("quippy-ase") or "unknown",
     }
     write_text(job.scratch / RECORD_NAME, json.dumps(record, indent=1) + "\n")
-    _publish(job.scratch, job.target)
+    publish(job.scratch, job.target)
     return _from_record(job.target, record, predictions, reused=False)
 
 
@@ -319,7 +323,7 @@ def _checked_memory(job: _Job, n_frames: int, solver: str) -> float:
     run = run_gap_fit([*job.arguments, "dryrun=T"], job.scratch, "dryrun.log")
     memory = parse_peak_memory(run.log)
     if run.code != 0 or memory is None:
-        log_path = _keep_log(run, job.target)
+        log_path = keep_log(run, job.target)
         raise FitError(
             f"gap_fit stopped before it could estimate its memory: {failure_reason(run)}. The log is {log_path}."
         )
@@ -364,41 +368,3 @@ def _check_counts(sent: Mapping[str, int], read: Mapping[str, int], log_path: Pa
             f"asked for and was discarded. See {log_path}; a gap_fit of another version may read the training file "
             "differently."
         )
-
-
-def _keep_log(run: Run, target: Path) -> Path:
-    write_text(target / LOG_NAME, run.log + "\n")
-    return target / LOG_NAME
-
-
-def _publish(scratch: Path, target: Path) -> None:
-    """Move a complete fit into its folder: what the XML file needs first, the record that names it last."""
-    stale = set(target.glob(f"{XML_NAME}.sparseX.*"))
-    (target / RECORD_NAME).unlink(missing_ok=True)
-    sparse = sorted(scratch.glob(f"{XML_NAME}.sparseX.*"))
-    others = [scratch / name for name in (TRAINING_NAME, PREDICTIONS_NAME, XML_NAME, RECORD_NAME)]
-    for path in [*sparse, *others]:
-        os.replace(path, target / path.name)
-    for path in stale - {target / path.name for path in sparse}:
-        path.unlink(missing_ok=True)
-
-
-def _key(scratch: Path, arguments: list[str]) -> str:
-    digest = hashlib.sha256(json.dumps([RECORD_FORMAT, package_version("quippy-ase") or "unknown", arguments]).encode())
-    for path in sorted(scratch.iterdir()):
-        digest.update(path.name.encode() + b"\0" + path.read_bytes())
-    return digest.hexdigest()
-
-
-def _recorded_key(target: Path) -> str | None:
-    """Key of the complete fit in a folder, None when there is none."""
-    if not (target / XML_NAME).is_file() or not (target / PREDICTIONS_NAME).is_file():
-        return None
-    try:
-        record = json.loads((target / RECORD_NAME).read_text(encoding="utf-8"))
-        # The potential's own files may be damaged or missing although the record is there.
-        GapCalculator(target / XML_NAME)
-    except (OSError, ValueError, InputError, FitError):
-        return None
-    key = record.get("key") if isinstance(record, dict) else None
-    return key if isinstance(key, str) else None
