@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from ase.build import bulk
 from ase.calculators.emt import EMT
+from matplotlib.colors import to_hex
 
 from ndsc.errors import InputError
 from ndsc.fit import PRESETS
@@ -41,6 +42,7 @@ from ndsc.report.comparison import (
 )
 from ndsc.report.dispersion import dispersion_figure
 from ndsc.report.published import published
+from ndsc.report.style import SERIES
 from ndsc.results import Comparison, CrystalSummary
 
 CELL = bulk("Al").cell.array
@@ -116,6 +118,12 @@ def test_the_legend_has_the_error_of_compare_phonons():
     drawn = DispersionPanel.from_comparisons(found, title="fcc Al", reference_label="EMT")
     texts = legend_texts(dispersion_comparison_figure([drawn]))
     assert texts == [f"{name}, RMSE {c.rmse_mesh_thz:#.3g} THz" for name, c in found.items()] + ["EMT"]
+
+
+def test_the_density_of_the_first_potential_of_each_panel_is_filled():
+    figure = dispersion_comparison_figure([panel("Al", GAP=0.1, other=0.2), panel("Mg", another=0.3)])
+    filled = [[to_hex(area.get_facecolor()[0]) for area in axes.collections] for axes in figure.axes]
+    assert [colours for colours in filled if colours] == [[SERIES[0].lower()], [SERIES[2].lower()]]
 
 
 def test_dispersion_data_are_what_was_passed(tmp_path):

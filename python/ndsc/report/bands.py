@@ -239,12 +239,16 @@ NOTE = "#6B6B6B"
 
 
 def draw_densities(axes: Axes, panel: DispersionPanel) -> bool:
-    """Densities of states along the frequency axis of the panel; False when no curve has one."""
+    """Densities of states along the frequency axis of the panel; False when no curve has one.
+
+    That of the panel's first potential is filled.
+    """
     top = 0.0
+    filled = next((curves for curves in panel.models if curves.dos is not None), None)
     for curves, line in lines_of(panel):
         if curves.dos is None or curves.dos_frequencies is None:
             continue
-        if line.colour == SERIES[0]:
+        if curves is filled:
             axes.fill_betweenx(curves.dos_frequencies, 0.0, curves.dos, color=line.colour, alpha=0.15, linewidth=0)
         axes.plot(
             curves.dos, curves.dos_frequencies,
