@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ndsc.reference.kpoints import kgrid_text
 from ndsc.report.markdown import markdown_table
 from ndsc.report.published import Published, published
 from ndsc.study.runs import StudyRun
@@ -95,7 +96,7 @@ def lattices(runs: dict[str, StudyRun]) -> Iterator[str]:
                 [
                     run.plan.crystal.atoms.get_chemical_formula(mode="reduce"),
                     f"{spec.parameters['mode']['ecut']} eV",
-                    " x ".join(map(str, spec.kgrid or ())),
+                    kgrid_text(spec.kgrid or 1, " x "),
                     "{name}, {width} eV".format(**spec.parameters["occupations"]),
                     f"{a:.3f}" + (f" / {c:.3f}" if "c" in paper else ""),
                     f"{paper['a']:.3f}" + (f" / {paper['c']:.3f}" if "c" in paper else ""),
@@ -150,7 +151,7 @@ def noise(runs: dict[str, StudyRun]) -> Iterator[str]:
                 [
                     name.split("/")[1].capitalize(),
                     str(len(found["configurations"])),
-                    f"{' x '.join(map(str, settings['kgrid']))}, {settings['parameters']['mode']['ecut']} eV",
+                    f"{kgrid_text(settings['kgrid'], ' x ')}, {settings['parameters']['mode']['ecut']} eV",
                     *(f"{change[key]:.2f}" for key in NOISE),
                 ]
             )

@@ -126,9 +126,11 @@ def kind(annotation: Any) -> str:
     if origin is Literal:
         return " or ".join(f"`{value!r}`" for value in get_args(annotation))
     if origin in (Union, types.UnionType):
-        return " or ".join(kind(arg) for arg in get_args(annotation) if arg is not type(None))
+        return " or ".join(dict.fromkeys(kind(arg) for arg in get_args(annotation) if arg is not type(None)))
     if origin is tuple:
         inner = get_args(annotation)
+        if get_origin(inner[0]) is tuple:
+            return "3x3 whole numbers"
         if inner[-1] is not Ellipsis:
             return "1 or 3 whole numbers"
         return "list" if get_origin(inner[0]) is Literal else f"{'string' if inner[0] is str else 'number'} or list"

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 from ndsc._core import __version__
 from ndsc.configurations import make_configurations, remake_configuration
 from ndsc.crystal import Crystal, load_crystal, primitive_crystal
+from ndsc.kpoint_lattices import KpointLattice, find_kpoint_lattices
 from ndsc.qgrid import (
     irreducible_qpoints,
     is_commensurate,
@@ -60,6 +61,7 @@ _LATER = {
 __all__ = [
     "CalculatorSpec",
     "Crystal",
+    "KpointLattice",
     "LabelStore",
     "Location",
     "StoredCalculator",
@@ -71,6 +73,7 @@ __all__ = [
     "elastic_constants",
     "enumerate_supercells",
     "enumerate_supercells_up_to",
+    "find_kpoint_lattices",
     "find_single_supercell",
     "find_supercells",
     "fold_kpoints",

@@ -45,6 +45,7 @@ def spec_of(code, *, cutoff=1.0, kgrid=(2, 2, 2), **changes):
     parameters = {"pseudopotentials": {"Al": file}}
     if code == "abinit":
         parameters |= {"ecut": 200 * cutoff, "xc": "PBE", "occopt": 4, "tsmear": 0.5, "tolvrs": 1e-12}
+        parameters |= {"fband": 2.0}  # with fewer bands the perfect crystal differs by 4e-6 eV between its cells
     else:
         parameters |= {"ecutwfc": 12 * cutoff, "conv_thr": 1e-12, "occupations": "smearing"}
         parameters |= {"smearing": "mv", "degauss": 0.04}
@@ -113,8 +114,9 @@ def test_forces_and_stress_are_slopes_of_the_free_energy(code, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("code", CODES)
-def test_the_perfect_crystal_has_one_energy_in_every_cell(code, tmp_path):
-    spec, store = spec_of(code, kgrid=(4, 4, 4)), LabelStore(tmp_path)
+@pytest.mark.parametrize("kgrid", [(4, 4, 4), ((4, 4, 4), (0, 8, 0), (0, 0, 8))], ids=["64 points", "256 points"])
+def test_the_perfect_crystal_has_one_energy_in_every_cell(code, kgrid, tmp_path):
+    spec, store = spec_of(code, kgrid=kgrid), LabelStore(tmp_path)
     report = label_configurations([aluminium(UNIT, "unit"), aluminium(QUARTER, "quarter")], spec, store, workers=2)
     report.require_all()
     unit, quarter = report.labels["unit"], report.labels["quarter"]

@@ -42,7 +42,7 @@ def test_version() -> None:
 
 
 @pytest.mark.parametrize(
-    "command", ["supercells", "run", "fit", "phonons", "elastic", "converge", "report", "export", "labels"]
+    "command", ["supercells", "kpoints", "run", "fit", "phonons", "elastic", "converge", "report", "export", "labels"]
 )
 def test_help_has_examples(command: str) -> None:
     result = call(command, "--help")
@@ -53,7 +53,19 @@ def test_help_has_examples(command: str) -> None:
 
 def test_the_overview_has_all_commands_and_exit_codes() -> None:
     text = call("--help").stdout
-    for word in ("supercells", "run", "fit", "phonons", "elastic", "report", "export", "labels", "Exit codes", "130"):
+    for word in (
+        "supercells",
+        "kpoints",
+        "run",
+        "fit",
+        "phonons",
+        "elastic",
+        "report",
+        "export",
+        "labels",
+        "Exit codes",
+        "130",
+    ):
         assert word in text
 
 

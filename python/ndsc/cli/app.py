@@ -64,6 +64,7 @@ def options(
 
 
 app.command(name="supercells", cls=GridCommand)(structures.supercells)
+app.command(name="kpoints", cls=GridCommand)(structures.kpoints)
 app.command(name="run", cls=GridCommand)(running.run)
 app.command(name="study", cls=GridCommand)(study.study)
 app.command(name="fit", cls=GridCommand)(fitting.fit)

@@ -20,6 +20,7 @@ from ndsc.cli.options import (
     PrimitiveOption,
     calculator_spec,
     parse_grid,
+    parse_kgrid,
     read_structure,
 )
 from ndsc.cli.running import default_directory
@@ -83,7 +84,12 @@ def converge(
     ] = None,
     kgrid: Annotated[
         str | None,
-        typer.Option("--kgrid", metavar="N N N", help="k-point grid of the unit cell.", show_default=False),
+        typer.Option(
+            "--kgrid",
+            metavar="N N N",
+            help="k-point grid of the unit cell, or a 3x3 matrix, [[…],[…],[…]].",
+            show_default=False,
+        ),
     ] = None,
     changes: SetOption = None,
     grid: Annotated[
@@ -183,12 +189,12 @@ def parse_changes(texts: Sequence[str], kgrid: str | None = None) -> dict[str, A
     InputError
         When one has no path or no value, or is given twice.
     """
-    changes: dict[str, Any] = {} if kgrid is None else {"kgrid": parse_grid(kgrid, "--kgrid")}
+    changes: dict[str, Any] = {} if kgrid is None else {"kgrid": parse_kgrid(kgrid)}
     for text in texts:
         path, value = _assignment(text, "--set", "mode.ecut=500")
         if path in changes:
             raise InputError(f"--set {text}: {path} is given twice. Give it once.")
-        changes[path] = parse_grid(value, "--set kgrid") if path == "kgrid" else _value(value)
+        changes[path] = parse_kgrid(value, "--set kgrid") if path == "kgrid" else _value(value)
     return changes
 
 
@@ -207,12 +213,24 @@ def parse_scans(texts: Sequence[str] | None) -> dict[str, list[Any] | None] | No
         name, values = (text.strip(), None) if "=" not in text else _assignment(text, "--scan", "kgrid=4,8,12")
         if not name or name in scans:
             raise InputError(f"--scan {text}: {f'{name} is given twice' if name else 'a name is expected'}. Give one.")
-        words = None if values is None else [word for word in values.split(",") if word.strip()]
+        words = None if values is None else [word for word in _between_commas(values) if word.strip()]
         if words is not None and name == "kgrid":
-            scans[name] = [parse_grid(word, "--scan kgrid") for word in words]
+            scans[name] = [parse_kgrid(word, "--scan kgrid") for word in words]
         else:
             scans[name] = None if words is None else [_value(word) for word in words]
     return scans
+
+
+def _between_commas(text: str) -> list[str]:
+    """What is between the commas outside of brackets: those of a list belong to one value."""
+    words, depth = [""], 0
+    for letter in text:
+        depth += (letter == "[") - (letter == "]")
+        if letter == "," and depth == 0:
+            words.append("")
+        else:
+            words[-1] += letter
+    return words
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from ase import Atoms
 
     from ndsc.reference import CalculatorSpec
+    from ndsc.reference.kpoints import KpointGrid
 
 GRID_OPTIONS = ("--grid", "--kgrid", "--dos-mesh")
 WHOLE = re.compile(r"[+-]?\d+")
@@ -59,6 +60,28 @@ def parse_grid(text: str, option: str = "--grid") -> tuple[int, int, int]:
         raise InputError(f"{option} {text}: a grid has at least one point along each axis. Give numbers from 1 up.")
     first, second, third = numbers if len(numbers) == 3 else numbers * 3
     return first, second, third
+
+
+def parse_kgrid(text: str, option: str = "--kgrid") -> KpointGrid:
+    """One number, three, or 3x3 as a JSON list.
+
+    Raises
+    ------
+    InputError
+        When they are none of these.
+    """
+    from ndsc.reference.kpoints import normal_kgrid
+
+    if not text.lstrip().startswith("["):
+        return parse_grid(text, option)
+    try:
+        matrix = json.loads(text)
+    except ValueError as error:
+        raise InputError(
+            f"{option} {text}: no list of three rows ({error}). Write for example {option} "
+            "'[[12,-4,-4],[-4,12,-4],[-4,-4,12]]'."
+        ) from error
+    return normal_kgrid(matrix)
 
 
 def parse_parameters(text: str) -> dict[str, Any]:
@@ -110,7 +133,10 @@ ParametersOption = Annotated[
 KgridOption = Annotated[
     str | None,
     typer.Option(
-        "--kgrid", metavar="N N N", help="k-point grid of the unit cell, folded into supercells.", show_default=False
+        "--kgrid",
+        metavar="N N N",
+        help="k-point grid of the unit cell, folded into supercells; or a 3x3 matrix, [[…],[…],[…]].",
+        show_default=False,
     ),
 ]
 WorkersOption = Annotated[int, typer.Option("--workers", min=1, help="Processes that compute labels.")]
@@ -143,5 +169,5 @@ def calculator_spec(calculator: str, parameters: str, kgrid: str | None) -> Calc
     """The calculator that the command line names."""
     from ndsc.reference import CalculatorSpec
 
-    grid = None if kgrid is None else parse_grid(kgrid, "--kgrid")
+    grid = None if kgrid is None else parse_kgrid(kgrid)
     return CalculatorSpec(calculator, parse_parameters(parameters), grid)

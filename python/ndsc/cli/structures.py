@@ -1,4 +1,4 @@
-"""``ndsc supercells``."""
+"""``ndsc supercells`` and ``ndsc kpoints``."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ndsc.cli.console import check_folder, print_json, print_table, staged_folder
+from ndsc.cli.console import check_folder, print_json, print_table, progress_bars, staged_folder
 from ndsc.cli.options import (
     AOption,
     COption,
@@ -78,6 +78,47 @@ def supercells(
     _show(found)
     if out is not None:
         typer.echo(f"{len(found)} structures and supercells.json are in {out}.")
+
+
+def kpoints(
+    structure: StructureArgument,
+    grid: GridOption,
+    max_points: Annotated[
+        int | None,
+        typer.Option(
+            "--max-points", help="Most points in the unit cell.", show_default="64 times those of the q-point grid"
+        ),
+    ] = None,
+    lattice: LatticeOption = None,
+    a: AOption = None,
+    c: COption = None,
+    primitive: PrimitiveOption = False,
+    json: JsonOption = False,
+) -> None:
+    """The k-point grids that sample a crystal best with few points, and fold into every supercell of a q-point grid.
+
+    [bold]Examples[/bold]
+
+      ndsc kpoints Si --grid 4 4 4
+
+      ndsc kpoints mg.cif --grid 4 4 2 --max-points 2000 --json
+    """
+    from ndsc.kpoint_lattices import find_kpoint_lattices
+    from ndsc.reference.kpoints import kgrid_text
+
+    numbers = parse_grid(grid)
+    atoms = read_structure(structure, lattice=lattice, a=a, c=c, primitive=primitive)
+    with progress_bars() as progress:
+        found = find_kpoint_lattices(atoms, numbers, max_points=max_points, progress=progress)
+    if json:
+        print_json([one.to_dict() for one in found])
+        return
+    print_table(
+        f"Grids of k-points for {atoms.get_chemical_formula()} and its supercells of the {kgrid_text(numbers)} grid",
+        ["points", "k, -k once", "shortest vector, Å", "kgrid"],
+        [[one.points, one.reduced, round(one.length, 2), str(one.to_dict()["kgrid"])] for one in found],
+    )
+    typer.echo("Sampled exactly is what reaches less far than the shortest vector of a grid's supercell.")
 
 
 def _show(found: SupercellSet) -> None:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from ndsc.config.values import Grid, Positive, Real, Section, Whole, check_plain
+from ndsc.config.values import KpointGridValue, Positive, Real, Section, Whole, check_plain
+from ndsc.errors import InputError
 
 if TYPE_CHECKING:
     from ndsc.reference import CalculatorSpec, ExecutorSettings
@@ -29,9 +30,10 @@ class ReferenceConfig(Section):
         description=f"Give one of {', '.join(CALCULATORS)}, or 'module:factory' for a Python function that returns an "
         "ASE calculator.",
     )
-    kgrid: Grid | None = Field(
+    kgrid: KpointGridValue | None = Field(
         default=None,
-        description="Give the k-point grid of the unit cell as one number or three, for example [12, 12, 12].",
+        description="Give the k-point grid of the unit cell as one number or three, for example [12, 12, 12], or as "
+        "the 3x3 matrix of the supercell whose wave vectors it holds (ndsc kpoints lists good ones).",
     )
     parameters: dict[str, Any] = Field(
         default_factory=dict,
@@ -70,6 +72,18 @@ class ReferenceConfig(Section):
         if name not in CALCULATORS and not FACTORY.fullmatch(name):
             raise ValueError("no calculator has this name")
         return name
+
+    @field_validator("kgrid")
+    @classmethod
+    def _lattice_of_kpoints(cls, kgrid: KpointGridValue | None) -> KpointGridValue | None:
+        from ndsc.reference.kpoints import normal_kgrid
+
+        if kgrid is not None:
+            try:
+                normal_kgrid(kgrid)
+            except InputError as error:
+                raise ValueError(str(error)) from error
+        return kgrid
 
     @field_validator("parameters", "atom_parameters")
     @classmethod

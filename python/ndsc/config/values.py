@@ -46,7 +46,9 @@ def check_plain(value: object, where: str) -> None:
 
 
 Positive = Annotated[Whole, Field(ge=1)]
+Row = tuple[Whole, Whole, Whole]
 Grid = Annotated[tuple[Positive, Positive, Positive], BeforeValidator(one_or_three)]
+KpointGridValue = Annotated[tuple[Positive, Positive, Positive] | tuple[Row, Row, Row], BeforeValidator(one_or_three)]
 
 
 class Section(BaseModel):

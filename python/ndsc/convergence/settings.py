@@ -12,6 +12,7 @@ from typing import Any
 
 from ndsc.errors import InputError
 from ndsc.reference import CalculatorSpec
+from ndsc.reference.kpoints import kgrid_text
 
 KGRID = "kgrid"
 
@@ -44,7 +45,7 @@ def with_setting(spec: CalculatorSpec, path: str, value: Any) -> CalculatorSpec:
     path : str
         ``"kgrid"``, or a dotted path into the parameters; tables on the way that are not there are made.
     value : object
-        Three whole numbers for ``"kgrid"``, otherwise what JSON can hold.
+        Three or 3x3 whole numbers for ``"kgrid"``, otherwise what JSON can hold.
 
     Raises
     ------
@@ -68,8 +69,8 @@ def with_settings(spec: CalculatorSpec, changes: Mapping[str, Any]) -> Calculato
 
 def setting_text(value: Any) -> str:
     """A value as a person writes it: ``8x8x8`` for a grid, ``350`` for a number."""
-    if isinstance(value, tuple | list) and len(value) == 3 and all(isinstance(n, int) for n in value):
-        return "x".join(str(n) for n in value)
+    if isinstance(value, tuple):  # only k-point grids are: parameters hold lists
+        return kgrid_text(value)
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 

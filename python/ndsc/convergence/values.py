@@ -8,10 +8,13 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, Literal
 
+import numpy as np
+
 from ndsc.convergence.settings import KGRID, setting_of, setting_text
 from ndsc.errors import InputError
 from ndsc.reference import CalculatorSpec
 from ndsc.reference.calculators import canonical
+from ndsc.reference.kpoints import KpointGrid, kgrid_matrix, kgrid_size, normal_kgrid
 
 Kind = Literal["kgrid", "cutoff", "smearing", "other"]
 
@@ -101,21 +104,26 @@ def scanned_settings(
     return found
 
 
-def kgrids_around(kgrid: Sequence[int], grid: Sequence[int]) -> list[tuple[int, int, int]]:
+def kgrids_around(kgrid: KpointGrid, grid: Sequence[int]) -> list[KpointGrid]:
     """Grids coarser and denser than a given one, multiples of the supercells' grid: 4, 8, 12, 16 around 8 for 4.
 
-    A grid of k-points that is a multiple of the supercells' folds into the shortest lists.
+    A grid of k-points that is a multiple of the supercells' folds into the shortest lists. Around a generalised grid
+    are those around the multiple that has the most points below its own.
     """
-    multiples = [Fraction(k, n) for k, n in zip(kgrid, grid, strict=True)]
+    grids = [kgrid]
+    if isinstance(kgrid[0], tuple):
+        multiple = max(1, math.floor((kgrid_size(kgrid) / math.prod(grid)) ** (1 / 3) + 1e-9))
+        kgrid = normal_kgrid([multiple * n for n in grid])
+        grids.append(kgrid)
+    multiples = [Fraction(int(k), n) for k, n in zip(np.diag(kgrid_matrix(kgrid)), grid, strict=True)]
     step = max(Fraction(1, 3), 1 / max(multiples))
-    grids = [tuple(int(k) for k in kgrid)]
     for number in (-1, 1, 2):
         factor = 1 + number * step
         round_outwards = math.floor if number < 0 else math.ceil
         if factor > 0:
-            grids.append(tuple(max(1, round_outwards(factor * m)) * n for m, n in zip(multiples, grid, strict=True)))
-    ordered = sorted(set(grids), key=_density)
-    return [(a, b, c) for a, b, c in ordered]
+            numbers = [max(1, round_outwards(factor * m)) * n for m, n in zip(multiples, grid, strict=True)]
+            grids.append(normal_kgrid(numbers))
+    return sorted(set(grids), key=_density)
 
 
 def _scanned(spec: CalculatorSpec, name: str, values: Sequence[Any] | None, grid: Sequence[int]) -> ScannedSetting:
@@ -154,14 +162,7 @@ def _values_around(spec: CalculatorSpec, path: str, kind: Kind, given: Any, grid
 
 def _value(path: str, kind: Kind, value: Any) -> Any:
     if kind == "kgrid":
-        numbers = [value] * 3 if isinstance(value, int) else value
-        if (
-            not isinstance(numbers, Sequence)
-            or len(numbers) != 3
-            or not all(isinstance(n, int) and not isinstance(n, bool) and n > 0 for n in numbers)
-        ):
-            raise InputError(f"The scan of kgrid has the value {value!r}. Give whole numbers above 0: one or three.")
-        return tuple(numbers)
+        return normal_kgrid(value)
     if kind in NAMED and not (_is_number(value) and math.isfinite(value) and value > 0):
         raise InputError(f"The scan of {path} has the value {value!r}. Give numbers above 0.")
     return canonical(value)
@@ -184,8 +185,8 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _density(grid: Sequence[int]) -> tuple[int, ...]:
-    return (math.prod(grid), *grid)
+def _density(kgrid: KpointGrid) -> tuple[int, ...]:
+    return (kgrid_size(kgrid), *kgrid_matrix(kgrid).ravel().tolist())
 
 
 def _two_digits(value: float) -> float:

@@ -15,6 +15,7 @@ from ndsc.force_constants.displacements import supercell_displacements
 from ndsc.force_constants.space_group import SpaceGroupAction
 from ndsc.qgrid import Grid
 from ndsc.reference import fold_kpoints
+from ndsc.reference.kpoints import AnyGrid
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ def phonon_cost(
     grid: Grid,
     matrices: Iterable[ArrayLike],
     *,
-    kgrid: int | Sequence[int] | None = None,
+    kgrid: AnyGrid | None = None,
     seconds: float | None = None,
 ) -> PhononCost:
     """The cost of one calculation for each supercell matrix, repeated ones too, and of the diagonal supercell."""
@@ -82,7 +83,7 @@ def phonon_cost(
 
 
 def _effort(
-    atoms: Atoms, matrices: Sequence[np.ndarray[Any, Any]], kgrid: int | Sequence[int] | None, seconds: float | None
+    atoms: Atoms, matrices: Sequence[np.ndarray[Any, Any]], kgrid: AnyGrid | None, seconds: float | None
 ) -> Effort:
     sizes = [len(atoms) * abs(round(np.linalg.det(matrix))) for matrix in matrices]
     kpoints = None
@@ -96,7 +97,7 @@ def _effort(
     return Effort(len(sizes), sum(sizes), float(sum(size**3 for size in sizes)), kpoints, seconds)
 
 
-def _count_kpoints(matrix: ArrayLike, kgrid: int | Sequence[int]) -> int:
+def _count_kpoints(matrix: ArrayLike, kgrid: AnyGrid) -> int:
     """k-points of a supercell, k and -k counted once."""
     points = fold_kpoints(matrix, kgrid)
     own_negatives = int(np.sum(np.all(np.abs(2 * points - np.rint(2 * points)) < 1e-9, axis=1)))

@@ -27,6 +27,7 @@ from ndsc.force_constants.space_group import FloatArray, IntArray, SpaceGroupAct
 from ndsc.force_constants.tiling import tiled_force_constants
 from ndsc.progress import Progress, silent
 from ndsc.qgrid import Grid, checked_grid, irreducible_qpoints
+from ndsc.reference.kpoints import AnyGrid
 from ndsc.rounding import rounded
 from ndsc.supercells import SupercellSet, find_supercells
 
@@ -93,7 +94,7 @@ def phonons_from_supercells(
     residual_force_limit: float = 0.01,
     route: Route = "auto",
     nac_params: Mapping[str, Any] | None = None,
-    kgrid: int | Sequence[int] | None = None,
+    kgrid: AnyGrid | None = None,
     progress: Progress = silent,
 ) -> SupercellPhonons:
     """Phonons on a grid of q-points from the smallest non-diagonal supercells that hold it.
@@ -115,7 +116,7 @@ def phonons_from_supercells(
     nac_params : mapping, optional
         phonopy's parameters of the non-analytical correction: ``born`` (n, 3, 3), ``dielectric`` (3, 3), optionally
         ``factor`` and ``method``.
-    kgrid : int or 3 ints, optional
+    kgrid : int, three ints or (3, 3) ints, optional
         k-point grid of the unit cell, for the cost.
     progress : callable
         Called with ("phonons", calculations done, all).
@@ -157,7 +158,7 @@ def phonons_from_labels(
     residual_force_limit: float = 0.01,
     route: Route = "auto",
     nac_params: Mapping[str, Any] | None = None,
-    kgrid: int | Sequence[int] | None = None,
+    kgrid: AnyGrid | None = None,
     seconds: float | None = None,
 ) -> SupercellPhonons:
     """Phonons from forces that are already there.
@@ -178,7 +179,7 @@ def phonons_from_labels(
         130 atoms in the diagonal supercell.
     nac_params : mapping, optional
         phonopy's parameters of the non-analytical correction.
-    kgrid : int or 3 ints, optional
+    kgrid : int, three ints or (3, 3) ints, optional
         k-point grid of the unit cell, for the cost.
     seconds : float, optional
         How long the forces took, for the cost.
@@ -255,7 +256,7 @@ def phonons_from_diagonal(
     displacement: float = 0.01,
     residual_force_limit: float = 0.01,
     nac_params: Mapping[str, Any] | None = None,
-    kgrid: int | Sequence[int] | None = None,
+    kgrid: AnyGrid | None = None,
     progress: Progress = silent,
 ) -> SupercellPhonons:
     """Phonons phonopy's ordinary way: displaced atoms in the diagonal supercell of the grid.

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from ndsc.errors import InputError, InternalError, MissingExtraError, NdscError
 from ndsc.reference.codes import PROGRAMS, ProgramCalculator
 from ndsc.reference.factories import from_factory, not_made, refused
-from ndsc.reference.kpoints import fold_kpoints, reduced_kpoints
+from ndsc.reference.kpoints import KpointGrid, fold_kpoints, normal_kgrid, reduced_kpoints
 from ndsc.versions import package_version
 
 Builder = Callable[[dict[str, Any], "NDArray[np.float64] | None", Path], Calculator]
@@ -40,7 +40,7 @@ class CalculatorSpec:
         runs its code.
     parameters : dict
         Keywords of the calculator; only what JSON can hold, so that a label can record them.
-    kgrid : tuple of three ints, optional
+    kgrid : three ints or (3, 3) ints, optional
         Γ-centred k-point grid of the *unit cell*, folded into every supercell (:func:`fold_kpoints`).
     command : str, optional
         How a program such as pw.x is started on this machine: ``"mpirun -np 2 pw.x"``. It is no part of what a label
@@ -51,7 +51,7 @@ class CalculatorSpec:
 
     name: str = "emt"
     parameters: Mapping[str, Any] = field(default_factory=dict)
-    kgrid: tuple[int, int, int] | None = None
+    kgrid: KpointGrid | None = None
     command: str | None = field(default=None, compare=False)
     pseudo_dir: str | None = field(default=None, compare=False)
 
@@ -63,7 +63,7 @@ class CalculatorSpec:
             )
         if self.kgrid is not None:
             fold_kpoints(np.eye(3, dtype=np.int64), self.kgrid)
-            object.__setattr__(self, "kgrid", tuple(int(n) for n in self.kgrid))
+            object.__setattr__(self, "kgrid", normal_kgrid(self.kgrid))
         code = _CODES.get(self.name)
         if code is not None and code.needs_kgrid and self.kgrid is None:
             raise InputError(

@@ -20,7 +20,7 @@ from ase import Atoms
 from ase.calculators.calculator import CalculationFailed, Calculator
 
 from ndsc.errors import NdscError, ReferenceCalculationError
-from ndsc.reference.calculators import CalculatorSpec
+from ndsc.reference.calculators import CalculatorSpec, canonical
 from ndsc.reference.checks import check_atoms, check_results
 from ndsc.reference.claims import Holder
 from ndsc.reference.store import Label, LabelStore
@@ -232,7 +232,7 @@ def _compute(
             "name": name,
             "calculator": spec.name,
             "parameters": dict(spec.parameters),
-            "kgrid": None if spec.kgrid is None else list(spec.kgrid),
+            "kgrid": canonical(spec.kgrid),
             "code": spec.code_version(),
             "peak_memory_mb": round(_peak_memory()),
             # Programs know better: their own version, and the memory of this calculation alone.

@@ -5,6 +5,10 @@ energies per atom of the perfect crystal then agree between all supercells, and 
 of a database is physics. Grids of "the same density" chosen for each supercell separately leave noise of 1 to 12 meV
 per atom.
 
+The grid of the unit cell is one of three numbers, n1 x n2 x n3 points, or a generalised one: the wave vectors that are
+periodic in a supercell B, given as its 3x3 matrix (Moreno and Soler, Phys. Rev. B 45, 13891 (1992)). Three numbers are
+the supercell diag(n1, n2, n3). :func:`ndsc.find_kpoint_lattices` looks for those with few points.
+
 Codes that take an explicit list with weights need one of each set of points that symmetry makes equal: always k and -k,
 by time reversal; those that rotations of the supercell turn into each other only where the code applies the same
 rotations to its density.
@@ -14,25 +18,103 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ndsc.errors import InputError
+from ndsc.errors import InputError, NdscError
+
+#: A grid of k-points as settings keep it: three numbers, or the rows of a supercell matrix in Hermite normal form.
+KpointGrid: TypeAlias = tuple[int, int, int] | tuple[tuple[int, int, int], tuple[int, int, int], tuple[int, int, int]]
+#: A grid of k-points as it is given.
+AnyGrid: TypeAlias = int | Sequence[int] | Sequence[Sequence[int]] | NDArray[np.int64]
 
 #: Largest number of k-points of the unit cell that is worked out in memory.
 LARGEST_GRID = 20_000_000
 
 
-def fold_kpoints(matrix: ArrayLike, kgrid: int | Sequence[int]) -> NDArray[np.float64]:
+def normal_kgrid(kgrid: AnyGrid) -> KpointGrid:
+    """The one spelling of a grid of k-points.
+
+    Parameters
+    ----------
+    kgrid : int, three ints, or (3, 3) ints
+        Numbers of points along the axes of the unit cell, or the supercell matrix B of a generalised grid, whose rows
+        are vectors in those of the unit cell: the |det B| wave vectors that are periodic in B.
+
+    Returns
+    -------
+    tuple
+        Three ints; for a matrix whose lattice has no such grid, the rows of its Hermite normal form.
+
+    Raises
+    ------
+    InputError
+        When it is none of these, or has more than 20 million points.
+
+    Examples
+    --------
+    >>> normal_kgrid(4)
+    (4, 4, 4)
+    >>> normal_kgrid([[-2, 2, 2], [2, -2, 2], [2, 2, -2]])
+    ((2, 2, 6), (0, 4, 4), (0, 0, 8))
+    """
+    if isinstance(kgrid, (int, np.integer)) and not isinstance(kgrid, bool):
+        kgrid = [int(kgrid)] * 3
+    rows: Any = kgrid.tolist() if isinstance(kgrid, np.ndarray) else kgrid
+    if not isinstance(rows, (list, tuple)) or len(rows) != 3:
+        raise _no_grid(kgrid)
+    if all(_is_whole(n) and n > 0 for n in rows):
+        numbers = int(rows[0]), int(rows[1]), int(rows[2])
+        _check_size(math.prod(numbers), kgrid)
+        return numbers
+    if not all(isinstance(row, (list, tuple)) and len(row) == 3 and all(map(_is_whole, row)) for row in rows):
+        raise _no_grid(kgrid)
+    from ndsc.sublattices import hermite_normal_form  # worker processes start faster without it
+
+    try:
+        form, _ = hermite_normal_form(np.array(rows, dtype=np.int64))
+    except (NdscError, OverflowError) as error:
+        raise InputError(
+            f"kgrid = {kgrid!r} is no lattice of k-points: {error} Give three independent rows of whole numbers."
+        ) from error
+    (a, b, c), (_, d, e), (_, _, f) = form.tolist()
+    _check_size(a * d * f, kgrid)
+    return (a, d, f) if b == c == e == 0 else ((a, b, c), (0, d, e), (0, 0, f))
+
+
+def kgrid_text(kgrid: AnyGrid, times: str = "x") -> str:
+    """A grid as a person writes it: ``8x8x8``; of a generalised one its number of points, and its matrix."""
+    grid = normal_kgrid(kgrid)
+    if isinstance(grid[0], int):
+        return times.join(map(str, grid))
+    return f"{kgrid_size(grid)} points, {kgrid_matrix(grid).tolist()}"
+
+
+def kgrid_size(kgrid: AnyGrid) -> int:
+    """The number of points in the unit cell. Errors are those of :func:`normal_kgrid`."""
+    return int(np.prod(np.diag(kgrid_matrix(kgrid))))
+
+
+def kgrid_matrix(kgrid: AnyGrid) -> NDArray[np.int64]:
+    """(3, 3) int64 array : the supercell in which all wave vectors of a grid are periodic, in Hermite normal form.
+
+    Its determinant is the number of points. Errors are those of :func:`normal_kgrid`.
+    """
+    grid = np.array(normal_kgrid(kgrid), dtype=np.int64)
+    return np.diag(grid) if grid.ndim == 1 else grid
+
+
+def fold_kpoints(matrix: ArrayLike, kgrid: AnyGrid) -> NDArray[np.float64]:
     """The k-points of a supercell that are equivalent to a Γ-centred grid of the unit cell.
 
     Parameters
     ----------
     matrix : (3, 3) int array
         Supercell matrix S, rows are the supercell's vectors in those of the unit cell.
-    kgrid : int or sequence of three ints
-        Γ-centred grid of the unit cell.
+    kgrid : int, three ints, or (3, 3) ints
+        Γ-centred grid of the unit cell (:func:`normal_kgrid`).
 
     Returns
     -------
@@ -43,7 +125,7 @@ def fold_kpoints(matrix: ArrayLike, kgrid: int | Sequence[int]) -> NDArray[np.fl
     Raises
     ------
     InputError
-        When the matrix is singular or not of integers, or the grid is not of three positive integers.
+        When the matrix is singular or not of integers, or the grid is none.
 
     Examples
     --------
@@ -58,7 +140,7 @@ def fold_kpoints(matrix: ArrayLike, kgrid: int | Sequence[int]) -> NDArray[np.fl
 
 def reduced_kpoints(
     matrix: ArrayLike,
-    kgrid: int | Sequence[int],
+    kgrid: AnyGrid,
     *,
     time_reversal: bool = True,
     rotations: ArrayLike | None = None,
@@ -72,8 +154,8 @@ def reduced_kpoints(
     ----------
     matrix : (3, 3) int array
         Supercell matrix S, rows are the supercell's vectors in those of the unit cell.
-    kgrid : int or sequence of three ints
-        Γ-centred grid of the unit cell.
+    kgrid : int, three ints, or (3, 3) ints
+        Γ-centred grid of the unit cell (:func:`normal_kgrid`).
     time_reversal : bool
         Whether k and -k are equal; they are without magnetic fields and spin-orbit coupling.
     rotations : (n, 3, 3) int array, optional
@@ -122,24 +204,36 @@ def reduced_kpoints(
     return folded[representatives] / float(common), counts / float(len(folded))
 
 
-def _folded(matrix: ArrayLike, kgrid: int | Sequence[int]) -> tuple[NDArray[np.int64], int]:
+def _folded(matrix: ArrayLike, kgrid: AnyGrid) -> tuple[NDArray[np.int64], int]:
     """The folded points as sorted numerators in (-d/2, d/2], and their common denominator d."""
     supercell = _supercell_matrix(matrix)
-    grid = _kgrid(kgrid)
-    common = math.lcm(*grid)
-    if common > 2**20:
-        raise InputError(
-            f"kgrid = {list(grid)} has the least common multiple {common}, past what is supported (2**20). "
-            "Choose numbers with common factors."
-        )
-    axes = [np.arange(n, dtype=np.int64) * (common // n) for n in grid]
-    points = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3)
+    points, common = _grid_points(kgrid)
     # Reduced modulo the denominator first, the products cannot overflow.
     reduced = np.array([[int(entry) % common for entry in row] for row in supercell.tolist()], dtype=np.int64)
     folded = (points @ reduced.T) % common
     folded = np.where(2 * folded > common, folded - common, folded)
     distinct: NDArray[np.int64] = np.unique(folded, axis=0)
     return distinct, common
+
+
+def _grid_points(kgrid: AnyGrid) -> tuple[NDArray[np.int64], int]:
+    """All points of a grid of the unit cell as numerators in [0, d), and their common denominator d."""
+    (a, b, c), (_, d, e), (_, _, f) = kgrid_matrix(kgrid).tolist()
+    # B k = n for the whole numbers n of a box that has one of each class, solved from the last row up.
+    n1, n2, n3 = (axis.ravel() for axis in np.meshgrid(*map(np.arange, (a, d, f)), indexing="ij"))
+    third = n3 * (a * d)
+    second = (n2 * f - e * n3) * a
+    first = n1 * (d * f) - b * (n2 * f - e * n3) - c * d * n3
+    common = a * d * f
+    points = np.stack([first, second, third], axis=-1) % common
+    divisor = math.gcd(common, int(np.gcd.reduce(points, axis=None)))
+    common //= divisor
+    if common > 2**20:
+        raise InputError(
+            f"The points of kgrid = {kgrid!r} have the common denominator {common} (of three numbers, their least "
+            "common multiple), past what is supported (2**20). Choose numbers with common factors."
+        )
+    return points // divisor, common
 
 
 def _codes(points: NDArray[np.int64], common: int) -> NDArray[np.int64]:
@@ -190,11 +284,16 @@ def _supercell_matrix(matrix: ArrayLike) -> NDArray[np.int64]:
     return integers
 
 
-def _kgrid(kgrid: int | Sequence[int]) -> tuple[int, int, int]:
-    numbers = [kgrid] * 3 if isinstance(kgrid, (int, np.integer)) else list(kgrid)
-    whole = all(isinstance(n, (int, np.integer)) and not isinstance(n, bool) and n > 0 for n in numbers)
-    if len(numbers) != 3 or not whole:
-        raise InputError(f"kgrid = {kgrid!r} is not three positive whole numbers. Give for example [8, 8, 8].")
-    if math.prod(int(n) for n in numbers) > LARGEST_GRID:
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+
+
+def _no_grid(kgrid: Any) -> InputError:
+    return InputError(
+        f"kgrid = {kgrid!r} is neither three positive whole numbers nor 3x3 whole numbers. Give for example [8, 8, 8]."
+    )
+
+
+def _check_size(points: int, kgrid: Any) -> None:
+    if points > LARGEST_GRID:
         raise InputError(f"kgrid = {kgrid!r} has more than {LARGEST_GRID} points. Choose a coarser grid.")
-    return int(numbers[0]), int(numbers[1]), int(numbers[2])

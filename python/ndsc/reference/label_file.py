@@ -214,8 +214,7 @@ def recorded_spec(provenance: dict[str, Any]) -> CalculatorSpec | None:
     """
     if "calculator" not in provenance or "parameters" not in provenance:
         return None
-    kgrid = provenance.get("kgrid")
-    return CalculatorSpec(provenance["calculator"], provenance["parameters"], None if kgrid is None else tuple(kgrid))
+    return CalculatorSpec(provenance["calculator"], provenance["parameters"], provenance.get("kgrid"))
 
 
 def check_key(label: Label, structure: dict[str, Any]) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 from ndsc.errors import InputError
 from ndsc.files import write_text
-from ndsc.reference.calculators import CalculatorSpec
+from ndsc.reference.calculators import CalculatorSpec, canonical
 from ndsc.reference.store import Label, LabelStore
 
 log = logging.getLogger(__name__)
@@ -26,7 +26,7 @@ def settings_of(spec: CalculatorSpec) -> dict[str, Any]:
     return {
         "calculator": spec.name,
         "parameters": dict(spec.parameters),
-        "kgrid": None if spec.kgrid is None else list(spec.kgrid),
+        "kgrid": canonical(spec.kgrid),
     }
 
 

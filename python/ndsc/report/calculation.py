@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from ase.geometry import minkowski_reduce
 from ase.units import Rydberg
 from numpy.typing import ArrayLike
+
+from ndsc.reference.kpoints import AnyGrid, kgrid_matrix
 
 #: What settings mean, in the order of a table, with the head of their row.
 MEANINGS = {
@@ -86,22 +89,26 @@ def by_meaning(calculator: str, parameters: Mapping[str, Any]) -> tuple[dict[str
     return known, others
 
 
-def k_spacing(cell: ArrayLike, grid: Sequence[int]) -> float:
+def k_spacing(cell: ArrayLike, kgrid: AnyGrid) -> float:
     """Spacing of a k-point grid in 1/Å, without the factor 2π, as CASTEP's ``kpoints_mp_spacing`` counts it.
 
     Parameters
     ----------
     cell : (3, 3) array, Å
         Of the unit cell; rows are vectors.
-    grid : sequence of 3 ints
+    kgrid : int, three ints or (3, 3) ints
 
     Returns
     -------
     float
-        The largest of the three directions: ``|b_i| / n_i`` with ``a_i · b_j = δ_ij``.
+        The largest of the three directions: ``|b_i| / n_i`` with ``a_i · b_j = δ_ij``. Of a generalised
+        grid, that of the reduced vectors of its supercell.
     """
-    reciprocal = np.linalg.inv(np.asarray(cell, dtype=float)).T
-    return float(np.max(np.linalg.norm(reciprocal, axis=1) / np.asarray(grid)))
+    matrix = kgrid_matrix(kgrid)
+    supercell = matrix @ np.asarray(cell, dtype=float)
+    if not np.array_equal(matrix, np.diag(np.diag(matrix))):
+        supercell, _ = minkowski_reduce(supercell)
+    return float(np.max(np.linalg.norm(np.linalg.inv(supercell), axis=0)))
 
 
 def _flat(parameters: Mapping[str, Any], before: str = "") -> dict[str, Any]:

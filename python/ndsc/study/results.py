@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from ndsc.phonons import PhononComparison
+from ndsc.reference.kpoints import KpointGrid
 from ndsc.results import Comparison
 from ndsc.study.timing import StudyTime
 
@@ -133,7 +134,7 @@ class RunFacts:
         The unit cell, rows are vectors.
     calculator : str
     parameters : dict
-    kgrid : tuple of int or None
+    kgrid : tuple or None
     lattice : dict of str to float
         ``a``, ``b``, ``c`` (Å), ``alpha``, ``beta``, ``gamma`` (degrees), ``volume_per_atom`` (Å³) of the unit cell.
     elastic : dict of str to float
@@ -153,7 +154,7 @@ class RunFacts:
     cell: list[list[float]]
     calculator: str
     parameters: dict[str, Any]
-    kgrid: tuple[int, ...] | None
+    kgrid: KpointGrid | None
     lattice: dict[str, float]
     elastic: dict[str, float]
     grid: tuple[int, int, int]

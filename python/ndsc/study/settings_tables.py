@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from ndsc.config.published import FIT_VALUES, SETTING_VALUES, PublishedConfig
 from ndsc.config.study import TableConfig
+from ndsc.reference.kpoints import kgrid_text
 from ndsc.report.calculation import MEANINGS, by_meaning, k_spacing
 from ndsc.report.text import code_name, grid
 from ndsc.study.cells import Cell, StudyTable, columns_for, over_seeds
@@ -105,7 +106,7 @@ def _facts(run: RunFacts) -> dict[str, Cell]:
     """What a table of settings says of a run beside the parameters of its calculator."""
     return {
         "code": code_name(run.calculator),
-        "kgrid": None if run.kgrid is None else grid(run.kgrid),
+        "kgrid": None if run.kgrid is None else kgrid_text(run.kgrid, " × "),
         "k_spacing": None if run.kgrid is None else float(f"{k_spacing(run.cell, run.kgrid):.3g}"),
         "crystal": f"{run.formula}, {run.space_group}",
         "a": _axis(run, "a"),

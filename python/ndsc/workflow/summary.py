@@ -12,6 +12,7 @@ from ndsc.config import RunConfig
 from ndsc.elastic import NOTABLE_STRESS, ElasticConstants
 from ndsc.fit import GapFit
 from ndsc.qgrid import irreducible_qpoints
+from ndsc.reference.calculators import canonical
 from ndsc.results import (
     IMAGINARY_THZ,
     ConfigurationsSummary,
@@ -108,7 +109,7 @@ def _labels(record: RunRecord) -> LabelsSummary:
         failures=[LabelFailure(name=failure.name, reason=failure.reason) for failure in report.failures],
         settings={
             "parameters": dict(plan.spec.parameters),
-            "kgrid": None if plan.spec.kgrid is None else list(plan.spec.kgrid),
+            "kgrid": canonical(plan.spec.kgrid),
             "codes": sorted({str(label.provenance.get("code", "unknown")) for label in report.labels.values()}),
         },
     )
