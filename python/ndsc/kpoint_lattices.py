@@ -23,7 +23,7 @@ from ndsc.crystal import Crystal
 from ndsc.errors import InputError
 from ndsc.progress import Progress, silent
 from ndsc.qgrid import as_crystal, checked_grid
-from ndsc.reference.kpoints import KpointGrid, fold_kpoints, normal_kgrid
+from ndsc.reference.kpoints import KpointGrid, kgrid_size, normal_kgrid, reduced_kpoints
 from ndsc.sublattices import hermite_normal_forms, reduce_supercells
 
 #: Points, in those of the supercells' grid: without `max_points`, and the most that can be asked for.
@@ -148,6 +148,5 @@ def _symmetric(forms: NDArray[np.int64], rotations: NDArray[np.int64]) -> NDArra
 
 def _lattice(matrix: NDArray[np.int64], length: float) -> KpointLattice:
     kgrid = normal_kgrid(matrix)
-    points = fold_kpoints(np.eye(3, dtype=np.int64), kgrid)
-    own_negatives = int(np.sum(np.all(np.isin(points, (0.0, 0.5)), axis=1)))
-    return KpointLattice(kgrid, len(points), (len(points) + own_negatives) // 2, length)
+    reduced, _ = reduced_kpoints(np.eye(3, dtype=np.int64), kgrid)
+    return KpointLattice(kgrid, kgrid_size(kgrid), len(reduced), length)

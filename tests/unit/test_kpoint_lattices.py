@@ -126,6 +126,8 @@ def test_a_grid_has_the_symmetry_folds_into_every_supercell_and_none_better_is_m
     for one in found:
         points, _ = reduced_kpoints(np.eye(3), one.kgrid)
         assert len(points) == one.reduced
+        own_negatives = np.all(np.isin(fold_kpoints(np.eye(3), one.kgrid), (0.0, 0.5)), axis=1).sum()
+        assert 2 * one.reduced - own_negatives == one.points
         reduced_kpoints(np.eye(3), one.kgrid, rotations=kept)  # refuses a grid that a rotation does not keep
         for matrix, size in zip(supercells.matrices, supercells.sizes, strict=True):
             assert len(fold_kpoints(matrix, one.kgrid)) * size == one.points

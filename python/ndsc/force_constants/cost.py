@@ -14,7 +14,7 @@ from ndsc.crystal import Crystal
 from ndsc.force_constants.displacements import supercell_displacements
 from ndsc.force_constants.space_group import SpaceGroupAction
 from ndsc.qgrid import Grid
-from ndsc.reference import fold_kpoints
+from ndsc.reference import reduced_kpoints
 from ndsc.reference.kpoints import AnyGrid
 
 
@@ -92,13 +92,6 @@ def _effort(
         for matrix in matrices:
             key = matrix.tobytes()
             if key not in counts:
-                counts[key] = _count_kpoints(matrix, kgrid)
+                counts[key] = len(reduced_kpoints(matrix, kgrid)[0])  # k and -k counted once
         kpoints = sum(counts[matrix.tobytes()] for matrix in matrices)
     return Effort(len(sizes), sum(sizes), float(sum(size**3 for size in sizes)), kpoints, seconds)
-
-
-def _count_kpoints(matrix: ArrayLike, kgrid: AnyGrid) -> int:
-    """k-points of a supercell, k and -k counted once."""
-    points = fold_kpoints(matrix, kgrid)
-    own_negatives = int(np.sum(np.all(np.abs(2 * points - np.rint(2 * points)) < 1e-9, axis=1)))
-    return (len(points) + own_negatives) // 2
