@@ -131,8 +131,19 @@ def test_prune(run_directory):
 def test_prune_by_settings(run_directory):
     settings = json.loads(call("status", run_directory, "--json").stdout)["settings"]
     wanted = next(name for name, entry in settings.items() if entry["labels"] == 1)
-    assert call("prune", run_directory, "--settings", wanted, "--yes").exit_code == 0
-    assert len(list(LabelStore(run_directory / "labels").keys())) == 3
+    store = LabelStore(run_directory / "labels")
+    store.derived.mkdir()
+    starts = {"gone": store.key_of(structure(3, 0.1), OTHER), "kept": store.key_of(structure(1, 0.1), EMT)}
+    for name, start in starts.items():
+        (store.derived / f"{name}.json").write_text(json.dumps({"of": {"start": start}, "result": {}}))
+    (store.derived / "damaged.json").write_text("{")
+    (store.path / "settings").mkdir()
+    for name in settings:
+        (store.path / "settings" / f"{name}.json").write_text("{}")
+    assert "3 removed" in call("prune", run_directory, "--settings", wanted, "--yes").stdout
+    assert len(list(store.keys())) == 3
+    assert {path.stem for path in store.derived.iterdir()} == {"kept", "damaged"}
+    assert [path.stem for path in (store.path / "settings").iterdir()] == [name for name in settings if name != wanted]
     wrong = call("prune", run_directory, "--settings", wanted)
     assert wrong.exit_code == 2
     assert "Choose one of" in wrong.stderr

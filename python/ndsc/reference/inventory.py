@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections import Counter
 from collections.abc import Iterator
@@ -149,7 +150,7 @@ def prunable(store: LabelStore, *, settings: str | None = None) -> list[Path]:
     ----------
     store : LabelStore
     settings : str, optional
-        Also the labels of these settings (their short name, as the status shows).
+        Also the labels of these settings (their short name, as the status shows), and what was derived from them.
 
     Raises
     ------
@@ -168,13 +169,24 @@ def prunable(store: LabelStore, *, settings: str | None = None) -> list[Path]:
                 f"No label of {store.path} has the settings {settings!r}. Choose one of: "
                 f"{', '.join(sorted(current.settings)) or 'none, the store is empty'}."
             )
-        files.append(store.path / "settings" / f"{settings}.json")
-        for key, found in read_all(store):
-            if not isinstance(found, Problem):
-                recorded = recorded_settings(found[0].provenance) or {}
-                if settings_id(recorded) == settings:
-                    files.append(store.path_of(key))
+        keys = {
+            key
+            for key, found in read_all(store)
+            if not isinstance(found, Problem) and settings_id(recorded_settings(found[0].provenance) or {}) == settings
+        }
+        files += [store.path / "settings" / f"{settings}.json", *map(store.path_of, keys), *_derived_from(store, keys)]
     return sorted(path for path in files if path.exists())
+
+
+def _derived_from(store: LabelStore, keys: set[str]) -> Iterator[Path]:
+    """Relaxed crystals and elastic constants that start from one of these labels."""
+    for path in store.derived.glob("*.json"):
+        try:
+            start = json.loads(path.read_text(encoding="utf-8"))["of"]["start"]
+        except (OSError, ValueError, KeyError, TypeError):
+            continue  # It is damaged, and whoever needs it makes it again.
+        if start in keys:
+            yield path
 
 
 def prune(files: list[Path]) -> None:

@@ -65,6 +65,11 @@ class LabelStore:
         """Who computes what at the moment."""
         return Claims(self.path / "claims")
 
+    @property
+    def derived(self) -> Path:
+        """Folder of the results that follow from many labels: relaxed crystals and elastic constants."""
+        return self.path / "derived"
+
     @staticmethod
     def key_of(atoms: Atoms, spec: CalculatorSpec) -> str:
         """The key of a structure under a calculator: 64 hexadecimal digits.

@@ -11,7 +11,6 @@ import hashlib
 import json
 import logging
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -61,7 +60,7 @@ def _derived(
 ) -> dict[str, Any]:
     content = {"kind": kind, "start": calculator.store.key_of(atoms, calculator.spec), "settings": settings}
     digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-    path = Path(calculator.store.path) / "derived" / f"{kind}-{digest[:32]}.json"
+    path = calculator.store.derived / f"{kind}-{digest[:32]}.json"
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
         if found["of"] == content:
