@@ -42,7 +42,7 @@ def test_it_is_small() -> None:
     assert sum(path.stat().st_size for path in DATA.rglob("*") if path.is_file()) < 30e6
 
 
-@pytest.mark.parametrize("store", sorted(DATA.glob("*/labels")), ids=lambda path: path.parent.name)
+@pytest.mark.parametrize("store", sorted(DATA.glob("*/labels*")), ids=lambda path: f"{path.parent.name}-{path.name}")
 def test_every_file_of_a_store_is_a_sound_label(store: Path) -> None:
     found = dict(read_all(LabelStore(store)))
     assert found
