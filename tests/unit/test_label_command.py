@@ -140,7 +140,9 @@ def test_prune_by_settings(run_directory):
     (store.path / "settings").mkdir()
     for name in settings:
         (store.path / "settings" / f"{name}.json").write_text("{}")
-    assert "3 removed" in call("prune", run_directory, "--settings", wanted, "--yes").stdout
+    pruned = call("prune", run_directory, "--settings", wanted, "--yes")
+    assert pruned.exit_code == 0
+    assert "3 removed" in pruned.stdout
     assert len(list(store.keys())) == 3
     assert {path.stem for path in store.derived.iterdir()} == {"kept", "damaged"}
     assert [path.stem for path in (store.path / "settings").iterdir()] == [name for name in settings if name != wanted]
