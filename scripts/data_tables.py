@@ -83,6 +83,11 @@ def contents(runs: dict[str, StudyRun]) -> Iterator[str]:
     yield markdown_table(head, rows)
 
 
+def smearing(name: str, width: float, order: int | None = None) -> str:
+    """As a cell of a table."""
+    return f"{name}{'' if order is None else f' of order {order}'}, {width} eV"
+
+
 def lattices(runs: dict[str, StudyRun]) -> Iterator[str]:
     """Relaxed lattices beside the paper's."""
     rows = []
@@ -97,7 +102,7 @@ def lattices(runs: dict[str, StudyRun]) -> Iterator[str]:
                     run.plan.crystal.atoms.get_chemical_formula(mode="reduce"),
                     f"{spec.parameters['mode']['ecut']} eV",
                     kgrid_text(spec.kgrid or 1, " x "),
-                    "{name}, {width} eV".format(**spec.parameters["occupations"]),
+                    smearing(**spec.parameters["occupations"]),
                     f"{a:.3f}" + (f" / {c:.3f}" if "c" in paper else ""),
                     f"{paper['a']:.3f}" + (f" / {paper['c']:.3f}" if "c" in paper else ""),
                 ]
