@@ -121,13 +121,13 @@ def draw(
     always = [member for member in pool.members if _is_always(by_name[member[0]].database[member[1]], section)]
     others = sorted((member for member in pool.members if member not in set(always)), key=lambda m: _rank(seed, m))
     limit, weigh = _limit(section, pool, by_name, budget)
-    spent, taken = sum(weigh(member) for member in always), list(always)
+    taken = list(always)
+    # Rounded once, a sum of seconds is the same in every order, and the limit is kept to exactly.
     for member in others:
-        if spent + weigh(member) > limit * (1 + 1e-12):
+        if math.fsum(weigh(one) for one in [*taken, member]) > limit:
             break
-        spent += weigh(member)
         taken.append(member)
-    if not taken or spent > limit * (1 + 1e-12):
+    if not taken or math.fsum(weigh(member) for member in taken) > limit:
         raise InputError(
             f"select = {_said(section)} allows {limit:g}, and "
             f"{'the labels that are always in' if always else 'one label'} alone exceed it. Raise the limit."
@@ -235,7 +235,7 @@ def _selected(runs: Sequence[StudyRun], members: Sequence[tuple[str, str]]) -> S
     return Selected(
         members=tuple(members),
         frames=tuple(by_name[run].database[name] for run, name in members),
-        seconds=float(sum(by_name[run].labels[name].seconds for run, name in members)),
+        seconds=math.fsum(by_name[run].labels[name].seconds for run, name in members),
     )
 
 
