@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from ndsc.config.values import KpointGridValue, Positive, Real, Section, Whole, check_plain
 from ndsc.errors import InputError
+from ndsc.section import KpointGridValue, Positive, Real, Section, Whole, check_plain
 
 if TYPE_CHECKING:
     from ndsc.reference import CalculatorSpec, ExecutorSettings

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 from ase.data import atomic_numbers
 from pydantic import Field, field_validator, model_validator
 
-from ndsc.config.values import Positive, Real, Section, Whole
+from ndsc.section import Positive, Real, Section, Whole
 
 if TYPE_CHECKING:
     from ndsc.fit import GapSettings, Regularisation

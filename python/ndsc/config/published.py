@@ -8,7 +8,7 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, Field, field_validator
 
-from ndsc.config.values import Real, Section
+from ndsc.section import Real, Section
 
 #: Values that tables of settings have a row for.
 SETTING_VALUES = (

@@ -12,7 +12,7 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from ndsc.config.calculation import ExecutorConfig, ReferenceConfig
 from ndsc.config.fitting import FitConfig, RegularisationConfig
-from ndsc.config.values import Flag, Grid, Real, Section, Whole, one_or_many
+from ndsc.section import Flag, Grid, Real, Section, Whole, one_or_many
 
 
 class CrystalConfig(Section):

@@ -14,8 +14,8 @@ from ndsc.config.files import parse_toml, read_text
 from ndsc.config.fitting import FitConfig, RegularisationConfig
 from ndsc.config.messages import explain
 from ndsc.config.published import PublishedConfig
-from ndsc.config.values import Flag, Positive, Real, Section, Whole
 from ndsc.errors import InputError
+from ndsc.section import Flag, Positive, Real, Section, Whole
 
 
 def _texts(value: object) -> object:

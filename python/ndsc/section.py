@@ -1,4 +1,4 @@
-"""Kinds of values that sections of input files share, and what all sections are."""
+"""What every section of an input file is (a frozen pydantic model), and the kinds of values that sections hold."""
 
 from __future__ import annotations
 
