@@ -81,9 +81,9 @@ def test_one_number_stands_for_three_and_one_displacement_for_a_list() -> None:
 @pytest.mark.parametrize(
     ("extra", "parts"),
     [
-        ("[fitt]\n", ["[fitt] is no known section", "Did you mean 'fit'", "crystal, supercells"]),
-        ("[fit]\nn_spars = 3\n", ["[fit] n_spars is no known key", "Did you mean 'n_sparse'", "cutoff"]),
-        ("[fit]\nqqqq = 3\n", ["[fit] qqqq is no known key. The keys of [fit] are method"]),
+        ("[fitt]\n", ["[fitt] is not a known section", "Did you mean 'fit'", "crystal, supercells"]),
+        ("[fit]\nn_spars = 3\n", ["[fit] n_spars is not a known key", "Did you mean 'n_sparse'", "cutoff"]),
+        ("[fit]\nqqqq = 3\n", ["[fit] qqqq is not a known key. The keys of [fit] are method"]),
         ("[fit]\nzeta = true\n", ["[fit] zeta = true", "a whole number is expected"]),
         ("[fit]\nn_max = 8.5\n", ["[fit] n_max = 8.5", "a whole number is expected"]),
         ("[fit]\ncutoff = '6'\n", ["[fit] cutoff = '6'", "a number is expected", "6.0"]),
@@ -210,7 +210,7 @@ def test_the_written_copy_moves_with_its_folder(tmp_path: Path) -> None:
     [
         (lambda path: None, "No such file"),
         (lambda path: path.mkdir(), "Is a directory"),
-        (lambda path: path.write_bytes(b"\xff\xfe"), "is no text file"),
+        (lambda path: path.write_bytes(b"\xff\xfe"), "is not a text file"),
     ],
 )
 def test_a_file_that_cannot_be_read(tmp_path: Path, make: object, part: str) -> None:
@@ -318,7 +318,10 @@ def test_a_database_of_several_parts() -> None:
         ('[[configurations]]\nname = "a"\n[[configurations]]\n', "a name of its own"),
         ('[[configurations]]\nname = "a"\n[[configurations]]\nname = "a"\n', "a name of its own"),
         ('[[configurations]]\nname = "a/b"\n', r"\[configurations\] name = 'a/b'"),
-        ('[[configurations]]\nname = "a"\nsead = 3\n', r"\[configurations\] sead is no known key. Did you mean 'seed'"),
+        (
+            '[[configurations]]\nname = "a"\nsead = 3\n',
+            r"\[configurations\] sead is not a known key.*'seed'",
+        ),
         ("[[configurations]]\nper_supercell = 0\nunit_cells = 0\n", "nothing to label"),
     ],
 )

@@ -9,10 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
 from ndsc.config.fitting import FitSections
-from ndsc.config.messages import explain
 from ndsc.config.sections import RunConfig
 from ndsc.errors import InputError
 from ndsc.files import write_text
@@ -65,32 +62,34 @@ def load_fit_settings(path: str | Path | None, overrides: Mapping[str, Mapping[s
     for name in FitSections.model_fields:
         said = raw.get(name, {})
         sections[name] = {**said, **overrides.get(name, {})} if isinstance(said, Mapping) else said
-    try:
-        return FitSections.model_validate(sections)
-    except ValidationError as error:
-        raise InputError(explain(error, FitSections, source)) from error
+    return FitSections.parse(sections, source)
 
 
 def read_text(path: Path) -> str:
     """The text of an input file; an InputError that says why where it cannot be read."""
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8-sig")  # editors on Windows write a byte-order mark
     except UnicodeDecodeError as error:
-        raise InputError(f"{path} is no text file ({error}). Give an input file in TOML, as UTF-8.") from error
-    except OSError as error:
+        raise InputError(f"{path} is not a text file ({error}). Give an input file in TOML, as UTF-8.") from error
+    except (OSError, ValueError) as error:  # a ValueError where the path holds a null character
+        reason = error.strerror if isinstance(error, OSError) else error
         raise InputError(
-            f"The input file {path} cannot be read ({error.strerror}). Give the path of a TOML file; the examples "
+            f"The input file {path} cannot be read ({reason}). Give the path of a TOML file; the examples "
             "folder has some to start from."
         ) from error
 
 
 def parse_toml(text: str, source: str) -> dict[str, Any]:
-    """The content of TOML; an InputError that names `source` where it is none."""
+    """The content of TOML; an InputError that names `source` where the text is not TOML."""
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise InputError(
             f"{source} is not valid TOML: {error}. Correct that line (strings need quotes, lists brackets)."
+        ) from error
+    except (ValueError, RecursionError) as error:  # a number of more than 4,300 digits, lists within lists
+        raise InputError(
+            f"{source} cannot be read: {error}. A number has too many digits, or lists are nested too deeply."
         ) from error
 
 
@@ -112,10 +111,7 @@ def parse_config(text: str, *, folder: str | Path = ".", source: str = "The inpu
         As `load_config`.
     """
     raw = parse_toml(text, source)
-    try:
-        return RunConfig.model_validate(_with_absolute_paths(raw, Path(folder).absolute(), source))
-    except ValidationError as error:
-        raise InputError(explain(error, RunConfig, source)) from error
+    return RunConfig.parse(_with_absolute_paths(raw, Path(folder).absolute(), source), source)
 
 
 def dump_config(config: RunConfig, *, folder: str | Path | None = None) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 from ase.data import atomic_numbers
 from pydantic import Field, field_validator, model_validator
 
-from ndsc.section import Positive, Real, Section, Whole
+from ndsc.section import InputFile, Positive, Real, Section, Whole
 
 if TYPE_CHECKING:
     from ndsc.fit import GapSettings, Regularisation
@@ -140,7 +140,7 @@ class RegularisationConfig(Section):
         )
 
 
-class FitSections(Section):
+class FitSections(InputFile):
     """The two sections that a fit of somebody's database needs."""
 
     fit: FitConfig = Field(default=FitConfig(), description="Write it as a section, [fit].")

@@ -12,7 +12,7 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from ndsc.config.calculation import ExecutorConfig, ReferenceConfig
 from ndsc.config.fitting import FitConfig, RegularisationConfig
-from ndsc.section import Flag, Grid, Real, Section, Whole, one_or_many
+from ndsc.section import Flag, Grid, InputFile, Real, Section, Whole, one_or_many
 
 
 class CrystalConfig(Section):
@@ -147,7 +147,7 @@ def _parts(value: object) -> object:
     return (value,) if isinstance(value, Mapping | ConfigurationsConfig) else value
 
 
-class RunConfig(Section):
+class RunConfig(InputFile):
     """A whole run, as the input file says it."""
 
     crystal: CrystalConfig = Field(description="Add the section, for example [crystal] with structure = 'Al'.")

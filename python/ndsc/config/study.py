@@ -8,14 +8,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
 from ndsc.config.files import parse_toml, read_text
 from ndsc.config.fitting import FitConfig, RegularisationConfig
-from ndsc.config.messages import explain
 from ndsc.config.published import PublishedConfig
-from ndsc.errors import InputError
-from ndsc.section import Flag, Positive, Real, Section, Whole
+from ndsc.section import Flag, InputFile, Positive, Real, Section, Whole
 
 
 def _texts(value: object) -> object:
@@ -253,7 +251,7 @@ def _one_or_more(value: object) -> object:
     return (value,) if isinstance(value, Mapping) else value
 
 
-class StudyConfig(Section):
+class StudyConfig(InputFile):
     """A whole study, as its input file says it."""
 
     study: StudyHead = Field(description="Add the section, for example [study] with title = 'Learning curve'.")
@@ -377,7 +375,4 @@ def parse_study(text: str, *, folder: str | Path = ".", source: str = "The study
                 for name, file in runs.items()
             }
         }
-    try:
-        return StudyConfig.model_validate(raw)
-    except ValidationError as error:
-        raise InputError(explain(error, StudyConfig, source)) from error
+    return StudyConfig.parse(raw, source)

@@ -11,10 +11,10 @@ from ase import Atoms
 from pydantic import ValidationError
 
 from ndsc.config import FitConfig, RegularisationConfig
-from ndsc.config.messages import explain
 from ndsc.config.study import PotentialConfig, SparseFrom, StudyConfig
 from ndsc.errors import InputError
 from ndsc.fit import GapSettings, Regularisation
+from ndsc.messages import explain
 from ndsc.study.results import Variant
 from ndsc.study.runs import StudyRun
 from ndsc.study.selection import Selected, candidates, draw

@@ -17,6 +17,7 @@ REASONS = {
     "string_type": "a string in quotes is expected",
     "dict_type": "a table is expected",
     "model_type": "a table is expected",
+    "model_attributes_type": "a table is expected",
     "tuple_type": "a table, or several of the same name in double brackets, is expected",
     "string_pattern_mismatch": "it has other characters than those allowed",
     "path_type": "the path of a folder, as a string, is expected",
@@ -29,10 +30,12 @@ REASONS = {
     "literal_error": "it must be {expected}",
     "value_error": "{error}",
 }
+# Values with more characters than this are not repeated in a message.
+SHORT = 60
 
 
 def explain(error: ValidationError, model: type[BaseModel], source: str) -> str:
-    """One message for all mistakes of an input file.
+    """One message for all mistakes in some settings.
 
     Parameters
     ----------
@@ -46,7 +49,7 @@ def explain(error: ValidationError, model: type[BaseModel], source: str) -> str:
     Returns
     -------
     str
-        One line a mistake: the key, its value, why it is wrong, and what to do.
+        One line for each mistake: the key, its value, why it is wrong, and what to do.
     """
     lines = list(dict.fromkeys(_line(item, model) for item in error.errors()))
     if len(lines) == 1:
@@ -57,16 +60,27 @@ def explain(error: ValidationError, model: type[BaseModel], source: str) -> str:
 def _line(item: Mapping[str, Any], model: type[BaseModel]) -> str:
     location = [part for part in item["loc"] if isinstance(part, str)]
     owner, hint, named = _walk(model, location)
-    where = key_name(named)
+    name = key_name if _is_file(model) else ".".join
+    where = name(named)
     if item["type"] == "extra_forbidden":
-        return _unknown(owner, named)
+        kind = "section" if where.endswith("]") else "key"
+        listed = "sections" if kind == "section" else f"keys of {name(named[:-1]) or model.__name__}"
+        known = ", ".join(owner.model_fields)
+        return f"{where} is not a known {kind}.{_meant(owner, named[-1])} The {listed} are {known}."
     if item["type"] == "missing":
         return f"{where} is missing, and it has no default. {hint}"
     reason = _reason(item)
-    if item["type"] == "value_error" and len(named) == 1:  # keys that do not go together: the reason says it all
-        return f"{where}: {reason}."
-    shown = f"{where} = {_shown(item['input'])}" if len(named) > 1 and _is_short(item["input"]) else where
+    is_key = bool(where) and not where.endswith("]")
+    if item["type"] == "value_error" and not is_key:  # keys that do not go together: the reason says it all
+        return f"{where}: {reason}." if where else f"{reason}."
+    shown = f"{where} = {_shown(item['input'])}" if is_key and _is_short(item["input"]) else where
     return f"{shown}: {reason}. {hint}".rstrip()
+
+
+def _is_file(model: type[BaseModel]) -> bool:
+    from ndsc.section import InputFile
+
+    return issubclass(model, InputFile)
 
 
 def _reason(item: Mapping[str, Any]) -> str:
@@ -76,14 +90,10 @@ def _reason(item: Mapping[str, Any]) -> str:
     return str(item["msg"][:1].lower() + item["msg"][1:])
 
 
-def _unknown(owner: type[BaseModel], named: Sequence[str]) -> str:
-    """Tell an unknown key, and the known one that comes closest."""
-    known = list(owner.model_fields)
-    close = get_close_matches(named[-1], known, n=1, cutoff=0.6)
-    meant = f" Did you mean {close[0]!r}?" if close else ""
-    what = "section" if len(named) == 1 else "key"
-    listed = "sections" if len(named) == 1 else f"keys of {key_name(named[:-1])}"
-    return f"{key_name(named)} is no known {what}.{meant} The {listed} are {', '.join(known)}."
+def _meant(owner: type[BaseModel], name: str) -> str:
+    """The known key that is most like an unknown one, as a question."""
+    close = get_close_matches(name, list(owner.model_fields), n=1, cutoff=0.6)
+    return f" Did you mean {close[0]!r}?" if close else ""
 
 
 def _walk(model: type[BaseModel], location: Sequence[str]) -> tuple[type[BaseModel], str, list[str]]:
@@ -128,4 +138,7 @@ def _shown(value: object) -> str:
 
 
 def _is_short(value: object) -> bool:
-    return isinstance(value, str | int | float | list | tuple) and len(repr(value)) <= 60
+    try:
+        return isinstance(value, str | int | float | list | tuple) and len(repr(value)) <= SHORT
+    except ValueError:  # Python does not write whole numbers of more than 4,300 digits
+        return False
