@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ndsc.reference.kpoints import kgrid_text
+from ndsc.kpoints import kgrid_text
 from ndsc.report.markdown import markdown_table
 from ndsc.report.published import Published, published
 from ndsc.study.runs import StudyRun

@@ -21,9 +21,9 @@ from numpy.typing import NDArray
 
 from ndsc.crystal import Crystal
 from ndsc.errors import InputError
+from ndsc.kpoints import KpointGrid, kgrid_size, normal_kgrid, reduced_kpoints
 from ndsc.progress import Progress, silent
 from ndsc.qgrid import as_crystal, checked_grid
-from ndsc.reference.kpoints import KpointGrid, kgrid_size, normal_kgrid, reduced_kpoints
 from ndsc.sublattices import hermite_normal_forms, reduce_supercells
 
 #: Points, in those of the supercells' grid: without `max_points`, and the most that can be asked for.

@@ -15,11 +15,11 @@ from ase.io.abinit import read_abinit_in
 from ase.units import GPa
 
 from ndsc import LabelStore
+from ndsc.codes import PROGRAMS
+from ndsc.codes.atoms import atom_parameters
 from ndsc.config import parse_config
 from ndsc.errors import InputError, MissingExtraError, ReferenceCalculationError
 from ndsc.reference import CalculatorSpec, compute_label, reduced_kpoints
-from ndsc.reference.codes import PROGRAMS
-from ndsc.reference.codes.atoms import atom_parameters
 
 MATRIX = [[0, 1, 1], [1, -1, 0], [1, 1, -2]]
 KGRID = (3, 3, 3)

@@ -30,8 +30,8 @@ from ndsc.cli import app
 from ndsc.config import load_config
 from ndsc.convergence import kgrids_around
 from ndsc.errors import InputError
+from ndsc.kpoints import kgrid_matrix, kgrid_size, kgrid_text, normal_kgrid
 from ndsc.reference import reduced_kpoints
-from ndsc.reference.kpoints import kgrid_matrix, kgrid_size, kgrid_text, normal_kgrid
 from ndsc.reference.label_file import recorded_spec
 from ndsc.report.calculation import k_spacing
 

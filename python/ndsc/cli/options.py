@@ -15,8 +15,8 @@ from ndsc.errors import InputError
 if TYPE_CHECKING:
     from ase import Atoms
 
+    from ndsc.kpoints import KpointGrid
     from ndsc.reference import CalculatorSpec
-    from ndsc.reference.kpoints import KpointGrid
 
 GRID_OPTIONS = ("--grid", "--kgrid", "--dos-mesh")
 WHOLE = re.compile(r"[+-]?\d+")
@@ -70,7 +70,7 @@ def parse_kgrid(text: str, option: str = "--kgrid") -> KpointGrid:
     InputError
         When they are none of these.
     """
-    from ndsc.reference.kpoints import normal_kgrid
+    from ndsc.kpoints import normal_kgrid
 
     if not text.lstrip().startswith("["):
         return parse_grid(text, option)

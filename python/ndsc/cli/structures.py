@@ -104,7 +104,7 @@ def kpoints(
       ndsc kpoints mg.cif --grid 4 4 2 --max-points 2000 --json
     """
     from ndsc.kpoint_lattices import find_kpoint_lattices
-    from ndsc.reference.kpoints import kgrid_text
+    from ndsc.kpoints import kgrid_text
 
     numbers = parse_grid(grid)
     atoms = read_structure(structure, lattice=lattice, a=a, c=c, primitive=primitive)

@@ -76,7 +76,7 @@ class ReferenceConfig(Section):
     @field_validator("kgrid")
     @classmethod
     def _lattice_of_kpoints(cls, kgrid: KpointGridValue | None) -> KpointGridValue | None:
-        from ndsc.reference.kpoints import normal_kgrid
+        from ndsc.kpoints import normal_kgrid
 
         if kgrid is not None:
             try:

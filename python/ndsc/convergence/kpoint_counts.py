@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from ase import Atoms
 
+from ndsc.codes.specification import supercell_matrix
 from ndsc.reference import CalculatorSpec, fold_kpoints
-from ndsc.reference.calculators import supercell_matrix
 
 
 def count_kpoints(configurations: Sequence[Atoms], spec: CalculatorSpec) -> tuple[int, ...] | None:

@@ -15,13 +15,13 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 
+from ndsc.codes.specification import supercell_matrix
 from ndsc.convergence.differences import MILLI, Difference, compare_labels, virial_differences, with_unit
 from ndsc.convergence.kpoint_counts import count_kpoints
 from ndsc.errors import InputError
 from ndsc.files import write_text
 from ndsc.progress import Progress, silent
 from ndsc.reference import CalculatorSpec, ExecutorSettings, Label, LabelStore, label_configurations
-from ndsc.reference.calculators import supercell_matrix
 from ndsc.reference.label_file import keys_of
 from ndsc.reference.settings import describe_code_versions, differences, settings_of
 from ndsc.targets import is_isolated_atom

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 from ase import Atoms
 
+from ndsc.codes.specification import supercell_matrix
 from ndsc.configurations import make_configurations
 from ndsc.convergence.noise import spread_over_supercells
 from ndsc.errors import InputError
-from ndsc.reference.calculators import supercell_matrix
 from ndsc.supercells import SupercellSet
 from ndsc.targets import is_isolated_atom
 

@@ -11,8 +11,8 @@ from dataclasses import replace
 from typing import Any
 
 from ndsc.errors import InputError
+from ndsc.kpoints import kgrid_text
 from ndsc.reference import CalculatorSpec
-from ndsc.reference.kpoints import kgrid_text
 
 KGRID = "kgrid"
 

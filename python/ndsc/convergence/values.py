@@ -10,11 +10,11 @@ from typing import Any, Literal
 
 import numpy as np
 
+from ndsc.codes.specification import canonical
 from ndsc.convergence.settings import KGRID, setting_of, setting_text
 from ndsc.errors import InputError
+from ndsc.kpoints import KpointGrid, kgrid_matrix, kgrid_size, normal_kgrid
 from ndsc.reference import CalculatorSpec
-from ndsc.reference.calculators import canonical
-from ndsc.reference.kpoints import KpointGrid, kgrid_matrix, kgrid_size, normal_kgrid
 
 Kind = Literal["kgrid", "cutoff", "smearing", "other"]
 

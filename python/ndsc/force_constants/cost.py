@@ -13,9 +13,9 @@ from numpy.typing import ArrayLike
 from ndsc.crystal import Crystal
 from ndsc.force_constants.displacements import supercell_displacements
 from ndsc.force_constants.space_group import SpaceGroupAction
+from ndsc.kpoints import AnyGrid
 from ndsc.qgrid import Grid
 from ndsc.reference import reduced_kpoints
-from ndsc.reference.kpoints import AnyGrid
 
 
 @dataclass(frozen=True)

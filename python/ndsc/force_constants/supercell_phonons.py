@@ -25,9 +25,9 @@ from ndsc.force_constants.phonopy_model import make_phonopy, set_force_constants
 from ndsc.force_constants.samples import Samples, check_residual, samples_from_labels
 from ndsc.force_constants.space_group import FloatArray, IntArray, SpaceGroupAction
 from ndsc.force_constants.tiling import tiled_force_constants
+from ndsc.kpoints import AnyGrid
 from ndsc.progress import Progress, silent
 from ndsc.qgrid import Grid, checked_grid, irreducible_qpoints
-from ndsc.reference.kpoints import AnyGrid
 from ndsc.rounding import rounded
 from ndsc.supercells import SupercellSet, find_supercells
 

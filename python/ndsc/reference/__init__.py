@@ -1,9 +1,9 @@
 """Reference calculations: k-points, calculators, the store of labels, and how labels are computed."""
 
-from ndsc.reference.calculators import CalculatorSpec, calculator_names
+from ndsc.codes.specification import CalculatorSpec, calculator_names
+from ndsc.kpoints import fold_kpoints, reduced_kpoints
 from ndsc.reference.computing import compute_label
 from ndsc.reference.executors import ExecutorSettings, open_executor
-from ndsc.reference.kpoints import fold_kpoints, reduced_kpoints
 from ndsc.reference.labelling import Failure, LabelReport, label_configurations
 from ndsc.reference.store import Label, LabelStore
 from ndsc.reference.stored import StoredCalculator

@@ -19,8 +19,8 @@ import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import CalculationFailed, Calculator
 
+from ndsc.codes.specification import CalculatorSpec, canonical
 from ndsc.errors import NdscError, ReferenceCalculationError
-from ndsc.reference.calculators import CalculatorSpec, canonical
 from ndsc.reference.checks import check_atoms, check_results
 from ndsc.reference.claims import Holder
 from ndsc.reference.store import Label, LabelStore

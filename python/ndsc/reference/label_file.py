@@ -13,8 +13,8 @@ import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
 
+from ndsc.codes.specification import CalculatorSpec, supercell_matrix
 from ndsc.errors import InputError
-from ndsc.reference.calculators import CalculatorSpec, supercell_matrix
 from ndsc.rounding import DECIMALS
 
 FloatArray = NDArray[np.float64]

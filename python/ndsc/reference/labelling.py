@@ -11,9 +11,9 @@ from functools import partial
 
 from ase import Atoms
 
+from ndsc.codes.specification import CalculatorSpec
 from ndsc.errors import InputError, ReferenceCalculationError
 from ndsc.progress import Progress, silent
-from ndsc.reference.calculators import CalculatorSpec
 from ndsc.reference.computing import Job
 from ndsc.reference.driver import Driver, Task
 from ndsc.reference.executors import ExecutorSettings, open_executor

@@ -10,9 +10,9 @@ from collections.abc import Iterable, Mapping
 from itertools import islice
 from typing import Any
 
+from ndsc.codes.specification import CalculatorSpec, canonical
 from ndsc.errors import InputError
 from ndsc.files import write_text
-from ndsc.reference.calculators import CalculatorSpec, canonical
 from ndsc.reference.store import Label, LabelStore
 
 log = logging.getLogger(__name__)

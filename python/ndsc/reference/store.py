@@ -19,9 +19,9 @@ from typing import Any
 
 from ase import Atoms
 
+from ndsc.codes.specification import CalculatorSpec
 from ndsc.errors import InputError
 from ndsc.files import whole_file
-from ndsc.reference.calculators import CalculatorSpec
 from ndsc.reference.claims import Claims
 from ndsc.reference.label_file import (
     FORMAT,

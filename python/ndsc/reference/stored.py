@@ -10,8 +10,8 @@ from typing import Any
 from ase import Atoms
 from ase.calculators.calculator import Calculator, all_changes
 
+from ndsc.codes.specification import CalculatorSpec
 from ndsc.errors import ReferenceCalculationError
-from ndsc.reference.calculators import CalculatorSpec
 from ndsc.reference.claims import Holder
 from ndsc.reference.computing import Job, Outcome, State, compute_label
 from ndsc.reference.driver import LOOK_LATE, LOOK_SOON, sentence

@@ -10,7 +10,7 @@ from ase.geometry import minkowski_reduce
 from ase.units import Rydberg
 from numpy.typing import ArrayLike
 
-from ndsc.reference.kpoints import AnyGrid, kgrid_matrix
+from ndsc.kpoints import AnyGrid, kgrid_matrix
 
 #: What settings mean, in the order of a table, with the head of their row.
 MEANINGS = {

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from ndsc.kpoints import KpointGrid
 from ndsc.phonons import PhononComparison
-from ndsc.reference.kpoints import KpointGrid
 from ndsc.results import Comparison
 from ndsc.study.timing import StudyTime
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from ndsc.config.published import FIT_VALUES, SETTING_VALUES, PublishedConfig
 from ndsc.config.study import TableConfig
-from ndsc.reference.kpoints import kgrid_text
+from ndsc.kpoints import kgrid_text
 from ndsc.report.calculation import MEANINGS, by_meaning, k_spacing
 from ndsc.report.text import code_name, grid
 from ndsc.study.cells import Cell, StudyTable, columns_for, over_seeds

@@ -11,11 +11,11 @@ from dataclasses import dataclass, replace
 
 from ase import Atoms
 
+from ndsc.codes.atoms import atom_parameters, magnetic_moment
 from ndsc.config import RunConfig
 from ndsc.errors import InputError
 from ndsc.progress import Progress, silent
 from ndsc.reference import CalculatorSpec, ExecutorSettings, LabelReport, LabelStore, label_configurations
-from ndsc.reference.codes.atoms import atom_parameters, magnetic_moment
 
 #: Length of the cubic cell of an isolated atom of an empirical potential, Å.
 ISOLATION = 20.0

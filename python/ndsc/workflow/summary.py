@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from ndsc.codes.specification import canonical
 from ndsc.config import RunConfig
 from ndsc.elastic import NOTABLE_STRESS, ElasticConstants
 from ndsc.fit import GapFit
 from ndsc.qgrid import irreducible_qpoints
-from ndsc.reference.calculators import canonical
 from ndsc.results import (
     IMAGINARY_THZ,
     ConfigurationsSummary,

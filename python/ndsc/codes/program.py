@@ -27,7 +27,6 @@ from numpy.typing import NDArray
 
 from ndsc.errors import InputError, MissingExtraError, NdscError, ReferenceCalculationError
 from ndsc.interrupts import held_interrupts
-from ndsc.reference.checks import check_atoms
 
 #: How much of a program's output an error message repeats.
 TAIL_LINES = 12
@@ -190,6 +189,8 @@ class ProgramCalculator(Calculator):  # type: ignore[misc]
     ) -> None:
         """Run the program and fill ``results``; called by ASE."""
         super().calculate(atoms, list(properties), list(system_changes))
+        from ndsc.reference.checks import check_atoms  # the labels import this package
+
         name = str(self.atoms.info.get("ndsc_name", "structure"))
         folder = Path(self.directory) / type(self.program).__name__.lower()
         shutil.rmtree(folder, ignore_errors=True)

@@ -15,8 +15,8 @@ import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
 
+from ndsc.codes.program import Output, Program, pseudopotential_files, text_of, words
 from ndsc.errors import InputError
-from ndsc.reference.codes.program import Output, Program, pseudopotential_files, text_of, words
 
 _SECTIONS = ("control", "system", "electrons", "ions", "cell", "fcp", "rism")
 

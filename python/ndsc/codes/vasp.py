@@ -15,8 +15,8 @@ import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
 
+from ndsc.codes.program import Output, Program, text_of, words
 from ndsc.errors import InputError
-from ndsc.reference.codes.program import Output, Program, text_of, words
 
 #: ASE's names of the folders of POTCAR files.
 _FOLDERS = {"lda": "potpaw", "pbe": "potpaw_PBE"}

@@ -17,8 +17,8 @@ import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
 
+from ndsc.codes.program import Output, Program, pseudopotential_files, text_of, words
 from ndsc.errors import InputError
-from ndsc.reference.codes.program import Output, Program, pseudopotential_files, text_of, words
 
 #: The lines that tell the energy, the one to believe first.
 ENERGIES = (
