@@ -181,13 +181,13 @@ def test_kernels_of_other_kinds_are_refused(tmp_path):
 
 
 def test_the_solver_in_numpy_makes_the_same_potential(frames, fit, tmp_path):
-    ours = fit_gap(frames, tmp_path / "numpy", TINY, solver="numpy")
+    ours = fit_gap(frames, tmp_path / "numpy", TINY.replaced(solver="numpy"))
     assert ours.counts_sent == ours.counts_read == fit.counts_read
     assert ours.n_sparse == fit.n_sparse
     assert ours.e0 == fit.e0
     assert difference(ours.predictions, fit.predictions) < 1e-6
-    assert fit_gap(frames, tmp_path / "numpy", TINY, solver="numpy").reused
+    assert fit_gap(frames, tmp_path / "numpy", TINY.replaced(solver="numpy")).reused
     with pytest.raises(InputError, match="solver"):
-        fit_gap(frames, tmp_path / "other", solver="magic")
+        fit_gap(frames, tmp_path / "other", TINY.replaced(solver="magic"))
     with pytest.raises(InputError, match="is allowed"):
-        fit_gap(frames, tmp_path / "small", TINY, solver="numpy", memory_limit_gb=1e-9)
+        fit_gap(frames, tmp_path / "small", TINY.replaced(solver="numpy"), memory_limit_gb=1e-9)

@@ -9,7 +9,7 @@ from ase.calculators.emt import EMT
 from matplotlib.colors import to_hex
 
 from ndsc.errors import InputError
-from ndsc.fit import PRESETS
+from ndsc.fit import GapSettings
 from ndsc.force_constants import phonons_from_supercells
 from ndsc.phonons import PhononComparison, band_path, compare_phonons
 from ndsc.report.comparison import (
@@ -398,7 +398,7 @@ def test_claims_hold_or_fail():
 )
 def test_the_paper_agrees_with_itself_and_with_the_presets(name, formula, number):
     paper = published(CrystalSummary(formula=formula, n_atoms=1, space_group_number=number))
-    settings = PRESETS[name].settings
+    settings = GapSettings(preset=name)
     assert (settings.cutoff, settings.n_max, settings.l_max) == tuple(
         paper.fit[key] for key in ("cutoff_angstrom", "n_max", "l_max")
     )

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ndsc.errors import InputError
-from ndsc.fit import PRESETS, Regularisation, Sigma, apply_regularisation
+from ndsc.fit import PRESETS, GapSettings, Regularisation, Sigma, apply_regularisation
 
 FORCES = np.array([[0.0, 0.05, -0.5], [2.0, -0.1, 0.1]])
 VIRIAL = np.array([1.0, 0.05, -0.3, 0.05, 0.0, 2.0, -0.3, 2.0, -4.0])
@@ -21,7 +21,9 @@ def frame():
 
 
 def test_adaptive_as_in_the_paper(frame):
-    regularisation = Regularisation(force=Sigma(0.01, 1e-3), virial=Sigma(0.005, 5e-4))
+    regularisation = Regularisation(
+        force=Sigma(relative=0.01, minimum=1e-3), virial=Sigma(relative=0.005, minimum=5e-4)
+    )
     (out,) = apply_regularisation([frame], regularisation)
     force, virial = out.arrays["force_component_sigma"], out.info["virial_component_sigma"]
     assert np.allclose(force, [[1e-3, 1e-3, 5e-3], [2e-2, 1e-3, 1e-3]])
@@ -34,7 +36,9 @@ def test_static_is_one_number(frame):
     assert np.all(out.arrays["force_component_sigma"] == 0.02)
     assert np.all(out.info["virial_component_sigma"] == 0.01)
     # A relative part is ignored by the static kind.
-    same = Regularisation("static", force=Sigma(0.5, 0.02), virial=Sigma(0.5, 0.01))
+    same = Regularisation(
+        kind="static", force=Sigma(relative=0.5, minimum=0.02), virial=Sigma(relative=0.5, minimum=0.01)
+    )
     assert np.all(apply_regularisation([frame], same)[0].arrays["force_component_sigma"] == 0.02)
 
 
@@ -79,29 +83,32 @@ def test_somebodys_keys():
 
 def test_scaled():
     tenth = Regularisation().scaled(0.1)
-    assert tenth == Regularisation(energy=1e-4, force=Sigma(1e-3, 1e-4), virial=Sigma(1e-3, 1e-4))
+    assert tenth.energy == 1e-4
+    assert tenth.force == tenth.virial == Sigma(relative=1e-3, minimum=1e-4)
 
 
 @given(st.lists(st.floats(-1e3, 1e3), min_size=1, max_size=9), st.floats(0, 1), st.floats(1e-7, 1))
 def test_sigmas_are_never_below_the_minimum(values, relative, minimum):
     for kind in ("adaptive", "static"):
-        sigma = Regularisation(kind, force=Sigma(relative, minimum)).force_sigma(values)
+        sigma = Regularisation(kind=kind, force=Sigma(relative=relative, minimum=minimum)).force_sigma(values)
         assert sigma.shape == (len(values),)
         assert np.all(sigma >= minimum)
 
 
 @pytest.mark.parametrize("zero", [0.0, -1.0, 1e-9, np.nan, np.inf])
 def test_zero_sigmas_are_refused(zero):
-    for arguments in ({"energy": zero}, {"force": Sigma(0.01, zero)}, {"virial": Sigma(0.01, zero)}):
-        with pytest.raises(InputError, match="positive number"):
+    for arguments in ({"energy": zero}, {"force": {"minimum": zero}}, {"virial": {"minimum": zero}}):
+        with pytest.raises(InputError, match=next(iter(arguments))):
             Regularisation(**arguments)
+    with pytest.raises(InputError, match="minimum"):
+        Sigma(minimum=zero)
 
 
 def test_impossible_regularisations():
     with pytest.raises(InputError, match="kind"):
-        Regularisation("adaptable")
+        Regularisation(kind="adaptable")
     with pytest.raises(InputError, match="relative"):
-        Regularisation(force=Sigma(-0.1, 0.001))
+        Regularisation(force={"relative": -0.1})
 
 
 def test_presets_are_table_2():
@@ -114,7 +121,7 @@ def test_presets_are_table_2():
     }
     assert set(PRESETS) == set(table)
     for name, expected in table.items():
-        settings, regularisation = PRESETS[name].settings, PRESETS[name].regularisation
+        settings, regularisation = GapSettings(preset=name), Regularisation(preset=name)
         force, virial = regularisation.force, regularisation.virial
         found = (settings.cutoff, settings.n_max, settings.l_max)
         found += (force.relative, force.minimum, virial.relative, virial.minimum)

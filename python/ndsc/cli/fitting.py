@@ -93,9 +93,9 @@ def fit(
     unlabelled = None if sparse_from is None else _structures(sparse_from)
     with progress_bars() as progress:
         found = fit_gap(
-            apply_regularisation(frames, sections.regularisation.to_regularisation()),
+            apply_regularisation(frames, sections.regularisation),
             out,
-            sections.fit.to_settings(),
+            sections.fit,
             sparse_only=unlabelled,
             memory_limit_gb=memory_limit,
             threads=threads,
@@ -110,7 +110,7 @@ def fit(
 def _document(found: GapFit) -> dict[str, Any]:
     return {
         "potential": str(found.xml_path),
-        "settings": asdict(found.settings),
+        "settings": found.settings.hyperparameters(),
         "e0": found.e0,
         "counts": {name: {"sent": sent, "read": found.counts_read[name]} for name, sent in found.counts_sent.items()},
         "n_sparse": found.n_sparse,

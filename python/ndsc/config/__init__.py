@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from ndsc.config.calculation import ExecutorConfig, ReferenceConfig
 from ndsc.config.files import dump_config, load_config, load_fit_settings, parse_config, write_config
-from ndsc.config.fitting import FitConfig, FitSections, RegularisationConfig, SigmaConfig
+from ndsc.config.fitting import FitSections
 from ndsc.config.sections import (
     ConfigurationsConfig,
     CrystalConfig,
@@ -23,13 +23,10 @@ __all__ = [
     "CrystalConfig",
     "ElasticConfig",
     "ExecutorConfig",
-    "FitConfig",
     "FitSections",
     "PhononsConfig",
     "ReferenceConfig",
-    "RegularisationConfig",
     "RunConfig",
-    "SigmaConfig",
     "SupercellsConfig",
     "dump_config",
     "load_config",

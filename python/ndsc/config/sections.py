@@ -11,7 +11,8 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from ndsc.config.calculation import ExecutorConfig, ReferenceConfig
-from ndsc.config.fitting import FitConfig, RegularisationConfig
+from ndsc.fit.regularisation import Regularisation
+from ndsc.fit.settings import GapSettings
 from ndsc.section import Flag, Grid, InputFile, Real, Section, Whole, one_or_many
 
 
@@ -158,10 +159,8 @@ class RunConfig(InputFile):
     )
     reference: ReferenceConfig = Field(default=ReferenceConfig(), description="Write it as a section, [reference].")
     executor: ExecutorConfig = Field(default=ExecutorConfig(), description="Write it as a section, [executor].")
-    fit: FitConfig = Field(default=FitConfig(), description="Write it as a section, [fit].")
-    regularisation: RegularisationConfig = Field(
-        default=RegularisationConfig(), description="Write it as [regularisation]."
-    )
+    fit: GapSettings = Field(default=GapSettings(), description="Write it as a section, [fit].")
+    regularisation: Regularisation = Field(default=Regularisation(), description="Write it as [regularisation].")
     phonons: PhononsConfig = Field(default=PhononsConfig(), description="Write it as a section, [phonons].")
     elastic: ElasticConfig = Field(default=ElasticConfig(), description="Write it as a section, [elastic].")
 

@@ -11,8 +11,9 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
 from ndsc.config.files import parse_toml, read_text
-from ndsc.config.fitting import FitConfig, RegularisationConfig
 from ndsc.config.published import PublishedConfig
+from ndsc.fit.regularisation import Regularisation
+from ndsc.fit.settings import GapSettings
 from ndsc.section import Flag, InputFile, Positive, Real, Section, Whole
 
 
@@ -133,11 +134,11 @@ class PotentialConfig(Section):
     name: Name = Field(description="Give the potential a name of its own.")
     train: Texts = Field(default=(), description="Give the names of the runs to learn from; without it, all.")
     select: SelectConfig = Field(default=SelectConfig(), description="Give a table, as select = {kind = 'unit_cell'}.")
-    fit: FitConfig = Field(
-        default=FitConfig(), description="Give a table of keys of [fit] that differ from the first run's."
+    fit: GapSettings = Field(
+        default=GapSettings(), description="Give a table of keys of [fit] that differ from the first run's."
     )
-    regularisation: RegularisationConfig = Field(
-        default=RegularisationConfig(),
+    regularisation: Regularisation = Field(
+        default=Regularisation(),
         description="Give a table of keys of [regularisation] that differ from the first run's.",
     )
     sparse_points: Literal["run", "selected", "database"] | SparseFrom = Field(

@@ -1,11 +1,12 @@
-"""Fitting potentials: regularisation, Gaussian approximation potentials, and a model beside its reference."""
+"""Fitting potentials: regularisation, Gaussian approximation potentials, and a model compared with its reference."""
 
 from ndsc.fit.calculator import GapCalculator
 from ndsc.fit.evaluate import Errors, Predictions, evaluate, predict
 from ndsc.fit.gap import GapFit, fit_gap, load_fit
 from ndsc.fit.linear_system import LinearSystem
+from ndsc.fit.presets import PRESETS
 from ndsc.fit.regularisation import Regularisation, Sigma, apply_regularisation
-from ndsc.fit.settings import PRESETS, SPARSE_METHODS, GapSettings, Preset
+from ndsc.fit.settings import SPARSE_METHODS, GapSettings
 
 __all__ = [
     "PRESETS",
@@ -16,7 +17,6 @@ __all__ = [
     "GapSettings",
     "LinearSystem",
     "Predictions",
-    "Preset",
     "Regularisation",
     "Sigma",
     "apply_regularisation",

@@ -7,9 +7,9 @@ import logging
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from ase import Atoms
 
@@ -113,7 +113,6 @@ def fit_gap(
     sparse_only: Sequence[Atoms] | None = None,
     fixed_sparse_points: str | Path | None = None,
     memory_limit_gb: float | None = None,
-    solver: Literal["gap_fit", "numpy"] = "gap_fit",
     threads: int = 1,
     reuse: bool = True,
     progress: Progress | None = None,
@@ -134,10 +133,6 @@ def fit_gap(
         XML file of an earlier GAP with the same SOAP settings: its sparse points are used, and none are selected.
     memory_limit_gb : float, optional
         Refuse a fit that gap_fit estimates to need more; the memory that is available by default.
-    solver : "gap_fit" or "numpy"
-        Who computes the covariances and solves for the weights. "numpy" leaves only the choice of sparse points to
-        gap_fit and takes the descriptors from quippy: the same potential to rounding, several times sooner, the more so
-        with many sparse points, but without gap_fit's own account of the data that it used.
     threads : int
         Threads of gap_fit's linear algebra.
     reuse : bool
@@ -157,8 +152,6 @@ def fit_gap(
     FitError
         When gap_fit fails, used less data than it was given, or made a potential that is not finite.
     """
-    if solver not in ("gap_fit", "numpy"):
-        raise InputError(f"There is no solver {solver!r}. Choose 'gap_fit' or 'numpy'.")
     settings = GapSettings() if settings is None else settings
     progress = silent if progress is None else progress
     target = Path(directory).resolve()
@@ -179,7 +172,7 @@ def fit_gap(
         if fixed_sparse_points is not None:
             sparse_files = write_sparse_points(scratch, training.species, read_sparse_points(fixed_sparse_points))
         arguments = _arguments(training, settings, e0, sparse_files)
-        if solver == "numpy":
+        if settings.solver == "numpy":
             targets = ("force_parameter_name", "virial_parameter_name")
             arguments = [word for word in arguments if not word.startswith(targets)] + SELECT_ONLY
         key = key_of_fit(scratch, arguments)
@@ -187,7 +180,7 @@ def fit_gap(
             log.info("The potential in %s was made from the same data and settings; it is used again.", target)
             return load_fit(target)
         job = _Job(scratch, target, training, settings, e0, arguments, key, memory_limit_gb, threads, progress)
-        return _fit(job, list(frames), solver)
+        return _fit(job, list(frames))
 
 
 def load_fit(directory: str | Path) -> GapFit:
@@ -225,14 +218,14 @@ class _Job:
     progress: Progress
 
 
-def _fit(job: _Job, frames: list[Atoms], solver: str) -> GapFit:
+def _fit(job: _Job, frames: list[Atoms]) -> GapFit:
     job.progress(TASK, 0, 100)
     start = time.perf_counter()
-    memory = _checked_memory(job, len(frames), solver)
+    memory = _checked_memory(job, len(frames))
     run = run_gap_fit(job.arguments, job.scratch, LOG_NAME, threads=job.threads, progress=job.progress)
     log_path = keep_log(run, job.target)
     _check_finished(run, job.scratch, log_path)
-    read = _solve_here(job, frames) if solver == "numpy" else parse_counts(run.log)
+    read = _solve_here(job, frames) if job.settings.solver == "numpy" else parse_counts(run.log)
     seconds = time.perf_counter() - start
     _check_counts(job.training.counts, read, log_path)
     job.progress(TASK, 100, 100)
@@ -250,14 +243,13 @@ def _fit(job: _Job, frames: list[Atoms], solver: str) -> GapFit:
     record: dict[str, Any] = {
         "format": RECORD_FORMAT,
         "key": job.key,
-        "settings": asdict(job.settings),
+        "settings": job.settings.model_dump(mode="json"),
         "e0": job.e0,
         "counts_sent": job.training.counts,
         "counts_read": read,
         "n_sparse": {symbol: len(points[0]) for symbol, points in read_sparse_points(potential).items()},
         "seconds": round(seconds, 3),
         "memory_gb": memory,
-        "solver": solver,
         "quippy": package_version("quippy-ase") or "unknown",
     }
     write_text(job.scratch / RECORD_NAME, json.dumps(record, indent=1) + "\n")
@@ -317,7 +309,7 @@ def _arguments(
     ]
 
 
-def _checked_memory(job: _Job, n_frames: int, solver: str) -> float:
+def _checked_memory(job: _Job, n_frames: int) -> float:
     """Peak memory (GB) as gap_fit estimates it in a dry run; refuses what does not fit."""
     limit = job.memory_limit_gb
     run = run_gap_fit([*job.arguments, "dryrun=T"], job.scratch, "dryrun.log")
@@ -327,7 +319,7 @@ def _checked_memory(job: _Job, n_frames: int, solver: str) -> float:
         raise FitError(
             f"gap_fit stopped before it could estimate its memory: {failure_reason(run)}. The log is {log_path}."
         )
-    if solver == "numpy":
+    if job.settings.solver == "numpy":
         # gap_fit knows nothing of the rows; they are there three times while the system is solved.
         n_rows = sum(job.training.counts[name] for name in ("energies", "force_components", "virial_components"))
         n_weights = job.settings.n_sparse * len(job.training.species)

@@ -8,14 +8,16 @@ independent ones do. Forces are per component, virials per component of the whol
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from ase import Atoms
 from numpy.typing import ArrayLike, NDArray
+from pydantic import Field, model_validator
 
 from ndsc.errors import InputError
+from ndsc.fit.presets import fill_from_preset
+from ndsc.section import Real, Section
 from ndsc.targets import ENERGY_KEY, FORCES_KEY, VIRIAL_KEY, frame_name, targets_of
 
 FloatArray = NDArray[np.float64]
@@ -27,8 +29,7 @@ VIRIAL_SIGMA_KEY = "virial_component_sigma"
 SMALLEST_SIGMA = 1e-7
 
 
-@dataclass(frozen=True)
-class Sigma:
+class Sigma(Section):
     """Regularisation of one kind of component.
 
     Attributes
@@ -39,56 +40,63 @@ class Sigma:
         Smallest expected error; with static regularisation, the expected error of every component.
     """
 
-    relative: float = 0.01
-    minimum: float = 0.001
+    relative: Real = Field(default=0.01, ge=0, description="Give the part of the value, for example 0.01.")
+    minimum: Real = Field(
+        default=0.001, ge=SMALLEST_SIGMA, description="Give the floor, above 0 (a zero makes a potential of NaN)."
+    )
 
 
-@dataclass(frozen=True)
-class Regularisation:
-    """The expected errors of a database.
+class Regularisation(Section):
+    """``[regularisation]``: the expected error of each number in the database; ``ndsc.fit.Regularisation`` in Python.
 
     Attributes
     ----------
     kind : "adaptive" or "static"
         Adaptive: ``max(relative * |value|, minimum)`` for each component. Static: ``minimum`` for all.
+    preset : str or None
+        Takes the values that are not given from a row of Table 2 of Allen and Bartók.
     energy : float, eV per atom
         The energy of n atoms has the sigma ``energy * sqrt(n)``.
     force : Sigma, eV/Å
     virial : Sigma, eV
     """
 
-    kind: Literal["adaptive", "static"] = "adaptive"
-    energy: float = 0.001
-    force: Sigma = field(default_factory=Sigma)
-    virial: Sigma = field(default_factory=Sigma)
+    kind: Literal["adaptive", "static"] = Field(default="adaptive", description="Give kind = 'adaptive' or 'static'.")
+    preset: str | None = Field(
+        default=None, description="Give the element of a preset of Allen and Bartók, Table 2; keys given beside it win."
+    )
+    energy: Real = Field(
+        default=0.001, ge=SMALLEST_SIGMA, description="Give the sigma of the energy in eV, for example 0.001."
+    )
+    force: Sigma = Field(
+        default=Sigma(), description="Give a table, for example force = {relative = 0.01, minimum = 0.001}, in eV/Å."
+    )
+    virial: Sigma = Field(
+        default=Sigma(), description="Give a table, for example virial = {relative = 0.01, minimum = 0.001}, in eV."
+    )
 
-    def __post_init__(self) -> None:
-        if self.kind not in ("adaptive", "static"):
-            raise InputError(f"Regularisation of the kind {self.kind!r} does not exist. Use 'adaptive' or 'static'.")
-        positive = {"energy": self.energy, "force.minimum": self.force.minimum, "virial.minimum": self.virial.minimum}
-        for name, value in positive.items():
-            if not SMALLEST_SIGMA <= value < np.inf:
-                raise InputError(
-                    f"The regularisation {name} = {value} is below {SMALLEST_SIGMA}, or no number; one sigma of zero "
-                    "makes a potential of NaN. Give a positive number, for example 0.001."
-                )
-        for name, value in {"force.relative": self.force.relative, "virial.relative": self.virial.relative}.items():
-            if not 0 <= value < np.inf:
-                raise InputError(f"The regularisation {name} = {value} is no part of a value. Give 0 or more, as 0.01.")
+    @model_validator(mode="before")
+    @classmethod
+    def _preset(cls, data: object) -> object:
+        return fill_from_preset(data, "regularisation")
 
     @classmethod
     def static(cls, *, energy: float = 0.001, force: float = 0.01, virial: float = 0.01) -> Regularisation:
         """One sigma for all force components and one for all virial components (the paper's figure 7: 0.01 eV)."""
-        return cls("static", energy, Sigma(0.0, force), Sigma(0.0, virial))
+        force_sigma, virial_sigma = (Sigma(relative=0.0, minimum=minimum) for minimum in (force, virial))
+        return cls(kind="static", energy=energy, force=force_sigma, virial=virial_sigma)
 
     def scaled(self, factor: float) -> Regularisation:
         """All expected errors times `factor`."""
-        return replace(
-            self,
-            energy=factor * self.energy,
-            force=Sigma(factor * self.force.relative, factor * self.force.minimum),
-            virial=Sigma(factor * self.virial.relative, factor * self.virial.minimum),
+        force, virial = (
+            Sigma(relative=factor * sigma.relative, minimum=factor * sigma.minimum)
+            for sigma in (self.force, self.virial)
         )
+        return Regularisation(kind=self.kind, energy=factor * self.energy, force=force, virial=virial)
+
+    def expected_errors(self) -> dict[str, Any]:
+        """All values but the name of the preset, which they include."""
+        return self.model_dump(exclude={"preset"})
 
     def energy_sigma(self, n_atoms: int) -> float:
         """Sigma of the energy of `n_atoms` atoms, eV."""

@@ -1,27 +1,34 @@
-"""Settings of a Gaussian approximation potential with SOAP descriptors, and the paper's presets (Table 2)."""
+"""The section ``[fit]``: settings of a Gaussian approximation potential with SOAP descriptors."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, Self, get_args
 
-import numpy as np
 from ase.data import atomic_numbers
+from pydantic import Field, field_validator, model_validator
 
-from ndsc.errors import InputError
-from ndsc.fit.regularisation import Regularisation, Sigma
+from ndsc.fit.presets import fill_from_preset
+from ndsc.section import Positive, Real, Section, Whole
 
+SparseMethod = Literal["cur_points", "cur_covariance", "random", "kmeans", "cluster", "covariance", "none"]
 #: Ways in which gap_fit chooses sparse points; see ``fixed_sparse_points`` of fit_gap for those of another potential.
-SPARSE_METHODS = ("cur_points", "cur_covariance", "random", "kmeans", "cluster", "covariance", "none")
+SPARSE_METHODS: tuple[str, ...] = get_args(SparseMethod)
 
 
-@dataclass(frozen=True)
-class GapSettings:
-    """Hyperparameters of a GAP: one SOAP kernel for each species.
+class GapSettings(Section):
+    """``[fit]``: the potential, a GAP with one SOAP kernel for each species; ``ndsc.fit.GapSettings`` in Python.
 
     Attributes
     ----------
+    method : "gap" or "none"
+        "none" ends a run at the database.
+    preset : str or None
+        Takes the values that are not given from a row of Table 2 of Allen and Bartók.
+    solver : "gap_fit" or "numpy"
+        Who computes the covariances and solves for the weights. "numpy" leaves only the choice of sparse points to
+        gap_fit and takes the descriptors from quippy: the same potential to rounding, several times sooner, the more so
+        with many sparse points, but without gap_fit's own account of the data that it used.
     cutoff : float, Å
     n_max, l_max : int
         Numbers of radial functions, and largest angular momentum.
@@ -35,95 +42,88 @@ class GapSettings:
         Sparse points of each species; fewer where there are fewer atomic environments.
     sparse_method : str
         One of :data:`SPARSE_METHODS`.
-    e0 : "average", "isolated" or mapping of symbol to eV
-        Energy of a single atom, subtracted before the fit: the database's mean energy per atom, the energies of its
-        isolated atoms, or the given ones.
     sparse_jitter : float
         Added to the diagonal of the sparse covariance; 1e-6 already costs accuracy.
     transition_width : float, Å
         Width over which the density goes to zero before the cutoff.
     seed : int
         Seed of gap_fit's random numbers.
+    e0 : "average", "isolated" or mapping of symbol to eV
+        Energy of a single atom, subtracted before the fit: the database's mean energy per atom, the energies of its
+        isolated atoms, or the given ones.
     """
 
-    cutoff: float = 6.0
-    n_max: int = 8
-    l_max: int = 6
-    atom_sigma: float = 0.5
-    zeta: int = 4
-    delta: float = 2.0
-    n_sparse: int = 300
-    sparse_method: str = "cur_points"
-    e0: Literal["average", "isolated"] | Mapping[str, float] = "average"
-    sparse_jitter: float = 1e-10
-    transition_width: float = 1.0
-    seed: int = 1
+    method: Literal["gap", "none"] = Field(
+        default="gap", description="Give method = 'gap', or 'none' to stop at the database."
+    )
+    preset: str | None = Field(
+        default=None, description="Give the element of a preset of Allen and Bartók, Table 2; keys given beside it win."
+    )
+    solver: Literal["gap_fit", "numpy"] = Field(
+        default="gap_fit",
+        description="Give 'gap_fit', or 'numpy' for the same potential in a third of the time on one processor.",
+    )
+    cutoff: Real = Field(
+        default=6.0, ge=0.5, le=50, description="Give the cutoff of SOAP in Å (0.5 to 50), for example 6.0."
+    )
+    n_max: Positive = Field(default=8, le=50, description="Give the number of radial functions of SOAP, for example 8.")
+    l_max: Whole = Field(
+        default=6, ge=0, le=50, description="Give the largest angular momentum of SOAP, for example 6."
+    )
+    atom_sigma: Real = Field(
+        default=0.5, ge=0.01, le=10, description="Give the width of an atom's density in Å (0.01 to 10), as 0.5."
+    )
+    zeta: Positive = Field(
+        default=4, le=100, description="Give the power of the kernel, a whole number, for example 4."
+    )
+    delta: Real = Field(
+        default=2.0, ge=1e-6, le=1e6, description="Give the energy scale of the kernel in eV, for example 2.0."
+    )
+    n_sparse: Positive = Field(
+        default=300, le=10**7, description="Give the number of sparse points of each species, for example 300."
+    )
+    sparse_method: SparseMethod = Field(default="cur_points", description="It is a sparse_method of gap_fit.")
+    sparse_jitter: Real = Field(default=1e-10, ge=0, le=1, description="Give a small number, for example 1e-10.")
+    transition_width: Real = Field(
+        default=1.0, ge=0.01, description="Give the width in Å over which the density goes to zero at the cutoff."
+    )
+    seed: Whole = Field(
+        default=1, ge=0, lt=2**31, description="Give a whole number, at least 0: the seed of gap_fit's random numbers."
+    )
+    e0: Literal["average", "isolated"] | dict[str, Real] = Field(
+        default="average",
+        description="Give 'average', 'isolated', or a table of energies of single atoms in eV, as {Al = -3.2}.",
+    )
 
-    def __post_init__(self) -> None:
-        ranges: dict[str, tuple[float, float]] = {
-            "cutoff": (0.5, 50.0),
-            "n_max": (1, 50),
-            "l_max": (0, 50),
-            "atom_sigma": (0.01, 10.0),
-            "zeta": (1, 100),
-            "delta": (1e-6, 1e6),
-            "n_sparse": (1, 10**7),
-            "sparse_jitter": (0.0, 1.0),
-            "transition_width": (0.01, self.cutoff),
-            "seed": (0, 2**31 - 1),
-        }
-        for name, (low, high) in ranges.items():
-            value = getattr(self, name)
-            whole = name in ("n_max", "l_max", "zeta", "n_sparse", "seed")
-            if not low <= value <= high or (whole and value != int(value)):
-                kind = "a whole number" if whole else "a number"
-                raise InputError(f"The fit's {name} is {value}. Give {kind} from {low:g} to {high:g}.")
-        if self.sparse_method not in SPARSE_METHODS:
-            raise InputError(
-                f"There is no sparse_method {self.sparse_method!r} here. Choose one of {', '.join(SPARSE_METHODS)}."
+    @model_validator(mode="before")
+    @classmethod
+    def _preset(cls, data: object) -> object:
+        return fill_from_preset(data, "fit")
+
+    @field_validator("e0", mode="before")
+    @classmethod
+    def _energies(cls, value: object) -> object:
+        if isinstance(value, Mapping):
+            for symbol, energy in value.items():
+                if symbol not in atomic_numbers:
+                    raise ValueError(f"{symbol!r} is not a chemical symbol")
+                if isinstance(energy, bool) or not isinstance(energy, int | float):
+                    raise ValueError(f"the energy of {symbol} is not a number")
+            if not value:
+                raise ValueError("the table has no energies")
+            return dict(value)
+        if value not in ("average", "isolated"):
+            raise ValueError("'average', 'isolated' or a table of numbers is expected")
+        return value
+
+    @model_validator(mode="after")
+    def _transition_within_the_cutoff(self) -> Self:
+        if self.transition_width > self.cutoff:
+            raise ValueError(
+                f"transition_width = {self.transition_width:g} is wider than cutoff = {self.cutoff:g}; make it smaller"
             )
-        _check_e0(self.e0)
+        return self
 
-    def replaced(self, **changes: Any) -> GapSettings:
-        """A copy with some settings changed."""
-        return replace(self, **changes)
-
-
-@dataclass(frozen=True)
-class Preset:
-    """Settings and regularisation that belong together.
-
-    Attributes
-    ----------
-    settings : GapSettings
-    regularisation : Regularisation
-    """
-
-    settings: GapSettings
-    regularisation: Regularisation
-
-
-def _check_e0(e0: object) -> None:
-    if isinstance(e0, Mapping):
-        for symbol, energy in e0.items():
-            if symbol not in atomic_numbers or not np.isfinite(energy):
-                raise InputError(
-                    f"e0 gives {symbol!r} the energy {energy!r}. Give chemical symbols with finite energies in eV."
-                )
-        return
-    if e0 not in ("average", "isolated"):
-        raise InputError(f"e0 is {e0!r}. Give 'average', 'isolated', or a mapping of chemical symbols to eV.")
-
-
-def _paper(cutoff: float, n_max: int, l_max: int, virial: Sigma) -> Preset:
-    settings = GapSettings(cutoff=cutoff, n_max=n_max, l_max=l_max, n_sparse=1400)
-    return Preset(settings, Regularisation(force=Sigma(1e-2, 1e-3), virial=virial))
-
-
-#: Allen and Bartók (2022), Table 2 and section 3.3, by element.
-PRESETS: dict[str, Preset] = {
-    "Mg": _paper(8.0, 8, 6, Sigma(1e-2, 1e-3)),
-    "Al": _paper(10.0, 10, 8, Sigma(5e-3, 5e-4)),
-    "Si": _paper(6.0, 8, 6, Sigma(1e-2, 1e-3)),
-    "W": _paper(6.0, 8, 6, Sigma(1e-2, 1e-3)),
-}
+    def hyperparameters(self) -> dict[str, Any]:
+        """The settings that the potential depends on: all but `method`, `preset` and `solver`."""
+        return self.model_dump(exclude={"method", "preset", "solver"})

@@ -6,7 +6,6 @@ import hashlib
 import json
 import logging
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
@@ -39,7 +38,7 @@ def sparse_key(task: Task) -> str:
             "format": FORMAT,
             "pool": task.pool_keys,
             "labelled": len(task.pool),
-            "settings": asdict(task.settings),
+            "settings": task.settings.hyperparameters(),
             "quippy": package_versions().get("quippy-ase"),
         }
     )
@@ -51,8 +50,8 @@ def fit_key(task: Task) -> str:
         {
             "sparse": sparse_key(task),
             "frames": task.frame_keys,
-            "regularisation": asdict(task.regularisation),
-            "solver": task.solver,
+            "regularisation": task.regularisation.expected_errors(),
+            "solver": task.settings.solver,
         }
     )
 

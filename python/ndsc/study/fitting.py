@@ -81,7 +81,7 @@ class FitGroup:
         NdscError
             When the fit fails.
         """
-        if task.own_pool and (len(self.tasks) == 1 or task.solver == "gap_fit"):
+        if task.own_pool and (len(self.tasks) == 1 or task.settings.solver == "gap_fit"):
             return self._fit_alone(task)
         return self._fit_from_system(task)
 
@@ -95,7 +95,7 @@ class FitGroup:
         """
         task, folder = fitted.task, self.folder / "verified"
         frames = apply_regularisation(task.selected.frames, task.regularisation)
-        settings = task.settings.replaced(e0=fitted.e0)
+        settings = task.settings.replaced(e0=fitted.e0, solver="gap_fit")
         again = fit_gap(frames, folder, settings, fixed_sparse_points=fitted.sparse_points, progress=self.progress)
         ours = evaluate(task.selected.frames, fitted.calculator)
         shutil.rmtree(folder, ignore_errors=True)
@@ -107,7 +107,6 @@ class FitGroup:
             self.folder / "alone",
             task.settings,
             sparse_only=task.pool_unlabelled,
-            solver="numpy" if task.solver == "numpy" else "gap_fit",
             reuse=False,
             progress=self.progress,
         )
@@ -142,9 +141,8 @@ class FitGroup:
             self._points = fit_gap(
                 apply_regularisation(first.pool, first.regularisation),
                 self.folder / "points",
-                first.settings,
+                first.settings.replaced(solver="numpy"),
                 sparse_only=first.pool_unlabelled,
-                solver="numpy",
                 reuse=False,
                 progress=self.progress,
             )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from ndsc.config.study import StudyConfig
@@ -219,8 +219,8 @@ class _Engine:
             variant=task.variant,
             metrics=metrics,
             labels=tuple(f"{run}/{name}" for run, name in task.selected.members),
-            settings=asdict(task.settings),
-            regularisation=asdict(task.regularisation),
+            settings=task.settings.hyperparameters(),
+            regularisation=task.regularisation.expected_errors(),
             evaluations={name: found[name] for name in task.runs if name in found},
             failure=failure,
             reused=reused,

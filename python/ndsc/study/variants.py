@@ -10,7 +10,6 @@ from typing import Any
 from ase import Atoms
 from pydantic import ValidationError
 
-from ndsc.config import FitConfig, RegularisationConfig
 from ndsc.config.study import PotentialConfig, SparseFrom, StudyConfig
 from ndsc.errors import InputError
 from ndsc.fit import GapSettings, Regularisation
@@ -41,7 +40,6 @@ class Task:
     pool_keys, frame_keys : tuple of str
         Label keys, which say what these are.
     settings : GapSettings
-    solver : str
     regularisation : Regularisation
     runs : tuple of str
         Runs that judge it.
@@ -55,7 +53,6 @@ class Task:
     pool_keys: tuple[str, ...]
     frame_keys: tuple[str, ...]
     settings: GapSettings
-    solver: str
     regularisation: Regularisation
     runs: tuple[str, ...]
 
@@ -165,9 +162,8 @@ class Planner:
             pool_unlabelled=unlabelled,
             pool_keys=self._keys(pool) + self._keys(unlabelled),
             frame_keys=self._keys(selected.frames),
-            settings=fit.to_settings(),
-            solver=fit.solver,
-            regularisation=regularisation.to_regularisation(),
+            settings=fit,
+            regularisation=regularisation,
             runs=tuple(self.config.evaluate.on or section.train or self.config.runs),
         )
 
@@ -233,13 +229,13 @@ class Planner:
         other = next(potential for potential in self.config.potentials if potential.name == source.potential)
         return self._random(other, [*asked, section.name])
 
-    def _settings(self, section: PotentialConfig) -> tuple[FitConfig, RegularisationConfig]:
+    def _settings(self, section: PotentialConfig) -> tuple[GapSettings, Regularisation]:
         """The first run's sections with what the potential says differently."""
         run = self.runs[(section.train or tuple(self.config.runs))[0]].config
         try:
             return (
-                FitConfig.model_validate(_merged(run.fit, section.fit)),
-                RegularisationConfig.model_validate(_merged(run.regularisation, section.regularisation)),
+                GapSettings.model_validate(_merged(run.fit, section.fit)),
+                Regularisation.model_validate(_merged(run.regularisation, section.regularisation)),
             )
         except ValidationError as error:
             raise InputError(explain(error, PotentialConfig, f"The potential {section.name!r}")) from error
@@ -250,7 +246,7 @@ class Planner:
         return tuple(str(frame.info.get("ndsc_label") or first.store.key_of(frame, first.spec)) for frame in frames)
 
 
-def _merged(base: FitConfig | RegularisationConfig, said: FitConfig | RegularisationConfig) -> dict[str, Any]:
+def _merged(base: GapSettings | Regularisation, said: GapSettings | Regularisation) -> dict[str, Any]:
     """What `said` sets explicitly, its preset's values among that, on top of `base`."""
     values = base.model_dump()
     for key, value in said.model_dump(exclude_unset=True).items():

@@ -17,11 +17,10 @@ def fit_potential(
 ) -> GapFit:
     """Regularise the database and fit it; sparse points come from it and from the unlabelled configurations."""
     return fit_gap(
-        apply_regularisation(database, config.regularisation.to_regularisation()),
+        apply_regularisation(database, config.regularisation),
         directory,
-        config.fit.to_settings(),
+        config.fit,
         sparse_only=unlabelled,
-        solver=config.fit.solver,
         threads=config.executor.workers * config.executor.threads,
         progress=progress,
     )

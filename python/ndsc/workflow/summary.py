@@ -118,7 +118,7 @@ def _labels(record: RunRecord) -> LabelsSummary:
 def _fit(record: RunRecord, fit: GapFit) -> FitSummary:
     return FitSummary(
         method=record.config.fit.method,
-        settings=asdict(fit.settings) | {"e0": fit.e0},
+        settings=fit.settings.hyperparameters() | {"e0": fit.e0},
         regularisation=record.config.regularisation.model_dump(mode="json"),
         counts={
             name: FitCounts(sent=fit.counts_sent[name], read=fit.counts_read[name])
