@@ -19,11 +19,11 @@ import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
 
-from ndsc.crystal import Crystal
+from ndsc.crystal import Crystal, as_crystal
 from ndsc.errors import InputError
 from ndsc.kpoints import KpointGrid, kgrid_size, normal_kgrid, reduced_kpoints
 from ndsc.progress import Progress, silent
-from ndsc.qgrid import as_crystal, checked_grid
+from ndsc.qgrid import checked_grid
 from ndsc.sublattices import hermite_normal_forms, reduce_supercells
 
 #: Points, in those of the supercells' grid: without `max_points`, and the most that can be asked for.

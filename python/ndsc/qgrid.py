@@ -16,7 +16,7 @@ from ase import Atoms
 from numpy.typing import NDArray
 
 import ndsc._core as _core  # Not `from ndsc`, which runs its __init__: see reference/start.py.
-from ndsc.crystal import Crystal
+from ndsc.crystal import Crystal, as_crystal
 from ndsc.errors import InputError, IntegerOverflowError
 from ndsc.progress import Progress, silent
 
@@ -109,11 +109,6 @@ def checked_qpoint(q: Any) -> IntArray:
     if numerators.shape != (3,):
         raise InputError(f"The q-point {q!r} is not three numbers. Give three integer numerators over the grid.")
     return numerators
-
-
-def as_crystal(atoms: Atoms | Crystal) -> Crystal:
-    """The crystal of a unit cell; one whose symmetry is known already passes through."""
-    return atoms if isinstance(atoms, Crystal) else Crystal.from_atoms(atoms)
 
 
 def q_rotations(crystal: Crystal) -> IntArray:

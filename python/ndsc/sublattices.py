@@ -13,10 +13,10 @@ from ase import Atoms
 from numpy.typing import ArrayLike, NDArray
 
 import ndsc._core as _core  # Not `from ndsc`, which runs its __init__: see reference/start.py.
-from ndsc.crystal import Crystal
+from ndsc.crystal import Crystal, as_crystal
 from ndsc.errors import InputError
 from ndsc.progress import Progress, silent
-from ndsc.qgrid import as_crystal, available_memory, checked_integers, q_rotations, reporter
+from ndsc.qgrid import available_memory, checked_integers, q_rotations, reporter
 
 IntArray = NDArray[np.int64]
 FloatArray = NDArray[np.float64]

@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 
 import ndsc._core as _core  # Not `from ndsc`, which runs its __init__: see reference/start.py.
 from ndsc.cover_programme import Programme, solve
-from ndsc.crystal import Crystal
+from ndsc.crystal import Crystal, as_crystal
 from ndsc.errors import InputError, InternalError
 from ndsc.progress import Progress, silent
-from ndsc.qgrid import Grid, as_crystal, available_memory, checked_grid, checked_qpoint, q_rotations, reporter
+from ndsc.qgrid import Grid, available_memory, checked_grid, checked_qpoint, q_rotations, reporter
 from ndsc.sublattices import make_supercell, reduce_forms
 
 __all__ = [

@@ -141,7 +141,7 @@ def bad_files() -> None:
 @pytest.mark.parametrize(
     ("args", "parts"),
     [
-        (["supercells", "text.cif", "--grid", "2"], ["text.cif", "no structure"]),
+        (["supercells", "text.cif", "--grid", "2"], ["text.cif", "cannot read"]),
         (["supercells", "none.cif", "--grid", "2"], ["no file", "none.cif"]),
         (["supercells", "Xx", "--grid", "2"], ["'Xx'", "neither a file"]),
         (["supercells", "left.vasp", "--grid", "2"], ["left-handed"]),

@@ -129,7 +129,7 @@ def unheld(found):
 
 @pytest.mark.parametrize("name", BRAVAIS)
 def test_every_qpoint_of_every_bravais_lattice_is_held(name):
-    atoms = Atoms("X", cell=BRAVAIS[name], pbc=True)
+    atoms = Atoms("Po", cell=BRAVAIS[name], pbc=True)
     crystal = Crystal.from_atoms(atoms)
     assert len(crystal.point_group) == ORDERS[name]
     for grid in (*range(1, 13), (2, 3, 4), (4, 4, 6), (6, 2, 2), (1, 5, 10), (12, 6, 4)):

@@ -1,0 +1,210 @@
+"""Structures as they come in: read from files or built from elements, and checked before anything is made of them."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from ase.data import covalent_radii
+
+from ndsc.errors import InputError
+
+log = logging.getLogger(__name__)
+
+# Atoms closer together than this share of the sum of their covalent radii, or than this length in Å, overlap.
+OVERLAP, SHORTEST_DISTANCE = 0.4, 0.3
+
+# Results of a calculation, which belong to one structure and must not follow its atoms into others.
+RESULT_NAMES = re.compile(r"force|energ|stress|virial|momenta|velocit|^magmoms?$|^charges$|^dipole", re.IGNORECASE)
+# What ASE's CIF reader leaves in `info`: objects, or numbers that the door has looked at.
+READER_NAMES = ("spacegroup", "unit_cell", "occupancy", "spacegroup_kinds")
+# Computed moments of a file above this, in Bohr magnetons, make its crystal magnetic.
+SMALLEST_MOMENT = 0.01
+
+
+def split_index(source: str | Path) -> tuple[Path, int | None]:
+    """Path and number of a structure in a file: ``"file.xyz@3"``, counted from 0, or from -1 for the last."""
+    path = Path(source)
+    name, at, index = path.name.rpartition("@")
+    try:
+        if at and name and not path.is_file():
+            return path.with_name(name), int(index)
+    except (ValueError, OSError):
+        pass
+    return path, None
+
+
+def bulk_structure(name: str, *, lattice: str | None, a: float | None, c: float | None) -> Atoms:
+    from ase.build import bulk
+
+    looks_like_file = "/" in name or "." in name
+    if looks_like_file:
+        raise InputError(f"There is no file {name!r}. Give the path of a structure file that ASE reads, or an element.")
+    try:
+        return checked_structure(bulk(name, crystalstructure=lattice, a=a, c=c))
+    except InputError:
+        raise
+    except (KeyError, ValueError, RuntimeError, NotImplementedError) as error:
+        raise InputError(
+            f"{name!r} is neither a file nor a crystal that can be built ({error}). Give a structure file, or an "
+            "element with its lattice and lattice constants, for example structure = 'Al', lattice = 'fcc', a = 4.05."
+        ) from error
+
+
+def read_structure(path: Path, index: int | None) -> Atoms:
+    from ase.io import read
+
+    try:
+        frames: Any = read(path, index=":")
+    except Exception as error:  # ASE's readers raise anything on a malformed file
+        raise InputError(
+            f"ASE cannot read {path} ({type(error).__name__}: {error}). Give a file in one of ASE's formats, with the "
+            "ending that belongs to it (.cif, .xyz, .vasp, .cell, …)."
+        ) from error
+    if not frames:
+        raise InputError(f"{path} holds no structure. Give a file with one crystal.")
+    if index is None and len(frames) > 1:
+        raise InputError(
+            f"{path} holds {len(frames)} structures. Say which one is meant by its number, for example {path.name}@0 "
+            f"for the first or {path.name}@-1 for the last."
+        )
+    try:
+        atoms: Atoms = frames[0 if index is None else index]
+    except IndexError:
+        raise InputError(f"{path} holds {len(frames)} structures, but number {index} was asked for.") from None
+    _check_moments_of_file(path, atoms)
+    return atoms
+
+
+def _check_moments_of_file(path: Path, atoms: Atoms) -> None:
+    """Refuse a file that has magnetic moments which ASE's reader does not bring."""
+    if atoms.has("initial_magmoms"):
+        return
+    if path.suffix.lower() in (".cif", ".mcif"):
+        text = path.read_text(encoding="utf-8", errors="replace").lower()
+        if "_atom_site_moment" in text or "_atom_site.moment" in text:
+            raise InputError(
+                f"{path} has magnetic moments (_atom_site_moment), which ASE's reader of CIF files drops. Write the "
+                "structure as extended XYZ with a column initial_magmoms, or remove the moments from the file."
+            )
+    computed = None if atoms.calc is None else atoms.calc.results.get("magmoms")
+    if computed is not None and np.max(np.abs(computed), initial=0.0) > SMALLEST_MOMENT:
+        raise InputError(
+            f"{path} has computed magnetic moments, but no initial ones, so it is not clear whether the crystal is "
+            "magnetic. Write it as extended XYZ with a column initial_magmoms, or without the computed moments."
+        )
+
+
+def checked_structure(atoms: Atoms) -> Atoms:
+    """A periodic copy of `atoms` without calculator, constraints, results and arrays of zeros; its geometry checked."""
+    if not isinstance(atoms, Atoms):
+        raise InputError(f"A crystal was expected as ase.Atoms, not {type(atoms).__name__}.")
+    if len(atoms) == 0:
+        raise InputError("The structure has no atoms. Give a crystal with at least one.")
+    _check_cell(atoms)
+    _check_elements(atoms)
+    copy = atoms.copy()
+    copy.calc = None
+    if copy.constraints:
+        log.warning(
+            "The constraints of %s (%s) are not used: forces and phonons need all atoms to be free.",
+            copy.get_chemical_formula(),
+            ", ".join(sorted({type(constraint).__name__ for constraint in copy.constraints})),
+        )
+        copy.set_constraint()
+    if len(copy.arrays) > 2:
+        _check_arrays(copy)
+    for name in [name for name in copy.info if name in READER_NAMES or RESULT_NAMES.search(str(name))]:
+        del copy.info[name]
+    _check_distances(copy)
+    return copy
+
+
+def _check_cell(atoms: Atoms) -> None:
+    cell = atoms.cell.array
+    if not (np.isfinite(cell).all() and np.isfinite(atoms.positions).all()):
+        raise InputError("The structure has a cell or positions that are not finite numbers. Correct the file.")
+    volume = float(np.linalg.det(cell))
+    lengths = np.sqrt((cell * cell).sum(axis=1))
+    if abs(volume) <= 1e-6 * float(lengths.prod()):
+        raise InputError(
+            f"The cell {cell.tolist()} spans no volume, so the structure is not a crystal. Give three independent "
+            "lattice vectors (a molecule or a file without a cell cannot be used)."
+        )
+    if not atoms.pbc.all():
+        raise InputError(
+            f"The structure is periodic along {atoms.pbc.tolist()} only. Set pbc to True along all three axes."
+        )
+    if volume < 0:
+        raise InputError(
+            "The lattice vectors are left-handed (negative volume), which phonopy refuses and other programs misread. "
+            "Exchange two of them, with their fractional coordinates."
+        )
+
+
+def _check_elements(atoms: Atoms) -> None:
+    """Refuse atoms without an element, and sites that are not occupied by exactly one atom."""
+    if (n_ghosts := int(np.sum(atoms.numbers < 1))) > 0:
+        places = np.flatnonzero(atoms.numbers < 1)[:5].tolist()
+        raise InputError(
+            f"{n_ghosts} of the {len(atoms)} atoms have no element (X; ghost or dummy atoms, numbers {places}). Remove "
+            "them from the structure."
+        )
+    occupancies = [("occupancy", site) for site in _as_list(atoms.info.get("occupancy"))]
+    occupancies += [(name, site) for name in ("occupancy", "occupancies") for site in _as_list(atoms.arrays.get(name))]
+    for _, site in occupancies:
+        values = list(site.values()) if isinstance(site, Mapping) else [site]
+        if len(values) != 1 or abs(float(values[0]) - 1.0) > 1e-3:
+            raise InputError(
+                f"The structure has a site that is occupied in part ({site}). A disordered structure is not a crystal "
+                "of single atoms: give an ordered one, such as a supercell with one element on each site."
+            )
+
+
+def _as_list(values: Any) -> list[Any]:
+    if values is None:
+        return []
+    return list(values.values()) if isinstance(values, Mapping) else list(values)
+
+
+def _check_arrays(atoms: Atoms) -> None:
+    """Check masses, moments and charges; drop results of calculations, and arrays of zeros, which say nothing."""
+    dropped = [name for name in atoms.arrays if RESULT_NAMES.search(name) and not name.startswith("initial_")]
+    for name in dropped:
+        del atoms.arrays[name]
+    for name in ("initial_magmoms", "initial_charges", "tags"):
+        values = atoms.arrays.get(name)
+        if values is None:
+            continue
+        if not np.isfinite(values).all():
+            raise InputError(f"The array {name} of the structure has entries that are not finite numbers. Correct it.")
+        if not values.any():
+            del atoms.arrays[name]
+    masses = atoms.arrays.get("masses")
+    if masses is not None and not (np.isfinite(masses).all() and (masses > 0).all()):
+        raise InputError(f"The masses {np.unique(masses).tolist()} of the structure must be positive numbers.")
+
+
+def _check_distances(atoms: Atoms) -> None:
+    from ase.neighborlist import neighbor_list
+
+    reach = max(SHORTEST_DISTANCE, 2 * OVERLAP * float(covalent_radii[atoms.numbers].max()))
+    i, j, distances = neighbor_list("ijd", atoms, reach)
+    if len(distances) == 0:
+        return
+    allowed = np.maximum(
+        SHORTEST_DISTANCE, OVERLAP * (covalent_radii[atoms.numbers[i]] + covalent_radii[atoms.numbers[j]])
+    )
+    if np.any(distances < allowed):
+        worst = int(np.argmin(distances - allowed))
+        first, second = int(i[worst]), int(j[worst])
+        names = f"{atoms.symbols[first]} (atom {first}) and {atoms.symbols[second]} (atom {second})"
+        raise InputError(
+            f"{names} are {distances[worst]:.3g} Å apart, so they overlap. Check the positions and the length of the "
+            "lattice vectors; remove atoms that are there twice."
+        )
