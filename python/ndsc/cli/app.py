@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import logging
+import os
+import sys
+from io import TextIOWrapper
 from typing import Annotated
 
 import typer
 
 from ndsc import __version__
 from ndsc.cli import benchmarks, convergence, fitting, labels, running, structures, study
-from ndsc.cli.exits import DEBUG, NdscGroup
+from ndsc.cli.console import note, show_warnings
+from ndsc.cli.exits import DEBUG, ExitCode, NdscGroup, explain
 from ndsc.cli.options import GridCommand
 
 app = typer.Typer(
@@ -31,7 +35,7 @@ Minimal supercells, optimal databases and benchmarked interatomic potentials of 
   ndsc run al.toml
 
 [bold]Exit codes[/bold]: 0 success; 1 a bug in ndsc; 2 bad input or usage; 3 a reference calculation failed,
-labels are missing, or settings did not converge; 4 the fit failed; 130 stopped with Ctrl-C.
+labels are missing, or settings did not converge; 4 the fit failed; 130 stopped with Ctrl-C; 141 nobody read the output.
 
 Results go to standard output, progress and messages to standard error.
 """,
@@ -54,13 +58,8 @@ def options(
 ) -> None:
     """Options of every command."""
     ctx.meta[DEBUG] = debug
-    logging.captureWarnings(True)
-    logging.basicConfig(format="%(levelname)s %(name)s: %(message)s", force=True)
-    # Errors reach the screen as one message of their own; what is logged goes to the log of a run.
-    for handler in logging.getLogger().handlers:
-        handler.setLevel(logging.DEBUG if debug else logging.CRITICAL)
-    if debug:
-        logging.getLogger("ndsc").setLevel(logging.DEBUG)
+    screen = show_warnings(debug=debug)
+    ctx.call_on_close(lambda: logging.getLogger().removeHandler(screen))
 
 
 app.command(name="supercells", cls=GridCommand)(structures.supercells)
@@ -78,4 +77,18 @@ app.add_typer(labels.app, name="labels")
 
 def main() -> None:
     """Run the program, as ``ndsc`` does."""
-    app()
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:  # closed; another file would get its number, and what is printed
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
+        elif isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        app()
+    except SystemExit as end:
+        if isinstance(end.__context__, BrokenPipeError):  # as after "| head", which has read enough
+            sys.exit(ExitCode.NO_READER)
+        raise
+    except OSError as error:  # a help text on a full disk; errors within a command are told where they are caught
+        note(f"Error: {explain(error)[0]}")
+        sys.exit(ExitCode.INPUT)

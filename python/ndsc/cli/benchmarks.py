@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ndsc.cli.console import check_folder, print_json, print_table, progress_bars, staged_folder
+from ndsc.cli.console import check_folder, print_json, print_table, progress_bars, say, staged_folder
 from ndsc.cli.exits import RESUME
 from ndsc.cli.options import (
     AOption,
@@ -127,7 +127,7 @@ def phonons(
             found.save(folder / "phonopy_params.yaml")
     _show_phonons(atoms, found, json=json)
     if out is not None and not json:
-        typer.echo(f"Written: {out / 'phonopy_params.yaml'}")
+        say(f"Written: {out / 'phonopy_params.yaml'}")
 
 
 def elastic(
@@ -278,7 +278,7 @@ def _show_phonons(atoms: Atoms, found: SupercellPhonons, *, json: bool) -> None:
         ],
     )
     used, diagonal = found.cost.used, found.cost.diagonal
-    typer.echo(
+    say(
         f"{used.calculations} calculations, {used.atoms} atoms; the diagonal supercell of the grid: "
         f"{diagonal.calculations} calculations, {diagonal.atoms} atoms. "
         f"Atoms cubed: {found.cost.relative:.3g} times as much."

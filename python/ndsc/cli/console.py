@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 import os
 import shutil
 import sys
 import tempfile
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
+from unicodedata import category as unicode_category
 
 import typer
 
@@ -21,9 +24,86 @@ if TYPE_CHECKING:
     from ndsc.progress import Progress
 
 
-def note(text: str) -> None:
-    """One line for the person at the terminal."""
-    typer.echo(text, err=True)
+#: Warnings that are meant for whoever writes programs, not for whoever runs them.
+FOR_DEVELOPERS = (DeprecationWarning, PendingDeprecationWarning, FutureWarning, ImportWarning, ResourceWarning)
+#: Loggers of other packages that say nothing about a calculation.
+QUIET = ("matplotlib", "PIL", "fontTools", "asyncio")
+#: Unicode categories that a terminal does not show as they are: control and format characters, halves of pairs.
+INVISIBLE = ("Cc", "Cf", "Cs", "Zl", "Zp")
+
+
+def plain(text: object) -> str:
+    """Text for a terminal: control characters, which names and files may hold, are written as escapes."""
+    shown = str(text)
+    if shown.isascii() and shown.isprintable():
+        return shown
+    return "".join(
+        char.encode("unicode_escape").decode() if char not in "\n\t" and unicode_category(char) in INVISIBLE else char
+        for char in shown
+    )
+
+
+def say(text: object) -> None:
+    """A line of the results, on standard output."""
+    typer.echo(plain(text))
+
+
+def note(text: object) -> None:
+    """A line for the person at the terminal, on standard error."""
+    typer.echo(plain(text), err=True)
+
+
+def warn(text: object) -> None:
+    """A warning for the person at the terminal, once where several commands or the library have it."""
+    logging.getLogger("ndsc.cli").warning("%s", text)
+
+
+class Screen(logging.Handler):
+    """Shows warnings of the library, of Python, and of other packages on standard error, each of them once."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.shown: set[str] = set()
+        self.addFilter(lambda record: not record.name.startswith(QUIET))
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Show a record; one below a warning with its logger's name."""
+        try:
+            text = plain(record.getMessage())
+            if record.levelno < logging.WARNING:
+                note(f"{record.levelname} {record.name}: {text}")
+            elif text not in self.shown:
+                self.shown.add(text)
+                typer.secho(f"Warning: {text}", err=True, fg=typer.colors.YELLOW)
+        except Exception:
+            self.handleError(record)
+
+
+def show_warnings(*, debug: bool) -> Screen:
+    """Let everything that is logged or warned of reach standard error, and return the handler that does so."""
+    root = logging.getLogger()
+    for handler in [handler for handler in root.handlers if isinstance(handler, Screen)]:
+        root.removeHandler(handler)
+    screen = Screen()
+    root.addHandler(screen)
+    if debug:
+        screen.setLevel(logging.DEBUG)
+        logging.getLogger("ndsc").setLevel(logging.DEBUG)
+    warnings.showwarning = _log_warning
+    return screen
+
+
+def _log_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """A warning of Python as a record: what it says, without the line of code that it comes from."""
+    if not issubclass(category, FOR_DEVELOPERS):
+        logging.getLogger("py.warnings").warning("%s", message)
 
 
 def print_json(document: Any) -> None:
@@ -36,17 +116,18 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[obje
     from rich import box
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     table = Table(box=box.SIMPLE_HEAD)
     for index, column in enumerate(columns):
         numeric = bool(rows) and all(isinstance(row[index], int | float) for row in rows)
-        table.add_column(column, justify="right" if numeric else "left", no_wrap=True)
+        table.add_column(Text(plain(column)), justify="right" if numeric else "left", no_wrap=True)
     for row in rows:
-        table.add_row(*(f"{cell:.6g}" if isinstance(cell, float) else str(cell) for cell in row))
+        table.add_row(*(Text(f"{cell:.6g}" if isinstance(cell, float) else plain(cell)) for cell in row))
     console = Console(file=sys.stdout, highlight=False)
     if not console.is_terminal:
         console = Console(file=sys.stdout, highlight=False, width=160)
-    typer.echo(title)
+    say(title)
     console.print(table)
 
 
@@ -61,7 +142,7 @@ def progress_bars() -> Iterator[Progress]:
     from rich.progress import Progress as Bars
 
     columns = (
-        TextColumn("{task.description:<28}"),
+        TextColumn("{task.description:<28}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
@@ -80,7 +161,7 @@ class _Bars:
 
     def __call__(self, task: str, done: int, total: int) -> None:
         if task not in self.tasks:
-            self.tasks[task] = self.bars.add_task(task, total=max(total, 1), left="")
+            self.tasks[task] = self.bars.add_task(plain(task), total=max(total, 1), left="")
         self.bars.update(self.tasks[task], completed=done if total else 1, total=max(total, 1))
         if done >= total:
             self.bars.update(self.tasks[task], left="")

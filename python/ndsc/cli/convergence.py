@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ndsc.cli.console import check_folder, note, print_json, progress_bars
+from ndsc.cli.console import check_folder, note, print_json, progress_bars, say
 from ndsc.cli.convergence_tables import show_noise, show_noise_plan, show_plan, show_report
 from ndsc.cli.exits import RESUME, ExitCode, fail
 from ndsc.cli.options import (
@@ -336,7 +336,7 @@ def _check(work: _Work, n: int, changed: dict[str, Any], store: LabelStore, fold
         print_json(table.to_dict())
     else:
         show_noise(table)
-        typer.echo(f"Written: {folder / 'noise.json'} and noise.csv; calculations are in {store.path}")
+        say(f"Written: {folder / 'noise.json'} and noise.csv; calculations are in {store.path}")
 
 
 def _scan(
@@ -364,7 +364,7 @@ def _scan(
         print_json(report.to_dict())
     else:
         show_report(report)
-        typer.echo(f"Written: {folder / 'convergence.json'}, .csv, .png and .pdf; calculations are in {store.path}")
+        say(f"Written: {folder / 'convergence.json'}, .csv, .png and .pdf; calculations are in {store.path}")
     if not report.converged:
         unmet = [scan.verdict for scan in report.scans if scan.judged and scan.recommended is None]
         fail(" ".join(unmet), ExitCode.REFERENCE)

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import typer
-
-from ndsc.cli.console import note, print_json, print_table
+from ndsc.cli.console import note, print_json, print_table, say
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -38,7 +36,7 @@ def show_plan(plan: ConvergencePlan, sample: list[Atoms], *, json: bool) -> None
             }
         )
         return
-    typer.echo(
+    say(
         f"{len(sample)} configurations, {sum(len(atoms) for atoms in sample)} atoms: "
         + ", ".join(f"{atoms.info['ndsc_name']} ({len(atoms)})" for atoms in sample)
     )
@@ -55,7 +53,7 @@ def show_plan(plan: ConvergencePlan, sample: list[Atoms], *, json: bool) -> None
             for planned in plan.values
         ],
     )
-    typer.echo(f"{plan.calculations} different calculations, {plan.to_compute} of them to be made.")
+    say(f"{plan.calculations} different calculations, {plan.to_compute} of them to be made.")
 
 
 def show_report(report: ConvergenceReport) -> None:
@@ -72,12 +70,12 @@ def show_report(report: ConvergenceReport) -> None:
         note(text)
     for scan in report.scans:
         if not scan.judged or scan.recommended is not None:
-            typer.echo(scan.verdict)
+            say(scan.verdict)
     if report.converged and report.recommended:
-        typer.echo("In the input file:\n\n[reference]")
+        say("In the input file:\n\n[reference]")
         for path, value in report.recommended.items():
-            typer.echo(f"{path if path == 'kgrid' else f'parameters.{path}'} = {toml_value(value)}")
-        typer.echo("")
+            say(f"{path if path == 'kgrid' else f'parameters.{path}'} = {toml_value(value)}")
+        say("")
 
 
 def show_noise(table: NoiseTable) -> None:
@@ -130,7 +128,7 @@ def show_noise_plan(plan: NoisePlan, *, json: bool) -> None:
         ["", "atoms", "k-points", "denser k-points"],
         [["none" if value is None else value for value in row.values()] for row in rows],
     )
-    typer.echo(f"{len(rows) - plan.in_store} of {len(rows)} calculations are to be made; the others are in the store.")
+    say(f"{len(rows) - plan.in_store} of {len(rows)} calculations are to be made; the others are in the store.")
 
 
 def _row(scan: Scan, number: int) -> list[object]:

@@ -14,6 +14,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
+from ndsc.cli.console import note, plain
 from ndsc.errors import FitError, InternalError, NdscError, ReferenceCalculationError
 
 # Keys of the context's `meta`, which all commands share.
@@ -24,7 +25,10 @@ RESUME = "ndsc.resume"
 UsageError: type[Exception] = typer.BadParameter.__bases__[0]
 
 # What the operating system refuses for reasons outside of any program.
-REFUSALS = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EMFILE)
+REFUSALS = (
+    errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENAMETOOLONG,
+    errno.EISDIR, errno.ENOTDIR, errno.ELOOP, errno.EBADF, errno.EIO,
+)  # fmt: skip
 
 
 class ExitCode(IntEnum):
@@ -36,6 +40,7 @@ class ExitCode(IntEnum):
     REFERENCE = 3
     FIT = 4
     INTERRUPTED = 130
+    NO_READER = 141
 
 
 class NdscGroup(TyperGroup):
@@ -52,7 +57,7 @@ class NdscGroup(TyperGroup):
             fail(f"Stopped. {hint}", ExitCode.INTERRUPTED, label="")
         except Exception as error:  # the one place that may catch anything: below it is only the interpreter
             if ctx.meta.get(DEBUG):
-                traceback.print_exc()
+                note(traceback.format_exc())
             fail(*explain(error))
 
 
@@ -63,8 +68,8 @@ def explain(error: Exception) -> tuple[str, ExitCode]:
     if isinstance(error, OSError) and error.errno in REFUSALS:
         where = f" {error.filename}" if error.filename else ""
         return (
-            f"The operating system refused{where}: {error.strerror}. Make room or give the rights, then run the "
-            "command again.",
+            f"The operating system refused{where}: {error.strerror}. Correct the path, its rights or the free space, "
+            "then run the command again.",
             ExitCode.INPUT,
         )
     if isinstance(error, MemoryError):
@@ -87,7 +92,7 @@ def exit_code(error: NdscError) -> ExitCode:
 
 def fail(message: str, code: ExitCode, *, label: str = "Error: ") -> None:
     """Say why on standard error, and end with the code."""
-    typer.secho(f"{label}{message}", err=True, fg=typer.colors.RED)
+    typer.secho(f"{label}{plain(message)}", err=True, fg=typer.colors.RED)
     raise typer.Exit(int(code))
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ndsc.cli.console import check_folder, print_json, print_table, progress_bars
+from ndsc.cli.console import check_folder, print_json, print_table, progress_bars, say
 from ndsc.cli.options import JsonOption
 from ndsc.errors import InputError
 
@@ -138,9 +138,9 @@ def _show(found: GapFit) -> None:
     )
     points = ", ".join(f"{number} of {symbol}" for symbol, number in found.n_sparse.items())
     counts = ", ".join(f"{number} {name.replace('_', ' ')}" for name, number in found.counts_read.items())
-    typer.echo(f"gap_fit used all that it was given: {counts}.")
-    typer.echo(f"Sparse points: {points}. {found.seconds:.1f} s{', found in the folder' if found.reused else ''}.")
-    typer.echo(f"Potential: {found.xml_path}")
+    say(f"gap_fit used all that it was given: {counts}.")
+    say(f"Sparse points: {points}. {found.seconds:.1f} s{', found in the folder' if found.reused else ''}.")
+    say(f"Potential: {found.xml_path}")
 
 
 def _scaled(value: float | None) -> str:
@@ -198,4 +198,4 @@ def export(
 
     frames = _read(database, energy_key, forces_key, virial_key, stress_key)
     written = export_database(frames, out, dialect)
-    typer.echo(f"{len(frames)} configurations: {', '.join(map(str, written[:3]))}{', …' if len(written) > 3 else ''}")
+    say(f"{len(frames)} configurations: {', '.join(map(str, written[:3]))}{', …' if len(written) > 3 else ''}")

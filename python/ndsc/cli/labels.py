@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ndsc.cli.console import duration, note, print_json, print_table
+from ndsc.cli.console import duration, note, print_json, print_table, say
 from ndsc.cli.exits import ExitCode, fail
 from ndsc.cli.options import GridCommand, JsonOption
 
@@ -80,7 +80,7 @@ def status(directory: StoreArgument, json: JsonOption = False) -> None:
             }
         )
         return
-    typer.echo(f"{found.labels} labels in {store.path}, {duration(found.seconds)} of calculations.")
+    say(f"{found.labels} labels in {store.path}, {duration(found.seconds)} of calculations.")
     rows = [
         [name, entry["labels"], entry.get("calculator", "not named"), _line(entry), ", ".join(entry["codes"])]
         for name, entry in found.settings.items()
@@ -101,9 +101,9 @@ def status(directory: StoreArgument, json: JsonOption = False) -> None:
         ]
         print_table("Being computed", ["key", "name", "by", "for", "state"], claims)
     if found.failed:
-        typer.echo(f"{len(found.failed)} failed calculations left their files in {store.path / 'failed'}.")
+        say(f"{len(found.failed)} failed calculations left their files in {store.path / 'failed'}.")
     if found.problems:
-        typer.echo(f"{len(found.problems)} files are no usable labels: ndsc labels verify {directory} names them.")
+        say(f"{len(found.problems)} files are no usable labels: ndsc labels verify {directory} names them.")
 
 
 def list_labels(directory: StoreArgument, settings: SettingsOption = None, json: JsonOption = False) -> None:
@@ -164,8 +164,8 @@ def verify(directory: StoreArgument, json: JsonOption = False) -> None:
         print_json({"good": good, "bad": [{"file": str(entry.path), "reason": entry.reason} for entry in problems]})
     else:
         for entry in problems:
-            typer.echo(f"{entry.path.name}: {entry.reason}")
-        typer.echo(f"{good} labels are good, {len(problems)} are not.")
+            say(f"{entry.path.name}: {entry.reason}")
+        say(f"{good} labels are good, {len(problems)} are not.")
     if problems:
         fail(
             f"{len(problems)} labels of {store.path} cannot be used. Labels that are damaged are computed again by the "
@@ -202,7 +202,7 @@ def show(
         if json:
             print_json(found)
         else:
-            typer.echo("\n".join(found) or "The settings and the code are the same.")
+            say("\n".join(found) or "The settings and the code are the same.")
         return
     if json:
         stress = None if label.stress is None else label.stress.tolist()
@@ -213,13 +213,13 @@ def show(
             }
         )  # fmt: skip
         return
-    typer.echo(f"key          {label.key}")
-    typer.echo(f"free energy  {label.energy:.8f} eV, {label.energy / len(label.forces):.8f} eV/atom")
-    typer.echo(f"time         {label.seconds:g} s")
+    say(f"key          {label.key}")
+    say(f"free energy  {label.energy:.8f} eV, {label.energy / len(label.forces):.8f} eV/atom")
+    say(f"time         {label.seconds:g} s")
     for name, value in label.provenance.items():
-        typer.echo(f"{name:12s} {value}")
+        say(f"{name:12s} {value}")
     if label.stress is not None:
-        typer.echo("stress       " + " ".join(f"{value:.6f}" for value in label.stress) + " eV/Å³ (xx yy zz yz xz xy)")
+        say("stress       " + " ".join(f"{value:.6f}" for value in label.stress) + " eV/Å³ (xx yy zz yz xz xy)")
     rows = [
         [symbol, *(float(number) for number in position), *(float(number) for number in force)]
         for symbol, position, force in zip(structure["symbols"], structure["positions"], label.forces, strict=True)
@@ -252,10 +252,10 @@ def prune(
     store = _store(directory)
     files = inventory.prunable(store, settings=settings)
     for path in files:
-        typer.echo(str(path.relative_to(store.path)))
+        say(str(path.relative_to(store.path)))
     if yes:
         inventory.prune(files)
-        typer.echo(f"{len(files)} removed.")
+        say(f"{len(files)} removed.")
     else:
         note(f"{len(files)} would be removed. Add --yes to do it.")
 
@@ -278,7 +278,7 @@ def export(
     from ndsc.reference import inventory
 
     count = inventory.export(_store(directory), output, settings=settings)
-    typer.echo(f"{count} labels written to {output}.")
+    say(f"{count} labels written to {output}.")
 
 
 def _settings_and_code(label: Label, settings: dict[str, Any] | None) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ndsc.cli.console import check_folder, note, print_json, print_table, progress_bars
+from ndsc.cli.console import check_folder, print_json, print_table, progress_bars, say, warn
 from ndsc.cli.exits import RESUME, ExitCode, fail
 from ndsc.cli.options import JsonOption
 from ndsc.errors import InputError
@@ -52,7 +52,7 @@ def run(
     from ndsc.workflow import run_workflow
 
     if dry_run:
-        typer.echo(str(summarise(settings, directory)))
+        say(str(summarise(settings, directory)))
         return
     ctx.meta[RESUME] = (
         "What is finished is kept; run the same command again to go on: "
@@ -102,7 +102,7 @@ def report(
     from ndsc.report import write_report
 
     written = write_report(run_directory)
-    typer.echo(str(written if isinstance(written, Path) else run_directory / "report.html"))
+    say(str(written if isinstance(written, Path) else run_directory / "report.html"))
 
 
 def show_results(results: Results, directory: Path) -> None:
@@ -128,11 +128,11 @@ def show_results(results: Results, directory: Path) -> None:
     if results.cost is not None:
         cost = results.cost
         spent = "" if cost.seconds is None else f", {cost.seconds:.1f} s of calculations"
-        typer.echo(f"{cost.labels} labels, {cost.atoms} atoms{spent}.")
+        say(f"{cost.labels} labels, {cost.atoms} atoms{spent}.")
     for warning in results.warnings:
-        note(f"Warning: {warning}")
+        warn(warning)
     page = directory / "report.html"
-    typer.echo(f"Report: {page if page.exists() else directory}")
+    say(f"Report: {page if page.exists() else directory}")
 
 
 def _number(value: float | None, digits: int = 4) -> str:

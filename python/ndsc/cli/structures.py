@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ndsc.cli.console import check_folder, print_json, print_table, progress_bars, staged_folder
+from ndsc.cli.console import check_folder, print_json, print_table, progress_bars, say, staged_folder
 from ndsc.cli.options import (
     AOption,
     COption,
@@ -77,7 +77,7 @@ def supercells(
         return
     _show(found)
     if out is not None:
-        typer.echo(f"{len(found)} structures and supercells.json are in {out}.")
+        say(f"{len(found)} structures and supercells.json are in {out}.")
 
 
 def kpoints(
@@ -118,7 +118,7 @@ def kpoints(
         ["points", "k, -k once", "shortest vector, Å", "kgrid"],
         [[one.points, one.reduced, round(one.length, 2), str(one.to_dict()["kgrid"])] for one in found],
     )
-    typer.echo("Sampled exactly is what reaches less far than the shortest vector of a grid's supercell.")
+    say("Sampled exactly is what reaches less far than the shortest vector of a grid's supercell.")
 
 
 def _show(found: SupercellSet) -> None:
@@ -136,10 +136,10 @@ def _show(found: SupercellSet) -> None:
         rows[:SHOWN],
     )
     if len(rows) > SHOWN:
-        typer.echo(f"… and {len(rows) - SHOWN} more; --json and --out give all of them.")
+        say(f"… and {len(rows) - SHOWN} more; --json and --out give all of them.")
     proof = "proven minimal" if found.cost <= found.lower_bound * (1 + 1e-9) else f"lower bound {found.lower_bound:g}"
     diagonal = float(n1 * n2 * n3) ** found.cost_exponent
-    typer.echo(
+    say(
         f"Cost (sum of size^{found.cost_exponent:g}): {found.cost:g}, {proof}; the diagonal supercell of "
         f"{n1 * n2 * n3} cells costs {diagonal:g}, {diagonal / found.cost:.3g} times as much."
     )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ndsc.cli.console import check_folder, note, print_json, print_table, progress_bars
+from ndsc.cli.console import check_folder, note, print_json, print_table, progress_bars, say, warn
 from ndsc.cli.exits import RESUME
 from ndsc.cli.options import JsonOption
 from ndsc.errors import InputError
@@ -85,7 +85,7 @@ def study(
         if not json:
             show_verdict(results, folders[file])
     if page is not None:
-        typer.echo(str(write_page(finished, page, title=title)))
+        say(str(write_page(finished, page, title=title)))
     if json:
         from ndsc.study.record import document
 
@@ -99,23 +99,23 @@ def show_plan(title: str, planned: Sequence[Planned]) -> None:
         for one in planned
     ]
     print_table(title, ["potential", "labels", "atoms", "seconds of labels", ""], rows)
-    typer.echo(f"{sum(not one.finished for one in planned)} of {len(planned)} potentials are to be fitted and judged.")
+    say(f"{sum(not one.finished for one in planned)} of {len(planned)} potentials are to be fitted and judged.")
 
 
 def show_verdict(results: StudyResults, folder: Path) -> None:
     """What holds and what fails, and where the rest is."""
-    typer.echo(f"{results.title}: {len(results.outcomes)} potentials. {results.time.sentence()}")
+    say(f"{results.title}: {len(results.outcomes)} potentials. {results.time.sentence()}")
     for check in results.checks:
-        typer.echo(f"  {'holds' if check.holds else 'FAILS'}  {check.says}")
+        say(f"  {'holds' if check.holds else 'FAILS'}  {check.says}")
         for finding in check.findings:
             where = "" if finding.run is None else f" on {finding.run}"
-            typer.echo(f"         {finding.metric}{where}, {finding.left.of}: {finding.left}")
-            typer.echo(f"           {finding.relation} {finding.right.of}: {finding.right}")
+            say(f"         {finding.metric}{where}, {finding.left.of}: {finding.left}")
+            say(f"           {finding.relation} {finding.right.of}: {finding.right}")
     for warning in results.warnings[:5]:
-        note(f"Warning: {warning}")
+        warn(warning)
     if len(results.warnings) > 5:
         note(f"and {len(results.warnings) - 5} more warnings, in {folder / 'study.json'}")
-    typer.echo(f"Page: {folder / 'study.md'}")
+    say(f"Page: {folder / 'study.md'}")
 
 
 def _folders(files: list[Path], out: Path | None) -> dict[Path, Path]:
