@@ -11,7 +11,10 @@ import ndsc
 @pytest.mark.parametrize("name", ndsc.__all__)
 def test_every_public_name_is_there(name):
     assert getattr(ndsc, name) is not None
-    assert name in dir(ndsc)
+
+
+def test_tab_completion_finds_the_public_names():
+    assert {"Crystal", "find_supercells", "database"} <= set(dir(ndsc))
 
 
 def test_an_unknown_name_is_an_attribute_error():
