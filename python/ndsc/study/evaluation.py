@@ -1,8 +1,7 @@
-"""A potential beside the reference of a run: lattice, phonons, elastic constants, and the harmonic baseline."""
+"""A potential of a study beside the reference of a run, as numbers for tables and curves for figures."""
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,21 +9,16 @@ import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import Calculator
 
+from ndsc.benchmark import benchmark
 from ndsc.config.study import EvaluateConfig
-from ndsc.elastic import elastic_constants
-from ndsc.errors import InputError, NdscError
-from ndsc.force_constants import harmonic_model
-from ndsc.phonons import PhononComparison, compare_phonons
-from ndsc.results import Comparison, elastic_comparison, lattice_comparison
+from ndsc.phonons import PhononComparison
+from ndsc.results import Comparison
 from ndsc.study.results import Evaluation
 from ndsc.study.runs import StudyRun
-from ndsc.workflow.benchmark import model_phonons, relaxed_with
 
-log = logging.getLogger(__name__)
-
-#: Mesh of densities of states that nobody looks at.
+#: Mesh of densities of states that are not drawn.
 NO_DOS = (4, 4, 4)
-#: What of the lattice is a metric; angles are fixed by symmetry in most crystals.
+#: Lattice parameters that are metrics; angles are fixed by symmetry in most crystals.
 LATTICE_METRICS = ("a", "b", "c", "volume_per_atom")
 #: Cells of the same crystal differ by less, Å.
 SAME_CELL = 1e-6
@@ -60,54 +54,28 @@ def evaluate_potential(
     ReferenceCalculationError
         When labels of the reference are missing. What the potential cannot do is a warning of the result instead.
     """
-    warnings: list[str] = []
-    atoms, warning = relaxed_with(run.config, run.plan, model)
-    warnings += [] if warning is None else [warning]
-    lattice = lattice_comparison(atoms, run.plan.crystal.atoms)
-    phonons = harmonic = None
-    if section.phonons:
-        phonons = _phonons(model, run, section, atoms, warnings)
-    if section.phonons and section.harmonic:
-        harmonic = _harmonic(run, section, [frame for frame in frames if _same_crystal(frame, run, runs)])
-    elastic = _elastic(model, run, atoms, warnings) if section.elastic else {}
+    database = [frame for frame in frames if section.harmonic and _same_crystal(frame, run, runs)]
+    found = benchmark(
+        model,
+        run.reference(phonons=section.phonons, elastic=section.elastic),
+        database=database,
+        dos_mesh=run.config.phonons.dos_mesh if section.dos else NO_DOS,
+    )
+    elastic = found.elastic
+    if found.reference.elastic is not None:
+        bulk_modulus = None if found.model_elastic is None else found.model_elastic.bulk_modulus
+        elastic = {"B": Comparison.of(bulk_modulus, found.reference.elastic.bulk_modulus), **elastic}
     return Evaluation(
         run=run.name,
-        metrics=_phonon_metrics(phonons, harmonic)
-        | _comparison_metrics({name: lattice[name] for name in LATTICE_METRICS})
+        metrics=_phonon_metrics(found.phonons, found.harmonic_phonons)
+        | _comparison_metrics({name: found.lattice[name] for name in LATTICE_METRICS})
         | _elastic_metrics(elastic),
-        phonons=phonons,
-        harmonic=harmonic,
+        phonons=found.phonons,
+        harmonic=found.harmonic_phonons,
         elastic=elastic,
-        lattice=lattice,
-        warnings=tuple(warnings),
+        lattice=found.lattice,
+        warnings=found.warnings,
     )
-
-
-def _phonons(
-    model: Calculator, run: StudyRun, section: EvaluateConfig, atoms: Atoms, warnings: list[str]
-) -> PhononComparison | None:
-    reference = run.reference_phonons
-    try:
-        of_model = model_phonons(run.config, run.plan, atoms, model)
-        dos_mesh = run.config.phonons.dos_mesh if section.dos else NO_DOS
-        return compare_phonons(of_model.phonopy, reference.phonopy, dos_mesh=dos_mesh)
-    except NdscError as error:
-        warnings.append(f"The phonons of the potential could not be computed: {error}")
-        return None
-
-
-def _harmonic(run: StudyRun, section: EvaluateConfig, frames: Sequence[Atoms]) -> PhononComparison | None:
-    """The harmonic model of the labels beside the reference; None where they do not determine it."""
-    supercells = [frame for frame in frames if frame.info["config_type"] == "supercell"]
-    if not supercells:
-        return None
-    try:
-        model = harmonic_model(supercells, run.plan.crystal.atoms, run.plan.supercells.grid)
-        dos_mesh = run.config.phonons.dos_mesh if section.dos else NO_DOS
-        return compare_phonons(model.phonopy, run.reference_phonons.phonopy, dos_mesh=dos_mesh)
-    except InputError as error:
-        log.info("no harmonic model of %d labels of %s: %s", len(supercells), run.name, error)
-        return None
 
 
 def _same_crystal(frame: Atoms, run: StudyRun, runs: Mapping[str, StudyRun]) -> bool:
@@ -119,22 +87,6 @@ def _same_crystal(frame: Atoms, run: StudyRun, runs: Mapping[str, StudyRun]) -> 
         and np.allclose(own.cell.array, other.cell.array, atol=SAME_CELL)
         and np.allclose(own.positions, other.positions, atol=SAME_CELL)
     )
-
-
-def _elastic(model: Calculator, run: StudyRun, atoms: Atoms, warnings: list[str]) -> dict[str, Comparison]:
-    reference = run.reference_elastic
-    if reference is None:
-        return {}
-    section = run.config.elastic
-    found: dict[str, float | None] = {}
-    try:
-        constants = elastic_constants(atoms, model, strain=section.strain, relax_ions=section.relax_ions)
-        found = {"B": constants.bulk_modulus, **constants.constants}
-        if not constants.stable:
-            warnings.append("The crystal of the potential is elastically unstable.")
-    except NdscError as error:
-        warnings.append(f"The elastic constants of the potential could not be computed: {error}")
-    return elastic_comparison(found, {"B": reference.bulk_modulus, **reference.constants})
 
 
 def _phonon_metrics(phonons: PhononComparison | None, harmonic: PhononComparison | None) -> dict[str, float | None]:

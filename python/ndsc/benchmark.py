@@ -1,0 +1,346 @@
+"""A model beside its reference: lattice, phonons, elastic constants, and the harmonic model of the same database.
+
+Model and reference are each taken at their own relaxed lattice, and both are treated in the same way: the same
+supercells, displacements and strains.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from ase import Atoms
+from ase.calculators.calculator import Calculator
+
+from ndsc.crystal import Crystal
+from ndsc.elastic import NOTABLE_STRESS, ElasticConstants, elastic_constants
+from ndsc.errors import InputError, NdscError
+from ndsc.files import write_text
+from ndsc.force_constants import (
+    HarmonicModel,
+    SupercellPhonons,
+    harmonic_model,
+    phonons_from_diagonal,
+    phonons_from_supercells,
+    save_phonopy,
+)
+from ndsc.phonons import PhononComparison, compare_phonons
+from ndsc.progress import Progress, silent
+from ndsc.qgrid import Grid, as_crystal, checked_grid
+from ndsc.relaxation import relax_crystal
+from ndsc.results import IMAGINARY_THZ, Comparison, elastic_comparison, lattice_comparison
+
+log = logging.getLogger(__name__)
+
+DOS_MESH = (40, 40, 40)
+
+
+@dataclass(frozen=True, eq=False)
+class Reference:
+    """What models are compared with, and how it was computed, so that models are treated alike.
+
+    Attributes
+    ----------
+    crystal : Crystal
+        The unit cell at the reference's lattice.
+    phonons : SupercellPhonons or None
+        None leaves the phonons out of the comparison.
+    elastic : ElasticConstants or None
+        None leaves the elastic constants out.
+    relax : bool
+        Whether a model's unit cell is relaxed before it is compared.
+    displacement : float, Å
+        Of the phonons.
+    residual_force_limit : float, eV/Å
+        Largest force on an undisplaced atom.
+    database_grid : 3 ints or None
+        Grid of the supercells of the database, for the harmonic model; None for the phonons' grid.
+    """
+
+    crystal: Crystal
+    phonons: SupercellPhonons | None = None
+    elastic: ElasticConstants | None = None
+    relax: bool = True
+    displacement: float = 0.01
+    residual_force_limit: float = 0.01
+    database_grid: Grid | None = None
+
+    @classmethod
+    def from_calculator(
+        cls,
+        structure: Atoms | Crystal,
+        grid: int | Sequence[int],
+        calculator: Calculator,
+        *,
+        relax: bool = True,
+        elastic: bool = True,
+        displacement: float = 0.01,
+        residual_force_limit: float = 0.01,
+        strain: float = 0.005,
+        relax_ions: bool = True,
+        progress: Progress = silent,
+    ) -> Reference:
+        """Compute all that models are compared with.
+
+        Parameters
+        ----------
+        structure : ase.Atoms or Crystal
+            The unit cell.
+        grid : int or 3 ints
+            Grid of q-points of the phonons.
+        calculator : ase.calculators.calculator.Calculator
+            Gives forces and stresses.
+        relax : bool
+            Relax the unit cell first.
+        elastic : bool
+            Compute elastic constants too.
+        displacement : float, Å
+        residual_force_limit : float, eV/Å
+        strain : float
+            Largest strain of the elastic constants.
+        relax_ions : bool
+            Whether the ions relax in strained cells.
+        progress : callable
+            Called with (task, done, total).
+
+        Raises
+        ------
+        InputError
+            When the input is wrong, or the unit cell has forces above the limit.
+        ReferenceCalculationError
+            When the calculator fails.
+        """
+        crystal = as_crystal(structure)
+        if relax:
+            crystal = _with_structure(crystal, relax_crystal(crystal.atoms, calculator, progress=progress))
+        phonons = phonons_from_supercells(
+            crystal.atoms, grid, calculator,
+            displacement=displacement, residual_force_limit=residual_force_limit, progress=progress,
+        )  # fmt: skip
+        constants = None
+        if elastic:
+            constants = elastic_constants(
+                crystal.atoms, calculator, strain=strain, relax_ions=relax_ions, progress=progress
+            )
+        return cls(crystal, phonons, constants, relax, displacement, residual_force_limit, checked_grid(grid))
+
+    @property
+    def warnings(self) -> list[str]:
+        """What makes the reference itself doubtful."""
+        return [] if self.elastic is None else _elastic_warnings(self.elastic, "the reference")
+
+
+@dataclass(frozen=True, eq=False)
+class Benchmark:
+    """A model beside its reference.
+
+    Attributes
+    ----------
+    reference : Reference
+    crystal : Crystal
+        The unit cell at the model's lattice; at the reference's where the model was not relaxed.
+    lattice : dict of str to Comparison
+        As :func:`ndsc.results.lattice_comparison`.
+    phonons : PhononComparison or None
+        None where the reference or the model has no phonons.
+    model_phonons : SupercellPhonons or None
+    harmonic : HarmonicModel or None
+        Fitted to the database; None without one, or where it does not determine the phonons.
+    harmonic_phonons : PhononComparison or None
+        The harmonic model (as ``model``) beside the reference.
+    harmonic_failure : str or None
+        Why the database has no harmonic model.
+    model_elastic : ElasticConstants or None
+    elastic : dict of str to Comparison
+        The constants of the Laue class, GPa; empty where the reference has none.
+    warnings : tuple of str
+        What the model cannot do, and what is doubtful about what it can.
+    """
+
+    reference: Reference
+    crystal: Crystal
+    lattice: dict[str, Comparison]
+    phonons: PhononComparison | None = None
+    model_phonons: SupercellPhonons | None = None
+    harmonic: HarmonicModel | None = None
+    harmonic_phonons: PhononComparison | None = None
+    harmonic_failure: str | None = None
+    model_elastic: ElasticConstants | None = None
+    elastic: dict[str, Comparison] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+
+    def save(self, directory: Path) -> None:
+        """Write force constants and comparisons to ``phonons/`` and both sets of elastic constants to elastic.json.
+
+        Raises
+        ------
+        InputError
+            When the folder cannot be written.
+        """
+        folder = directory / "phonons"
+        if self.reference.phonons is not None:
+            folder.mkdir(exist_ok=True)
+            self.reference.phonons.save(folder / "reference.yaml")
+        if self.model_phonons is not None:
+            self.model_phonons.save(folder / "model.yaml")
+        if self.harmonic is not None:
+            save_phonopy(self.harmonic.phonopy, folder / "harmonic.yaml")
+        for name, comparison in (("comparison", self.phonons), ("harmonic_comparison", self.harmonic_phonons)):
+            if comparison is not None:
+                write_text(folder / f"{name}.json", json.dumps(comparison.to_dict()) + "\n")
+        constants = {"reference": self.reference.elastic, "model": self.model_elastic}
+        found = {name: value.to_dict() for name, value in constants.items() if value is not None}
+        if found:
+            write_text(directory / "elastic.json", json.dumps(found, indent=1) + "\n")
+
+
+def benchmark(
+    model: Calculator,
+    reference: Reference,
+    *,
+    database: Sequence[Atoms] = (),
+    dos_mesh: Grid = DOS_MESH,
+    progress: Progress = silent,
+) -> Benchmark:
+    """Compare a model with a reference.
+
+    Parameters
+    ----------
+    model : ase.calculators.calculator.Calculator
+    reference : Reference
+    database : sequence of ase.Atoms
+        Labelled supercells of the reference's crystal (``REF_forces``); their harmonic model is what the model must
+        beat. Other frames, by ``config_type``, are left out.
+    dos_mesh : 3 ints
+        Mesh of the densities of states.
+    progress : callable
+        Called with (task, done, total).
+
+    Returns
+    -------
+    Benchmark
+        What the model cannot do is left out and named in the warnings.
+    """
+    warnings: list[str] = []
+    crystal = _relaxed(reference, model, warnings, progress)
+    model_phonons = _model_phonons(reference, model, crystal, warnings, progress)
+    phonons = None
+    if model_phonons is not None and reference.phonons is not None:
+        phonons = compare_phonons(model_phonons.phonopy, reference.phonons.phonopy, dos_mesh=dos_mesh)
+        if phonons.min_frequency_thz < IMAGINARY_THZ:
+            warnings.append(
+                f"The potential has imaginary phonons, down to {phonons.min_frequency_thz:.2f} THz; the reference's "
+                f"lowest frequency is {phonons.reference_min_frequency_thz:.2f} THz."
+            )
+    harmonic, harmonic_phonons, failure = _harmonic(reference, database, dos_mesh)
+    model_elastic = _model_elastic(reference, model, crystal, warnings, progress)
+    elastic = {}
+    if reference.elastic is not None:
+        elastic = elastic_comparison(model_elastic.constants if model_elastic else {}, reference.elastic.constants)
+    return Benchmark(
+        reference=reference,
+        crystal=crystal,
+        lattice=lattice_comparison(crystal.atoms, reference.crystal.atoms),
+        phonons=phonons,
+        model_phonons=model_phonons,
+        harmonic=harmonic,
+        harmonic_phonons=harmonic_phonons,
+        harmonic_failure=failure,
+        model_elastic=model_elastic,
+        elastic=elastic,
+        warnings=tuple(warnings),
+    )
+
+
+def _relaxed(reference: Reference, model: Calculator, warnings: list[str], progress: Progress) -> Crystal:
+    """The crystal relaxed with the model; the reference's, with a warning, where that fails."""
+    if not reference.relax:
+        return reference.crystal
+    try:
+        return _with_structure(reference.crystal, relax_crystal(reference.crystal.atoms, model, progress=progress))
+    except NdscError as error:
+        warnings.append(
+            f"The crystal could not be relaxed with the potential: {error} Its phonons and elastic constants are those "
+            "at the reference's lattice."
+        )
+        return reference.crystal
+
+
+def _model_phonons(
+    reference: Reference, model: Calculator, crystal: Crystal, warnings: list[str], progress: Progress
+) -> SupercellPhonons | None:
+    if reference.phonons is None:
+        return None
+    compute = phonons_from_diagonal if reference.phonons.route == "diagonal" else phonons_from_supercells
+    try:
+        return compute(
+            crystal.atoms,
+            reference.phonons.grid,
+            model,
+            displacement=reference.displacement,
+            residual_force_limit=reference.residual_force_limit,
+            progress=progress,
+        )
+    except NdscError as error:
+        warnings.append(f"The phonons of the potential could not be computed: {error}")
+        return None
+
+
+def _harmonic(
+    reference: Reference, database: Sequence[Atoms], dos_mesh: Grid
+) -> tuple[HarmonicModel | None, PhononComparison | None, str | None]:
+    """The harmonic model of the database and its comparison with the reference, or why there is none."""
+    supercells = [frame for frame in database if frame.info.get("config_type") == "supercell"]
+    if reference.phonons is None or not supercells:
+        return None, None, None
+    try:
+        model = harmonic_model(supercells, reference.crystal.atoms, reference.database_grid or reference.phonons.grid)
+        return model, compare_phonons(model.phonopy, reference.phonons.phonopy, dos_mesh=dos_mesh), None
+    except InputError as error:
+        log.info("no harmonic model of %d configurations: %s", len(supercells), error)
+        return None, None, str(error)
+
+
+def _model_elastic(
+    reference: Reference, model: Calculator, crystal: Crystal, warnings: list[str], progress: Progress
+) -> ElasticConstants | None:
+    if reference.elastic is None:
+        return None
+    try:
+        found = elastic_constants(
+            crystal.atoms,
+            model,
+            strain=reference.elastic.strain,
+            relax_ions=reference.elastic.relaxed_ions,
+            progress=progress,
+        )
+    except NdscError as error:
+        warnings.append(f"The elastic constants of the potential could not be computed: {error}")
+        return None
+    warnings += _elastic_warnings(found, "the potential")
+    return found
+
+
+def _elastic_warnings(constants: ElasticConstants, whose: str) -> list[str]:
+    """Instability, and stress left in the cell."""
+    warnings = []
+    if not constants.stable:
+        warnings.append(f"The crystal of {whose} is elastically unstable: its Voigt matrix is not positive definite.")
+    stress = float(np.max(np.abs(constants.residual_stress)))
+    if stress > NOTABLE_STRESS:
+        warnings.append(
+            f"The cell of {whose} carries a stress of {stress:.2f} GPa, which shifts its elastic constants by "
+            "about as much; relax it with [crystal] relax = true."
+        )
+    return warnings
+
+
+def _with_structure(crystal: Crystal, atoms: Atoms) -> Crystal:
+    relaxed = Crystal.from_atoms(atoms, symprec=crystal.symprec)
+    if relaxed.number != crystal.number:
+        raise InputError(f"it left the space group {crystal.symbol} ({crystal.number}).")
+    return relaxed
