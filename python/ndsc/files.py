@@ -46,6 +46,34 @@ def write_text(path: Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
+def nearest_folder(path: Path) -> Path:
+    """The innermost file or folder on the way to `path` that exists, `path` itself included."""
+    nearest = Path(path).absolute()
+    while not os.path.lexists(nearest):
+        nearest = nearest.parent
+    return nearest
+
+
+def check_folder(path: Path) -> Path:
+    """Refuse, before anything is computed, a folder that could not be written to; nothing is left behind.
+
+    Raises
+    ------
+    InputError
+        When it, or the folder that it would be made in, is a file or may not be written.
+    """
+    nearest = nearest_folder(path)
+    if not nearest.is_dir():
+        raise InputError(f"{path} cannot be a folder: {nearest} is a file. Choose another name for the output.")
+    try:
+        os.rmdir(tempfile.mkdtemp(prefix=".ndsc.", suffix=".tmp", dir=nearest))
+    except OSError as error:
+        raise InputError(
+            f"{path} cannot be written: nothing can be made in {nearest} ({error.strerror}). Choose another folder."
+        ) from error
+    return path
+
+
 def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import math
-import os
 import shutil
 import sys
 import tempfile
@@ -18,7 +17,7 @@ from unicodedata import category as unicode_category
 
 import typer
 
-from ndsc.errors import InputError
+from ndsc.files import check_folder
 
 if TYPE_CHECKING:
     from ndsc.progress import Progress
@@ -191,28 +190,6 @@ class _PlainLines:
         if self.shown.get(task, -1) != fifth:
             self.shown[task] = fifth
             note(f"{task}: {done}/{total}")
-
-
-def check_folder(path: Path) -> Path:
-    """Refuse, before anything is computed, a folder that could not be written to; make nothing yet.
-
-    Raises
-    ------
-    InputError
-        When it, or the folder that it would be made in, is a file or may not be written.
-    """
-    nearest = path.absolute()
-    while not os.path.lexists(nearest):
-        nearest = nearest.parent
-    if not nearest.is_dir():
-        raise InputError(f"{path} cannot be a folder: {nearest} is a file. Choose another name for the output.")
-    try:
-        os.rmdir(tempfile.mkdtemp(prefix=".ndsc.", suffix=".tmp", dir=nearest))
-    except OSError as error:
-        raise InputError(
-            f"{path} cannot be written: nothing can be made in {nearest} ({error.strerror}). Choose another folder."
-        ) from error
-    return path
 
 
 @contextmanager

@@ -1,0 +1,128 @@
+"""What can be known to be wrong with a run before its first calculation."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from importlib.util import find_spec
+from itertools import combinations
+from pathlib import Path
+
+from ndsc.errors import InputError, MissingExtraError
+from ndsc.files import check_folder, nearest_folder
+from ndsc.qgrid import available_memory
+from ndsc.workflow.plan import Plan
+
+#: Up to this number of configurations, they are made to look up their labels.
+COUNTED = 20_000
+#: What a configuration and each of its atoms take in memory, with labels, database and predictions, bytes.
+MEMORY_OF_CONFIGURATION, MEMORY_OF_ATOM = 10_000, 500
+#: What a label and each of its atoms take on disk, bytes.
+DISK_OF_LABEL, DISK_OF_ATOM = 3_000, 200
+
+
+def check_plan(plan: Plan, directory: Path) -> tuple[str, ...]:
+    """Refuse a run that could not finish, before anything is computed or written.
+
+    Parameters
+    ----------
+    plan : Plan
+        Of the crystal as it is, relaxed or not.
+    directory : path
+        Folder of the run.
+
+    Returns
+    -------
+    tuple of str
+        What is doubtful and yet possible.
+
+    Raises
+    ------
+    InputError
+        When settings contradict each other or the crystal, memory or disk space are too small, or a folder cannot be
+        written.
+    MissingExtraError
+        When the fit needs what is not installed.
+    """
+    _check_fit(plan)
+    _check_resources(plan)
+    check_folder(directory)
+    if _has_missing_labels(plan):
+        check_folder(plan.store.path)
+    return (*plan.warnings, *_notes_on_crystal(plan), *_notes_on_parts(plan))
+
+
+def _has_missing_labels(plan: Plan) -> bool:
+    """Whether anything will be written to the label store; a store that has all labels may be read-only."""
+    if not plan.relaxed or plan.n_configurations > COUNTED:
+        return True
+    return any(plan.store.key_of(atoms, plan.spec) not in plan.store for atoms in plan.to_label)
+
+
+def _check_fit(plan: Plan) -> None:
+    fit = plan.config.fit
+    if fit.method == "none":
+        return
+    if find_spec("quippy") is None:
+        raise MissingExtraError(
+            "The fit needs gap_fit, which is not installed. Install it with pip install 'ndsc[gap]', or set "
+            "[fit] method = 'none' to stop at the database."
+        )
+    if isinstance(fit.e0, Mapping):
+        symbols = sorted(set(plan.crystal.atoms.get_chemical_symbols()))
+        missing = [symbol for symbol in symbols if symbol not in fit.e0]
+        if missing:
+            raise InputError(
+                f"[fit] e0 has no energy for {', '.join(missing)}. Give one for each of {', '.join(symbols)}, or "
+                "e0 = 'average'."
+            )
+
+
+def _check_resources(plan: Plan) -> None:
+    """Refuse more structures than memory or disk can hold."""
+    number = plan.n_configurations + plan.n_unlabelled
+    largest = max(plan.counts, default=1)
+    atoms = sum(size * count for size, count in plan.counts.items()) + plan.n_unlabelled * largest
+    memory, free = number * MEMORY_OF_CONFIGURATION + atoms * MEMORY_OF_ATOM, available_memory()
+    if memory > free:
+        raise InputError(
+            f"The run would make {number} configurations of {atoms} atoms together, which take about "
+            f"{memory / 1e9:.3g} GB of memory; {free / 1e9:.3g} GB are free. Lower per_supercell, unit_cells or "
+            "unlabelled in [configurations], or the grid of [supercells]."
+        )
+    disk = plan.n_configurations * DISK_OF_LABEL + atoms * DISK_OF_ATOM
+    folder = nearest_folder(plan.store.path)
+    left = shutil.disk_usage(folder).free
+    if disk > left:
+        raise InputError(
+            f"The labels of {plan.n_configurations} configurations take about {disk / 1e9:.3g} GB on disk; "
+            f"{left / 1e9:.3g} GB are free in {folder}. Make space, or name another folder with [reference] labels."
+        )
+
+
+def _notes_on_crystal(plan: Plan) -> list[str]:
+    crystal = plan.crystal
+    notes = []
+    larger = crystal.larger_group()
+    if larger is not None:
+        notes.append(
+            f"the space group is {crystal.symbol} ({crystal.number}) with [crystal] symprec = {crystal.symprec:g}, "
+            f"but {larger}: with that symmetry there is less to compute"
+        )
+    if crystal.n_primitive_cells > 1:
+        notes.append(
+            f"the unit cell holds {crystal.n_primitive_cells} primitive cells; [crystal] primitive = true would make "
+            "smaller supercells"
+        )
+    return notes
+
+
+def _notes_on_parts(plan: Plan) -> list[str]:
+    """Parts of the database that consist of the same configurations."""
+    counts = {"name", "per_supercell", "unit_cells", "unlabelled"}
+    return [
+        f"the parts {first.name} and {second.name} of [[configurations]] make the same structures, because all their "
+        "settings and their seeds are equal; give each a seed of its own"
+        for first, second in combinations(plan.config.configurations, 2)
+        if first.model_dump(exclude=counts) == second.model_dump(exclude=counts)
+    ]

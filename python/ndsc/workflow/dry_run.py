@@ -1,0 +1,170 @@
+"""What a run would do and cost, without computing or writing anything."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ndsc.config import RunConfig
+from ndsc.errors import ReferenceCalculationError
+from ndsc.kpoints import fold_kpoints
+from ndsc.progress import Progress, silent
+from ndsc.workflow.checks import COUNTED, check_plan
+from ndsc.workflow.plan import Plan, make_plan
+
+#: Supercells that are listed one by one.
+LISTED = 40
+
+
+@dataclass(frozen=True)
+class DryRun:
+    """What a run would do and cost; ``str`` gives the summary for a person.
+
+    Attributes
+    ----------
+    plan : Plan
+    kpoints : tuple of ints
+        Number of folded k-points of each supercell that is listed; empty for calculators without k-points.
+    phonon_calculations : int
+        Calculations behind the reference's phonons; 0 when these come from the diagonal supercell.
+    in_store : int or None
+        Labels that need not be computed again; None where they are not looked up.
+    notes : tuple of str
+        What a person should know before the run.
+    """
+
+    plan: Plan
+    kpoints: tuple[int, ...]
+    phonon_calculations: int | None
+    in_store: int | None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def relaxed(self) -> bool:
+        """False when the crystal still has to be relaxed, so that no label can be looked up yet."""
+        return self.plan.relaxed
+
+    @property
+    def relative_cost(self) -> float:
+        """Sum of atoms³ over the configurations, relative to one diagonal supercell of the same grid."""
+        atoms_cubed = sum(number * atoms**3 for atoms, number in self.plan.counts.items())
+        return atoms_cubed / float(self.diagonal_atoms) ** 3
+
+    @property
+    def diagonal_atoms(self) -> int:
+        """Atoms in the diagonal supercell of the grid."""
+        return len(self.plan.crystal.atoms) * int(np.prod(self.plan.supercells.grid))
+
+    def __str__(self) -> str:
+        plan = self.plan
+        atoms = sum(number * size for size, number in plan.counts.items())
+        lines = [
+            f"Crystal         {plan.crystal.describe()}" + ("" if self.relaxed else "; still to be relaxed"),
+            *self._supercell_lines(),
+            *(f"Note            {note}" for note in self.notes),
+            f"Configurations  {plan.n_configurations} to label ({atoms} atoms), {plan.n_unlabelled} without "
+            "labels for sparse points",
+            *(
+                f"Single atom     {atom.atoms.info['ndsc_name']} with settings of its own, in a box of "
+                f"{' x '.join(f'{edge:.1f}' for edge in atom.atoms.cell.lengths())} Å"
+                for atom in plan.isolated
+            ),
+            f"Phonons         {self._phonons()}",
+            f"Cost            atoms³ of the configurations {self.relative_cost:.3g} times that of one calculation of "
+            f"the diagonal supercell ({self.diagonal_atoms} atoms)",
+            f"Labels          {self._labels()}",
+        ]
+        return "\n".join(lines)
+
+    def _supercell_lines(self) -> list[str]:
+        supercells, crystal = self.plan.supercells, self.plan.crystal
+        group = f"{crystal.symbol} ({crystal.number}), symprec = {crystal.symprec:g} Å"
+        verdict = (
+            f"proven smallest for {group}"
+            if supercells.gap == 0
+            else f"at most {supercells.gap:.2%} above the smallest for {group}"
+        )
+        grid = " x ".join(str(n) for n in supercells.grid)
+        lines = [f"Supercells      {len(supercells)} for the grid {grid}: cost {supercells.cost:g}, {verdict}"]
+        listed = zip(supercells.matrices[:LISTED].tolist(), supercells.sizes.tolist(), strict=False)
+        for number, (matrix, size) in enumerate(listed):
+            points = f", {self.kpoints[number]} k-points" if self.kpoints else ""
+            rows = " ".join("[" + " ".join(f"{entry:d}" for entry in row) + "]" for row in matrix)
+            lines.append(f"  s{number:03d}          {size} cells {rows}{points}")
+        if len(supercells) > LISTED:
+            lines.append(f"  …             and {len(supercells) - LISTED} more")
+        return lines
+
+    def _phonons(self) -> str:
+        if self.plan.config.fit.method == "none":
+            return "none, because there is no fit"
+        if not self.plan.has_phonon_frames:
+            return "the diagonal supercell for the reference"
+        if self.phonon_calculations is None:
+            return f"calculations in {len(self.plan.phonon_supercells)} supercells for the reference"
+        return f"{self.phonon_calculations} calculations for the reference"
+
+    def _labels(self) -> str:
+        store = self.plan.store.path
+        if not self.relaxed:
+            return f"not known before the crystal is relaxed; store {store}"
+        if self.in_store is None:
+            return f"too many to look up; store {store}"
+        return f"{self.in_store} of {len(self.plan.to_label)} are in {store}"
+
+
+def dry_run(config: RunConfig, directory: Path, *, progress: Progress = silent) -> DryRun:
+    """Work out what a run would do, without computing or writing anything.
+
+    Parameters
+    ----------
+    config : RunConfig
+    directory : path
+        Folder that the run would have.
+    progress : callable
+        Called with (task, done, total).
+
+    Raises
+    ------
+    InputError, MissingExtraError
+        When the run would be refused.
+    """
+    plan = plan_without_calculations(config, directory, progress=progress)
+    notes = check_plan(plan, directory)
+    kgrid = plan.spec.kgrid
+    listed = plan.supercells.matrices[:LISTED]
+    kpoints = () if kgrid is None else tuple(len(fold_kpoints(matrix, kgrid)) for matrix in listed)
+    few = plan.n_configurations + len(plan.phonon_supercells) <= COUNTED
+    return DryRun(
+        plan=plan,
+        kpoints=kpoints,
+        phonon_calculations=len(plan.phonon_frames) if few else None,
+        in_store=_in_store(plan, progress) if few and plan.relaxed else None,
+        notes=notes,
+    )
+
+
+def plan_without_calculations(config: RunConfig, directory: Path, *, progress: Progress = silent) -> Plan:
+    """The plan of a run whose crystal is relaxed already, otherwise of the crystal as the input file gives it.
+
+    Raises
+    ------
+    InputError
+        When the input file asks for what cannot be done.
+    """
+    try:
+        return make_plan(config, directory, compute=False, progress=progress)
+    except ReferenceCalculationError:
+        return make_plan(config, directory, relax=False, progress=progress)
+
+
+def _in_store(plan: Plan, progress: Progress) -> int:
+    found = 0
+    frames = plan.to_label
+    for number, atoms in enumerate(frames):
+        progress("looking up labels", number, len(frames))
+        found += plan.store.key_of(atoms, plan.spec) in plan.store
+    progress("looking up labels", len(frames), len(frames))
+    return found
