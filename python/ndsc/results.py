@@ -75,6 +75,8 @@ class CrystalSummary(_Part):
     n_atoms: PositiveInt
     space_group: str = ""
     space_group_number: NonNegativeInt = 0
+    symprec: Number = None
+    magnetic_group: str | None = None
     cell: Annotated[list[list[float]], BeforeValidator(_plain)] = Field(default_factory=list)
 
 

@@ -14,6 +14,7 @@ from ase import Atoms
 from ndsc.config import ConfigurationsConfig, RunConfig
 from ndsc.configurations import make_configurations
 from ndsc.crystal import Crystal, load_crystal
+from ndsc.errors import InputError
 from ndsc.force_constants import phonon_displacements
 from ndsc.progress import Progress, silent
 from ndsc.reference import CalculatorSpec, LabelStore, StoredCalculator
@@ -166,7 +167,7 @@ def starting_crystal(config: RunConfig) -> Crystal:
     section = config.crystal
     atoms = load_crystal(section.structure, lattice=section.lattice, a=section.a, c=section.c)
     crystal = Crystal.from_atoms(atoms, symprec=section.symprec)
-    return crystal.primitive if section.primitive and Path(section.structure).is_file() else crystal
+    return crystal.primitive if section.primitive else crystal
 
 
 def make_plan(
@@ -215,6 +216,18 @@ def make_plan(
         single_atoms=isolated_atoms(config, crystal.atoms, spec),
         relaxed=relax or not config.crystal.relax,
         warnings=warnings,
+    )
+
+
+def _with_structure(crystal: Crystal, relaxed: Atoms) -> tuple[Crystal, tuple[str, ...]]:
+    """The crystal at its relaxed structure, and a warning where that has another space group."""
+    try:
+        return crystal.with_structure(relaxed), ()
+    except InputError:
+        found = Crystal.from_atoms(relaxed, symprec=crystal.symprec)
+    return found, (
+        f"The relaxation changed the space group from {crystal.symbol} ({crystal.number}) to {found.symbol} "
+        f"({found.number}); everything that follows is for the latter.",
     )
 
 

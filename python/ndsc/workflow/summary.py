@@ -14,7 +14,6 @@ from ndsc.elastic import NOTABLE_STRESS, ElasticConstants
 from ndsc.fit import GapFit
 from ndsc.qgrid import irreducible_qpoints
 from ndsc.results import (
-    IMAGINARY_THZ,
     ConfigurationsSummary,
     CostSummary,
     CrystalSummary,
@@ -29,35 +28,53 @@ from ndsc.results import (
     Results,
     SupercellsSummary,
     cost_summary,
-    elastic_comparison,
-    lattice_comparison,
 )
 from ndsc.versions import package_versions
 from ndsc.workflow.plan import Plan
-from ndsc.workflow.record import RunRecord
+
+
+@dataclass
+class RunRecord:
+    """What a run has so far; results.json is made of it.
+
+    Attributes
+    ----------
+    plan : Plan
+    report : LabelReport
+        Labels of the configurations and of the reference's phonons.
+    database : list of ase.Atoms
+        The labelled configurations.
+    stages : dict of str to float
+        Wall time of each stage, s.
+    warnings : list of str
+    fit : GapFit or None
+    benchmark : Benchmark or None
+        None before these stages, and without a fit.
+    """
+
+    plan: Plan
+    report: LabelReport
+    database: list[Atoms]
+    stages: dict[str, float]
+    warnings: list[str] = field(default_factory=list)
+    fit: GapFit | None = None
+    benchmark: Benchmark | None = None
 
 
 def summarise(record: RunRecord) -> Results:
     """Everything that a reader of the run needs, in the schema of docs/results.md."""
-    config, plan = record.config, record.plan
-    warnings = list(record.warnings)
-    elastic = None
-    if "reference" in record.elastic:
-        constants = {name: found.constants for name, found in record.elastic.items()}
-        elastic = elastic_comparison(constants.get("model", {}), constants["reference"])
-        warnings += _elastic_warnings(record.elastic)
-    if record.phonons is not None and record.phonons.min_frequency_thz < IMAGINARY_THZ:
-        warnings.append(
-            f"The potential has imaginary phonons, down to {record.phonons.min_frequency_thz:.2f} THz; the reference's "
-            f"lowest frequency is {record.phonons.reference_min_frequency_thz:.2f} THz."
-        )
+    plan, found = record.plan, record.benchmark
+    config, crystal = plan.config, plan.crystal
+    elastic = None if found is None or found.reference.elastic is None else found.elastic
     return Results(
         crystal=CrystalSummary(
-            formula=plan.crystal.atoms.get_chemical_formula(),
-            n_atoms=len(plan.crystal.atoms),
-            space_group=plan.crystal.symbol,
-            space_group_number=plan.crystal.number,
-            cell=plan.crystal.atoms.cell.array,
+            formula=crystal.atoms.get_chemical_formula(),
+            n_atoms=len(crystal.atoms),
+            space_group=crystal.symbol,
+            space_group_number=crystal.number,
+            symprec=crystal.symprec,
+            magnetic_group=crystal.magnetic_group,
+            cell=crystal.atoms.cell.array,
         ),
         supercells=_supercells(plan),
         configurations=ConfigurationsSummary(
@@ -67,15 +84,15 @@ def summarise(record: RunRecord) -> Results:
         ),
         labels=_labels(record),
         fit=None if record.fit is None else _fit(record, record.fit),
-        lattice=None if record.model_crystal is None else lattice_comparison(record.model_crystal, plan.crystal.atoms),
-        phonons=_phonons(record),
+        lattice=None if found is None else found.lattice,
+        phonons=None if found is None else _phonons(plan, found),
         elastic=elastic,
         elastic_settings=config.elastic.model_dump(mode="json") if elastic is not None else {},
         cost=_cost(record),
         versions=package_versions(),
         seed=config.configurations[0].seed,
         command="ndsc run ndsc.toml",
-        warnings=warnings,
+        warnings=list(dict.fromkeys(record.warnings)),
     )
 
 
@@ -117,9 +134,9 @@ def _labels(record: RunRecord) -> LabelsSummary:
 
 def _fit(record: RunRecord, fit: GapFit) -> FitSummary:
     return FitSummary(
-        method=record.config.fit.method,
+        method=record.plan.config.fit.method,
         settings=fit.settings.hyperparameters() | {"e0": fit.e0},
-        regularisation=record.config.regularisation.model_dump(mode="json"),
+        regularisation=record.plan.config.regularisation.model_dump(mode="json"),
         counts={
             name: FitCounts(sent=fit.counts_sent[name], read=fit.counts_read[name])
             for name in fit.counts_sent
@@ -132,8 +149,9 @@ def _fit(record: RunRecord, fit: GapFit) -> FitSummary:
     )
 
 
-def _phonons(record: RunRecord) -> PhononsSummary | None:
-    comparison, reference, harmonic = record.phonons, record.reference_phonons, record.harmonic
+def _phonons(plan: Plan, found: Benchmark) -> PhononsSummary | None:
+    comparison, reference = found.phonons, found.reference.phonons
+    harmonic, harmonic_phonons = found.harmonic, found.harmonic_phonons
     if comparison is None or reference is None:
         return None
     return PhononsSummary(
@@ -145,17 +163,17 @@ def _phonons(record: RunRecord) -> PhononsSummary | None:
         reference_max_frequency_thz=comparison.reference_max_frequency_thz,
         mesh=list(comparison.mesh),
         dos_mesh=list(comparison.dos_mesh),
-        settings=record.config.phonons.model_dump(mode="json"),
+        settings=plan.config.phonons.model_dump(mode="json"),
         grid=list(reference.grid),
         n_exact_qpoints=len(reference.exact_qpoints),
         reference_effort=EffortSummary(**asdict(reference.cost.used)),
         diagonal_effort=EffortSummary(**asdict(reference.cost.diagonal)),
         harmonic=None
-        if harmonic is None
+        if harmonic is None or harmonic_phonons is None
         else HarmonicSummary(
-            rmse_mesh_thz=harmonic.rmse_mesh_thz,
-            force_rmse_ev_per_angstrom=harmonic.model.force_rmse,
-            force_rms_ev_per_angstrom=harmonic.model.force_rms,
+            rmse_mesh_thz=harmonic_phonons.rmse_mesh_thz,
+            force_rmse_ev_per_angstrom=harmonic.force_rmse,
+            force_rms_ev_per_angstrom=harmonic.force_rms,
         ),
     )
 
@@ -173,21 +191,3 @@ def _cost(record: RunRecord) -> CostSummary:
         reference_phonon_atoms=[len(atoms) for atoms in plan.phonon_frames],
         stages=record.stages,
     )
-
-
-def _elastic_warnings(elastic: dict[str, ElasticConstants]) -> list[str]:
-    """What the elastic constants say of themselves: instability, and stress left in the cell."""
-    warnings = []
-    for name, constants in elastic.items():
-        whose = "the potential" if name == "model" else "the reference"
-        if not constants.stable:
-            warnings.append(
-                f"The crystal of {whose} is elastically unstable: its Voigt matrix is not positive definite."
-            )
-        stress = float(np.max(np.abs(constants.residual_stress)))
-        if stress > NOTABLE_STRESS:
-            warnings.append(
-                f"The cell of {whose} carries a stress of {stress:.2f} GPa, which shifts its elastic constants by "
-                "about as much; relax it with [crystal] relax = true."
-            )
-    return warnings

@@ -1,0 +1,201 @@
+"""The labels of a run, the perfect crystal first: what is wrong with it is found before the others are paid for.
+
+The reference must give the perfect crystal the same energy per atom in the unit cell and in every supercell; a
+difference is noise between the configurations of one database. The usual reason is that k-points are not folded, or
+that a wide smearing occupies states for which a supercell has fewer bands an atom than the unit cell.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from ase import Atoms
+from ase.units import GPa
+
+from ndsc.elastic import NOTABLE_STRESS
+from ndsc.errors import ReferenceCalculationError
+from ndsc.force_constants.samples import check_residual
+from ndsc.progress import Progress
+from ndsc.reference import Label, LabelReport, label_configurations
+from ndsc.workflow.isolated import label_isolated
+from ndsc.workflow.plan import Plan
+
+log = logging.getLogger(__name__)
+
+#: Largest difference of the perfect crystal's energies per atom that is not worth a warning, eV.
+NOTABLE_SPREAD = 1e-4
+
+
+def label_plan(plan: Plan, progress: Progress) -> tuple[LabelReport, list[str]]:
+    """Label everything that a run needs side by side.
+
+    The unit cell comes first unless it was relaxed, then the perfect supercells of the phonons, then the rest.
+
+    Parameters
+    ----------
+    plan : Plan
+    progress : callable
+        Called with (task, done, total).
+
+    Returns
+    -------
+    tuple of LabelReport and list of str
+        The labels, and what is doubtful about them.
+
+    Raises
+    ------
+    InputError
+        When the perfect crystal has forces above ``[phonons] residual_force_limit``.
+    ReferenceCalculationError
+        When the reference's phonons or elastic constants cannot be had, or no configuration has a label.
+    """
+    executor = plan.config.executor.to_settings()
+    warnings: list[str] = []
+    report = LabelReport(labels={})
+
+    def label(frames: Sequence[Atoms], task: str) -> None:
+        nonlocal report
+        if frames:
+            found = label_configurations(
+                frames, plan.spec, plan.store, executor=executor, progress=progress, task=task
+            )
+            report = _together(report, found)
+
+    unit_cells = [atoms for atoms in plan.configurations if _is_perfect_unit_cell(atoms)]
+    supercells = [atoms for atoms in plan.phonon_frames if atoms.info["config_type"] == "phonon_perfect"]
+    if not plan.config.crystal.relax:
+        label(unit_cells, "perfect unit cell")
+        warnings += _check_unit_cell(plan, unit_cells, report)
+    done = len(report.labels) + len(report.failures)
+    label([*unit_cells[done:], *supercells], "perfect cells")
+    _require_phonon_labels(supercells, report)
+    for atoms in supercells:
+        _check_residual(plan, atoms, report.labels[atoms.info["ndsc_name"]])
+    disagreement = perfect_cell_warning([*unit_cells, *supercells], report.labels)
+    if disagreement is not None:
+        log.warning("%s", disagreement)
+        warnings.append(disagreement)
+    known = {atoms.info["ndsc_name"] for atoms in [*unit_cells, *supercells]}
+    label([atoms for atoms in plan.to_label if atoms.info["ndsc_name"] not in known], "labels")
+    report = label_isolated(plan.isolated, plan.store, report, executor=executor, progress=progress)
+    _require_phonon_labels(plan.phonon_frames, report)
+    return report, [*warnings, *_label_warnings(plan, report)]
+
+
+def perfect_cell_energies(frames: Sequence[Atoms], labels: Mapping[str, Label]) -> dict[str, float]:
+    """Energies of the unperturbed crystal, in each cell that it was calculated in.
+
+    Parameters
+    ----------
+    frames : sequence of ase.Atoms
+        Configurations and the structures of :func:`~ndsc.force_constants.phonon_displacements`.
+    labels : mapping of str to Label
+        By ``ndsc_name``.
+
+    Returns
+    -------
+    dict of str to float, eV per atom
+    """
+    return {
+        name: labels[name].energy / len(atoms)
+        for atoms in frames
+        if (name := str(atoms.info["ndsc_name"])) in labels
+        and (atoms.info["config_type"] == "phonon_perfect" or _is_perfect_unit_cell(atoms))
+    }
+
+
+def perfect_cell_warning(frames: Sequence[Atoms], labels: Mapping[str, Label]) -> str | None:
+    """What to say when the cells do not agree within 0.1 meV per atom; None when they do."""
+    energies = perfect_cell_energies(frames, labels)
+    if len(energies) < 2 or (spread := float(np.ptp(list(energies.values())))) <= NOTABLE_SPREAD:
+        return None
+    lowest, highest = min(energies, key=energies.__getitem__), max(energies, key=energies.__getitem__)
+    return (
+        f"The perfect crystal has {1e3 * spread:.2f} meV per atom more in {highest} than in {lowest}, which is noise "
+        "between the configurations. Check the k-points, and with a wide smearing the number of bands, which must "
+        "hold all occupied states in every supercell (GPAW: nbands in percent, not a number)."
+    )
+
+
+def _is_perfect_unit_cell(atoms: Atoms) -> bool:
+    return bool(atoms.info["config_type"] == "unit_cell" and atoms.info.get("ndsc_index") == 0)
+
+
+def _check_unit_cell(plan: Plan, unit_cells: Sequence[Atoms], report: LabelReport) -> list[str]:
+    """What the label of the unit cell as given says about all that would follow."""
+    warnings: list[str] = []
+    for atoms in unit_cells:
+        label = report.labels.get(str(atoms.info["ndsc_name"]))
+        if label is None:
+            continue
+        fitted = plan.config.fit.method != "none"
+        if fitted:
+            _check_residual(plan, atoms, label)
+        if label.stress is None:
+            if fitted and plan.config.elastic.enabled:
+                raise ReferenceCalculationError(
+                    f"The calculator {plan.spec.name} gives no stress, which elastic constants need. Give [elastic] "
+                    "enabled = false, or a calculator with stresses."
+                )
+            continue
+        stress = float(np.max(np.abs(label.stress))) / GPa
+        if stress > NOTABLE_STRESS:
+            warnings.append(
+                f"The unit cell carries a stress of up to {stress:.2f} GPa: the database is of a strained crystal. "
+                "[crystal] relax = true relaxes it with the reference."
+            )
+            log.warning("%s", warnings[-1])
+    return warnings
+
+
+def _check_residual(plan: Plan, atoms: Atoms, label: Label) -> None:
+    check_residual(atoms, label.forces, plan.config.phonons.residual_force_limit)
+
+
+def _require_phonon_labels(frames: Sequence[Atoms], report: LabelReport) -> None:
+    """Refuse to go on without the labels that the reference's phonons need."""
+    needed = {atoms.info["ndsc_name"] for atoms in frames}
+    missing = [failure for failure in report.failures if failure.name in needed]
+    if missing:
+        raise ReferenceCalculationError(
+            f"{len(missing)} of the {len(needed)} calculations behind the reference's phonons failed, among them "
+            f"{missing[0].name}: {missing[0].reason} Correct the cause and run again: finished labels are kept."
+        )
+
+
+def _label_warnings(plan: Plan, report: LabelReport) -> list[str]:
+    """What is missing of the database."""
+    labels = labels_to_fit(plan, report)
+    if not labels:
+        reasons = f" The first said: {report.failures[0].reason}" if report.failures else ""
+        raise ReferenceCalculationError(
+            f"None of the {len(plan.to_fit)} configurations has a label.{reasons} Check the calculator's "
+            "settings in [reference], then run again."
+        )
+    warnings = [f"No label for {failure.name}: {failure.reason}" for failure in report.failures] + report.notes
+    without_stress = sum(label.stress is None for label in labels.values())
+    if without_stress:
+        warnings.append(
+            f"{without_stress} of {len(labels)} labels have no stress, so the potential learns elasticity from "
+            "energies and forces alone. Use a calculator that gives stresses."
+        )
+    return warnings
+
+
+def labels_to_fit(plan: Plan, report: LabelReport) -> dict[str, Label]:
+    """The labels of the database, by the name of the configuration."""
+    named = {atoms.info["ndsc_name"] for atoms in plan.to_fit}
+    return {name: label for name, label in report.labels.items() if name in named}
+
+
+def _together(first: LabelReport, second: LabelReport) -> LabelReport:
+    return LabelReport(
+        labels={**first.labels, **second.labels},
+        failures=[*first.failures, *second.failures],
+        computed=first.computed + second.computed,
+        found=first.found + second.found,
+        seconds=first.seconds + second.seconds,
+        notes=list(dict.fromkeys([*first.notes, *second.notes])),
+    )
