@@ -16,7 +16,7 @@ import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import Calculator
 
-from ndsc.crystal import Crystal
+from ndsc.crystal import Crystal, as_crystal
 from ndsc.elastic import NOTABLE_STRESS, ElasticConstants, elastic_constants
 from ndsc.errors import InputError, NdscError
 from ndsc.files import write_text
@@ -30,7 +30,7 @@ from ndsc.force_constants import (
 )
 from ndsc.phonons import PhononComparison, compare_phonons
 from ndsc.progress import Progress, silent
-from ndsc.qgrid import Grid, as_crystal, checked_grid
+from ndsc.qgrid import Grid, checked_grid
 from ndsc.relaxation import relax_crystal
 from ndsc.results import IMAGINARY_THZ, Comparison, elastic_comparison, lattice_comparison
 
@@ -116,7 +116,7 @@ class Reference:
         """
         crystal = as_crystal(structure)
         if relax:
-            crystal = _with_structure(crystal, relax_crystal(crystal.atoms, calculator, progress=progress))
+            crystal = crystal.with_structure(relax_crystal(crystal.atoms, calculator, progress=progress))
         phonons = phonons_from_supercells(
             crystal.atoms, grid, calculator,
             displacement=displacement, residual_force_limit=residual_force_limit, progress=progress,
@@ -261,7 +261,7 @@ def _relaxed(reference: Reference, model: Calculator, warnings: list[str], progr
     if not reference.relax:
         return reference.crystal
     try:
-        return _with_structure(reference.crystal, relax_crystal(reference.crystal.atoms, model, progress=progress))
+        return reference.crystal.with_structure(relax_crystal(reference.crystal.atoms, model, progress=progress))
     except NdscError as error:
         warnings.append(
             f"The crystal could not be relaxed with the potential: {error} Its phonons and elastic constants are those "
@@ -337,10 +337,3 @@ def _elastic_warnings(constants: ElasticConstants, whose: str) -> list[str]:
             "about as much; relax it with [crystal] relax = true."
         )
     return warnings
-
-
-def _with_structure(crystal: Crystal, atoms: Atoms) -> Crystal:
-    relaxed = Crystal.from_atoms(atoms, symprec=crystal.symprec)
-    if relaxed.number != crystal.number:
-        raise InputError(f"it left the space group {crystal.symbol} ({crystal.number}).")
-    return relaxed

@@ -312,7 +312,7 @@ def test_a_dry_run_computes_and_writes_nothing() -> None:
 
 
 def test_a_run_tells_the_executor_all_that_the_input_file_says(monkeypatch: pytest.MonkeyPatch) -> None:
-    import ndsc.workflow.run
+    import ndsc.workflow.labelling
 
     said: dict[str, Any] = {}
 
@@ -320,7 +320,7 @@ def test_a_run_tells_the_executor_all_that_the_input_file_says(monkeypatch: pyte
         said.update(options)
         raise ReferenceCalculationError("not now")
 
-    monkeypatch.setattr(ndsc.workflow.run, "label_configurations", label_configurations)
+    monkeypatch.setattr(ndsc.workflow.labelling, "label_configurations", label_configurations)
     text = MINIMAL.replace("[crystal]", "[crystal]\nrelax = false")
     Path("al.toml").write_text(f"{text}[executor]\nworkers = 3\nthreads = 2\nretries = 5\ntimeout = '1min'\n")
     assert call("run", "al.toml").exit_code == 3

@@ -10,7 +10,7 @@ from ase.calculators.emt import EMT
 from ndsc import find_supercells, make_configurations
 from ndsc.force_constants import phonon_displacements
 from ndsc.reference import Label
-from ndsc.workflow.perfect_cells import perfect_cell_energies, perfect_cell_warning
+from ndsc.workflow.labelling import perfect_cell_energies, perfect_cell_warning
 
 SUPERCELLS = find_supercells(bulk("Al", a=4.0), 2)
 FRAMES = [*make_configurations(SUPERCELLS, per_supercell=1, unit_cells=2), *phonon_displacements(SUPERCELLS)]

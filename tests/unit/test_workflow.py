@@ -94,15 +94,17 @@ def test_failed_labels_are_told_and_left_out(tmp_path):
     assert sum("No label for" in warning for warning in results.warnings) == len(failures)
 
 
-def test_no_label_at_all_is_an_error_and_leaves_no_results(tmp_path):
+def test_a_rerun_that_fails_leaves_the_old_results(tmp_path):
     config = small(tmp_path)
     run_workflow(config, tmp_path / "run")
+    outputs = ("results.json", "report.html", "database.extxyz", "crystal.extxyz", "configurations.extxyz")
+    before = {name: (tmp_path / "run" / name).read_bytes() for name in outputs}
     broken = small(tmp_path, **faulty("raise")).model_copy(
         update={"crystal": config.crystal.model_copy(update={"relax": False})}
     )
     with pytest.raises(ReferenceCalculationError, match=r"None of the .* has a label"):
         run_workflow(broken, tmp_path / "run")
-    assert not (tmp_path / "run" / "results.json").exists()
+    assert {name: (tmp_path / "run" / name).read_bytes() for name in outputs} == before
     assert "did not converge" in (tmp_path / "run" / "ndsc.log").read_text()
 
 

@@ -17,7 +17,7 @@ from unicodedata import category as unicode_category
 
 import typer
 
-from ndsc.files import check_folder
+from ndsc.files import check_folder as check_folder
 
 if TYPE_CHECKING:
     from ndsc.progress import Progress

@@ -24,7 +24,7 @@ from ndsc.cli.options import (
     read_structure,
 )
 from ndsc.cli.running import default_directory
-from ndsc.errors import InputError, ReferenceCalculationError
+from ndsc.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -292,19 +292,17 @@ def _from_structure(source: str, structure: _Structure, spec: CalculatorSpec, gr
 
 def _from_input(source: Path, run: Path | None, *, must_be_relaxed: bool) -> _Problem:
     from ndsc.config import load_config
-    from ndsc.workflow.plan import label_store, make_plan, plan_for, unit_cell
+    from ndsc.workflow.dry_run import plan_without_calculations
 
     config = load_config(source)
     directory = run if run is not None else default_directory(source)
-    try:
-        plan = make_plan(config, directory, compute=False)
-    except ReferenceCalculationError as error:
+    plan = plan_without_calculations(config, directory)
+    if not plan.relaxed:
         if must_be_relaxed:
             raise InputError(
                 f"The crystal of {source} is not relaxed yet, so there is no database to check. Make it first: ndsc "
                 f"run {source}; --run names the folder of the run where it is another than {directory}."
-            ) from error
-        plan = plan_for(config, unit_cell(config), config.reference.to_spec(), label_store(config, directory))
+            )
         note("The crystal is not relaxed yet; the configurations are made of it as the input file gives it.")
     return _Problem(
         directory.absolute().name,

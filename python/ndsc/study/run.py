@@ -139,10 +139,7 @@ def plan_study(config: StudyConfig, cache: Path) -> list[Planned]:
 
 def _require_reference(config: StudyConfig, run: StudyRun) -> None:
     """Find out before any fit whether the reference's side is there."""
-    if config.evaluate.phonons:
-        _ = run.reference_phonons
-    if config.evaluate.elastic:
-        _ = run.reference_elastic
+    run.reference(phonons=config.evaluate.phonons, elastic=config.evaluate.elastic)
 
 
 class _Engine:

@@ -12,17 +12,15 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 
+from ndsc.benchmark import Reference
 from ndsc.config import RunConfig, load_config
 from ndsc.database import make_database
-from ndsc.elastic import ElasticConstants
 from ndsc.errors import InputError, NdscError, ReferenceCalculationError
-from ndsc.force_constants import SupercellPhonons
 from ndsc.reference import StoredCalculator
 from ndsc.reference.store import Label
 from ndsc.study.results import RunFacts
-from ndsc.workflow.benchmark import reference_phonons
-from ndsc.workflow.derived import elastic_through_store
 from ndsc.workflow.plan import Plan, make_plan
+from ndsc.workflow.reference import run_reference
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +49,7 @@ class StudyRun:
     plan: Plan
     keys: dict[str, str]
     labels: dict[str, Label] = field(default_factory=dict)
+    _references: dict[tuple[bool, bool], Reference] = field(default_factory=dict, repr=False)
 
     @classmethod
     def load(cls, name: str, file: Path) -> StudyRun:
@@ -111,45 +110,33 @@ class StudyRun:
         """The reference, which answers from the store only."""
         return StoredCalculator(self.plan.spec, self.plan.store, compute=False)
 
-    @cached_property
-    def reference_phonons(self) -> SupercellPhonons:
-        """The phonons that potentials are judged by.
+    def reference(self, *, phonons: bool = True, elastic: bool = True) -> Reference:
+        """What potentials are compared with.
+
+        Parameters
+        ----------
+        phonons, elastic : bool
+            What is wanted; elastic constants only where the run has them.
 
         Raises
         ------
         ReferenceCalculationError
             When labels are missing.
         """
-        labels = {}
-        for atoms in self.plan.phonon_frames:
-            label = self.plan.store.get(self.plan.store.key_of(atoms, self.plan.spec))
-            if label is None:
-                name = atoms.info["ndsc_name"]
-                raise _not_finished(self.name, self.file, f"its reference has no phonons ({name} has no label)")
-            labels[str(atoms.info["ndsc_name"])] = label
-        try:
-            return reference_phonons(self.config, self.plan, labels, self.calculator)
-        except ReferenceCalculationError as error:
-            raise _not_finished(self.name, self.file, f"its reference has no phonons ({error})") from error
-
-    @cached_property
-    def reference_elastic(self) -> ElasticConstants | None:
-        """The elastic constants that potentials are judged by; None where the run leaves them out.
-
-        Raises
-        ------
-        ReferenceCalculationError
-            When labels are missing.
-        """
-        section = self.config.elastic
-        if not section.enabled:
-            return None
-        try:
-            return elastic_through_store(
-                self.plan.crystal.atoms, self.calculator, strain=section.strain, relax_ions=section.relax_ions
-            )
-        except NdscError as error:
-            raise _not_finished(self.name, self.file, f"its reference has no elastic constants ({error})") from error
+        if (phonons, elastic) not in self._references:
+            labels = {}
+            for atoms in self.plan.phonon_frames if phonons else ():
+                label = self.plan.store.get(self.plan.store.key_of(atoms, self.plan.spec))
+                if label is None:
+                    name = atoms.info["ndsc_name"]
+                    raise _not_finished(self.name, self.file, f"its reference has no phonons ({name} has no label)")
+                labels[str(atoms.info["ndsc_name"])] = label
+            try:
+                found = run_reference(self.plan, labels, self.calculator, phonons=phonons, elastic=elastic)
+            except NdscError as error:
+                raise _not_finished(self.name, self.file, f"its reference is not complete ({error})") from error
+            self._references[phonons, elastic] = found
+        return self._references[phonons, elastic]
 
     def facts(self, *, elastic: bool) -> RunFacts:
         """What tables say of the run.
@@ -164,7 +151,7 @@ class StudyRun:
         lattice = {name: float(value) for name, value in zip(names, crystal.atoms.cell.cellpar(), strict=True)}
         lattice["volume_per_atom"] = crystal.atoms.get_volume() / len(crystal.atoms)
         constants: dict[str, float] = {}
-        if elastic and (found := self.reference_elastic) is not None:
+        if elastic and (found := self.reference(phonons=False).elastic) is not None:
             constants = {"B": found.bulk_modulus, **found.constants}
         return RunFacts(
             name=self.name,

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
-from importlib.util import find_spec
 from itertools import combinations
 from pathlib import Path
 
-from ndsc.errors import InputError, MissingExtraError
+from ndsc.errors import InputError
 from ndsc.files import check_folder, nearest_folder
+from ndsc.fit.executable import find_gap_fit, require_quippy
 from ndsc.qgrid import available_memory
 from ndsc.workflow.plan import Plan
 
@@ -63,11 +63,8 @@ def _check_fit(plan: Plan) -> None:
     fit = plan.config.fit
     if fit.method == "none":
         return
-    if find_spec("quippy") is None:
-        raise MissingExtraError(
-            "The fit needs gap_fit, which is not installed. Install it with pip install 'ndsc[gap]', or set "
-            "[fit] method = 'none' to stop at the database."
-        )
+    require_quippy()
+    find_gap_fit()
     if isinstance(fit.e0, Mapping):
         symbols = sorted(set(plan.crystal.atoms.get_chemical_symbols()))
         missing = [symbol for symbol in symbols if symbol not in fit.e0]

@@ -58,9 +58,7 @@ def label_plan(plan: Plan, progress: Progress) -> tuple[LabelReport, list[str]]:
     def label(frames: Sequence[Atoms], task: str) -> None:
         nonlocal report
         if frames:
-            found = label_configurations(
-                frames, plan.spec, plan.store, executor=executor, progress=progress, task=task
-            )
+            found = label_configurations(frames, plan.spec, plan.store, executor=executor, progress=progress, task=task)
             report = _together(report, found)
 
     unit_cells = [atoms for atoms in plan.configurations if _is_perfect_unit_cell(atoms)]

@@ -143,7 +143,9 @@ def reference_calculator(plan: Plan, *, compute: bool = True) -> StoredCalculato
     return _stored_calculator(plan.config, plan.spec, plan.store, compute=compute)
 
 
-def _stored_calculator(config: RunConfig, spec: CalculatorSpec, store: LabelStore, *, compute: bool) -> StoredCalculator:
+def _stored_calculator(
+    config: RunConfig, spec: CalculatorSpec, store: LabelStore, *, compute: bool
+) -> StoredCalculator:
     executor = config.executor
     return StoredCalculator(
         spec,
@@ -200,7 +202,9 @@ def make_plan(
     warnings: tuple[str, ...] = ()
     if relax and config.crystal.relax:
         calculator = _stored_calculator(config, spec, store, compute=compute)
-        crystal, warnings = _with_structure(crystal, relaxed_through_store(crystal, calculator, progress=progress))
+        crystal, warnings = _with_structure(
+            crystal, relaxed_through_store(crystal.atoms, calculator, progress=progress)
+        )
     supercells_section = config.supercells
     choose = diagonal_supercell if supercells_section.kind == "diagonal" else find_supercells
     supercells = choose(crystal, supercells_section.grid, supercells_section.cost_exponent)

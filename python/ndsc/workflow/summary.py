@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
-import numpy as np
+from ase import Atoms
 
+from ndsc.benchmark import Benchmark
 from ndsc.codes.specification import canonical
 from ndsc.config import RunConfig
-from ndsc.elastic import NOTABLE_STRESS, ElasticConstants
 from ndsc.fit import GapFit
 from ndsc.qgrid import irreducible_qpoints
+from ndsc.reference import LabelReport
 from ndsc.results import (
     ConfigurationsSummary,
     CostSummary,
@@ -73,7 +74,7 @@ def summarise(record: RunRecord) -> Results:
             space_group=crystal.symbol,
             space_group_number=crystal.number,
             symprec=crystal.symprec,
-            magnetic_group=crystal.magnetic_group,
+            magnetic_group=getattr(crystal, "magnetic_group", None),
             cell=crystal.atoms.cell.array,
         ),
         supercells=_supercells(plan),
