@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 from ndsc.crystal import DEFAULT_SYMPREC
 from ndsc.elastic_setting import constant_names, standard_orientation, without_forbidden
 from ndsc.errors import InputError, NdscError, ReferenceCalculationError
+from ndsc.interrupts import raise_if_interrupted
 from ndsc.progress import Progress, silent
 from ndsc.rounding import DECIMALS, rounded
 
@@ -309,6 +310,7 @@ class _Relaxations:
         except NdscError:
             raise
         except Exception as error:  # a calculator may raise anything
+            raise_if_interrupted(error)
             raise ReferenceCalculationError(
                 f"The stress under {name} could not be computed: {type(error).__name__}: {error}. Elastic constants "
                 "need a calculator that knows the elements and gives stresses (and forces, when ions relax)."

@@ -1,18 +1,33 @@
-"""Ctrl-C at moments when nothing may be lost sight of."""
+"""Ctrl-C: at moments when nothing may be lost sight of, and while code that Python cannot interrupt is at work."""
 
 from __future__ import annotations
 
+import _thread
+import ctypes
+import os
+import select
 import signal
+import sys
 import threading
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+
+#: How long a command has to stop by itself after Ctrl-C, s; then it is ended.
+PATIENCE = 1.0
+#: Exit code of a command that was stopped with Ctrl-C, as shells have it.
+INTERRUPTED = 130
+#: The signal by which the supervisor asks the command to stop. Nothing else sends it, and it is ignored by default.
+_STOP = signal.SIGURG
+#: The message of f90wrap, with which quippy turns a Ctrl-C during its Fortran code into a RuntimeError.
+_FORTRAN_INTERRUPT = "Interrupt occure"
 
 
 @contextmanager
 def held_interrupts() -> Iterator[None]:
     """Let a Ctrl-C wait for the end of the block, which must be short.
 
-    A program that is being started would otherwise go on without anyone who knows of it. Other threads than the main
+    Without it, a program that is being started could go on without anyone who knows of it. Other threads than the main
     one are never interrupted, and what is ignored, or handled outside of Python, stays so.
 
     Raises
@@ -31,4 +46,121 @@ def held_interrupts() -> Iterator[None]:
     finally:
         signal.signal(signal.SIGINT, previous)
     if seen:
-        signal.raise_signal(signal.SIGINT)
+        _thread.interrupt_main()
+
+
+def raise_if_interrupted(error: BaseException) -> None:
+    """Raise KeyboardInterrupt where an error, or what it was raised from, is a Ctrl-C in other clothes.
+
+    Code that turns every exception of a calculator into an error of its own calls this first. Fortran code wrapped by
+    f90wrap, as quippy is, raises a RuntimeError when Ctrl-C comes while it computes.
+
+    Raises
+    ------
+    KeyboardInterrupt
+    """
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, KeyboardInterrupt) or _FORTRAN_INTERRUPT in str(cause):
+            raise KeyboardInterrupt from error
+        cause = cause.__cause__ or cause.__context__
+
+
+def supervise() -> None:
+    """Go on in a child process, while this one waits for it and answers Ctrl-C; called once, by the command line.
+
+    Python sees a signal only between two of its own instructions, and some Fortran code handles Ctrl-C itself. So the
+    command runs in a child in which SIGINT is blocked. On Ctrl-C this process makes the child raise KeyboardInterrupt;
+    after ``PATIENCE`` seconds it kills the child and all that it started. Files are written whole or not at all, so
+    nothing is lost by that. The child dies with this process, whatever ends it. In this process the function never
+    returns: it ends with the exit code of the child, or with 130 after Ctrl-C.
+    """
+    if not sys.platform.startswith("linux") or signal.getsignal(signal.SIGINT) != signal.default_int_handler:
+        # Elsewhere the child of a parent that was killed would go on; and what ignores Ctrl-C goes on ignoring it.
+        return
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:
+            stream.flush()
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    parent = os.getpid()
+    child = os.fork()
+    if child == 0:
+        signal.signal(_STOP, lambda number, frame: _thread.interrupt_main())
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        die_with_parent(parent)
+        return
+    code = 1
+    try:
+        code = _wait_for(child)
+    finally:
+        os._exit(code)
+
+
+def die_with_parent(parent: int | None = None) -> None:
+    """Have the kernel kill this process when its parent ends; nothing where the kernel is not Linux.
+
+    Parameters
+    ----------
+    parent : int, optional
+        Number of the parent when it made this process, which ends at once if that one is gone already.
+    """
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(1, int(signal.SIGKILL), 0, 0, 0)  # 1 is PR_SET_PDEATHSIG
+    if parent is not None and os.getppid() != parent:
+        os._exit(INTERRUPTED)
+
+
+def _wait_for(child: int) -> int:
+    """Wait for the child, passing Ctrl-C on to it; the exit code for this process."""
+    reader, writer = os.pipe()
+    for end in (reader, writer):
+        os.set_blocking(end, False)
+    # A signal may reach another thread than this one, so it is heard of through a pipe.
+    signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+    signal.signal(signal.SIGCHLD, lambda number, frame: None)
+    signal.signal(signal.SIGINT, lambda number, frame: None)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+    deadline: float | None = None
+    while True:
+        done, status = os.waitpid(child, os.WNOHANG)
+        if done:
+            break
+        if deadline is not None and time.monotonic() > deadline:
+            _kill_with_children(child)
+            _say_stopped()
+            break
+        select.select([reader], [], [], 0.05 if deadline is not None else None)
+        with suppress(BlockingIOError):
+            if signal.SIGINT in os.read(reader, 4096) and deadline is None:
+                deadline = time.monotonic() + PATIENCE
+                os.kill(child, _STOP)
+    if deadline is not None:
+        return INTERRUPTED
+    code = os.waitstatus_to_exitcode(status)
+    if code < 0:  # end as the child did, so that whoever waits sees the same
+        with suppress(OSError):  # the handler of SIGKILL cannot be set, and need not be
+            signal.signal(-code, signal.SIG_DFL)
+        os.kill(os.getpid(), -code)
+    return code % 256
+
+
+def _say_stopped() -> None:
+    with suppress(OSError, ValueError, AttributeError):
+        show_cursor = "\x1b[?25h" if sys.stderr.isatty() else ""  # progress bars hide it
+        sys.stderr.write(f"{show_cursor}\nStopped. What is finished is kept; run the same command again to go on.\n")
+        sys.stderr.flush()
+
+
+def _kill_with_children(pid: int) -> None:
+    """Kill a process and all that descend from it."""
+    import psutil
+
+    with suppress(psutil.Error):
+        process = psutil.Process(pid)
+        process.suspend()  # it starts nothing more
+        family = [process, *process.children(recursive=True)]
+        for member in family:
+            with suppress(psutil.Error):
+                member.kill()
+    with suppress(ChildProcessError):
+        os.waitpid(pid, 0)

@@ -13,6 +13,7 @@ from ase.optimize import BFGS
 
 from ndsc.crystal import Crystal
 from ndsc.errors import InputError, NdscError, ReferenceCalculationError
+from ndsc.interrupts import raise_if_interrupted
 from ndsc.progress import Progress, silent
 from ndsc.rounding import rounded
 
@@ -70,6 +71,7 @@ def relax_crystal(
         except NdscError:
             raise
         except Exception as error:  # a calculator may raise anything
+            raise_if_interrupted(error)
             raise ReferenceCalculationError(
                 f"The relaxation of {atoms.get_chemical_formula()} stopped: the calculator raised "
                 f"{type(error).__name__}: {error}. Check that it knows the elements and gives stresses, or set "

@@ -61,6 +61,22 @@ class Counting(Calculator):
         # Through PyDLL the interpreter stays locked: no Python of this process runs until it returns.
         ctypes.PyDLL(None).sleep(3600)
 
+    def _swallow(self, atoms):
+        # As a finaliser does, or code with a bare except: Ctrl-C is lost.
+        deadline = time.monotonic() + 3600
+        while time.monotonic() < deadline:
+            try:
+                time.sleep(3600)
+            except BaseException:
+                continue
+
+    def _fortran(self, atoms):
+        # What f90wrap makes of Ctrl-C, in quippy.
+        try:
+            time.sleep(3600)
+        except KeyboardInterrupt:
+            raise RuntimeError("Interrupt occured") from None
+
     def _hang_in_program(self, atoms):
         program = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(3600)"])
         Path(self.counter + ".pid").write_text(str(program.pid))

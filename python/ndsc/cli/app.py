@@ -15,6 +15,7 @@ from ndsc.cli import benchmarks, convergence, fitting, labels, running, structur
 from ndsc.cli.console import note, show_warnings
 from ndsc.cli.exits import DEBUG, ExitCode, NdscGroup, explain
 from ndsc.cli.options import GridCommand
+from ndsc.interrupts import supervise
 
 app = typer.Typer(
     name="ndsc",
@@ -83,6 +84,7 @@ def main() -> None:
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
         elif isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+    supervise()
     try:
         app()
     except SystemExit as end:

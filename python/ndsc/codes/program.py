@@ -26,7 +26,7 @@ from ase.calculators.calculator import Calculator, all_changes
 from numpy.typing import NDArray
 
 from ndsc.errors import InputError, MissingExtraError, NdscError, ReferenceCalculationError
-from ndsc.interrupts import held_interrupts
+from ndsc.interrupts import die_with_parent, held_interrupts
 
 #: How much of a program's output an error message repeats.
 TAIL_LINES = 12
@@ -223,8 +223,9 @@ class ProgramCalculator(Calculator):  # type: ignore[misc]
             try:
                 with held_interrupts():
                     process = subprocess.Popen(
-                        argv, cwd=folder, stdin=subprocess.DEVNULL, stdout=out, stderr=err, env=environment
-                    )
+                        argv, cwd=folder, stdin=subprocess.DEVNULL, stdout=out, stderr=err, env=environment,
+                        preexec_fn=die_with_parent,
+                    )  # fmt: skip
                 # Of this process alone, as the sum over all children of a worker never gets smaller again.
                 _, status, usage = os.wait4(process.pid, 0)
             except BaseException:

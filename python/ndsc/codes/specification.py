@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from ndsc.codes import PROGRAMS, ProgramCalculator
 from ndsc.codes.factories import from_factory, not_made, refused
 from ndsc.errors import InputError, InternalError, MissingExtraError, NdscError
+from ndsc.interrupts import raise_if_interrupted
 from ndsc.kpoints import KpointGrid, fold_kpoints, normal_kgrid, reduced_kpoints
 from ndsc.versions import package_version
 
@@ -120,6 +121,7 @@ class CalculatorSpec:
         except NdscError:
             raise
         except Exception as error:  # each code has its own errors for wrong parameters
+            raise_if_interrupted(error)
             raise not_made(self.name, structure, error) from error
 
     def check(self, atoms: Atoms) -> None:

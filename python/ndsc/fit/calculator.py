@@ -13,6 +13,7 @@ from ase.data import chemical_symbols
 
 from ndsc.errors import FitError, InputError
 from ndsc.fit.executable import require_quippy
+from ndsc.interrupts import raise_if_interrupted
 
 
 class GapCalculator(Calculator):  # type: ignore[misc]
@@ -68,6 +69,7 @@ class GapCalculator(Calculator):  # type: ignore[misc]
                 self._potential = Potential(param_filename=str(self.xml_path))
             self._potential.calculate(structure, properties=["energy", "forces", "stress"])
         except RuntimeError as error:
+            raise_if_interrupted(error)
             reason = " ".join(str(error).encode("ascii", "replace").decode().split())
             raise FitError(
                 f"quippy cannot use the potential {self.xml_path} ({reason}). Look at the structure (atoms on one "

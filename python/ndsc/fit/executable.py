@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO
 
 from ndsc.errors import FitError, MissingExtraError
-from ndsc.interrupts import held_interrupts
+from ndsc.interrupts import die_with_parent, held_interrupts
 from ndsc.progress import Progress, silent
 
 #: Environment variable with the path of another gap_fit, for example one that was compiled with MPI.
@@ -191,8 +191,9 @@ def _start(
 ) -> subprocess.Popen[bytes]:
     try:
         return subprocess.Popen(
-            command, cwd=directory, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT
-        )
+            command, cwd=directory, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
+            preexec_fn=die_with_parent,
+        )  # fmt: skip
     except OSError as error:
         raise FitError(f"{command[0]} cannot be started ({error.strerror}). Install quippy-ase again.") from error
 

@@ -25,6 +25,7 @@ from ndsc.force_constants.phonopy_model import make_phonopy, set_force_constants
 from ndsc.force_constants.samples import Samples, check_residual, samples_from_labels
 from ndsc.force_constants.space_group import FloatArray, IntArray, SpaceGroupAction
 from ndsc.force_constants.tiling import tiled_force_constants
+from ndsc.interrupts import raise_if_interrupted
 from ndsc.kpoints import AnyGrid
 from ndsc.progress import Progress, silent
 from ndsc.qgrid import Grid, checked_grid, irreducible_qpoints
@@ -321,6 +322,7 @@ def compute_forces(frame: Atoms, calculator: Calculator) -> FloatArray:
     except NdscError:
         raise
     except Exception as error:  # a calculator may raise anything
+        raise_if_interrupted(error)
         raise ReferenceCalculationError(
             f"The forces of {name} could not be computed: {type(error).__name__}: {error}. Check that the calculator "
             "knows the elements and gives forces."

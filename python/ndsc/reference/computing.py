@@ -21,6 +21,7 @@ from ase.calculators.calculator import CalculationFailed, Calculator
 
 from ndsc.codes.specification import CalculatorSpec, canonical
 from ndsc.errors import NdscError, ReferenceCalculationError
+from ndsc.interrupts import raise_if_interrupted
 from ndsc.reference.checks import check_atoms, check_results
 from ndsc.reference.claims import Holder
 from ndsc.reference.store import Label, LabelStore
@@ -265,6 +266,7 @@ def _run(
     except (NdscError, KeyboardInterrupt):
         raise
     except BaseException as error:  # SystemExit and what else does not look like an error
+        raise_if_interrupted(error)
         raise ReferenceCalculationError(
             f"{name}: the calculator {code!r} raised {type(error).__name__}: {error}."
         ) from error
