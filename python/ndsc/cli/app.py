@@ -14,7 +14,7 @@ from ndsc import __version__
 from ndsc.cli import benchmarks, convergence, fitting, labels, running, structures, study
 from ndsc.cli.console import note, show_warnings
 from ndsc.cli.exits import DEBUG, ExitCode, NdscGroup, explain
-from ndsc.cli.options import GridCommand
+from ndsc.cli.options import GridCommand, with_groups
 from ndsc.interrupts import supervise
 
 app = typer.Typer(
@@ -63,14 +63,14 @@ def options(
     ctx.call_on_close(lambda: logging.getLogger().removeHandler(screen))
 
 
-app.command(name="supercells", cls=GridCommand)(structures.supercells)
-app.command(name="kpoints", cls=GridCommand)(structures.kpoints)
+app.command(name="supercells", cls=GridCommand)(with_groups(structures.supercells))
+app.command(name="kpoints", cls=GridCommand)(with_groups(structures.kpoints))
 app.command(name="run", cls=GridCommand)(running.run)
 app.command(name="study", cls=GridCommand)(study.study)
 app.command(name="fit", cls=GridCommand)(fitting.fit)
-app.command(name="phonons", cls=GridCommand)(benchmarks.phonons)
-app.command(name="elastic", cls=GridCommand)(benchmarks.elastic)
-app.command(name="converge", cls=GridCommand)(convergence.converge)
+app.command(name="phonons", cls=GridCommand)(with_groups(benchmarks.phonons))
+app.command(name="elastic", cls=GridCommand)(with_groups(benchmarks.elastic))
+app.command(name="converge", cls=GridCommand)(with_groups(convergence.converge))
 app.command(name="report", cls=GridCommand)(running.report)
 app.command(name="export", cls=GridCommand)(fitting.export)
 app.add_typer(labels.app, name="labels")

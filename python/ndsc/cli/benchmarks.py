@@ -11,33 +11,28 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ndsc.cli.console import check_folder, print_json, print_table, progress_bars, say, staged_folder
+from ndsc.cli.console import check_folder, print_json, print_table, progress_bars, say, staged_folder, warn
 from ndsc.cli.exits import RESUME
 from ndsc.cli.options import (
-    AOption,
-    CalculatorOption,
-    COption,
+    CalculatorOptions,
+    ExecutorOptions,
     GridOption,
     JsonOption,
-    KgridOption,
     LabelsOption,
-    LatticeOption,
-    ParametersOption,
-    PrimitiveOption,
-    StructureArgument,
-    WorkersOption,
-    calculator_spec,
+    StructureOptions,
     parse_grid,
-    read_structure,
+    say_symmetry,
+    symmetry_of,
 )
 from ndsc.errors import InputError
 
 if TYPE_CHECKING:
     from ase import Atoms
 
+    from ndsc.crystal import Crystal
     from ndsc.phonons import SupercellPhonons
     from ndsc.progress import Progress
-    from ndsc.reference import CalculatorSpec, LabelStore
+    from ndsc.reference import CalculatorSpec, ExecutorSettings, LabelStore, StoredCalculator
 
 ROUTES = ("auto", "tiling", "dynamical")
 RelaxOption = Annotated[bool, typer.Option("--relax", help="Relax the crystal with the calculator first.")]
@@ -45,11 +40,9 @@ RelaxOption = Annotated[bool, typer.Option("--relax", help="Relax the crystal wi
 
 def phonons(
     ctx: typer.Context,
-    structure: StructureArgument,
+    structure: StructureOptions,
     grid: GridOption,
-    calculator: CalculatorOption = "emt",
-    parameters: ParametersOption = "{}",
-    kgrid: KgridOption = None,
+    calculator: CalculatorOptions,
     displacement: Annotated[float, typer.Option("--displacement", help="Displacement of the atoms, Å.")] = 0.01,
     residual_force_limit: Annotated[
         float, typer.Option("--residual-force-limit", help="Largest force of the unperturbed crystal, eV/Å.")
@@ -67,11 +60,8 @@ def phonons(
         ),
     ] = None,
     relax: RelaxOption = False,
-    lattice: LatticeOption = None,
-    a: AOption = None,
-    c: COption = None,
-    primitive: PrimitiveOption = False,
-    workers: WorkersOption = 2,
+    *,
+    executor: ExecutorOptions,
     labels: LabelsOption = None,
     out: Annotated[
         Path | None,
@@ -91,58 +81,54 @@ def phonons(
     phonopy-load opens the file that --out writes.
     """
     numbers = parse_grid(grid)
-    spec = calculator_spec(calculator, parameters, kgrid)
+    spec, settings = calculator.spec(), executor.settings()
     if out is not None:
         check_folder(out)
-    atoms = read_structure(structure, lattice=lattice, a=a, c=c, primitive=primitive)
-    spec.check(atoms)
+    crystal = structure.crystal()
+    spec.check(crystal.atoms)
     if route not in ROUTES:
         raise InputError(f"--route {route}: there is no such route. Choose one of {', '.join(ROUTES)}.")
-    charges = None if born is None else _born_charges(atoms, born)
+    charges = None if born is None else _born_charges(crystal.atoms, born)
     limit = residual_force_limit
     from ndsc.force_constants.supercell_phonons import set_nac
 
     with _store(ctx, labels) as store, progress_bars() as progress:
-        atoms = _relaxed(atoms, spec, store, progress) if relax else atoms
+        one_by_one = _stored(spec, store, settings)
+        crystal = _relaxed(crystal, one_by_one, progress) if relax else crystal
         if diagonal:
             from ndsc.phonons import phonons_from_diagonal
-            from ndsc.reference import StoredCalculator
 
             found = phonons_from_diagonal(
-                atoms,
+                crystal.atoms,
                 numbers,
-                StoredCalculator(spec, store),
+                one_by_one,
                 displacement=displacement,
                 residual_force_limit=limit,
                 kgrid=spec.kgrid,
                 progress=progress,
             )
         else:
-            work = _Work(spec, store, workers, progress)
-            found = _from_supercells(atoms, numbers, work, displacement=displacement, limit=limit, route=route)
+            work = _Work(spec, store, settings, progress)
+            found = _from_supercells(crystal, numbers, work, displacement=displacement, limit=limit, route=route)
     if charges is not None:
         set_nac(found.phonopy, charges)
     if out is not None:
         with staged_folder(out) as folder:
             found.save(folder / "phonopy_params.yaml")
-    _show_phonons(atoms, found, json=json)
+    _show_phonons(crystal, found, json=json)
     if out is not None and not json:
         say(f"Written: {out / 'phonopy_params.yaml'}")
 
 
 def elastic(
     ctx: typer.Context,
-    structure: StructureArgument,
-    calculator: CalculatorOption = "emt",
-    parameters: ParametersOption = "{}",
-    kgrid: KgridOption = None,
+    structure: StructureOptions,
+    calculator: CalculatorOptions,
     strain: Annotated[float, typer.Option("--strain", help="Largest strain of the finite differences.")] = 0.005,
     clamped: Annotated[bool, typer.Option("--clamped", help="Keep the ions where the strain puts them.")] = False,
     relax: RelaxOption = False,
-    lattice: LatticeOption = None,
-    a: AOption = None,
-    c: COption = None,
-    primitive: PrimitiveOption = False,
+    *,
+    executor: ExecutorOptions,
     labels: LabelsOption = None,
     json: JsonOption = False,
 ) -> None:
@@ -154,21 +140,24 @@ def elastic(
 
       ndsc elastic si.cif --calculator my_module:make_calculator --json
     """
-    spec = calculator_spec(calculator, parameters, kgrid)
-    atoms = read_structure(structure, lattice=lattice, a=a, c=c, primitive=primitive)
-    spec.check(atoms)
+    spec, settings = calculator.spec(), executor.settings()
+    crystal = structure.crystal()
+    spec.check(crystal.atoms)
     from ndsc.elastic import elastic_constants
-    from ndsc.reference import StoredCalculator
 
     with _store(ctx, labels) as store, progress_bars() as progress:
-        atoms = _relaxed(atoms, spec, store, progress) if relax else atoms
-        found = elastic_constants(atoms, StoredCalculator(spec, store), strain=strain, relax_ions=not clamped)
+        one_by_one = _stored(spec, store, settings)
+        crystal = _relaxed(crystal, one_by_one, progress) if relax else crystal
+        found = elastic_constants(
+            crystal.atoms, one_by_one, strain=strain, relax_ions=not clamped, symprec=crystal.symprec, progress=progress
+        )
     if json:
-        print_json(found.to_dict())
+        print_json(found.to_dict() | symmetry_of(crystal))
         return
+    say_symmetry(crystal)
     ions = "clamped" if clamped else "relaxed"
     print_table(
-        f"Elastic constants of {atoms.get_chemical_formula()} in GPa, {ions} ions",
+        f"Elastic constants of {crystal.atoms.get_chemical_formula()} in GPa, {ions} ions",
         ["", "GPa"],
         [[name, f"{value:.2f}"] for name, value in found.constants.items()] + [["bulk", f"{found.bulk_modulus:.2f}"]],
     )
@@ -189,11 +178,27 @@ def _store(ctx: typer.Context, labels: Path | None) -> Iterator[LabelStore]:
         yield LabelStore(Path(folder))
 
 
-def _relaxed(atoms: Atoms, spec: CalculatorSpec, store: LabelStore, progress: Progress) -> Atoms:
+def _stored(spec: CalculatorSpec, store: LabelStore, settings: ExecutorSettings) -> StoredCalculator:
+    """The calculator for what follows from many calculations, one after the other."""
     from ndsc.reference import StoredCalculator
+
+    watched = settings.timeout is not None
+    return StoredCalculator(
+        spec, store, threads=settings.threads, watched=watched, timeout=settings.timeout, retries=settings.retries
+    )
+
+
+def _relaxed(crystal: Crystal, calculator: StoredCalculator, progress: Progress) -> Crystal:
+    from ndsc.crystal import Crystal
     from ndsc.relaxation import relax_crystal
 
-    return relax_crystal(atoms, StoredCalculator(spec, store), progress=progress)
+    relaxed = relax_crystal(crystal.atoms, calculator, progress=progress)
+    try:
+        return crystal.with_structure(relaxed)
+    except InputError as error:
+        found = Crystal.from_atoms(relaxed, symprec=crystal.symprec, magnetic_tolerance=crystal.magnetic_tolerance)
+        warn(f"The relaxation changed the symmetry to {found.symbol} ({found.number}). {error}")
+        return found
 
 
 @dataclass(frozen=True)
@@ -202,22 +207,22 @@ class _Work:
 
     spec: CalculatorSpec
     store: LabelStore
-    workers: int
+    settings: ExecutorSettings
     progress: Progress
 
 
 def _from_supercells(
-    atoms: Atoms, grid: tuple[int, int, int], work: _Work, *, displacement: float, limit: float, route: Any
+    crystal: Crystal, grid: tuple[int, int, int], work: _Work, *, displacement: float, limit: float, route: Any
 ) -> SupercellPhonons:
     """Label the displaced supercells in parallel, the unperturbed ones first, and solve for the force constants."""
     from ndsc.phonons import phonon_displacements, phonons_from_labels
     from ndsc.reference import label_configurations
     from ndsc.supercells import find_supercells
 
-    supercells = find_supercells(atoms, grid)
+    supercells = find_supercells(crystal, grid)
     frames = phonon_displacements(supercells, displacement=displacement)
     report = label_configurations(
-        frames, work.spec, work.store, workers=work.workers, progress=work.progress, task="displacements"
+        frames, work.spec, work.store, executor=work.settings, progress=work.progress, task="displacements"
     )
     report.require_all()
     return phonons_from_labels(
@@ -248,11 +253,11 @@ def _born_charges(atoms: Atoms, path: Path) -> Any:
         ) from error
 
 
-def _show_phonons(atoms: Atoms, found: SupercellPhonons, *, json: bool) -> None:
+def _show_phonons(crystal: Crystal, found: SupercellPhonons, *, json: bool) -> None:
     """Frequencies at the special points of the Setyawan-Curtarolo path, and what they cost."""
     from ndsc.phonons import band_path
 
-    path = band_path(atoms, npoints=2)
+    path = band_path(crystal.atoms, npoints=2, symprec=crystal.symprec)
     points: dict[str, list[float]] = {}
     for tick, labels in zip(path.ticks, path.labels, strict=True):
         index = int(abs(path.distances - tick).argmin())
@@ -265,10 +270,11 @@ def _show_phonons(atoms: Atoms, found: SupercellPhonons, *, json: bool) -> None:
             for (label, q), row in zip(points.items(), frequencies, strict=True)
         ]
         document = {"grid": list(found.grid), "route": found.route, "residual_force": found.residual_force}
-        print_json(document | {"cost": found.cost.to_dict(), "special_points": special})
+        print_json(document | symmetry_of(crystal) | {"cost": found.cost.to_dict(), "special_points": special})
         return
+    say_symmetry(crystal)
     print_table(
-        f"Phonon frequencies of {atoms.get_chemical_formula()}, THz, imaginary ones negative",
+        f"Phonon frequencies of {crystal.atoms.get_chemical_formula()}, THz, imaginary ones negative",
         ["", "q (reduced)", "", "frequencies"],
         [
             [label, " ".join(f"{x:7.4f}" for x in q), "exact" if exact else "", "  ".join(f"{f:.3f}" for f in row)]

@@ -13,15 +13,12 @@ from ndsc.cli.console import check_folder, note, print_json, progress_bars, say
 from ndsc.cli.convergence_tables import show_noise, show_noise_plan, show_plan, show_report
 from ndsc.cli.exits import RESUME, ExitCode, fail
 from ndsc.cli.options import (
-    AOption,
-    COption,
+    CalculatorOptions,
+    ExecutorOptions,
     JsonOption,
-    LatticeOption,
-    PrimitiveOption,
-    calculator_spec,
+    StructureOptions,
     parse_grid,
     parse_kgrid,
-    read_structure,
 )
 from ndsc.cli.running import default_directory
 from ndsc.errors import InputError
@@ -37,15 +34,21 @@ if TYPE_CHECKING:
 
 DISPLACEMENT, STRAIN, SEED = 0.05, 0.01, 1
 
-# Without defaults of their own, so that one beside an input file, which says all of this, can be refused.
-Source = Annotated[
-    str,
-    typer.Argument(
-        metavar="SOURCE",
-        help="An input file of ndsc run, a structure file that ASE reads, or the symbol of an element.",
-        show_default=False,
-    ),
-]
+
+@dataclass(frozen=True, kw_only=True)
+class SourceOptions(StructureOptions):
+    """A structure, or an input file that names one."""
+
+    structure: Annotated[
+        str,
+        typer.Argument(
+            metavar="SOURCE",
+            help="An input file of ndsc run, a structure file that ASE reads, or the symbol of an element.",
+            show_default=False,
+        ),
+    ]
+
+
 ScanOption = Annotated[
     list[str] | None,
     typer.Option(
@@ -72,25 +75,11 @@ SetOption = Annotated[
 
 def converge(
     ctx: typer.Context,
-    source: Source,
+    source: SourceOptions,
     scan: ScanOption = None,
     check: CheckOption = None,
-    calculator: Annotated[
-        str | None, typer.Option("--calculator", help="As for ndsc phonons.", show_default="emt")
-    ] = None,
-    parameters: Annotated[
-        str | None,
-        typer.Option("--parameters", metavar="JSON", help="Keyword arguments of the calculator.", show_default="{}"),
-    ] = None,
-    kgrid: Annotated[
-        str | None,
-        typer.Option(
-            "--kgrid",
-            metavar="N N N",
-            help="k-point grid of the unit cell, or a 3x3 matrix, [[…],[…],[…]].",
-            show_default=False,
-        ),
-    ] = None,
+    *,
+    calculator: CalculatorOptions,
     changes: SetOption = None,
     grid: Annotated[
         str | None, typer.Option("--grid", metavar="N N N", help="q-point grid of the supercells.", show_default="2")
@@ -110,10 +99,6 @@ def converge(
             show_default="as --virial",
         ),
     ] = None,
-    lattice: LatticeOption = None,
-    a: AOption = None,
-    c: COption = None,
-    primitive: PrimitiveOption = False,
     run: Annotated[
         Path | None,
         typer.Option("--run", metavar="DIR", help="Folder of the input file's run.", show_default="as ndsc run has it"),
@@ -126,10 +111,7 @@ def converge(
         Path | None,
         typer.Option("--out", metavar="DIR", help="Folder of the results.", show_default="NAME-convergence"),
     ] = None,
-    workers: Annotated[
-        int | None,
-        typer.Option("--workers", min=1, help="Processes that compute labels.", show_default="2, or the input file's"),
-    ] = None,
+    executor: ExecutorOptions,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would be calculated, and calculate nothing.")
     ] = False,
@@ -153,19 +135,17 @@ def converge(
     targets = Targets(force=force, virial=virial, energy=energy, virial_offset=virial_offset)
     if check is not None and scan:
         raise InputError("--check compares with one set of denser settings, --scan with many. Give one of the two.")
-    structure = _Structure(lattice, a, c, primitive=primitive)
-    if source.endswith(".toml"):
-        given = [("--calculator", calculator), ("--parameters", parameters), ("--grid", grid), *structure.options()]
-        if named := [option for option, value in given if value]:
-            raise InputError(f"{', '.join(named)}: {source} says this. Change it there, or give a structure instead.")
-        problem = _from_input(Path(source), run, must_be_relaxed=check is not None)
+    name, kgrid = source.structure, calculator.kgrid
+    if name.endswith(".toml"):
+        if named := [*calculator.given(), *(["--grid"] if grid else []), *source.given()]:
+            raise InputError(f"{', '.join(named)}: {name} says this. Change it there, or give a structure instead.")
+        problem = _from_input(Path(name), run, executor, must_be_relaxed=check is not None)
     elif check is not None:
-        raise InputError(f"--check needs the input file of a database, not the structure {source}. Give an INPUT.toml.")
+        raise InputError(f"--check needs the input file of a database, not the structure {name}. Give an INPUT.toml.")
     else:
-        spec = calculator_spec(calculator or "emt", parameters or "{}", kgrid)
-        problem = _from_structure(source, structure, spec, grid or "2")
+        problem = _from_structure(source, calculator.spec(), grid or "2", executor.settings())
         kgrid = None
-    work = _Work(problem, workers, dry_run=dry_run, json=json)
+    work = _Work(problem, dry_run=dry_run, json=json)
     folder = check_folder(out if out is not None else Path(f"{problem.name}-convergence"))
     store = LabelStore(check_folder(labels if labels is not None else folder / "labels"))
     ctx.meta[RESUME] = f"What was calculated is kept in {store.path}; run the same command again to go on."
@@ -234,19 +214,6 @@ def _between_commas(text: str) -> list[str]:
 
 
 @dataclass(frozen=True)
-class _Structure:
-    """What the options say of a structure."""
-
-    lattice: str | None
-    a: float | None
-    c: float | None
-    primitive: bool
-
-    def options(self) -> list[tuple[str, object]]:
-        return [("--lattice", self.lattice), ("-a", self.a), ("-c", self.c), ("--primitive", self.primitive)]
-
-
-@dataclass(frozen=True)
 class _Problem:
     """A database and the calculator whose settings are in question."""
 
@@ -254,8 +221,8 @@ class _Problem:
     spec: CalculatorSpec
     supercells: SupercellSet
     configurations: list[Atoms]
+    executor: ExecutorSettings
     known: LabelStore | None = None
-    executor: ExecutorSettings | None = None
 
 
 @dataclass(frozen=True)
@@ -263,34 +230,25 @@ class _Work:
     """What is asked for, and how."""
 
     problem: _Problem
-    workers: int | None
     dry_run: bool
     json: bool
 
-    def labelling(self) -> dict[str, Any]:
-        """How labels are computed."""
-        if self.workers is None and self.problem.executor is not None:
-            return {"executor": self.problem.executor}
-        return {"workers": self.workers or 2}
 
-
-def _from_structure(source: str, structure: _Structure, spec: CalculatorSpec, grid: str) -> _Problem:
+def _from_structure(source: SourceOptions, spec: CalculatorSpec, grid: str, executor: ExecutorSettings) -> _Problem:
     from ndsc.configurations import make_configurations
     from ndsc.supercells import find_supercells
 
     numbers = parse_grid(grid)
-    atoms = read_structure(
-        source, lattice=structure.lattice, a=structure.a, c=structure.c, primitive=structure.primitive
-    )
-    spec.check(atoms)
-    supercells = find_supercells(atoms, numbers)
+    crystal = source.crystal()
+    spec.check(crystal.atoms)
+    supercells = find_supercells(crystal, numbers)
     frames = make_configurations(
         supercells, per_supercell=6, displacement=DISPLACEMENT, strain=STRAIN, unit_cells=0, seed=SEED
     )
-    return _Problem(Path(source).stem, spec, supercells, frames)
+    return _Problem(Path(source.structure).stem, spec, supercells, frames, executor)
 
 
-def _from_input(source: Path, run: Path | None, *, must_be_relaxed: bool) -> _Problem:
+def _from_input(source: Path, run: Path | None, executor: ExecutorOptions, *, must_be_relaxed: bool) -> _Problem:
     from ndsc.config import load_config
     from ndsc.workflow.dry_run import plan_without_calculations
 
@@ -309,8 +267,8 @@ def _from_input(source: Path, run: Path | None, *, must_be_relaxed: bool) -> _Pr
         plan.spec,
         plan.supercells,
         plan.configurations,
+        executor.settings(config.executor),
         plan.store,
-        config.executor.to_settings(),
     )
 
 
@@ -327,7 +285,7 @@ def _check(work: _Work, n: int, changed: dict[str, Any], store: LabelStore, fold
     with progress_bars() as progress:
         table = noise_table(
             problem.configurations, problem.spec, problem.known, denser, store, n=n, progress=progress,
-            **work.labelling(),
+            executor=problem.executor,
         )  # fmt: skip
     table.save(folder)
     if work.json:
@@ -356,7 +314,7 @@ def _scan(
         show_plan(plan_convergence(sample, spec, store, **what), sample, json=work.json)
         return
     with progress_bars() as progress:
-        report = find(sample, spec, store, targets=targets, progress=progress, **what, **work.labelling())
+        report = find(sample, spec, store, targets=targets, progress=progress, **what, executor=problem.executor)
     report.save(folder)
     if work.json:
         print_json(report.to_dict())

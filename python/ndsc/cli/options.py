@@ -2,31 +2,41 @@
 
 from __future__ import annotations
 
+import dataclasses
+import inspect
 import json
+import math
 import re
+from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 from typer.core import TyperCommand
 
+from ndsc.cli.console import say, warn
 from ndsc.errors import InputError
 
 if TYPE_CHECKING:
-    from ase import Atoms
-
+    from ndsc.config import ExecutorConfig
+    from ndsc.crystal import Crystal
     from ndsc.kpoints import KpointGrid
-    from ndsc.reference import CalculatorSpec
+    from ndsc.reference import CalculatorSpec, ExecutorSettings
 
 GRID_OPTIONS = ("--grid", "--kgrid", "--dos-mesh")
-WHOLE = re.compile(r"[+-]?\d+")
+WHOLE = re.compile(r"[+-]?[0-9]+")
+LONGEST_NUMBER = 12
 
 
 class GridCommand(TyperCommand):
     """A command whose grids are given as one number or three, ``--grid 4`` or ``--grid 4 4 4``."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Join the numbers behind a grid option to one word before the ordinary parser reads them."""
+        """Join the numbers behind a grid option to one word before the ordinary parser reads them.
+
+        Numbers that are not finite are refused behind every option.
+        """
         joined: list[str] = []
         rest = list(args)
         while rest:
@@ -41,7 +51,17 @@ class GridCommand(TyperCommand):
                 numbers.append(rest.pop(0))
             if numbers:
                 joined[-1] += "=" + " ".join(numbers)
-        return super().parse_args(ctx, joined)
+        left = super().parse_args(ctx, joined)
+        for parameter in self.params:
+            value = ctx.params.get(parameter.name)
+            if isinstance(value, float) and not math.isfinite(value):
+                raise InputError(f"{'/'.join(parameter.opts)} {value}: a finite number is expected.")
+        return left
+
+
+def shortened(text: str) -> str:
+    """What a user gave, cut where it would fill the screen."""
+    return text if len(text) <= 80 else f"{text[:60]}… ({len(text)} characters)"
 
 
 def parse_grid(text: str, option: str = "--grid") -> tuple[int, int, int]:
@@ -50,11 +70,15 @@ def parse_grid(text: str, option: str = "--grid") -> tuple[int, int, int]:
     Raises
     ------
     InputError
-        When they are no whole numbers, or neither one nor three.
+        When they are not whole numbers, or neither one nor three.
     """
     words = re.split(r"[\s,x]+", text.strip())
     if len(words) not in (1, 3) or not all(WHOLE.fullmatch(word) for word in words):
-        raise InputError(f"{option} {text}: one whole number or three are expected. Write for example {option} 4 4 4.")
+        raise InputError(
+            f"{option} {shortened(text)}: one whole number or three are expected. Write for example {option} 4 4 4."
+        )
+    if any(len(word) > LONGEST_NUMBER for word in words):
+        raise InputError(f"{option} {shortened(text)}: this grid is too fine. Give numbers of a few digits.")
     numbers = [int(word) for word in words]
     if min(numbers) < 1:
         raise InputError(f"{option} {text}: a grid has at least one point along each axis. Give numbers from 1 up.")
@@ -76,9 +100,9 @@ def parse_kgrid(text: str, option: str = "--kgrid") -> KpointGrid:
         return parse_grid(text, option)
     try:
         matrix = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(
-            f"{option} {text}: no list of three rows ({error}). Write for example {option} "
+            f"{option} {shortened(text)}: this is not a list of three rows ({error}). Write for example {option} "
             "'[[12,-4,-4],[-4,12,-4],[-4,-4,12]]'."
         ) from error
     return normal_kgrid(matrix)
@@ -90,56 +114,27 @@ def parse_parameters(text: str) -> dict[str, Any]:
     Raises
     ------
     InputError
-        When the text is no JSON, or no object.
+        When the text is not JSON, or not an object.
     """
     try:
         found = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(
-            f"--parameters {text}: this is not JSON ({error}). Write for example "
+            f"--parameters {shortened(text)}: this is not JSON ({error}). Write for example "
             """--parameters '{"mode": {"name": "pw", "ecut": 350}}'."""
         ) from error
     if not isinstance(found, dict):
         raise InputError(
-            f"--parameters {text}: an object is expected, not a {type(found).__name__}. Write for example "
+            f"--parameters {shortened(text)}: an object is expected, not a {type(found).__name__}. Write for example "
             """--parameters '{"asap_cutoff": true}'."""
         )
     return found
 
 
-StructureArgument = Annotated[
-    str,
-    typer.Argument(
-        metavar="STRUCTURE", help="A structure file that ASE reads, or the symbol of an element.", show_default=False
-    ),
-]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs instead of tables for people.")]
 GridOption = Annotated[
     str, typer.Option("--grid", metavar="N N N", help="The q-point grid, one number or three.", show_default=False)
 ]
-LatticeOption = Annotated[
-    str | None,
-    typer.Option("--lattice", help="For an element: fcc, bcc, hcp, diamond, …", show_default="the one found in nature"),
-]
-AOption = Annotated[float | None, typer.Option("-a", help="For an element: lattice constant, Å.", show_default=False)]
-COption = Annotated[float | None, typer.Option("-c", help="For an element: second constant, Å.", show_default=False)]
-PrimitiveOption = Annotated[bool, typer.Option("--primitive", help="Reduce the structure to its primitive cell first.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs instead of tables for people.")]
-CalculatorOption = Annotated[
-    str, typer.Option("--calculator", help="emt, lj, quip, gpaw, or module:factory for a Python function of your own.")
-]
-ParametersOption = Annotated[
-    str, typer.Option("--parameters", metavar="JSON", help="Keyword arguments of the calculator, as JSON.")
-]
-KgridOption = Annotated[
-    str | None,
-    typer.Option(
-        "--kgrid",
-        metavar="N N N",
-        help="k-point grid of the unit cell, folded into supercells; or a 3x3 matrix, [[…],[…],[…]].",
-        show_default=False,
-    ),
-]
-WorkersOption = Annotated[int, typer.Option("--workers", min=1, help="Processes that compute labels.")]
 LabelsOption = Annotated[
     Path | None,
     typer.Option(
@@ -149,25 +144,190 @@ LabelsOption = Annotated[
         show_default=False,
     ),
 ]
+KGRID_HELP = "k-point grid of the unit cell, folded into supercells; or a 3x3 matrix, [[…],[…],[…]]."
 
 
-def read_structure(
-    structure: str,
-    *,
-    lattice: str | None = None,
-    a: float | None = None,
-    c: float | None = None,
-    primitive: bool = False,
-) -> Atoms:
-    """The crystal that the command line names (see `ndsc.crystal.load_crystal`)."""
-    from ndsc.crystal import load_crystal
-
-    return load_crystal(structure, lattice=lattice, a=a, c=c, primitive=primitive)
+def option(name: str, text: str, *, default: str | bool = False, **more: Any) -> Any:
+    """An option without a default value of its own; `default` says in the help what happens without it."""
+    return typer.Option(name, help=text, show_default=default, **more)
 
 
-def calculator_spec(calculator: str, parameters: str, kgrid: str | None) -> CalculatorSpec:
-    """The calculator that the command line names."""
-    from ndsc.reference import CalculatorSpec
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class StructureOptions:
+    """The crystal of a command, and with which tolerances its symmetry is searched."""
 
-    grid = None if kgrid is None else parse_kgrid(kgrid)
-    return CalculatorSpec(calculator, parse_parameters(parameters), grid)
+    structure: Annotated[
+        str,
+        typer.Argument(
+            metavar="STRUCTURE",
+            help="A structure file that ASE reads (FILE@-1: its last structure), or the symbol of an element.",
+            show_default=False,
+        ),
+    ]
+    lattice: Annotated[
+        str | None,
+        option("--lattice", "For an element: fcc, bcc, hcp, diamond, …", default="the one found in nature"),
+    ] = None
+    a: Annotated[float | None, option("-a", "For an element: lattice constant, Å.")] = None
+    c: Annotated[float | None, option("-c", "For an element: second lattice constant, Å.")] = None
+    primitive: Annotated[
+        bool, typer.Option("--primitive", help="Reduce the structure to its primitive cell first.")
+    ] = False
+    symprec: Annotated[
+        float | None, option("--symprec", "Distance tolerance of the symmetry search, Å.", default="1e-05")
+    ] = None
+    magnetic_tolerance: Annotated[
+        float | None,
+        option("--magnetic-tolerance", "Moments that differ by less are the same, Bohr magnetons.", default="0.01"),
+    ] = None
+
+    def given(self) -> list[str]:
+        """The names of the options that were given."""
+        names = {"lattice": "--lattice", "a": "-a", "c": "-c", "primitive": "--primitive", "symprec": "--symprec"}
+        names["magnetic_tolerance"] = "--magnetic-tolerance"
+        return [name for key, name in names.items() if getattr(self, key) not in (None, False)]
+
+    def crystal(self) -> Crystal:
+        """The crystal, after a warning where a slightly larger tolerance finds a larger space group.
+
+        Raises
+        ------
+        InputError
+            When the structure cannot be read or is not a crystal, or a tolerance is not a positive length.
+        """
+        from ndsc.config.sections import CrystalConfig
+
+        said = {name: value for name, value in dataclasses.asdict(self).items() if value is not None}
+        crystal = CrystalConfig.parse(said, "The structure").load()
+        larger = crystal.larger_group()
+        if larger is not None:
+            warn(
+                f"The space group is {crystal.symbol} ({crystal.number}) with symprec = {crystal.symprec:g}, but "
+                f"{larger}. If the file has its digits cut off, the larger group is meant: give that symprec."
+            )
+        return crystal
+
+
+def say_symmetry(crystal: Crystal) -> None:
+    """Formula, atoms, space group and tolerance, above the results."""
+    say(f"{crystal.describe()}, symprec = {crystal.symprec:g} Å")
+
+
+def symmetry_of(crystal: Crystal) -> dict[str, Any]:
+    """Space group and tolerance, for JSON."""
+    return {"space_group": {"number": crystal.number, "symbol": crystal.symbol}, "symprec": crystal.symprec}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class CalculatorOptions:
+    """The calculator of a command."""
+
+    calculator: Annotated[
+        str | None,
+        option(
+            "--calculator",
+            "emt, lj, quip, gpaw, espresso, abinit, castep, vasp, or module:factory for a Python function of your own.",
+            default="emt",
+        ),
+    ] = None
+    parameters: Annotated[
+        str | None,
+        option("--parameters", "Keyword arguments of the calculator, as JSON.", default="{}", metavar="JSON"),
+    ] = None
+    kgrid: Annotated[str | None, option("--kgrid", KGRID_HELP, metavar="N N N")] = None
+    command: Annotated[
+        str | None, option("--command", "How the program of the calculator is started: 'mpirun -np 2 pw.x'.")
+    ] = None
+    pseudo_dir: Annotated[
+        str | None, option("--pseudo-dir", "Folder of the program's pseudopotentials.", metavar="DIR")
+    ] = None
+
+    def given(self) -> list[str]:
+        """The names of the options that were given, all but --kgrid."""
+        names = ("calculator", "parameters", "command", "pseudo_dir")
+        return [f"--{name.replace('_', '-')}" for name in names if getattr(self, name) is not None]
+
+    def spec(self) -> CalculatorSpec:
+        """The calculator that the command line names.
+
+        Raises
+        ------
+        InputError
+            When there is no such calculator, or its parameters cannot be read.
+        """
+        from ndsc.reference import CalculatorSpec
+
+        return CalculatorSpec(
+            self.calculator or "emt",
+            parse_parameters(self.parameters or "{}"),
+            None if self.kgrid is None else parse_kgrid(self.kgrid),
+            command=self.command,
+            pseudo_dir=self.pseudo_dir,
+        )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ExecutorOptions:
+    """How the labels of a command are computed on this machine."""
+
+    workers: Annotated[int | None, option("--workers", "Calculations at a time.", default="2")] = None
+    threads: Annotated[int | None, option("--threads", "Threads of each calculation.", default="1")] = None
+    retries: Annotated[
+        int | None, option("--retries", "How often a failed calculation is tried again.", default="1")
+    ] = None
+    timeout: Annotated[
+        str | None,
+        option("--timeout", "Longest time of one calculation: 90s, 30min, 2h.", metavar="TIME", default="none"),
+    ] = None
+    memory: Annotated[
+        float | None,
+        option("--memory", "Memory of all calculations together.", metavar="GB", default="most of what is free"),
+    ] = None
+
+    def settings(self, given: ExecutorConfig | None = None) -> ExecutorSettings:
+        """The settings of the labelling: these options, and otherwise what an input file has given.
+
+        Raises
+        ------
+        InputError
+            When a value is out of range.
+        """
+        from ndsc.config import ExecutorConfig
+
+        said = dataclasses.asdict(self)
+        said["memory_gb"] = said.pop("memory")
+        said = {name: value for name, value in said.items() if value is not None}
+        return ExecutorConfig.parse({**dict(given or {}), **said}, "The options").to_settings()
+
+
+def with_groups(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options of each of its parameters that is one of the groups above."""
+    parameters, groups = [], {}
+    hints = get_type_hints(command, include_extras=True)
+    for name, parameter in inspect.signature(command).parameters.items():
+        kind = hints[name]
+        if not dataclasses.is_dataclass(kind):
+            parameters.append(parameter.replace(kind=parameter.KEYWORD_ONLY, annotation=kind))
+            continue
+        assert isinstance(kind, type)
+        groups[name] = kind
+        inner = get_type_hints(kind, include_extras=True)
+        parameters += [
+            parameter.replace(name=field.name, annotation=inner[field.name], default=_default(field))
+            for field in dataclasses.fields(kind)
+        ]
+    parameters = [parameter.replace(kind=parameter.KEYWORD_ONLY) for parameter in parameters]
+
+    @wraps(command)
+    def expanded(**values: Any) -> None:
+        for name, kind in groups.items():
+            values[name] = kind(**{field.name: values.pop(field.name) for field in dataclasses.fields(kind)})
+        command(**values)
+
+    expanded.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    expanded.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return expanded
+
+
+def _default(field: dataclasses.Field[Any]) -> Any:
+    return inspect.Parameter.empty if field.default is dataclasses.MISSING else field.default

@@ -9,17 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ndsc.cli.console import check_folder, print_json, print_table, progress_bars, say, staged_folder
-from ndsc.cli.options import (
-    AOption,
-    COption,
-    GridOption,
-    JsonOption,
-    LatticeOption,
-    PrimitiveOption,
-    StructureArgument,
-    parse_grid,
-    read_structure,
-)
+from ndsc.cli.options import GridOption, JsonOption, StructureOptions, parse_grid, say_symmetry, symmetry_of
 from ndsc.errors import InputError
 
 if TYPE_CHECKING:
@@ -33,15 +23,11 @@ SHOWN = 60
 
 
 def supercells(
-    structure: StructureArgument,
+    structure: StructureOptions,
     grid: GridOption,
     cost_exponent: Annotated[
         float, typer.Option("--cost-exponent", help="The cost of a supercell is its size to this power.")
     ] = 3.0,
-    lattice: LatticeOption = None,
-    a: AOption = None,
-    c: COption = None,
-    primitive: PrimitiveOption = False,
     out: Annotated[
         Path | None,
         typer.Option("--out", metavar="DIR", help="Write the supercells to this folder.", show_default=False),
@@ -68,20 +54,22 @@ def supercells(
         raise InputError(f"--format {file_format}: no such format here. Choose one of {', '.join(FORMATS)}.")
     if out is not None:
         check_folder(out)
-    atoms = read_structure(structure, lattice=lattice, a=a, c=c, primitive=primitive)
-    found = find_supercells(atoms, numbers, cost_exponent=cost_exponent)
+    crystal = structure.crystal()
+    with progress_bars() as progress:
+        found = find_supercells(crystal, numbers, cost_exponent=cost_exponent, progress=progress)
     if out is not None:
         _write(found, out, file_format)
     if json:
-        print_json(found.to_dict())
+        print_json(found.to_dict() | symmetry_of(crystal))
         return
+    say_symmetry(crystal)
     _show(found)
     if out is not None:
         say(f"{len(found)} structures and supercells.json are in {out}.")
 
 
 def kpoints(
-    structure: StructureArgument,
+    structure: StructureOptions,
     grid: GridOption,
     max_points: Annotated[
         int | None,
@@ -89,10 +77,6 @@ def kpoints(
             "--max-points", help="Most points in the unit cell.", show_default="64 times those of the q-point grid"
         ),
     ] = None,
-    lattice: LatticeOption = None,
-    a: AOption = None,
-    c: COption = None,
-    primitive: PrimitiveOption = False,
     json: JsonOption = False,
 ) -> None:
     """The k-point grids that sample a crystal best with few points, and fold into every supercell of a q-point grid.
@@ -107,14 +91,16 @@ def kpoints(
     from ndsc.kpoints import kgrid_text
 
     numbers = parse_grid(grid)
-    atoms = read_structure(structure, lattice=lattice, a=a, c=c, primitive=primitive)
+    crystal = structure.crystal()
     with progress_bars() as progress:
-        found = find_kpoint_lattices(atoms, numbers, max_points=max_points, progress=progress)
+        found = find_kpoint_lattices(crystal, numbers, max_points=max_points, progress=progress)
     if json:
         print_json([one.to_dict() for one in found])
         return
+    say_symmetry(crystal)
+    formula = crystal.atoms.get_chemical_formula()
     print_table(
-        f"Grids of k-points for {atoms.get_chemical_formula()} and its supercells of the {kgrid_text(numbers)} grid",
+        f"Grids of k-points for {formula} and its supercells of the {kgrid_text(numbers)} grid",
         ["points", "k, -k once", "shortest vector, Å", "kgrid"],
         [[one.points, one.reduced, round(one.length, 2), str(one.to_dict()["kgrid"])] for one in found],
     )

@@ -6,7 +6,7 @@ The description of a field is the hint that a user reads when its value is wrong
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
@@ -14,6 +14,9 @@ from ndsc.config.calculation import ExecutorConfig, ReferenceConfig
 from ndsc.fit.regularisation import Regularisation
 from ndsc.fit.settings import GapSettings
 from ndsc.section import Flag, Grid, InputFile, Real, Section, Whole, one_or_many
+
+if TYPE_CHECKING:
+    from ndsc.crystal import Crystal
 
 
 class CrystalConfig(Section):
@@ -27,8 +30,10 @@ class CrystalConfig(Section):
         default=None,
         description="Give a structure name of ase.build.bulk: 'fcc', 'bcc', 'hcp', 'diamond', 'rocksalt', …",
     )
-    a: Real | None = Field(default=None, gt=0, description="Give the lattice constant of the conventional cell in Å.")
-    c: Real | None = Field(default=None, gt=0, description="Give the second lattice constant in Å.")
+    a: Real | None = Field(
+        default=None, gt=0, le=1000, description="Give the lattice constant of the conventional cell in Å."
+    )
+    c: Real | None = Field(default=None, gt=0, le=1000, description="Give the second lattice constant in Å.")
     primitive: Flag = Field(
         default=True, description="Give true to reduce a structure file to its primitive cell, false to keep its cell."
     )
@@ -41,6 +46,26 @@ class CrystalConfig(Section):
         le=0.5,
         description="Give the distance tolerance of the symmetry search in Å, for example 1e-5.",
     )
+    magnetic_tolerance: Real = Field(
+        default=0.01,
+        gt=0,
+        le=1,
+        description="Give the difference in Bohr magnetons below which moments are the same, for example 0.01.",
+    )
+
+    def load(self) -> Crystal:
+        """The crystal, not relaxed.
+
+        Raises
+        ------
+        InputError
+            When the structure cannot be read or built, or is not a crystal.
+        """
+        from ndsc.crystal import Crystal, load_crystal
+
+        atoms = load_crystal(self.structure, lattice=self.lattice, a=self.a, c=self.c)
+        crystal = Crystal.from_atoms(atoms, symprec=self.symprec, magnetic_tolerance=self.magnetic_tolerance)
+        return crystal.primitive if self.primitive else crystal
 
 
 class SupercellsConfig(Section):
