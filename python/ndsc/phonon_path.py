@@ -45,6 +45,16 @@ class BandPath:
     labels: tuple[str, ...]
     segments: tuple[tuple[int, int], ...]
 
+    @property
+    def weights(self) -> FloatArray:
+        """(n,) array, 1/Å : the length that each q-point stands for (trapezoidal rule in each continuous piece)."""
+        weights = np.zeros(len(self.qpoints))
+        for first, last in self.segments:
+            steps = np.diff(self.distances[first : last + 1])
+            weights[first:last] += steps / 2
+            weights[first + 1 : last + 1] += steps / 2
+        return weights
+
 
 def band_path(atoms: Atoms, npoints: int = 300, *, symprec: float = DEFAULT_SYMPREC) -> BandPath:
     """The path of Setyawan and Curtarolo through the Brillouin zone of a crystal's primitive cell.

@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 from phonopy import Phonopy
 from phonopy.phonon.dos import TotalDos
 from phonopy.phonon.mesh import Mesh
-from phonopy.structure.symmetry import Symmetry
 
-from ndsc.crystal import DEFAULT_SYMPREC
+from ndsc.crystal import Crystal
 from ndsc.errors import InputError
 from ndsc.force_constants import (
+    HarmonicModel,
     SupercellPhonons,
     force_constants_from_labels,
     phonon_displacements,
@@ -30,10 +30,11 @@ from ndsc.force_constants import (
     phonons_from_supercells,
 )
 from ndsc.phonon_path import BandPath, band_path
-from ndsc.qgrid import Grid, checked_grid, irreducible_qpoints
+from ndsc.qgrid import Grid, as_crystal, checked_grid, irreducible_qpoints
 
 FloatArray = NDArray[np.float64]
-IntArray = NDArray[np.int64]
+#: What phonons are compared as.
+Phonons = SupercellPhonons | HarmonicModel | Phonopy
 
 __all__ = [
     "BandPath",
@@ -48,8 +49,19 @@ __all__ = [
     "phonons_from_supercells",
 ]
 
-#: Decimals of what is written to JSON: enough for any use, and files stay small.
-DECIMALS = {"frequency": 6, "distance": 8, "qpoint": 10}
+#: Decimals of arrays in JSON, by the end of their name: enough for any use, and files stay small.
+DECIMALS = {"qpoints": 10, "distances": 8}
+FREQUENCY_DECIMALS = 6
+#: Arrays of a comparison, the densities of states last, which may be None.
+ARRAYS = (
+    "model_path", "reference_path", "mesh_qpoints", "mesh_weights", "model_mesh", "reference_mesh", "dos_frequencies",
+    "model_dos", "reference_dos",
+)  # fmt: skip
+#: Numbers of a comparison that are written beside its arrays.
+ERRORS = (
+    "rmse_mesh_thz", "rmse_path_thz", "max_error_thz", "min_frequency_thz", "reference_min_frequency_thz",
+    "reference_max_frequency_thz",
+)  # fmt: skip
 #: Points on the common frequency axis of the densities of states.
 DOS_POINTS = 401
 #: Largest strain between the lattices of model and reference.
@@ -62,12 +74,8 @@ class PhononComparison:
 
     Attributes
     ----------
-    path_qpoints : (n, 3) float array
-        Reduced coordinates along the path.
-    path_distances : (n,) float array, 1/Å
-        Length along the path, in the reference's reciprocal lattice.
-    path_ticks, path_labels, path_segments : tuples
-        Special points, and first and last index of each continuous piece (see :class:`BandPath`).
+    path : BandPath
+        Reduced coordinates along the path; lengths are in the reference's reciprocal lattice.
     model_path, reference_path : (n, n_bands) float array, THz
         Frequencies along the path.
     mesh : 3 ints
@@ -78,27 +86,17 @@ class PhononComparison:
         How many q-points of the mesh each stands for.
     model_mesh, reference_mesh : (m, n_bands) float array, THz
         Frequencies on the mesh.
-    dos_mesh : 3 ints
-        Divisions of the mesh of the densities of states.
-    dos_frequencies : (k,) float array, THz
+    dos_mesh : 3 ints or None
+        Divisions of the mesh of the densities of states; None, as the arrays below, when they were left out.
+    dos_frequencies : (k,) float array or None, THz
         Common frequency axis.
-    model_dos, reference_dos : (k,) float array, 1/THz
+    model_dos, reference_dos : (k,) float array or None, 1/THz
         Densities of states, each with the number of bands as its integral.
-    rmse_mesh_thz : float, THz
-        Root mean square difference over the mesh, weighted.
-    rmse_path_thz : float, THz
-        Root mean square difference along the path, each q-point with the length of path that it stands for.
-    max_error_thz : float, THz
-        Largest difference on mesh and path.
-    min_frequency_thz, reference_min_frequency_thz, reference_max_frequency_thz : float, THz
-        Extreme frequencies of model and reference on mesh and path; negative for an instability.
+    warnings : tuple of str
+        What the phonons of the reference and of the model say of themselves (see :class:`SupercellPhonons`).
     """
 
-    path_qpoints: FloatArray
-    path_distances: FloatArray
-    path_ticks: tuple[float, ...]
-    path_labels: tuple[str, ...]
-    path_segments: tuple[tuple[int, int], ...]
+    path: BandPath
     model_path: FloatArray
     reference_path: FloatArray
     mesh: Grid
@@ -106,28 +104,49 @@ class PhononComparison:
     mesh_weights: FloatArray
     model_mesh: FloatArray
     reference_mesh: FloatArray
-    dos_mesh: Grid
-    dos_frequencies: FloatArray
-    model_dos: FloatArray
-    reference_dos: FloatArray
-    rmse_mesh_thz: float
-    rmse_path_thz: float
-    max_error_thz: float
-    min_frequency_thz: float
-    reference_min_frequency_thz: float
-    reference_max_frequency_thz: float
+    dos_mesh: Grid | None = None
+    dos_frequencies: FloatArray | None = None
+    model_dos: FloatArray | None = None
+    reference_dos: FloatArray | None = None
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def rmse_mesh_thz(self) -> float:
+        """Root mean square difference over the mesh, weighted, THz."""
+        return _rmse(self.model_mesh, self.reference_mesh, self.mesh_weights)
+
+    @property
+    def rmse_path_thz(self) -> float:
+        """Root mean square difference along the path, each q-point with the length that it stands for, THz."""
+        return _rmse(self.model_path, self.reference_path, self.path.weights)
+
+    @property
+    def max_error_thz(self) -> float:
+        """Largest difference on mesh and path, THz."""
+        differences = (self.model_path - self.reference_path, self.model_mesh - self.reference_mesh)
+        return max(float(np.max(np.abs(difference))) for difference in differences)
+
+    @property
+    def min_frequency_thz(self) -> float:
+        """Lowest frequency of the model on mesh and path, THz; negative for an instability."""
+        return float(min(self.model_path.min(), self.model_mesh.min()))
+
+    @property
+    def reference_min_frequency_thz(self) -> float:
+        """Lowest frequency of the reference on mesh and path, THz; negative for an instability."""
+        return float(min(self.reference_path.min(), self.reference_mesh.min()))
+
+    @property
+    def reference_max_frequency_thz(self) -> float:
+        """Highest frequency of the reference on mesh and path, THz."""
+        return float(max(self.reference_path.max(), self.reference_mesh.max()))
 
     def to_dict(self) -> dict[str, Any]:
         """Everything as numbers, strings and lists, for JSON; frequencies rounded to 1e-6 THz."""
-        data: dict[str, Any] = {}
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if isinstance(value, np.ndarray):
-                value = (np.round(value, _decimals(field.name)) + 0.0).tolist()
-            elif isinstance(value, tuple):
-                value = [list(item) if isinstance(item, tuple) else item for item in value]
-            data[field.name] = value
-        return data
+        path = {f"path_{field.name}": getattr(self.path, field.name) for field in fields(self.path)}
+        own = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "path"}
+        data = {name: _plain(name, value) for name, value in (path | own).items()}
+        return data | {name: getattr(self, name) for name in ERRORS}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> PhononComparison:
@@ -138,44 +157,48 @@ class PhononComparison:
         InputError
             When `data` lacks something.
         """
-        tuples = {"path_ticks", "path_labels", "path_segments", "mesh", "dos_mesh"}
-        values: dict[str, Any] = {}
         try:
-            for field in fields(cls):
-                value = data[field.name]
-                if field.name in tuples:
-                    value = tuple(tuple(item) if isinstance(item, list) else item for item in value)
-                elif isinstance(value, list):
-                    value = np.array(value, dtype=float)
-                values[field.name] = value
+            path = BandPath(
+                qpoints=np.array(data["path_qpoints"], dtype=float),
+                distances=np.array(data["path_distances"], dtype=float),
+                ticks=tuple(data["path_ticks"]),
+                labels=tuple(data["path_labels"]),
+                segments=tuple((int(first), int(last)) for first, last in data["path_segments"]),
+            )
+            arrays = {name: None if data[name] is None else np.array(data[name], dtype=float) for name in ARRAYS}
+            dos_mesh = None if data["dos_mesh"] is None else checked_grid(data["dos_mesh"])
+            warnings = tuple(data.get("warnings", ()))
+            return cls(path=path, mesh=checked_grid(data["mesh"]), dos_mesh=dos_mesh, warnings=warnings, **arrays)
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(
-                f"This is no stored phonon comparison ({type(error).__name__}: {error}). Make it again with "
+                f"This is not a stored phonon comparison ({type(error).__name__}: {error}). Make it again with "
                 "compare_phonons(...).to_dict()."
             ) from error
-        return cls(**values)
 
 
 def compare_phonons(
-    model: Phonopy,
-    reference: Phonopy,
+    model: Phonons,
+    reference: Phonons,
     *,
     path: BandPath | None = None,
     mesh: int | Sequence[int] = (20, 20, 20),
-    dos_mesh: int | Sequence[int] = (40, 40, 40),
+    dos_mesh: int | Sequence[int] | None = (40, 40, 40),
+    symprec: float | None = None,
 ) -> PhononComparison:
     """Compare the phonons of a model with the reference's.
 
     Parameters
     ----------
-    model, reference : phonopy.Phonopy
+    model, reference : SupercellPhonons, HarmonicModel or phonopy.Phonopy
         With force constants, of the same primitive cell up to a small strain, with its atoms in the same order.
     path : BandPath, optional
         In reduced coordinates of that cell; without it, that of the reference by :func:`band_path`.
     mesh : int or 3 ints
         Divisions of the Γ-centred mesh of the headline error.
-    dos_mesh : int or 3 ints
-        Divisions of the mesh of the densities of states (tetrahedron method).
+    dos_mesh : int or 3 ints, optional
+        Divisions of the mesh of the densities of states (tetrahedron method); None leaves them out.
+    symprec : float, Å, optional
+        Tolerance of the symmetry search, for a reference that is a Phonopy object; the others know their symmetry.
 
     Returns
     -------
@@ -186,54 +209,45 @@ def compare_phonons(
     InputError
         When the two are of different crystals, or lack force constants.
     """
-    _check_comparable(model, reference)
-    chosen = path if path is not None else band_path(_primitive_atoms(reference))
-    divisions, dos_divisions = checked_grid(mesh), checked_grid(dos_mesh)
-    qpoints, weights = _irreducible_mesh(reference, divisions)
-    on_path = [_frequencies(phonon, chosen.qpoints) for phonon in (model, reference)]
-    on_mesh = [_frequencies(phonon, qpoints) for phonon in (model, reference)]
-    dos_frequencies, densities = _densities((model, reference), dos_divisions)
-    path_weights = _path_weights(chosen)
-    everything = [np.concatenate([a, b]) for a, b in zip(on_path, on_mesh, strict=True)]
+    phonons = [given if isinstance(given, Phonopy) else given.phonopy for given in (model, reference)]
+    _check_comparable(*phonons)
+    if isinstance(reference, Phonopy):
+        crystal = as_crystal(_primitive_atoms(reference), symprec=symprec)
+    else:
+        crystal = as_crystal(reference.crystal, symprec=symprec)
+    chosen = path if path is not None else band_path(crystal)
+    divisions = checked_grid(mesh)
+    numerators, weights = irreducible_qpoints(crystal, divisions)
+    qpoints = numerators / np.array(divisions)
+    on_path = [_frequencies(phonon, chosen.qpoints) for phonon in phonons]
+    on_mesh = [_frequencies(phonon, qpoints) for phonon in phonons]
+    densities: dict[str, Any] = {}
+    if dos_mesh is not None:
+        densities = _densities(phonons, crystal, checked_grid(dos_mesh))
     return PhononComparison(
-        path_qpoints=chosen.qpoints,
-        path_distances=chosen.distances,
-        path_ticks=chosen.ticks,
-        path_labels=chosen.labels,
-        path_segments=chosen.segments,
+        path=chosen,
         model_path=on_path[0],
         reference_path=on_path[1],
         mesh=divisions,
         mesh_qpoints=qpoints,
-        mesh_weights=weights,
+        mesh_weights=weights.astype(float),
         model_mesh=on_mesh[0],
         reference_mesh=on_mesh[1],
-        dos_mesh=dos_divisions,
-        dos_frequencies=dos_frequencies,
-        model_dos=densities[0],
-        reference_dos=densities[1],
-        rmse_mesh_thz=_rmse(on_mesh[0], on_mesh[1], weights),
-        rmse_path_thz=_rmse(on_path[0], on_path[1], path_weights),
-        max_error_thz=float(np.max(np.abs(everything[0] - everything[1]))),
-        min_frequency_thz=float(np.min(everything[0])),
-        reference_min_frequency_thz=float(np.min(everything[1])),
-        reference_max_frequency_thz=float(np.max(everything[1])),
+        warnings=_warnings_of(reference, "reference") + _warnings_of(model, "model"),
+        **densities,
     )
 
 
-def _path_weights(path: BandPath) -> FloatArray:
-    """(n,) array : the length of path that each q-point stands for (trapezoidal rule in each continuous piece)."""
-    weights = np.zeros(len(path.qpoints))
-    for first, last in path.segments:
-        steps = np.diff(path.distances[first : last + 1])
-        weights[first:last] += steps / 2
-        weights[first + 1 : last + 1] += steps / 2
-    return weights
+def _warnings_of(phonons: Phonons, whose: str) -> tuple[str, ...]:
+    found: tuple[str, ...] = getattr(phonons, "warnings", ())
+    return tuple(f"Phonons of the {whose}: {text}" for text in found)
 
 
 def _primitive_atoms(phonon: Phonopy) -> Atoms:
     cell = phonon.primitive
-    atoms = Atoms(numbers=cell.numbers, cell=cell.cell, scaled_positions=cell.scaled_positions, pbc=True)
+    atoms = Atoms(
+        numbers=cell.numbers, cell=cell.cell, scaled_positions=cell.scaled_positions, masses=cell.masses, pbc=True
+    )
     if cell.magnetic_moments is not None:
         atoms.set_initial_magnetic_moments(cell.magnetic_moments)
     return atoms
@@ -259,11 +273,6 @@ def _check_comparable(model: Phonopy, reference: Phonopy) -> None:
         )
 
 
-def _irreducible_mesh(phonon: Phonopy, divisions: Grid) -> tuple[FloatArray, FloatArray]:
-    numerators, weights = irreducible_qpoints(_primitive_atoms(phonon), divisions)
-    return numerators / np.array(divisions), weights.astype(float)
-
-
 def _frequencies(phonon: Phonopy, qpoints: FloatArray) -> FloatArray:
     """(n, n_bands) array, THz : sorted frequencies at reduced q-points, imaginary ones negative.
 
@@ -279,18 +288,15 @@ def _frequencies(phonon: Phonopy, qpoints: FloatArray) -> FloatArray:
     return np.sort(frequencies, axis=1)
 
 
-def _densities(phonons: Sequence[Phonopy], divisions: Grid) -> tuple[FloatArray, list[FloatArray]]:
-    """Densities of states of several phonons on one frequency axis."""
+def _densities(phonons: Sequence[Phonopy], crystal: Crystal, divisions: Grid) -> dict[str, Any]:
+    """Densities of states of model and reference on one frequency axis, as fields of a comparison."""
     meshes = []
     for phonon in phonons:
-        # The symmetry of the primitive cell is asked for here: Phonopy objects of large supercells have none.
-        symmetry = Symmetry(phonon.primitive, symprec=DEFAULT_SYMPREC)
         mesh = Mesh(
             phonon.dynamical_matrix,
             list(divisions),
             is_gamma_center=True,
-            rotations=symmetry.pointgroup_operations,
-            primitive_symmetry=symmetry,
+            rotations=crystal.point_group,
             factor=phonon.unit_conversion_factor,
         )
         mesh.run()
@@ -306,7 +312,8 @@ def _densities(phonons: Sequence[Phonopy], divisions: Grid) -> tuple[FloatArray,
         density.run()
         # phonopy lays out its own axis with the step given; rounding may add a point at the end.
         densities.append(np.interp(axis, density.frequency_points, density.dos))
-    return axis, densities
+    model, reference = densities
+    return {"dos_mesh": divisions, "dos_frequencies": axis, "model_dos": model, "reference_dos": reference}
 
 
 def _rmse(model: FloatArray, reference: FloatArray, weights: FloatArray) -> float:
@@ -314,7 +321,12 @@ def _rmse(model: FloatArray, reference: FloatArray, weights: FloatArray) -> floa
     return float(np.sqrt(np.average(squares, weights=weights)))
 
 
-def _decimals(name: str) -> int:
-    if name.endswith("qpoints"):
-        return DECIMALS["qpoint"]
-    return DECIMALS["distance"] if name == "path_distances" else DECIMALS["frequency"]
+def _plain(name: str, value: Any) -> Any:
+    """A value for JSON, with arrays rounded to what its name says."""
+    if isinstance(value, np.ndarray):
+        decimals = next((number for ending, number in DECIMALS.items() if name.endswith(ending)), FREQUENCY_DECIMALS)
+        return (np.round(value, decimals) + 0.0).tolist()
+    if isinstance(value, tuple):
+        return [list(item) if isinstance(item, tuple) else item for item in value]
+    return value
+

@@ -7,7 +7,6 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from ase import Atoms
 from numpy.typing import ArrayLike
 
 from ndsc.crystal import Crystal
@@ -66,7 +65,7 @@ class PhononCost:
 
 
 def phonon_cost(
-    atoms: Atoms,
+    crystal: Crystal,
     grid: Grid,
     matrices: Iterable[ArrayLike],
     *,
@@ -74,18 +73,18 @@ def phonon_cost(
     seconds: float | None = None,
 ) -> PhononCost:
     """The cost of one calculation for each supercell matrix, repeated ones too, and of the diagonal supercell."""
-    action = SpaceGroupAction.of_crystal(Crystal.from_atoms(atoms)).preserving_grid(grid)
+    action = SpaceGroupAction.of_crystal(crystal).preserving_grid(grid)
     diagonal = np.diag(grid)
     # How many displacements the diagonal supercell needs does not depend on their length.
-    n_diagonal = 1 + len(supercell_displacements(action, atoms, diagonal, displacement=0.01))
-    used = _effort(atoms, [np.asarray(matrix) for matrix in matrices], kgrid, seconds)
-    return PhononCost(used=used, diagonal=_effort(atoms, [diagonal] * n_diagonal, kgrid, None))
+    n_diagonal = 1 + len(supercell_displacements(action, crystal.atoms, diagonal, displacement=0.01))
+    used = _effort(crystal, [np.asarray(matrix) for matrix in matrices], kgrid, seconds)
+    return PhononCost(used=used, diagonal=_effort(crystal, [diagonal] * n_diagonal, kgrid, None))
 
 
 def _effort(
-    atoms: Atoms, matrices: Sequence[np.ndarray[Any, Any]], kgrid: AnyGrid | None, seconds: float | None
+    crystal: Crystal, matrices: Sequence[np.ndarray[Any, Any]], kgrid: AnyGrid | None, seconds: float | None
 ) -> Effort:
-    sizes = [len(atoms) * abs(round(np.linalg.det(matrix))) for matrix in matrices]
+    sizes = [len(crystal.atoms) * abs(round(np.linalg.det(matrix))) for matrix in matrices]
     kpoints = None
     if kgrid is not None:
         counts: dict[bytes, int] = {}

@@ -20,7 +20,6 @@ import numpy as np
 from ase import Atoms
 from numpy.typing import ArrayLike
 
-from ndsc.crystal import Crystal
 from ndsc.errors import InputError, InternalError
 from ndsc.force_constants.space_group import FloatArray, SpaceGroupAction
 from ndsc.rounding import rounded
@@ -74,7 +73,7 @@ def phonon_displacements(supercells: SupercellSet, *, displacement: float = 0.01
     InputError
         When the displacement is not a small positive length.
     """
-    crystal = Crystal.from_atoms(supercells.atoms)
+    crystal = supercells.crystal
     action = SpaceGroupAction.of_crystal(crystal).preserving_grid(supercells.grid)
     frames = []
     for index, matrix in enumerate(supercells.matrices):
@@ -213,14 +212,9 @@ def _first_of_each(rows: FloatArray, other_signs: FloatArray) -> Iterator[FloatA
 
 
 def _frames(atoms: Atoms, matrix: ArrayLike, index: int, displacements: list[AtomDisplacement]) -> list[Atoms]:
-    supercell = make_supercell(atoms, matrix)
-    basis = supercell.arrays["ndsc_basis"]
-    at_origin = np.all(supercell.arrays["ndsc_lattice_point"] == 0, axis=1)
-    perfect = rounded(
-        Atoms(numbers=supercell.numbers, positions=supercell.positions, cell=supercell.cell.array, pbc=True)
-    )
-    if supercell.has("initial_magmoms"):
-        perfect.set_initial_magnetic_moments(supercell.get_initial_magnetic_moments())
+    perfect = rounded(make_supercell(atoms, matrix))
+    basis = perfect.arrays.pop("ndsc_basis")
+    at_origin = np.all(perfect.arrays.pop("ndsc_lattice_point") == 0, axis=1)
     frames = [_named(perfect, matrix, index, 0, atom=-1, vector=np.zeros(3))]
     for number, one in enumerate(displacements, start=1):
         atom = int(np.flatnonzero(at_origin & (basis == one.basis_atom))[0])
@@ -242,5 +236,5 @@ def _named(atoms: Atoms, matrix: ArrayLike, index: int, number: int, *, atom: in
         "ndsc_vector": vector,
     }
     copy = atoms.copy()
-    copy.info = info
+    copy.info.update(info)
     return copy

@@ -5,11 +5,10 @@ from __future__ import annotations
 import warnings
 
 import numpy as np
-from ase import Atoms
 from phonopy import Phonopy
 from phonopy.structure.atoms import PhonopyAtoms
 
-from ndsc.crystal import DEFAULT_SYMPREC
+from ndsc.crystal import Crystal
 from ndsc.errors import InternalError
 from ndsc.force_constants.space_group import FloatArray, IntArray
 from ndsc.qgrid import Grid
@@ -20,9 +19,10 @@ LARGEST_SYMMETRIC_SUPERCELL = 300
 ORIGIN_SHIFT = np.array([0.1131, 0.2173, 0.3317])
 
 
-def phonopy_atoms(atoms: Atoms) -> PhonopyAtoms:
-    """The structure as phonopy takes it."""
-    moments = atoms.get_initial_magnetic_moments() if atoms.has("initial_magmoms") else None
+def phonopy_atoms(crystal: Crystal) -> PhonopyAtoms:
+    """The unit cell as phonopy takes it, with its masses, and with its moments when they are not all zero."""
+    atoms = crystal.atoms
+    moments = atoms.get_initial_magnetic_moments() if crystal.is_magnetic else None
     return PhonopyAtoms(
         symbols=atoms.get_chemical_symbols(),
         cell=atoms.cell.array,
@@ -32,16 +32,14 @@ def phonopy_atoms(atoms: Atoms) -> PhonopyAtoms:
     )
 
 
-def make_phonopy(
-    atoms: Atoms, grid: Grid, *, symprec: float = DEFAULT_SYMPREC, symmetric_supercell: bool | None = None
-) -> Phonopy:
+def make_phonopy(crystal: Crystal, grid: Grid, *, symmetric_supercell: bool | None = None) -> Phonopy:
     """A Phonopy object of the diagonal supercell of a grid; the unit cell as given is its primitive cell.
 
     Without `symmetric_supercell`, phonopy looks for the symmetry of the supercell up to 300 atoms.
     """
     if symmetric_supercell is None:
-        symmetric_supercell = len(atoms) * int(np.prod(grid)) <= LARGEST_SYMMETRIC_SUPERCELL
-    cell = phonopy_atoms(atoms)
+        symmetric_supercell = len(crystal.atoms) * int(np.prod(grid)) <= LARGEST_SYMMETRIC_SUPERCELL
+    cell = phonopy_atoms(crystal)
     if not symmetric_supercell:
         # phonopy matches atoms after every translation, sorted by their distance from the nearest lattice point. Atoms
         # on special positions make that search quadratic (minutes at 4096 atoms), so the origin is moved for it.
@@ -53,7 +51,7 @@ def make_phonopy(
             cell,
             supercell_matrix=np.diag(grid),
             primitive_matrix=np.eye(3),
-            symprec=symprec,
+            symprec=crystal.symprec,
             is_symmetry=symmetric_supercell,
         )
     if not symmetric_supercell:
@@ -77,10 +75,26 @@ def supercell_sites(phonon: Phonopy) -> tuple[IntArray, IntArray]:
 
 def set_force_constants(phonon: Phonopy, force_constants: FloatArray, grid: Grid) -> None:
     """Give phonopy the force constants of :func:`ndsc.force_constants.dynamical.dynamical_force_constants`."""
-    basis, lattice_points = supercell_sites(phonon)
+    basis, cells = _cells_of_rows(phonon, grid)
+    rows = basis[phonon.primitive.p2s_map]
+    phonon.force_constants = force_constants[*np.moveaxis(cells, -1, 0), rows[:, None], basis[None, :]]
+
+
+def grid_force_constants(phonon: Phonopy, grid: Grid) -> FloatArray:
+    """(N1, N2, N3, n, n, 3, 3) array, eV/Å^2 : the reverse of :func:`set_force_constants`."""
+    basis, cells = _cells_of_rows(phonon, grid)
     rows = phonon.primitive.p2s_map
-    compact = np.empty((len(rows), len(basis), 3, 3))
-    for i, row in enumerate(rows):
-        cells = np.mod(lattice_points[row] - lattice_points, grid)
-        compact[i] = force_constants[cells[:, 0], cells[:, 1], cells[:, 2], basis[row], basis]
-    phonon.force_constants = compact
+    given = np.asarray(phonon.force_constants)
+    n_basis = len(rows)
+    result = np.empty((*grid, n_basis, n_basis, 3, 3))
+    result[*np.moveaxis(cells, -1, 0), basis[rows][:, None], basis[None, :]] = (
+        given if len(given) == n_basis else given[rows]
+    )
+    return result
+
+
+def _cells_of_rows(phonon: Phonopy, grid: Grid) -> tuple[IntArray, IntArray]:
+    """Atom of the unit cell of each atom (n,), and the cells between each row of compact force constants and it."""
+    basis, lattice_points = supercell_sites(phonon)
+    separation = lattice_points[phonon.primitive.p2s_map][:, None, :] - lattice_points[None, :, :]
+    return basis, np.mod(separation, grid)

@@ -21,7 +21,6 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ndsc.crystal import Crystal
-from ndsc.errors import InternalError
 
 IntArray = NDArray[np.int64]
 FloatArray = NDArray[np.float64]
@@ -51,31 +50,19 @@ class SpaceGroupAction:
 
     @classmethod
     def of_crystal(cls, crystal: Crystal) -> SpaceGroupAction:
-        """The action of all operations of a crystal's space group, pure translations of the unit cell included."""
-        atoms = crystal.atoms
-        cell = atoms.cell.array
-        positions = atoms.get_scaled_positions(wrap=False)
-        kinds = atom_kinds(crystal)
-        permutations, shifts = [], []
-        for rotation, translation in zip(crystal.rotations, crystal.translations, strict=True):
-            images = positions @ rotation.T + translation
-            separation = images[:, None, :] - positions[None, :, :]
-            lattice = np.rint(separation)
-            distance = np.linalg.norm((separation - lattice) @ cell, axis=2)
-            distance[kinds[:, None] != kinds[None, :]] = np.inf
-            permutation = np.argmin(distance, axis=1)
-            if len(np.unique(permutation)) != len(atoms):
-                raise InternalError(
-                    f"The operation {rotation.tolist()} | {translation.tolist()} does not permute the atoms of "
-                    f"{atoms.get_chemical_formula()} (tolerance {crystal.symprec} Å). Please report this structure."
-                )
-            permutations.append(permutation)
-            shifts.append(lattice[np.arange(len(atoms)), permutation])
+        """The action of all operations of a crystal: pure translations and operations that reverse all spins included.
+
+        Energies and forces do not change when all spins are reversed, so the action of such an operation on
+        displacements and forces is that of its rotation and translation.
+        """
+        cell = crystal.atoms.cell.array
+        positions = crystal.atoms.get_scaled_positions(wrap=False)
+        images = np.einsum("oij,aj->oai", crystal.rotations, positions) + crystal.translations[:, None, :]
         return cls(
             rotations=crystal.rotations,
-            cartesian=np.array([_cartesian_rotation(rotation, cell) for rotation in crystal.rotations]),
-            permutations=np.array(permutations, dtype=np.int64),
-            shifts=np.array(shifts, dtype=np.int64),
+            cartesian=cartesian_rotations(crystal.rotations, cell),
+            permutations=crystal.permutations,
+            shifts=np.rint(images - positions[crystal.permutations]).astype(np.int64),
         )
 
     def __len__(self) -> int:
@@ -119,17 +106,9 @@ def _determinant(matrix: IntArray) -> int:
     return int(np.dot(a, np.cross(b, c)))
 
 
-def _cartesian_rotation(rotation: IntArray, cell: FloatArray) -> FloatArray:
-    basis = cell.T
-    approximate = basis @ rotation @ np.linalg.inv(basis)
-    # A cell symmetric to the tolerance only would give a matrix that is not quite orthogonal: take the nearest one.
+def cartesian_rotations(rotations: IntArray, cell: FloatArray) -> FloatArray:
+    """(n, 3, 3) float array : orthogonal matrices that act on Cartesian columns as W on fractional ones."""
+    approximate = cell.T @ rotations @ np.linalg.inv(cell.T)
+    # A cell symmetric to the tolerance only would give matrices that are not quite orthogonal: take the nearest ones.
     left, _, right = np.linalg.svd(approximate)
     return np.asarray(left @ right, dtype=float)
-
-
-def atom_kinds(crystal: Crystal) -> IntArray:
-    """One integer for each element and magnetic moment."""
-    atoms = crystal.atoms
-    moments = np.rint(atoms.get_initial_magnetic_moments().reshape(len(atoms), -1) * 1e6)
-    table = np.column_stack([atoms.numbers, moments])
-    return np.unique(table, axis=0, return_inverse=True)[1].reshape(-1).astype(np.int64)
