@@ -203,7 +203,7 @@ def benchmark(
     reference: Reference,
     *,
     database: Sequence[Atoms] = (),
-    dos_mesh: Grid = DOS_MESH,
+    dos_mesh: Grid | None = DOS_MESH,
     progress: Progress = silent,
 ) -> Benchmark:
     """Compare a model with a reference.
@@ -230,7 +230,7 @@ def benchmark(
     model_phonons = _model_phonons(reference, model, crystal, warnings, progress)
     phonons = None
     if model_phonons is not None and reference.phonons is not None:
-        phonons = compare_phonons(model_phonons.phonopy, reference.phonons.phonopy, dos_mesh=dos_mesh)
+        phonons = compare_phonons(model_phonons, reference.phonons, dos_mesh=dos_mesh)
         if phonons.min_frequency_thz < IMAGINARY_THZ:
             warnings.append(
                 f"The potential has imaginary phonons, down to {phonons.min_frequency_thz:.2f} THz; the reference's "
@@ -291,15 +291,15 @@ def _model_phonons(
 
 
 def _harmonic(
-    reference: Reference, database: Sequence[Atoms], dos_mesh: Grid
+    reference: Reference, database: Sequence[Atoms], dos_mesh: Grid | None
 ) -> tuple[HarmonicModel | None, PhononComparison | None, str | None]:
     """The harmonic model of the database and its comparison with the reference, or why there is none."""
     supercells = [frame for frame in database if frame.info.get("config_type") == "supercell"]
     if reference.phonons is None or not supercells:
         return None, None, None
     try:
-        model = harmonic_model(supercells, reference.crystal.atoms, reference.database_grid or reference.phonons.grid)
-        return model, compare_phonons(model.phonopy, reference.phonons.phonopy, dos_mesh=dos_mesh), None
+        model = harmonic_model(reference.crystal, reference.database_grid or reference.phonons.grid, supercells)
+        return model, compare_phonons(model, reference.phonons, dos_mesh=dos_mesh), None
     except InputError as error:
         log.info("no harmonic model of %d configurations: %s", len(supercells), error)
         return None, None, str(error)

@@ -8,7 +8,6 @@ from ase import Atoms
 from numpy.typing import NDArray
 
 from ndsc.crystal import DEFAULT_SYMPREC, Crystal
-from ndsc.force_constants.space_group import atom_kinds
 from ndsc.rounding import rounded
 
 FloatArray = NDArray[np.float64]
@@ -71,7 +70,7 @@ def without_forbidden(matrix: FloatArray, laue_class: str) -> FloatArray:
 def _standard_rotation(crystal: Crystal) -> FloatArray:
     """The rotation of Cartesian columns that brings the crystal to its standard axes."""
     atoms = crystal.atoms
-    cell = (atoms.cell.array, atoms.get_scaled_positions(wrap=False), atom_kinds(crystal))
+    cell = (atoms.cell.array, atoms.get_scaled_positions(wrap=False), crystal.site_species)
     dataset = spglib.get_symmetry_dataset(cell, symprec=crystal.symprec)
     rotation = np.array(dataset.std_rotation_matrix, dtype=float)
     # A cell symmetric to the tolerance only gives a matrix that is not quite orthogonal: take the nearest one.

@@ -12,7 +12,7 @@ from ase.cell import Cell
 from ase.dft.kpoints import parse_path_string
 from numpy.typing import NDArray
 
-from ndsc.crystal import DEFAULT_SYMPREC, primitive_crystal
+from ndsc.crystal import Crystal, as_crystal
 from ndsc.errors import InputError, InternalError
 
 FloatArray = NDArray[np.float64]
@@ -56,17 +56,17 @@ class BandPath:
         return weights
 
 
-def band_path(atoms: Atoms, npoints: int = 300, *, symprec: float = DEFAULT_SYMPREC) -> BandPath:
+def band_path(structure: Atoms | Crystal, npoints: int = 300, *, symprec: float | None = None) -> BandPath:
     """The path of Setyawan and Curtarolo through the Brillouin zone of a crystal's primitive cell.
 
     Parameters
     ----------
-    atoms : ase.Atoms
+    structure : ase.Atoms or Crystal
         A cell of the crystal, primitive or not, in any setting and orientation.
     npoints : int
         About how many q-points; each leg gets its share by length, and at least two.
-    symprec : float, Å
-        Tolerance for finding the primitive cell.
+    symprec : float, Å, optional
+        Tolerance for finding the primitive cell, when `structure` is Atoms.
 
     Returns
     -------
@@ -79,16 +79,17 @@ def band_path(atoms: Atoms, npoints: int = 300, *, symprec: float = DEFAULT_SYMP
         When there are fewer than two q-points.
     """
     if npoints < 2:
-        raise InputError(f"npoints = {npoints} is no path. Give a whole number of at least 2, 300 for example.")
-    primitive = primitive_crystal(atoms, symprec=symprec)
+        raise InputError(f"npoints = {npoints} is not a path. Give a whole number of at least 2, 300 for example.")
+    crystal = as_crystal(structure, symprec=symprec)
+    cell, primitive = crystal.atoms.cell.array, crystal.primitive.atoms
     # From the Niggli cell, which is unique, or the names of the points of a triclinic lattice depend on the setting.
     reduced = Cell(primitive.cell.niggli_reduce()[1].T @ primitive.cell.array)
     standard = reduced.bandpath(npoints=0, eps=LATTICE_TOLERANCE)
     # Special points are in the basis of the reduced cell; in that of the cell given, by way of the Cartesian vector.
-    to_given = np.linalg.inv(reduced.array).T @ atoms.cell.array.T
+    to_given = np.linalg.inv(reduced.array).T @ cell.T
     special = {name: np.asarray(point, dtype=float) @ to_given for name, point in standard.special_points.items()}
     sections = _sections(standard.path, list(special))
-    return _sample_path(special, sections, atoms.cell.array, npoints)
+    return _sample_path(special, sections, cell, npoints)
 
 
 def _sections(path: str, names: Sequence[str]) -> list[list[str]]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from ase import Atoms
@@ -18,7 +18,7 @@ from phonopy import Phonopy
 from phonopy.phonon.dos import TotalDos
 from phonopy.phonon.mesh import Mesh
 
-from ndsc.crystal import Crystal
+from ndsc.crystal import Crystal, as_crystal
 from ndsc.errors import InputError
 from ndsc.force_constants import (
     HarmonicModel,
@@ -30,11 +30,11 @@ from ndsc.force_constants import (
     phonons_from_supercells,
 )
 from ndsc.phonon_path import BandPath, band_path
-from ndsc.qgrid import Grid, as_crystal, checked_grid, irreducible_qpoints
+from ndsc.qgrid import Grid, checked_grid, irreducible_qpoints
 
 FloatArray = NDArray[np.float64]
 #: What phonons are compared as.
-Phonons = SupercellPhonons | HarmonicModel | Phonopy
+Phonons: TypeAlias = SupercellPhonons | HarmonicModel | Phonopy
 
 __all__ = [
     "BandPath",
@@ -146,7 +146,7 @@ class PhononComparison:
         path = {f"path_{field.name}": getattr(self.path, field.name) for field in fields(self.path)}
         own = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "path"}
         data = {name: _plain(name, value) for name, value in (path | own).items()}
-        return data | {name: getattr(self, name) for name in ERRORS}
+        return data | {name: round(getattr(self, name), FREQUENCY_DECIMALS) for name in ERRORS}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> PhononComparison:
@@ -165,7 +165,9 @@ class PhononComparison:
                 labels=tuple(data["path_labels"]),
                 segments=tuple((int(first), int(last)) for first, last in data["path_segments"]),
             )
-            arrays = {name: None if data[name] is None else np.array(data[name], dtype=float) for name in ARRAYS}
+            arrays: dict[str, Any] = {}
+            for name in ARRAYS:
+                arrays[name] = None if data[name] is None else np.array(data[name], dtype=float)
             dos_mesh = None if data["dos_mesh"] is None else checked_grid(data["dos_mesh"])
             warnings = tuple(data.get("warnings", ()))
             return cls(path=path, mesh=checked_grid(data["mesh"]), dos_mesh=dos_mesh, warnings=warnings, **arrays)
@@ -329,4 +331,3 @@ def _plain(name: str, value: Any) -> Any:
     if isinstance(value, tuple):
         return [list(item) if isinstance(item, tuple) else item for item in value]
     return value
-

@@ -238,15 +238,11 @@ def make_supercell(atoms: Atoms, matrix: ArrayLike) -> Atoms:
     n_cells, n_basis = len(points), len(atoms)
     basis = np.tile(np.arange(n_basis), n_cells)
     lattice_points = np.repeat(points, n_basis, axis=0)
-    cell = atoms.cell.array
-    supercell = Atoms(
-        numbers=atoms.numbers[basis],
-        positions=atoms.positions[basis] + lattice_points @ cell,
-        cell=checked @ cell,
-        pbc=True,
-    )
-    if atoms.has("initial_magmoms"):
-        supercell.set_initial_magnetic_moments(atoms.get_initial_magnetic_moments()[basis])
+    supercell = atoms[basis]  # An indexed copy keeps what there is for each atom: masses, moments, charges, tags.
+    supercell.set_constraint()
+    supercell.set_cell(checked @ atoms.cell.array)
+    supercell.set_pbc(True)
+    supercell.positions += lattice_points @ atoms.cell.array
     supercell.set_array("ndsc_basis", basis)
     supercell.set_array("ndsc_lattice_point", lattice_points)
     return supercell

@@ -66,8 +66,8 @@ class SupercellSet:
 
     Attributes
     ----------
-    atoms : ase.Atoms
-        The unit cell that the supercells are made of.
+    crystal : Crystal
+        The unit cell that the supercells are made of, with the symmetry that the set relies on.
     matrices : (n, 3, 3) int64 array
         Supercell matrices S, ordered by size, then by the Hermite normal form of their orbit's first member.
     grid : 3 ints
@@ -80,7 +80,7 @@ class SupercellSet:
         Rotations of reduced q-points (columns) that the set relies on.
     """
 
-    atoms: Atoms
+    crystal: Crystal
     matrices: IntArray
     grid: Grid
     cost_exponent: float
@@ -89,6 +89,11 @@ class SupercellSet:
 
     def __len__(self) -> int:
         return len(self.matrices)
+
+    @property
+    def atoms(self) -> Atoms:
+        """The unit cell that the supercells are made of."""
+        return self.crystal.atoms
 
     @cached_property
     def sizes(self) -> IntArray:
@@ -157,14 +162,8 @@ class SupercellSet:
 
     def to_dict(self) -> dict[str, Any]:
         """Everything as numbers, strings and lists, for JSON."""
-        unit_cell = {
-            "symbols": list(self.atoms.symbols),
-            "cell": self.atoms.cell.array.tolist(),
-            "positions": self.atoms.positions.tolist(),
-            "magnetic_moments": self.atoms.get_initial_magnetic_moments().tolist(),
-        }
         return {
-            "unit_cell": unit_cell,
+            "unit_cell": self.crystal.to_dict(),
             "grid": list(self.grid),
             "cost_exponent": self.cost_exponent,
             "cost": self.cost,
@@ -185,12 +184,8 @@ class SupercellSet:
             When `data` lacks something or contradicts itself.
         """
         try:
-            cell = data["unit_cell"]
-            atoms = Atoms(cell["symbols"], positions=cell["positions"], cell=cell["cell"], pbc=True)
-            if np.any(cell["magnetic_moments"]):
-                atoms.set_initial_magnetic_moments(cell["magnetic_moments"])
             loaded = cls(
-                atoms=atoms,
+                crystal=Crystal.from_dict(data["unit_cell"]),
                 matrices=np.array(data["matrices"], dtype=np.int64).reshape(-1, 3, 3),
                 grid=checked_grid(data["grid"]),
                 cost_exponent=float(data["cost_exponent"]),
@@ -264,7 +259,7 @@ def find_supercells(
         forms, bound = _programme(divisions, rotations, cost_exponent, time_limit, progress)
     cost = _cost(_sizes(forms), cost_exponent)
     return SupercellSet(
-        atoms=crystal.atoms,
+        crystal=crystal,
         matrices=reduce_forms(forms, crystal, progress),
         grid=divisions,
         cost_exponent=float(cost_exponent),

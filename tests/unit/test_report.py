@@ -222,7 +222,7 @@ def test_the_harmonic_model_is_drawn_where_it_was_computed(run, comparison):
     write_report(run)
     # A run of an earlier version has the number only.
     assert "baseline" not in {row["kind"] for row in read_csv(run / "phonons" / "path.csv")}
-    baseline = dataclasses.replace(comparison, model_path=comparison.model_path + 0.3, rmse_mesh_thz=0.5)
+    baseline = dataclasses.replace(comparison, model_path=comparison.model_path + 0.3)
     (run / "phonons" / "harmonic_comparison.json").write_text(json.dumps(baseline.to_dict()))
     write_report(run)
     rows = [row for row in read_csv(run / "phonons" / "path.csv") if row["kind"] == "baseline"]
@@ -307,11 +307,11 @@ def test_figures_draw_what_they_are_given(comparison, predictions, tmp_path):
 
 def test_degenerate_branches_are_dashed_once(comparison):
     # Along Γ-X the two transverse branches are one line; from X to W they part.
-    pieces = path_pieces(comparison.path_distances, comparison.path_qpoints)
-    ticks, _ = merged_ticks(comparison.path_ticks, comparison.path_labels)
-    legs = path_legs(comparison.path_distances, pieces, ticks)
+    pieces = path_pieces(comparison.path.distances, comparison.path.qpoints)
+    ticks, _ = merged_ticks(comparison.path.ticks, comparison.path.labels)
+    legs = path_legs(comparison.path.distances, pieces, ticks)
     assert legs[0].start == 0
-    assert legs[-1].stop == len(comparison.path_distances)
+    assert legs[-1].stop == len(comparison.path.distances)
     assert len(legs) == len(ticks) - 1
     figure = dispersion_figure(comparison)
     dashed = [line for line in figure.axes[0].lines if line.is_dashed()]

@@ -251,7 +251,7 @@ def test_damaged_storage_is_refused():
 
 def test_set_that_does_not_hold_its_grid_is_our_bug():
     found = ndsc.find_supercells(FCC, 4)
-    broken = ndsc.SupercellSet(found.atoms, found.matrices[:1], found.grid, 3.0, 1.0, found.rotations)
+    broken = ndsc.SupercellSet(found.crystal, found.matrices[:1], found.grid, 3.0, 1.0, found.rotations)
     lost = next(q for q in itertools.product(range(4), repeat=3) if found.locate(q).index == 4)
     with pytest.raises(InternalError, match="please report"):
         broken.locate(lost)

@@ -290,6 +290,34 @@ def _little_group_average(
     return total_moment / count, total_product / count
 
 
+def reciprocal_force_constants(force_constants: FloatArray) -> ComplexArray:
+    """(n_q, n, 3, n, 3) array, eV/Å^2 : the reverse of :func:`real_space_force_constants`."""
+    phi = np.fft.fftn(force_constants, axes=(0, 1, 2)).transpose(0, 1, 2, 3, 5, 4, 6)
+    return np.ascontiguousarray(phi.reshape(-1, *phi.shape[3:]))
+
+
+def harmonic_forces(
+    phi: ComplexArray, matrix: IntArray, lattice_points: IntArray, displacements: FloatArray, grid: Grid
+) -> FloatArray:
+    """(n_samples, n_cells, n_basis, 3) array, eV/Å : forces on displaced atoms of a supercell.
+
+    Parameters
+    ----------
+    phi : (n_q, n, 3, n, 3) complex array, eV/Å^2
+        On the whole grid, in the order of :func:`grid_numerators`.
+    matrix : (3, 3) int64 array
+        Supercell matrix; its q-points must be on the grid.
+    lattice_points : (n_cells, 3) int64 array
+    displacements : (n_samples, n_cells, n_basis, 3) float array, Å
+    grid : 3 ints
+    """
+    held = commensurate_numerators(matrix, grid)
+    phase = phases(held, lattice_points, grid)
+    u = np.einsum("qr,srbi->sqbi", phase / len(held), displacements, optimize=True)
+    f = -np.einsum("qaibj,sqbj->sqai", phi[grid_index(held, grid)], u, optimize=True)
+    return np.asarray(np.einsum("qr,sqbi->srbi", phase.conj(), f, optimize=True).real)
+
+
 def _hermitian_solution(moment: ComplexArray, product: ComplexArray, *, acoustic: bool) -> ComplexArray | None:
     """The Hermitian Phi that minimises the sum of |Phi u + f|^2, or None where the samples leave it open.
 

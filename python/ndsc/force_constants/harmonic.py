@@ -16,15 +16,9 @@ import numpy as np
 from ase import Atoms
 from phonopy import Phonopy
 
-from ndsc.crystal import Crystal
+from ndsc.crystal import Crystal, as_crystal
 from ndsc.errors import InputError
-from ndsc.force_constants.dynamical import (
-    commensurate_numerators,
-    grid_index,
-    phases,
-    real_space_force_constants,
-    solve_grid,
-)
+from ndsc.force_constants.dynamical import harmonic_forces, real_space_force_constants, solve_grid
 from ndsc.force_constants.phonopy_model import make_phonopy, set_force_constants
 from ndsc.force_constants.samples import Samples
 from ndsc.force_constants.sites import PlacedFrame, place_frame
@@ -38,7 +32,7 @@ class HarmonicModel:
 
     Attributes
     ----------
-    atoms : ase.Atoms
+    crystal : Crystal
         The unit cell.
     grid : 3 ints
         Grid of q-points that the database determines.
@@ -58,7 +52,7 @@ class HarmonicModel:
         Names of structures that were not used: strained above the limit.
     """
 
-    atoms: Atoms
+    crystal: Crystal
     grid: Grid
     phonopy: Phonopy
     phi: ComplexArray
@@ -75,43 +69,42 @@ class HarmonicModel:
         Raises
         ------
         InputError
-            When the structure is no perturbed supercell of the unit cell, or holds other q-points.
+            When the structure is not a perturbed supercell of the unit cell, or holds other q-points.
         """
-        return self._forces(place_frame(self.atoms, frame))
+        return self._forces(place_frame(self.crystal.atoms, frame))
 
     def _forces(self, placed: PlacedFrame) -> FloatArray:
-        held = commensurate_numerators(placed.matrix, self.grid)
-        phase = phases(held, placed.lattice_points, self.grid)
-        u = np.einsum("qr,rbi->qbi", phase / len(held), placed.displacements)
-        f = -np.einsum("qaibj,qbj->qai", self.phi[grid_index(held, self.grid)], u)
-        f_real = np.einsum("qr,qbi->rbi", phase.conj(), f).real
-        f_real -= np.einsum("aijk,jk->ai", self.internal_strain, placed.strain)
-        return placed.to_frame(f_real)
+        displacements = placed.displacements[None]
+        forces = harmonic_forces(self.phi, placed.matrix, placed.lattice_points, displacements, self.grid)[0]
+        return placed.to_frame(forces - np.einsum("aijk,jk->ai", self.internal_strain, placed.strain))
 
 
 def harmonic_model(
-    frames: Sequence[Atoms],
-    atoms: Atoms,
+    structure: Atoms | Crystal,
     grid: int | Sequence[int],
+    frames: Sequence[Atoms],
     *,
     forces_key: str = "REF_forces",
     largest_strain: float | None = None,
+    symprec: float | None = None,
 ) -> HarmonicModel:
     """Fit force constants to a database of perturbed supercells.
 
     Parameters
     ----------
-    frames : sequence of ase.Atoms
-        Perturbed supercells with forces; ``info["ndsc_matrix"]`` is their supercell matrix, found from the cell where
-        it is absent. The order of atoms does not matter.
-    atoms : ase.Atoms
+    structure : ase.Atoms or Crystal
         The relaxed unit cell.
     grid : int or 3 ints
         Grid of q-points, which the supercells must hold up to symmetry.
+    frames : sequence of ase.Atoms
+        Perturbed supercells with forces; ``info["ndsc_matrix"]`` is their supercell matrix, found from the cell where
+        it is absent. The order of atoms does not matter.
     forces_key : str
         The array of the forces, eV/Å.
     largest_strain : float, optional
         Structures with a larger strain component are left out (and named in the result).
+    symprec : float, Å, optional
+        Tolerance of the symmetry search, when `structure` is Atoms.
 
     Returns
     -------
@@ -120,11 +113,11 @@ def harmonic_model(
     Raises
     ------
     InputError
-        When a structure is no perturbed supercell of the unit cell, lacks forces, or when the database does not
+        When a structure is not a perturbed supercell of the unit cell, lacks forces, or when the database does not
         determine the phonons at a q-point of the grid.
     """
     divisions = checked_grid(grid)
-    crystal = Crystal.from_atoms(atoms)
+    crystal = as_crystal(structure, symprec=symprec)
     placed, forces, left_out = [], [], []
     for number, frame in enumerate(frames):
         one = place_frame(crystal.atoms, frame, number=number)
@@ -141,15 +134,15 @@ def harmonic_model(
     action = SpaceGroupAction.of_crystal(crystal).preserving_grid(divisions)
     samples = [_samples(placed, forces, key) for key in dict.fromkeys(one.matrix.tobytes() for one in placed)]
     phi, internal_strain = solve_grid(samples, action, divisions)
-    phonon = make_phonopy(crystal.atoms, divisions)
+    phonon = make_phonopy(crystal, divisions)
     set_force_constants(phonon, real_space_force_constants(phi, divisions), divisions)
     model = HarmonicModel(
-        atoms=crystal.atoms,
+        crystal=crystal,
         grid=divisions,
         phonopy=phonon,
         phi=phi,
         internal_strain=internal_strain,
-        exact_qpoints=irreducible_qpoints(crystal.atoms, divisions)[0] / np.array(divisions),
+        exact_qpoints=irreducible_qpoints(crystal, divisions)[0] / np.array(divisions),
         n_frames=len(placed),
         force_rmse=np.nan,
         force_rms=np.nan,

@@ -9,13 +9,18 @@ import numpy as np
 from ase import Atoms
 from numpy.typing import ArrayLike
 
+from ndsc.crystal import Crystal
 from ndsc.errors import InputError
+from ndsc.force_constants.sites import PlacedFrame, frame_name, place_frame
 from ndsc.force_constants.space_group import FloatArray, IntArray
-from ndsc.rounding import rounded
-from ndsc.supercells import make_supercell
 
-#: Displacements longer than this share of the cell mean that the structure is not a displaced supercell, Å.
-LARGEST_SAMPLE = 1.0
+#: Cells of frames that belong to one supercell agree to this length, Å.
+SAME_CELL = 1e-5
+#: Atoms of a perfect supercell are closer than this to their sites, Å.
+ON_SITE = 1e-6
+
+#: Forces of frames: by their names, or in their order.
+Forces = Mapping[str, ArrayLike] | Sequence[ArrayLike]
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,123 +49,108 @@ class Samples:
     strains: FloatArray | None = None
 
 
+@dataclass(frozen=True, eq=False)
+class LabelledSupercells:
+    """What labelled perfect and displaced supercells say.
+
+    Attributes
+    ----------
+    samples : list of Samples
+        One for each supercell with displaced atoms.
+    matrices : list of (3, 3) int64 array
+        The supercell matrix of each frame.
+    residual_force : float, eV/Å
+        The largest force in a perfect supercell.
+    """
+
+    samples: list[Samples]
+    matrices: list[IntArray]
+    residual_force: float
+
+
 def samples_from_labels(
-    unit_cell: Atoms,
-    frames: Sequence[Atoms],
-    forces: Mapping[str, ArrayLike],
-    *,
-    residual_force_limit: float = 0.01,
-) -> list[Samples]:
-    """Samples from the structures of :func:`phonon_displacements` and their forces.
+    crystal: Crystal, frames: Sequence[Atoms], forces: Forces, *, residual_force_limit: float = 0.01
+) -> LabelledSupercells:
+    """Samples from perfect and displaced supercells, such as those of :func:`phonon_displacements`, and their forces.
 
     Parameters
     ----------
-    unit_cell : ase.Atoms
+    crystal : Crystal
         The unit cell of the supercells.
     frames : sequence of ase.Atoms
-        Perfect and displaced supercells.
-    forces : mapping from name to (n_atoms, 3) array, eV/Å
-        Forces of each frame, by its ``ndsc_name``.
+        Perfect and displaced supercells, their atoms in any order. ``info["ndsc_matrix"]`` and ``info["ndsc_name"]``
+        are used where they are there.
+    forces : mapping from name to (n_atoms, 3) array, or sequence of such arrays, eV/Å
+        Forces of each frame, by its name or in the order of the frames.
     residual_force_limit : float, eV/Å
         Largest force allowed in a perfect supercell. Below it, its forces are subtracted.
-
-    Returns
-    -------
-    list of Samples
-        One for each supercell.
 
     Raises
     ------
     InputError
-        When forces are missing, of the wrong shape or not finite, when a displaced supercell has no perfect one, or
-        when the perfect supercell has forces above the limit.
+        When a frame is not a supercell of the crystal, when forces are missing, of the wrong shape or not finite, when
+        a displaced supercell has no perfect one, or when a perfect supercell has forces above the limit.
     """
-    checked = _checked_forces(frames, forces)
-    perfect: dict[bytes, FloatArray] = {}
-    groups: dict[bytes, list[Atoms]] = {}
-    for frame in frames:
-        key = _matrix_of(frame).tobytes()
-        if frame.info["config_type"] == "phonon_perfect":
-            perfect[key] = checked[frame.info["ndsc_name"]]
-            check_residual(frame, perfect[key], residual_force_limit)
-        else:
-            groups.setdefault(key, []).append(frame)
-    lacking = [_matrix_of(group[0]).tolist() for key, group in groups.items() if key not in perfect]
+    arrays = _checked_forces(frames, forces)
+    perfect: dict[bytes, tuple[PlacedFrame, FloatArray]] = {}
+    displaced: dict[bytes, list[tuple[PlacedFrame, FloatArray]]] = {}
+    matrices = []
+    residual = 0.0
+    for number, (frame, array) in enumerate(zip(frames, arrays, strict=True)):
+        placed = place_frame(crystal.atoms, frame, number=number)
+        if np.max(np.abs((placed.deformation - np.eye(3)) @ frame.cell.array)) > SAME_CELL:
+            raise InputError(
+                f"{placed.name} has another cell than its supercell {placed.matrix.tolist()}. Give the structures as "
+                "they were made, of the same relaxed unit cell."
+            )
+        matrices.append(placed.matrix)
+        key = placed.matrix.tobytes()
+        sample = (placed, placed.from_frame(array))
+        if np.max(np.abs(placed.displacements)) > ON_SITE:
+            displaced.setdefault(key, []).append(sample)
+            continue
+        perfect[key] = sample
+        check_residual(placed.name, array, residual_force_limit)
+        residual = max(residual, float(np.max(np.linalg.norm(array, axis=1))))
+    lacking = [found[0][0].matrix.tolist() for key, found in displaced.items() if key not in perfect]
     if lacking:
         raise InputError(
             f"The perfect supercells {lacking} are not among the labels, so residual forces are unknown. Compute "
             "the structures of phonon_displacements with the config_type 'phonon_perfect' too."
         )
-    result = []
-    for key, group in groups.items():
-        matrix = _matrix_of(group[0])
-        supercell = make_supercell(unit_cell, matrix)
-        result.append(
-            collect_samples(
-                supercell, matrix, group, [checked[frame.info["ndsc_name"]] - perfect[key] for frame in group]
-            )
-        )
-    return result
+    samples = [_without_residual(found, *perfect[key]) for key, found in displaced.items()]
+    return LabelledSupercells(samples, matrices, residual)
 
 
-def collect_samples(
-    supercell: Atoms, matrix: IntArray, frames: Sequence[Atoms], forces: Sequence[FloatArray]
+def _without_residual(
+    found: Sequence[tuple[PlacedFrame, FloatArray]], perfect: PlacedFrame, residual: FloatArray
 ) -> Samples:
-    """Put the frames of one supercell (atoms in the order of `make_supercell`) into arrays."""
-    reference = rounded(supercell)
-    displacements = []
-    for frame in frames:
-        if len(frame) != len(reference) or np.any(frame.numbers != reference.numbers):
-            raise InputError(
-                f"{_name(frame)} has the atoms {frame.get_chemical_formula()}, its supercell {matrix.tolist()} has "
-                f"{reference.get_chemical_formula()} in the order of make_supercell. Give the structures as they were "
-                "made, with their atoms in order."
-            )
-        if np.max(np.abs(frame.cell.array - reference.cell.array)) > 1e-5:
-            raise InputError(
-                f"{_name(frame)} has another cell than its supercell {matrix.tolist()}. Give the structures as they "
-                "were made, of the same relaxed unit cell."
-            )
-        moved = frame.positions - reference.positions
-        lattice = np.rint(moved @ np.linalg.inv(reference.cell.array))
-        moved = moved - lattice @ reference.cell.array
-        if np.max(np.linalg.norm(moved, axis=1)) > LARGEST_SAMPLE:
-            raise InputError(
-                f"{_name(frame)} has an atom more than {LARGEST_SAMPLE} Å from its site in the supercell "
-                f"{matrix.tolist()}. Give the structures as they were made, with their atoms in order."
-            )
-        displacements.append(moved)
-    n_cells = abs(round(np.linalg.det(matrix)))
-    n_basis = len(reference) // n_cells
-    shape = (len(frames), n_cells, n_basis, 3)
+    """Samples of one supercell: what displaced frames have beyond the perfect one."""
     return Samples(
-        matrix=matrix,
-        lattice_points=supercell.arrays["ndsc_lattice_point"][::n_basis],
-        displacements=np.array(displacements).reshape(shape),
-        forces=np.array(forces).reshape(shape),
-        names=tuple(_name(frame) for frame in frames),
+        matrix=perfect.matrix,
+        lattice_points=perfect.lattice_points,
+        displacements=np.array([placed.displacements - perfect.displacements for placed, _ in found]),
+        forces=np.array([array - residual for _, array in found]),
+        names=tuple(placed.name for placed, _ in found),
     )
 
 
-def _matrix_of(frame: Atoms) -> IntArray:
-    return np.asarray(frame.info["ndsc_matrix"], dtype=np.int64).reshape(3, 3)
-
-
-def _name(frame: Atoms) -> str:
-    return str(frame.info.get("ndsc_name", "a structure without a name"))
-
-
-def _checked_forces(frames: Sequence[Atoms], forces: Mapping[str, ArrayLike]) -> dict[str, FloatArray]:
-    names = [_name(frame) for frame in frames]
-    missing = [name for name in names if name not in forces]
-    if missing:
-        raise InputError(
-            f"Forces are missing for {len(missing)} of {len(names)} structures: {', '.join(missing[:10])}"
-            f"{', …' if len(missing) > 10 else ''}. Compute these, the others need not be computed again."
-        )
-    checked = {}
-    for frame, name in zip(frames, names, strict=True):
-        array = np.asarray(forces[name], dtype=float)
+def _checked_forces(frames: Sequence[Atoms], forces: Forces) -> list[FloatArray]:
+    names = [frame_name(frame, number) for number, frame in enumerate(frames)]
+    if isinstance(forces, Mapping):
+        missing = [name for name in names if name not in forces]
+        if missing:
+            raise InputError(
+                f"Forces are missing for {len(missing)} of {len(names)} structures: {', '.join(missing[:10])}"
+                f"{', …' if len(missing) > 10 else ''}. Compute these, the others need not be computed again."
+            )
+        given = [forces[name] for name in names]
+    else:
+        given = list(forces)
+        if len(given) != len(frames):
+            raise InputError(f"There are {len(frames)} structures and forces of {len(given)}. Give one array for each.")
+    checked = [np.asarray(array, dtype=float) for array in given]
+    for frame, name, array in zip(frames, names, checked, strict=True):
         if array.shape != (len(frame), 3):
             raise InputError(
                 f"The forces of {name} have the shape {array.shape}, its structure needs ({len(frame)}, 3). Compute "
@@ -168,11 +158,10 @@ def _checked_forces(frames: Sequence[Atoms], forces: Mapping[str, ArrayLike]) ->
             )
         if not np.all(np.isfinite(array)):
             raise InputError(f"The forces of {name} are not all finite numbers. Compute {name} again.")
-        checked[name] = array
     return checked
 
 
-def check_residual(frame: Atoms, forces: FloatArray, limit: float) -> None:
+def check_residual(name: str, forces: FloatArray, limit: float) -> None:
     """Refuse a perfect supercell that is not at rest.
 
     Raises
@@ -183,7 +172,7 @@ def check_residual(frame: Atoms, forces: FloatArray, limit: float) -> None:
     largest = float(np.max(np.linalg.norm(forces, axis=1)))
     if largest > limit:
         raise InputError(
-            f"The perfect supercell {_name(frame)} has residual forces of up to {largest:.4g} eV/Å, above the limit of "
+            f"The perfect supercell {name} has residual forces of up to {largest:.4g} eV/Å, above the limit of "
             f"{limit:g} eV/Å, so it is not at rest. Relax the unit cell with the same calculator and compute the "
             "supercells again, or raise residual_force_limit (the residual forces are then subtracted)."
         )

@@ -57,6 +57,11 @@ class PlacedFrame:
         return result
 
 
+def frame_name(frame: Atoms, number: int) -> str:
+    """The name of a structure in messages."""
+    return str(frame.info.get("ndsc_name", f"structure {number}"))
+
+
 def place_frame(unit_cell: Atoms, frame: Atoms, *, number: int = 0) -> PlacedFrame:
     """Find the sites of a perturbed supercell.
 
@@ -72,9 +77,9 @@ def place_frame(unit_cell: Atoms, frame: Atoms, *, number: int = 0) -> PlacedFra
     Raises
     ------
     InputError
-        When it is no perturbed supercell of the unit cell.
+        When it is not a perturbed supercell of the unit cell.
     """
-    name = str(frame.info.get("ndsc_name", f"structure {number}"))
+    name = frame_name(frame, number)
     ratio = frame.cell.array @ np.linalg.inv(unit_cell.cell.array)
     flat = frame.info.get("ndsc_matrix")
     matrix = np.rint(ratio if flat is None else np.asarray(flat, dtype=float).reshape(3, 3)).astype(np.int64)
@@ -84,8 +89,8 @@ def place_frame(unit_cell: Atoms, frame: Atoms, *, number: int = 0) -> PlacedFra
     n_cells = abs(round(np.linalg.det(matrix)))
     if n_cells == 0 or np.max(np.abs(deformation - np.eye(3))) > LARGEST_DEFORMATION:
         raise InputError(
-            f"The cell of {name} is {np.round(ratio, 3).tolist()} times the unit cell, which is no slightly deformed "
-            "supercell. Leave the structure out, or give the unit cell that it was made of."
+            f"The cell of {name} is {np.round(ratio, 3).tolist()} times the unit cell, which is not a slightly "
+            "deformed supercell. Leave the structure out, or give the unit cell that it was made of."
         )
     supercell = make_supercell(unit_cell, matrix)
     if sorted(supercell.numbers) != sorted(frame.numbers):

@@ -15,14 +15,15 @@ from ase.units import Bohr, Hartree
 from numpy.typing import ArrayLike, NDArray
 from phonopy import Phonopy
 
-from ndsc.crystal import Crystal
+from ndsc.crystal import Crystal, as_crystal
 from ndsc.errors import InputError, NdscError, ReferenceCalculationError
 from ndsc.files import whole_file
 from ndsc.force_constants.cost import PhononCost, phonon_cost
 from ndsc.force_constants.displacements import phonon_displacements
 from ndsc.force_constants.dynamical import UndeterminedError, check_determined, dynamical_force_constants
 from ndsc.force_constants.phonopy_model import make_phonopy, set_force_constants, supercell_sites
-from ndsc.force_constants.samples import Samples, check_residual, samples_from_labels
+from ndsc.force_constants.quality import phonon_warnings
+from ndsc.force_constants.samples import Forces, Samples, check_residual, samples_from_labels
 from ndsc.force_constants.space_group import FloatArray, IntArray, SpaceGroupAction
 from ndsc.force_constants.tiling import tiled_force_constants
 from ndsc.interrupts import raise_if_interrupted
@@ -45,8 +46,10 @@ class SupercellPhonons:
 
     Attributes
     ----------
+    crystal : Crystal
+        The unit cell as given, with its symmetry.
     phonopy : phonopy.Phonopy
-        With force constants, its primitive cell being the unit cell as given.
+        With force constants; its primitive cell is that unit cell.
     grid : 3 ints
         The grid of q-points.
     exact_qpoints : (n, 3) float array
@@ -60,8 +63,12 @@ class SupercellPhonons:
         ``"tiling"``, ``"dynamical"`` or ``"diagonal"``.
     residual_force : float, eV/Å
         Largest force in a perfect supercell, subtracted.
+    warnings : tuple of str
+        Why the phonons may be wrong: large residual forces, forces that are not linear in the displacements, an
+        unstable crystal, frequencies that no crystal has.
     """
 
+    crystal: Crystal
     phonopy: Phonopy
     grid: Grid
     exact_qpoints: FloatArray
@@ -69,6 +76,7 @@ class SupercellPhonons:
     cost: PhononCost
     route: str
     residual_force: float
+    warnings: tuple[str, ...] = ()
 
     def is_exact(self, qpoints: ArrayLike) -> NDArray[np.bool_]:
         """(n,) bool array : whether each q-point (n, 3), reduced, is on the grid, and so exact, or interpolated."""
@@ -87,7 +95,7 @@ def save_phonopy(phonon: Phonopy, path: str | Path) -> None:
 
 
 def phonons_from_supercells(
-    atoms: Atoms,
+    structure: Atoms | Crystal,
     grid: int | Sequence[int],
     calculator: Calculator,
     *,
@@ -96,13 +104,14 @@ def phonons_from_supercells(
     route: Route = "auto",
     nac_params: Mapping[str, Any] | None = None,
     kgrid: AnyGrid | None = None,
+    symprec: float | None = None,
     progress: Progress = silent,
 ) -> SupercellPhonons:
     """Phonons on a grid of q-points from the smallest non-diagonal supercells that hold it.
 
     Parameters
     ----------
-    atoms : ase.Atoms
+    structure : ase.Atoms or Crystal
         The relaxed unit cell, primitive or not, in any setting.
     grid : int or 3 ints
         Divisions of the grid.
@@ -119,6 +128,8 @@ def phonons_from_supercells(
         ``factor`` and ``method``.
     kgrid : int, three ints or (3, 3) ints, optional
         k-point grid of the unit cell, for the cost.
+    symprec : float, Å, optional
+        Tolerance of the symmetry search, when `structure` is Atoms.
     progress : callable
         Called with ("phonons", calculations done, all).
 
@@ -133,16 +144,16 @@ def phonons_from_supercells(
     ReferenceCalculationError
         When the calculator fails.
     """
-    supercells = find_supercells(atoms, grid)
+    supercells = find_supercells(as_crystal(structure, symprec=symprec), grid)
     frames = phonon_displacements(supercells, displacement=displacement)
     started = time.perf_counter()
-    forces = {}
+    forces = []
     for done, frame in enumerate(frames):
         progress("phonons", done, len(frames))
-        forces[frame.info["ndsc_name"]] = compute_forces(frame, calculator)
+        forces.append(compute_forces(frame, calculator))
         if frame.info["config_type"] == "phonon_perfect":
             # Found out before the displaced supercells are paid for.
-            check_residual(frame, forces[frame.info["ndsc_name"]], residual_force_limit)
+            check_residual(frame.info["ndsc_name"], forces[-1], residual_force_limit)
     progress("phonons", len(frames), len(frames))
     return phonons_from_labels(
         supercells, frames, forces,
@@ -154,7 +165,7 @@ def phonons_from_supercells(
 def phonons_from_labels(
     supercells: SupercellSet,
     frames: Sequence[Atoms],
-    forces: Mapping[str, ArrayLike],
+    forces: Forces,
     *,
     residual_force_limit: float = 0.01,
     route: Route = "auto",
@@ -169,9 +180,10 @@ def phonons_from_labels(
     supercells : SupercellSet
         The supercells.
     frames : sequence of ase.Atoms
-        The structures of :func:`~ndsc.force_constants.phonon_displacements`.
-    forces : mapping from name to (n_atoms, 3) array, eV/Å
-        Forces of each structure, by its ``info["ndsc_name"]``.
+        The structures of :func:`~ndsc.force_constants.phonon_displacements`, or others that are perfect and displaced
+        supercells of the same unit cell.
+    forces : mapping from name to (n_atoms, 3) array, or sequence of such arrays, eV/Å
+        Forces of each structure, by its ``info["ndsc_name"]`` or in the order of `frames`.
     residual_force_limit : float, eV/Å
         Largest force allowed in an undisplaced supercell; smaller ones are subtracted.
     route : "auto", "tiling" or "dynamical"
@@ -197,11 +209,12 @@ def phonons_from_labels(
     """
     if not frames:
         raise InputError("There are no structures. Give those of phonon_displacements(supercells).")
-    samples = samples_from_labels(supercells.atoms, frames, forces, residual_force_limit=residual_force_limit)
+    crystal, grid = supercells.crystal, supercells.grid
+    labelled = samples_from_labels(crystal, frames, forces, residual_force_limit=residual_force_limit)
     try:
-        phonon, chosen = solve_force_constants(supercells.atoms, supercells.grid, samples, route=route)
+        phonon, chosen = solve_force_constants(crystal, grid, labelled.samples, route=route)
     except UndeterminedError as error:
-        given = {sample.matrix.tobytes() for sample in samples}
+        given = {sample.matrix.tobytes() for sample in labelled.samples}
         absent = [index for index, matrix in enumerate(supercells.matrices) if matrix.tobytes() not in given]
         if not absent:
             raise
@@ -212,45 +225,42 @@ def phonons_from_labels(
         ) from error
     if nac_params is not None:
         set_nac(phonon, nac_params)
-    perfect = [frame.info["ndsc_name"] for frame in frames if frame.info["config_type"] == "phonon_perfect"]
-    matrices = [np.asarray(frame.info["ndsc_matrix"]).reshape(3, 3) for frame in frames]
-    cost = phonon_cost(supercells.atoms, supercells.grid, matrices, kgrid=kgrid, seconds=seconds)
-    residual = max((float(np.max(np.linalg.norm(forces[name], axis=1))) for name in perfect), default=0.0)
-    return _result(phonon, supercells.atoms, supercells.grid, cost, chosen, residual)
+    cost = phonon_cost(crystal, grid, labelled.matrices, kgrid=kgrid, seconds=seconds)
+    return _result(phonon, crystal, grid, cost, chosen, labelled.residual_force, labelled.samples)
 
 
 def force_constants_from_labels(
-    supercells: SupercellSet, frames: Sequence[Atoms], forces: Mapping[str, ArrayLike], **options: Any
+    supercells: SupercellSet, frames: Sequence[Atoms], forces: Forces, **options: Any
 ) -> Phonopy:
     """The Phonopy object of :func:`phonons_from_labels`, with the same options."""
     return phonons_from_labels(supercells, frames, forces, **options).phonopy
 
 
 def solve_force_constants(
-    atoms: Atoms, grid: Grid, samples: Sequence[Samples], *, route: Route = "auto"
+    crystal: Crystal, grid: Grid, samples: Sequence[Samples], *, route: Route = "auto"
 ) -> tuple[Phonopy, str]:
     """A Phonopy object with the force constants that fit the samples best, and the route that was taken."""
     if route not in ("auto", "tiling", "dynamical"):
         raise InputError(f"route = {route!r} is not known. Give 'auto', 'tiling' or 'dynamical'.")
-    n_atoms = len(atoms) * int(np.prod(grid))
+    n_atoms = len(crystal.atoms) * int(np.prod(grid))
     chosen = route if route != "auto" else ("tiling" if n_atoms <= LARGEST_TILED_SUPERCELL else "dynamical")
     if n_atoms == 1:
         # symfc has nothing to fit: the force constants of one atom are zero.
         chosen = "dynamical"
-    action = SpaceGroupAction.of_crystal(Crystal.from_atoms(atoms)).preserving_grid(grid)
+    action = SpaceGroupAction.of_crystal(crystal).preserving_grid(grid)
     if chosen == "tiling":
         check_determined(samples, action, grid)
-        phonon = make_phonopy(atoms, grid, symmetric_supercell=True)
+        phonon = make_phonopy(crystal, grid, symmetric_supercell=True)
         phonon.force_constants = tiled_force_constants(phonon, samples)
     else:
         force_constants = dynamical_force_constants(samples, action, grid)
-        phonon = make_phonopy(atoms, grid)
+        phonon = make_phonopy(crystal, grid)
         set_force_constants(phonon, force_constants, grid)
     return phonon, chosen
 
 
 def phonons_from_diagonal(
-    atoms: Atoms,
+    structure: Atoms | Crystal,
     grid: int | Sequence[int],
     calculator: Calculator,
     *,
@@ -258,6 +268,7 @@ def phonons_from_diagonal(
     residual_force_limit: float = 0.01,
     nac_params: Mapping[str, Any] | None = None,
     kgrid: AnyGrid | None = None,
+    symprec: float | None = None,
     progress: Progress = silent,
 ) -> SupercellPhonons:
     """Phonons phonopy's ordinary way: displaced atoms in the diagonal supercell of the grid.
@@ -265,39 +276,40 @@ def phonons_from_diagonal(
     Parameters and errors are those of :func:`phonons_from_supercells`.
     """
     divisions = checked_grid(grid)
-    unit_cell = Crystal.from_atoms(atoms).atoms
-    phonon = make_phonopy(unit_cell, divisions, symmetric_supercell=True)
+    crystal = as_crystal(structure, symprec=symprec)
+    phonon = make_phonopy(crystal, divisions, symmetric_supercell=True)
     phonon.generate_displacements(distance=displacement)
-    frames = diagonal_frames(phonon)
+    frames = diagonal_frames(crystal, phonon)
     started = time.perf_counter()
     forces = []
     for done, frame in enumerate(frames):
         progress("phonons", done, len(frames))
         forces.append(compute_forces(frame, calculator))
         if done == 0:
-            check_residual(frame, forces[0], residual_force_limit)
+            check_residual(frame.info["ndsc_name"], forces[0], residual_force_limit)
     progress("phonons", len(frames), len(frames))
     phonon.forces = np.array(forces[1:]) - forces[0]
     phonon.produce_force_constants(show_drift=False)
     phonon.symmetrize_force_constants(show_drift=False)
     if nac_params is not None:
         set_nac(phonon, nac_params)
-    matrices = [np.diag(divisions)] * len(frames)
-    cost = phonon_cost(unit_cell, divisions, matrices, kgrid=kgrid, seconds=time.perf_counter() - started)
-    residual = float(np.max(np.linalg.norm(forces[0], axis=1)))
-    return _result(phonon, unit_cell, divisions, cost, "diagonal", residual)
+    seconds = time.perf_counter() - started
+    labelled = samples_from_labels(crystal, frames, forces, residual_force_limit=residual_force_limit)
+    cost = phonon_cost(crystal, divisions, labelled.matrices, kgrid=kgrid, seconds=seconds)
+    return _result(phonon, crystal, divisions, cost, "diagonal", labelled.residual_force, labelled.samples)
 
 
-def diagonal_frames(phonon: Phonopy) -> list[Atoms]:
+def diagonal_frames(crystal: Crystal, phonon: Phonopy) -> list[Atoms]:
     """The perfect diagonal supercell and phonopy's displaced ones, in phonopy's order of atoms, rounded to 1e-8 Å."""
     matrix = phonon.supercell_matrix.T.reshape(9)
-    unit_cell_moments = phonon.unitcell.magnetic_moments
+    template = crystal.atoms[supercell_sites(phonon)[0]]
     frames = []
     for number, cell in enumerate([phonon.supercell, *(phonon.supercells_with_displacements or [])]):
-        frame = rounded(Atoms(numbers=cell.numbers, cell=cell.cell, scaled_positions=cell.scaled_positions, pbc=True))
-        if unit_cell_moments is not None:
-            frame.set_initial_magnetic_moments(np.asarray(unit_cell_moments)[supercell_sites(phonon)[0]])
-        frame.info = {
+        frame = template.copy()
+        frame.set_cell(cell.cell)
+        frame.set_scaled_positions(cell.scaled_positions)
+        frame = rounded(frame)
+        frame.info |= {
             "ndsc_name": f"diagonal-{number:03d}",
             "config_type": "phonon" if number else "phonon_perfect",
             "ndsc_matrix": np.asarray(matrix, dtype=np.int64),
@@ -366,10 +378,17 @@ def set_nac(phonon: Phonopy, nac_params: Mapping[str, Any]) -> None:
 
 
 def _result(
-    phonon: Phonopy, atoms: Atoms, grid: Grid, cost: PhononCost, route: str, residual: float
+    phonon: Phonopy,
+    crystal: Crystal,
+    grid: Grid,
+    cost: PhononCost,
+    route: str,
+    residual: float,
+    samples: Sequence[Samples],
 ) -> SupercellPhonons:
-    numerators, weights = irreducible_qpoints(atoms, grid)
+    numerators, weights = irreducible_qpoints(crystal, grid)
     return SupercellPhonons(
-        phonopy=phonon, grid=grid, exact_qpoints=numerators / np.array(grid), weights=weights,
+        crystal=crystal, phonopy=phonon, grid=grid, exact_qpoints=numerators / np.array(grid), weights=weights,
         cost=cost, route=route, residual_force=residual,
+        warnings=phonon_warnings(phonon, grid, numerators, samples, residual),
     )  # fmt: skip

@@ -124,24 +124,13 @@ class DispersionPanel:
             _check_same_reference(first, other, title)
         return cls(
             title=title,
-            path=path_of(first),
+            path=first.path,
             reference=PhononCurves(
                 reference_label, first.reference_path, None, first.dos_frequencies, first.reference_dos
             ),
             models=tuple(_curves(name, comparison) for name, comparison in comparisons.items()),
             baseline=None if baseline is None else _curves(baseline_label, baseline),
         )
-
-
-def path_of(comparison: PhononComparison) -> BandPath:
-    """The path of a comparison."""
-    return BandPath(
-        qpoints=comparison.path_qpoints,
-        distances=comparison.path_distances,
-        ticks=comparison.path_ticks,
-        labels=comparison.path_labels,
-        segments=comparison.path_segments,
-    )
 
 
 def _curves(name: str, comparison: PhononComparison) -> PhononCurves:
@@ -151,8 +140,8 @@ def _curves(name: str, comparison: PhononComparison) -> PhononCurves:
 
 
 def _check_same_reference(first: PhononComparison, other: PhononComparison, title: str) -> None:
-    same_path = np.shape(first.path_qpoints) == np.shape(other.path_qpoints) and np.allclose(
-        first.path_qpoints, other.path_qpoints, atol=1e-8
+    same_path = np.shape(first.path.qpoints) == np.shape(other.path.qpoints) and np.allclose(
+        first.path.qpoints, other.path.qpoints, atol=1e-8
     )
     if same_path and np.allclose(first.reference_path, other.reference_path, rtol=0.0, atol=SAME_REFERENCE_THZ):
         return

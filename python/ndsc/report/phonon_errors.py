@@ -15,7 +15,6 @@ from numpy.typing import ArrayLike, NDArray
 
 from ndsc.errors import InputError
 from ndsc.report.bands import draw_path_axis, merged_ticks, path_pieces
-from ndsc.report.panels import path_of
 from ndsc.report.style import MODEL, REFERENCE, SERIES, new_figure, paper_style
 from ndsc.report.tidy import DataTable
 
@@ -166,7 +165,7 @@ def _lengths(comparison: PhononComparison, cell: ArrayLike | None) -> FloatArray
 
 def _draw_strips(figure: Figure, axes: Axes, comparison: PhononComparison, title: str) -> None:
     """One strip a branch, the highest on top, coloured by the error along the path."""
-    path = path_of(comparison)
+    path = comparison.path
     error = comparison.model_path - comparison.reference_path
     finite = np.abs(error[np.isfinite(error)])
     limit = max(float(finite.max(initial=0.0)), 1e-6)

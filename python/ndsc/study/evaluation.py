@@ -16,8 +16,6 @@ from ndsc.results import Comparison
 from ndsc.study.results import Evaluation
 from ndsc.study.runs import StudyRun
 
-#: Mesh of densities of states that are not drawn.
-NO_DOS = (4, 4, 4)
 #: Lattice parameters that are metrics; angles are fixed by symmetry in most crystals.
 LATTICE_METRICS = ("a", "b", "c", "volume_per_atom")
 #: Cells of the same crystal differ by less, Å.
@@ -59,7 +57,7 @@ def evaluate_potential(
         model,
         run.reference(phonons=section.phonons, elastic=section.elastic),
         database=database,
-        dos_mesh=run.config.phonons.dos_mesh if section.dos else NO_DOS,
+        dos_mesh=run.config.phonons.dos_mesh if section.dos else None,
     )
     elastic = found.elastic
     if found.reference.elastic is not None:

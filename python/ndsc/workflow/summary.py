@@ -163,7 +163,7 @@ def _phonons(plan: Plan, found: Benchmark) -> PhononsSummary | None:
         reference_min_frequency_thz=comparison.reference_min_frequency_thz,
         reference_max_frequency_thz=comparison.reference_max_frequency_thz,
         mesh=list(comparison.mesh),
-        dos_mesh=list(comparison.dos_mesh),
+        dos_mesh=list(comparison.dos_mesh or ()),
         settings=plan.config.phonons.model_dump(mode="json"),
         grid=list(reference.grid),
         n_exact_qpoints=len(reference.exact_qpoints),
