@@ -41,7 +41,7 @@ def standard_orientation(atoms: Atoms, *, symprec: float = DEFAULT_SYMPREC) -> t
         Tolerance of the symmetry search.
     """
     crystal = Crystal.from_atoms(atoms, symprec=symprec)
-    laue_class = next(name for last, name in _LAST_SPACE_GROUP if crystal.number <= last)
+    laue_class = next(name for last, name in _LAST_SPACE_GROUP if crystal.primitive.number <= last)
     rotation = _standard_rotation(crystal)
     if laue_class == "trigonal_high" and not _has_twofold_along_x(crystal, rotation):
         rotation = np.array([[0.0, 1.0, 0.0], [-1.0, 0.0, 0.0], [0.0, 0.0, 1.0]]) @ rotation

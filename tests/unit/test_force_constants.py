@@ -230,9 +230,9 @@ def test_tiling_refuses_supercells_that_do_not_tile(labelled):
     from ndsc.force_constants.samples import samples_from_labels
 
     supercells, frames, forces = labelled
-    samples = samples_from_labels(supercells.atoms, frames, forces)
+    samples = samples_from_labels(supercells.crystal, frames, forces).samples
     with pytest.raises(InputError, match="does not tile the diagonal supercell"):
-        tiled_force_constants(make_phonopy(ALUMINIUM, (3, 3, 3)), samples)
+        tiled_force_constants(make_phonopy(Crystal.from_atoms(ALUMINIUM), (3, 3, 3)), samples)
 
 
 @pytest.mark.parametrize("bad", [np.zeros((1, 3)), np.zeros(6), np.zeros((2, 2))])
@@ -275,11 +275,27 @@ def test_structures_of_another_cell(labelled):
         phonons_from_labels(other, frames, forces)
     with pytest.raises(InputError, match="has the atoms Al2, its supercell"):
         phonons_from_labels(find_supercells(bulk("Cu", a=4.0), 2), frames, forces)
-    swapped = [frame[[1, 0]] if frame.info["config_type"] == "phonon" else frame for frame in frames]
-    for new, old in zip(swapped, frames, strict=True):
-        new.info = old.info
-    with pytest.raises(InputError, match=r"more than 1\.0 Å from its site"):
-        phonons_from_labels(supercells, swapped, forces)
+    lost = [frame.copy() for frame in frames]
+    lost[-1].positions[0] += 1.2
+    with pytest.raises(InputError, match=r"1\.\d+ Å from its site"):
+        phonons_from_labels(supercells, lost, forces)
+
+
+def test_plain_structures_in_any_order_of_atoms_with_a_list_of_forces(labelled):
+    supercells, frames, forces = labelled
+    plain, arrays = [], []
+    for frame in frames:
+        order = np.arange(len(frame))[::-1]
+        copy = frame[order]
+        copy.info = {}
+        plain.append(copy)
+        arrays.append(np.asarray(forces[frame.info["ndsc_name"]])[order])
+    expected = phonons_from_labels(supercells, frames, forces)
+    found = phonons_from_labels(supercells, plain, arrays)
+    np.testing.assert_allclose(found.phonopy.force_constants, expected.phonopy.force_constants, atol=1e-9)
+    assert found.cost.used.atoms == expected.cost.used.atoms
+    with pytest.raises(InputError, match="forces of 1"):
+        phonons_from_labels(supercells, plain, arrays[:1])
 
 
 def test_no_structures_and_unknown_routes(labelled):

@@ -7,9 +7,10 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+from ase import Atoms
 from numpy.typing import ArrayLike
 
-from ndsc.crystal import Crystal
+from ndsc.crystal import Crystal, as_crystal
 from ndsc.force_constants.displacements import supercell_displacements
 from ndsc.force_constants.space_group import SpaceGroupAction
 from ndsc.kpoints import AnyGrid
@@ -65,7 +66,7 @@ class PhononCost:
 
 
 def phonon_cost(
-    crystal: Crystal,
+    structure: Atoms | Crystal,
     grid: Grid,
     matrices: Iterable[ArrayLike],
     *,
@@ -73,6 +74,7 @@ def phonon_cost(
     seconds: float | None = None,
 ) -> PhononCost:
     """The cost of one calculation for each supercell matrix, repeated ones too, and of the diagonal supercell."""
+    crystal = as_crystal(structure)
     action = SpaceGroupAction.of_crystal(crystal).preserving_grid(grid)
     diagonal = np.diag(grid)
     # How many displacements the diagonal supercell needs does not depend on their length.
