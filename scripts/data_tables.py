@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from ndsc.kpoints import kgrid_text
-from ndsc.report.markdown import markdown_table
 from ndsc.report.published import Published, published
+from ndsc.report.tables import markdown_table
 from ndsc.study.runs import StudyRun
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -16,12 +16,20 @@ from ndsc.errors import InputError
 from ndsc.fit.evaluate import Predictions, predict
 from ndsc.force_constants import phonons_from_supercells
 from ndsc.phonons import compare_phonons
-from ndsc.report import cost_figure, dispersion_figure, elastic_figure, parity_figure, write_report
-from ndsc.report.bands import merged_ticks, path_legs, path_pieces, pretty_label
+from ndsc.report import (
+    DispersionPanel,
+    cost_figure,
+    dispersion_figure,
+    elastic_errors_data,
+    elastic_errors_figure,
+    parity_figure,
+    write_report,
+)
+from ndsc.report.bands import merged_ticks, path_legs, pretty_label
 from ndsc.report.published import published
 from ndsc.report.style import save_figure
 from ndsc.report.text import chemical, qpoint, qpoints_by_supercell, setting, space_group
-from ndsc.report.verdict import judge
+from ndsc.report.verdict import verdict_of
 from ndsc.results import (
     Comparison,
     ConfigurationsSummary,
@@ -232,7 +240,7 @@ def test_the_harmonic_model_is_drawn_where_it_was_computed(run, comparison):
 
 def test_a_run_without_fit_and_benchmarks(tmp_path, comparison):
     everything = full_results(comparison)
-    left_out = {"fit": None, "phonons": None, "elastic": None, "cost": None, "supercells": None}
+    left_out = {"fit": None, "phonons": None, "elastic": None, "cost": None, "supercells": None, "warnings": []}
     write_results(everything.model_copy(update=left_out), tmp_path)
     text = write_report(tmp_path).read_text()
     assert "<img" not in text
@@ -279,16 +287,61 @@ def test_a_missing_file_names_the_command_that_makes_it(run, name):
     assert not (run / "report.html").exists()
 
 
-def test_damaged_files(run):
-    (run / "phonons" / "comparison.json").write_text("{")
-    with pytest.raises(InputError, match="damaged"):
+@pytest.mark.parametrize("content", ["{", "[]", "{}", '{"model_path": 3}', "", "\x00\x01"])
+@pytest.mark.parametrize("name", ["phonons/comparison.json", "potential/predictions.extxyz", "supercells.json"])
+def test_damaged_files_leave_the_old_report(run, name, content):
+    (run / "report.html").write_text("old")
+    (run / "figures").mkdir()
+    (run / "figures" / "cost.png").write_bytes(b"old")
+    (run / name).write_text(content)
+    with pytest.raises(InputError, match="damaged") as error:
         write_report(run)
+    assert name in str(error.value)
+    assert (run / "report.html").read_text() == "old"
+    assert (run / "figures" / "cost.png").read_bytes() == b"old"
+    assert not list(run.glob(".report-*"))
+
+
+def test_folders_without_results(tmp_path):
     with pytest.raises(InputError, match="no folder"):
-        write_report(run / "nothing")
+        write_report(tmp_path / "nothing")
+    (tmp_path / "database.extxyz").write_text("")
+    with pytest.raises(InputError, match="ndsc run"):
+        write_report(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["database.extxyz"]
+
+
+def test_old_results_without_new_keys_render(tmp_path):
+    old = {"crystal": {"formula": "Al", "n_atoms": 1}, "versions": {}, "seed": 1}
+    (tmp_path / "results.json").write_text(json.dumps(old))
+    text = write_report(tmp_path).read_text()
+    assert '<div class="warnings"' not in text
+    assert "1 atom in the unit cell." in text
+
+
+def test_names_and_settings_are_text_and_not_markup(run, comparison):
+    """Brackets, dollars and tags in formulas, warnings, settings and names stay what they are."""
+    strange = "<b>$x_1$</b> [bold]η 晶体[/bold]"
+    everything = full_results(comparison)
+    labels = LabelsSummary(
+        calculator=strange, requested=1, succeeded=0, failures=[LabelFailure(name=strange, reason=strange)],
+        settings={strange: {strange: strange}},
+    )  # fmt: skip
+    crystal = CrystalSummary(formula="$Al$_{<b>}", n_atoms=1, space_group="P-1<i>", space_group_number=2)
+    more = {"labels": labels, "crystal": crystal, "warnings": [strange]}
+    more |= {"configurations": ConfigurationsSummary(total=1, by_type={strange: 1}, settings={strange: strange})}
+    write_results(everything.model_copy(update=more), run)
+    (run / "ndsc.toml").write_text(f"# {strange}\n")
+    text = write_report(run).read_text()
+    checker = Checker()
+    checker.feed(text)
+    assert checker.open == []
+    assert "<b>" not in text
+    assert text.count("&lt;b&gt;$x_1$&lt;/b&gt; [bold]η 晶体[/bold]") >= 8
 
 
 def test_figures_draw_what_they_are_given(comparison, predictions, tmp_path):
-    figure = dispersion_figure(comparison, title="Al")
+    figure = dispersion_figure(DispersionPanel.from_comparisons({"GAP": comparison}, title="Al"))
     bands = figure.axes[0]
     drawn = np.concatenate([line.get_ydata() for line in bands.lines if len(line.get_ydata()) > 2])
     assert drawn.max() == pytest.approx(max(comparison.model_path.max(), comparison.reference_path.max()))
@@ -296,9 +349,10 @@ def test_figures_draw_what_they_are_given(comparison, predictions, tmp_path):
     assert [axes.get_title() for axes in parity.axes[::2]] == ["Energy", "Force components", "Virial components"]
     assert "RMSE 10" in parity.axes[2].texts[0].get_text()
     elastic = {"C11": Comparison.of(101.0, 100.0), "C12": Comparison(reference=3.0), "C14": Comparison.of(0.1, 0.0)}
-    axes = elastic_figure(elastic).axes[0]
+    axes = elastic_errors_figure(elastic_errors_data({"GAP": elastic})).axes[0]
     assert [bar.get_height() for bar in axes.patches] == pytest.approx([1.0, 0.0])
-    assert [text.get_text() for text in axes.texts] == ["+1.00", "no value"]
+    assert [text.get_text() for text in axes.texts] == ["+1.00"]
+    assert sum(line.get_marker() == "x" for line in axes.lines) == 1
     cost = cost_summary([(4, 1.0)] * 4, unit_atoms=1, grid=(2, 2, 2), reference_phonon_atoms=[2, 2])
     assert [text.get_text() for text in cost_figure(cost).axes[0].texts] == ["0.5", "0.0312", "1", "4"]
     saved = save_figure(figure, None, tmp_path / "bands")
@@ -307,13 +361,12 @@ def test_figures_draw_what_they_are_given(comparison, predictions, tmp_path):
 
 def test_degenerate_branches_are_dashed_once(comparison):
     # Along Γ-X the two transverse branches are one line; from X to W they part.
-    pieces = path_pieces(comparison.path.distances, comparison.path.qpoints)
-    ticks, _ = merged_ticks(comparison.path.ticks, comparison.path.labels)
-    legs = path_legs(comparison.path.distances, pieces, ticks)
+    path = comparison.path
+    legs = path_legs(path)
     assert legs[0].start == 0
-    assert legs[-1].stop == len(comparison.path.distances)
-    assert len(legs) == len(ticks) - 1
-    figure = dispersion_figure(comparison)
+    assert legs[-1].stop == len(path.distances)
+    assert len(legs) == len(merged_ticks(path.ticks, path.labels)[0]) - 1
+    figure = dispersion_figure(DispersionPanel.from_comparisons({"GAP": comparison}))
     dashed = [line for line in figure.axes[0].lines if line.is_dashed()]
     assert sum(len(line.get_xdata()) == legs[0].stop - legs[0].start for line in dashed) >= 2
     first = [line for line in dashed if line.get_xdata()[0] == 0.0]
@@ -334,29 +387,42 @@ def test_parity_of_many_kinds_and_of_no_energies(predictions):
 
 
 def test_verdict(comparison):
-    everything = full_results(comparison)
-    good = judge(everything)
+    everything = full_results(comparison).model_copy(update={"warnings": []})
+    good = verdict_of(everything)
     assert good.good
     assert "C44" in good.text
+    assert f"{comparison.rmse_mesh_thz:.3g} THz" in good.text
     phonons = everything.phonons.model_copy(update={"min_frequency_thz": -1.0, "reference_min_frequency_thz": 0.0})
-    unstable = judge(everything.model_copy(update={"phonons": phonons}))
-    assert not unstable.good
-    assert "unstable where the reference is not (−1.00 THz)" in unstable.text
     # What is unstable in the reference too is no fault of the potential.
     both = phonons.model_copy(update={"reference_min_frequency_thz": -1.1})
-    assert judge(everything.model_copy(update={"phonons": both})).good
-    nothing = everything.model_copy(update={"elastic": {"C11": Comparison(reference=100.0)}})
-    assert "C11 of the potential has no value" in judge(nothing).text
-    far = everything.model_copy(update={"elastic": elastic_comparison({"C11": 90.0}, {"C11": 100.0})})
-    assert not judge(far).good
-    assert "could not be computed" in judge(everything.model_copy(update={"phonons": None})).text
+    assert verdict_of(everything.model_copy(update={"phonons": both})).good
+    assert verdict_of(everything.model_copy(update={"phonons": None, "elastic": None, "fit": None})) is None
+
+
+def test_verdict_with_faults(comparison):
+    everything = full_results(comparison).model_copy(update={"warnings": []})
+    unstable = everything.phonons.model_copy(update={"min_frequency_thz": -1.0, "reference_min_frequency_thz": 0.0})
     infinite = everything.phonons.model_copy(update={"rmse_mesh_thz": None})
-    assert "not finite" in judge(everything.model_copy(update={"phonons": infinite})).text
     labels = LabelsSummary(
         calculator="emt", requested=2, succeeded=1, failures=[LabelFailure(name="unit-0000", reason="stopped")]
     )
-    assert "1 reference calculation has no label" in judge(everything.model_copy(update={"labels": labels})).text
-    assert judge(everything.model_copy(update={"phonons": None, "elastic": None, "fit": None})) is None
+    for update, named in (
+        ({"phonons": unstable}, "−1.00 THz"),
+        ({"elastic": {"C11": Comparison(reference=100.0)}}, "C11"),
+        ({"elastic": elastic_comparison({"C11": 90.0}, {"C11": 100.0})}, "10 %"),
+        ({"phonons": None}, "could not be computed"),
+        ({"phonons": infinite}, "not finite"),
+        ({"labels": labels}, "1 reference calculation"),
+    ):
+        bad = verdict_of(everything.model_copy(update=update))
+        assert not bad.good
+        assert bad.word.startswith("Not within")
+        assert named in bad.text.split(". Phonons agree")[0]
+    # Numbers as good as the paper's, and a reason to doubt them.
+    doubtful = verdict_of(everything.model_copy(update={"warnings": ["The cell of the reference carries a stress."]}))
+    assert not doubtful.good
+    assert doubtful.word.startswith("Within")
+    assert "1 warning" in doubtful.word
 
 
 def test_every_irreducible_qpoint_is_listed_once():

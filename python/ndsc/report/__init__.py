@@ -1,7 +1,55 @@
-"""The report of a run: figures in the paper's style, and one self-contained HTML file."""
+"""Figures of phonons, elastic constants and costs, their data, and the HTML report of a run."""
 
-from ndsc.report.dispersion import dispersion_figure
-from ndsc.report.figures import cost_figure, elastic_figure, parity_figure
+from ndsc.report.bands import DispersionPanel, PhononCurves
+from ndsc.report.dispersions import (
+    LearningStep,
+    density_data,
+    dispersion_comparison_figure,
+    dispersion_data,
+    dispersion_figure,
+    dispersion_stack_figure,
+    learning_dispersion_figure,
+)
+from ndsc.report.elastic_errors import elastic_errors_data, elastic_errors_figure
+from ndsc.report.figures import cost_data, cost_figure, parity_data, parity_figure
+from ndsc.report.learning_curve import learning_curve_figure, learning_curve_summary
+from ndsc.report.phonon_errors import (
+    branch_errors,
+    error_distribution_figure,
+    mesh_data,
+    phonon_error_figure,
+    worst_qpoints,
+)
+from ndsc.report.style import SavedFigure, save_figure
+from ndsc.report.tables import markdown_table, write_data
 from ndsc.report.write import write_report
 
-__all__ = ["cost_figure", "dispersion_figure", "elastic_figure", "parity_figure", "write_report"]
+__all__ = [
+    "DispersionPanel",
+    "LearningStep",
+    "PhononCurves",
+    "SavedFigure",
+    "branch_errors",
+    "cost_data",
+    "cost_figure",
+    "density_data",
+    "dispersion_comparison_figure",
+    "dispersion_data",
+    "dispersion_figure",
+    "dispersion_stack_figure",
+    "elastic_errors_data",
+    "elastic_errors_figure",
+    "error_distribution_figure",
+    "learning_curve_figure",
+    "learning_curve_summary",
+    "learning_dispersion_figure",
+    "markdown_table",
+    "mesh_data",
+    "parity_data",
+    "parity_figure",
+    "phonon_error_figure",
+    "save_figure",
+    "worst_qpoints",
+    "write_data",
+    "write_report",
+]

@@ -1,118 +1,213 @@
-"""Phonon branches along a path, as lines: what every dispersion figure has in common."""
+"""Phonon branches along a path: what all dispersion figures are drawn from, and how branches and axes are drawn."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
+from ndsc.errors import InputError
 from ndsc.phonon_path import BandPath
-from ndsc.report.panels import DispersionPanel, PhononCurves
-from ndsc.report.style import GRID, MUTED, REFERENCE, SERIES
+from ndsc.report.style import GRID, MUTED, REFERENCE, SERIES, plain
 from ndsc.results import IMAGINARY_THZ
+
+if TYPE_CHECKING:
+    from ndsc.phonons import PhononComparison
 
 FloatArray = NDArray[np.float64]
 Dashes = Literal["solid"] | tuple[float, tuple[float, ...]]
 
+#: Frequencies of one reference, computed twice, differ by less than this (THz).
+SAME_REFERENCE_THZ = 1e-3
+#: Branches closer than this (THz) along a whole leg of the path are drawn once: dashes that do not coincide would make
+#: a solid line.
+_DEGENERATE_THZ = 1e-3
+#: Grey that is dark enough to be read on the tinted band.
+_NOTE = "#6B6B6B"
 _GREEK = {
     "G": "Γ", "GAMMA": "Γ", "GM": "Γ", "Γ": "Γ", "DELTA": "Δ", "LAMBDA": "Λ", "SIGMA": "Σ",
 }  # fmt: skip
-#: Branches closer than this along a whole leg of the path are drawn once: dashes that do not fall on each other's would
-#: make a solid line.
-_DEGENERATE_THZ = 1e-3
-#: A potential that is further out than this many times the reference's highest frequency does not set the axis.
-_FARTHEST = 1.0
+
+
+@dataclass(frozen=True, eq=False)
+class PhononCurves:
+    """Phonons of one potential, or of the reference, along a path.
+
+    Attributes
+    ----------
+    name : str
+        For the legend.
+    path : (n, n_bands) float array, THz
+        Frequencies, imaginary ones negative; not finite where there are none.
+    rmse_mesh_thz : float, THz, optional
+        Root mean square difference from the reference over the mesh; None for the reference itself.
+    dos_frequencies, dos : (k,) float arrays, THz and 1/THz, optional
+        Density of states.
+    """
+
+    name: str
+    path: FloatArray
+    rmse_mesh_thz: float | None = None
+    dos_frequencies: FloatArray | None = None
+    dos: FloatArray | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class DispersionPanel:
+    """One crystal: the reference and any number of potentials on one path.
+
+    Attributes
+    ----------
+    title : str
+        The crystal, or what sets this panel apart: ``"fcc Al"``, ``"η = 0.25"``.
+    path : BandPath
+    reference : PhononCurves
+    models : tuple of PhononCurves
+        Drawn in this order, the first on top.
+    baseline : PhononCurves, optional
+        A simpler model, drawn thin and grey: the harmonic model of the same database.
+
+    Raises
+    ------
+    InputError
+        When frequencies do not belong to the path, or two potentials have the same name.
+    """
+
+    title: str
+    path: BandPath
+    reference: PhononCurves
+    models: tuple[PhononCurves, ...]
+    baseline: PhononCurves | None = None
+
+    def __post_init__(self) -> None:
+        points = len(self.path.qpoints)
+        for curves in self.all_curves():
+            if np.ndim(curves.path) != 2 or len(curves.path) != points:
+                raise InputError(
+                    f"The frequencies of {curves.name} have the shape {np.shape(curves.path)}, and the path of "
+                    f"{self.title or 'this crystal'} has {points} q-points. Give one row of branches a q-point."
+                )
+        names = [curves.name for curves in self.all_curves()]
+        if len(set(names)) < len(names):
+            raise InputError(f"Two curves have the same name ({', '.join(names)}). Give each its own.")
+
+    def all_curves(self) -> list[PhononCurves]:
+        """The reference, the potentials, and the baseline if there is one."""
+        return [self.reference, *self.models, *([] if self.baseline is None else [self.baseline])]
+
+    def without_baseline(self) -> DispersionPanel:
+        """The same panel without the baseline."""
+        return replace(self, baseline=None)
+
+    @classmethod
+    def from_comparisons(
+        cls,
+        comparisons: Mapping[str, PhononComparison],
+        *,
+        title: str = "",
+        reference_label: str = "reference",
+        baseline: PhononComparison | None = None,
+        baseline_label: str = "harmonic model",
+    ) -> DispersionPanel:
+        """A panel from the comparisons of several potentials with one reference.
+
+        Parameters
+        ----------
+        comparisons : mapping of str to PhononComparison
+            By the name of the potential; all with the same reference and path (``compare_phonons(..., path=...)``).
+        title, reference_label, baseline_label : str
+        baseline : PhononComparison, optional
+            A simpler model beside the same reference.
+
+        Raises
+        ------
+        InputError
+            When there is no comparison, or the references differ.
+        """
+        everything = [*comparisons.values(), *([] if baseline is None else [baseline])]
+        if not everything:
+            raise InputError(f"There is nothing to draw for {title or 'this crystal'}. Give at least one comparison.")
+        first = everything[0]
+        for other in everything[1:]:
+            _check_same_reference(first, other, title)
+        return cls(
+            title=title,
+            path=first.path,
+            reference=PhononCurves(
+                reference_label, first.reference_path, None, first.dos_frequencies, first.reference_dos
+            ),
+            models=tuple(_curves(name, comparison) for name, comparison in comparisons.items()),
+            baseline=None if baseline is None else _curves(baseline_label, baseline),
+        )
+
+
+def _curves(name: str, comparison: PhononComparison) -> PhononCurves:
+    return PhononCurves(
+        name, comparison.model_path, comparison.rmse_mesh_thz, comparison.dos_frequencies, comparison.model_dos
+    )
+
+
+def _check_same_reference(first: PhononComparison, other: PhononComparison, title: str) -> None:
+    one, two = first.path.qpoints, other.path.qpoints
+    same_path = np.shape(one) == np.shape(two) and np.allclose(one, two, atol=1e-8)
+    if same_path and np.allclose(first.reference_path, other.reference_path, rtol=0.0, atol=SAME_REFERENCE_THZ):
+        return
+    what = "references" if same_path else "paths"
+    raise InputError(
+        f"The comparisons of {title or 'this crystal'} have different {what}, so they do not belong in one panel. "
+        "Compare every potential with the same reference phonons along the same path."
+    )
 
 
 @dataclass(frozen=True)
 class Line:
-    """How a curve is drawn.
-
-    Attributes
-    ----------
-    colour : str
-    width : float, points
-    dashes : "solid" or (offset, lengths)
-    above : float
-        Curves of higher numbers lie on top.
-    """
+    """How a curve is drawn: its width in points; curves with a higher `above` lie on top."""
 
     colour: str
     width: float
     dashes: Dashes = "solid"
     above: float = 2.0
 
+    def handle(self, label: str) -> Line2D:
+        """The entry of a legend."""
+        return Line2D(
+            [], [], color=self.colour, linewidth=self.width, linestyle=self.dashes, label=plain(label)
+        )  # fmt: skip
+
 
 #: Black dashes on top of the potential's line, which is wider, so that its colour shows on both sides.
 REFERENCE_LINE = Line(REFERENCE, 1.0, (0.0, (3.0, 3.0)), 4.0)
-BASELINE_LINE = Line(MUTED, 1.1, "solid", 1.5)
-MODEL_WIDTH = 2.0
-
-
-def model_line(index: int, of: int = 1) -> Line:
-    """The line of potential number `index` of `of`: the first is on top; past six, colours return, dotted."""
-    width = MODEL_WIDTH if of == 1 else 1.6
-    dashes: Dashes = "solid" if index < len(SERIES) else (0.0, (1.0, 1.6))
-    return Line(SERIES[index % len(SERIES)], width, dashes, 3.0 - 0.01 * index)
+_BASELINE_LINE = Line(MUTED, 1.1, "solid", 1.5)
 
 
 def lines_of(panel: DispersionPanel) -> list[tuple[PhononCurves, Line]]:
-    """Every curve of a panel with its line: potentials, baseline, reference."""
-    pairs = [(curves, model_line(index, len(panel.models))) for index, curves in enumerate(panel.models)]
+    """Every curve of a panel with its line: potentials, baseline, reference. Past six, colours return, dotted."""
+    width = 2.0 if len(panel.models) == 1 else 1.6
+    pairs = []
+    for index, curves in enumerate(panel.models):
+        dashes: Dashes = "solid" if index < len(SERIES) else (0.0, (1.0, 1.6))
+        pairs.append((curves, Line(SERIES[index % len(SERIES)], width, dashes, 3.0 - 0.01 * index)))
     if panel.baseline is not None:
-        pairs.append((panel.baseline, BASELINE_LINE))
+        pairs.append((panel.baseline, _BASELINE_LINE))
     return [*pairs, (panel.reference, REFERENCE_LINE)]
-
-
-def handle(line: Line, label: str) -> Line2D:
-    """The entry of a legend."""
-    return Line2D([], [], color=line.colour, linewidth=line.width, linestyle=line.dashes, label=label)
-
-
-def path_pieces(distances: FloatArray, qpoints: FloatArray) -> list[slice]:
-    """The continuous pieces of a path: it jumps where the q-point changes and the distance does not.
-
-    Parameters
-    ----------
-    distances : (n,) array, 1/Å
-        Length along the path, which does not grow over a jump.
-    qpoints : (n, 3) array, reduced
-        The q-points of the path.
-    """
-    step = np.diff(np.asarray(distances, dtype=float))
-    moved = np.abs(np.diff(np.asarray(qpoints, dtype=float), axis=0)).max(axis=1, initial=0.0)
-    jumps = np.flatnonzero((np.abs(step) < 1e-9) & (moved > 1e-9)) + 1
-    edges = [0, *jumps.tolist(), len(distances)]
-    return [slice(first, last) for first, last in itertools.pairwise(edges)]
-
-
-def path_legs(distances: FloatArray, pieces: Sequence[slice], ticks: Sequence[float]) -> list[slice]:
-    """The legs of a path, from one special point to the next; neighbours share the point between them."""
-    legs = []
-    for piece in pieces:
-        part = np.asarray(distances[piece], dtype=float)
-        inner = [int(np.argmin(np.abs(part - tick))) for tick in ticks if part[0] + 1e-9 < tick < part[-1] - 1e-9]
-        edges = [0, *inner, len(part) - 1]
-        legs += [slice(piece.start + first, piece.start + last + 1) for first, last in itertools.pairwise(edges)]
-    return legs
 
 
 def pretty_label(label: str) -> str:
     """A special point's name as it is printed: Greek letters, digits as subscripts, ``U|K`` at a jump."""
-    parts = [part.strip() for part in label.replace(",", "|").split("|")]
-    return "|".join(_pretty_point(part) for part in parts if part)
+    return "|".join(_pretty_point(part) for part in label.replace(",", "|").split("|") if part.strip())
 
 
 def _pretty_point(name: str) -> str:
-    bare = name.strip("$").replace("\\mathrm", "").replace("\\", "").replace("{", "").replace("}", "").replace("_", "")
-    letters = bare.rstrip("0123456789")
-    digits = bare[len(letters) :]
+    for mark in ("$", "\\mathrm", "\\", "{", "}", "_", " "):
+        name = name.replace(mark, "")
+    letters = name.rstrip("0123456789")
+    digits = name[len(letters) :]
     letters = _GREEK.get(letters.upper(), letters)
     return f"{letters}$_{{{digits}}}$" if digits else letters
 
@@ -132,74 +227,72 @@ def merged_ticks(ticks: Sequence[float] | FloatArray, labels: Sequence[str]) -> 
     return places, names
 
 
-def draw_path_axis(axes: Axes, path: BandPath, *, names: bool = True) -> None:
+def path_legs(path: BandPath) -> list[slice]:
+    """The legs of a path, from one special point to the next; neighbours share the point between them."""
+    legs = []
+    for first, last in path.segments:
+        part = path.distances[first : last + 1]
+        inner = [tick for tick in merged_ticks(path.ticks, path.labels)[0] if part[0] + 1e-9 < tick < part[-1] - 1e-9]
+        edges = [0, *(int(np.argmin(np.abs(part - tick))) for tick in inner), len(part) - 1]
+        legs += [slice(first + start, first + end + 1) for start, end in itertools.pairwise(edges)]
+    return legs
+
+
+def draw_path_axis(axes: Axes, path: BandPath) -> None:
     """Special points as ticks with thin lines, black ones where the path jumps."""
-    pieces = path_pieces(path.distances, path.qpoints)
     ticks, labels = merged_ticks(path.ticks, path.labels)
-    jumps = [float(path.distances[piece.start]) for piece in pieces[1:]]
+    jumps = np.array([path.distances[first] for first, _ in path.segments[1:]])
     axes.set_xlim(float(path.distances[0]), float(path.distances[-1]))
     for tick in ticks[1:-1]:
-        is_jump = any(abs(tick - jump) < 1e-9 for jump in jumps)
+        is_jump = bool(np.any(np.abs(jumps - tick) < 1e-9))
         axes.axvline(tick, color=REFERENCE if is_jump else GRID, linewidth=0.7, zorder=0)
-    axes.set_xticks(ticks, _without_collisions(ticks, labels, _inches(axes)), linespacing=0.9)
-    axes.tick_params(axis="x", length=0, labelbottom=names)
+    axes.set_xticks(ticks, _without_collisions(ticks, labels, axes), linespacing=0.9)
+    axes.tick_params(axis="x", length=0)
 
 
-def _without_collisions(ticks: Sequence[float], labels: Sequence[str], inches: float) -> list[str]:
-    """Names that would run into the one before, on an axis of so many inches, are set one line lower."""
+def _without_collisions(ticks: Sequence[float], labels: Sequence[str], axes: Axes) -> list[str]:
+    """Names that would run into the one before are set one line lower."""
+    figure = axes.get_figure(root=True)
+    # Roughly how wide the axes will be: what the grid gives them, before the layout.
+    inches = float(axes.get_position().width * (figure.get_figwidth() if figure is not None else 1.0))
+    widths = [sum(0.04 if char == "|" else 0.1 for char in label if char not in "${}_") for label in labels]
     scale = inches / (ticks[-1] - ticks[0] or 1.0)
     names, low = [], False
     for index, label in enumerate(labels):
         room = scale * (ticks[index] - ticks[index - 1]) if index else inches
-        low = not low and index > 0 and room < (_width(label) + _width(labels[index - 1])) / 2
+        low = not low and index > 0 and room < (widths[index] + widths[index - 1]) / 2
         names.append(f"\n{label}" if low else label)
     return names
 
 
-def _width(label: str) -> float:
-    """Roughly how wide a name is, in inches."""
-    return sum(0.04 if character == "|" else 0.1 for character in label if character not in "${}_")
-
-
-def _inches(axes: Axes) -> float:
-    """Roughly how wide the axes will be: what the grid gives them, before the layout."""
-    figure = axes.get_figure(root=True)
-    return float(axes.get_position().width * (figure.get_figwidth() if figure is not None else 1.0))
-
-
 def draw_branches(axes: Axes, path: BandPath, frequencies: FloatArray, line: Line) -> None:
-    """One curve's branches, broken where the path jumps; degenerate branches of a dashed one are drawn once."""
-    pieces = path_pieces(path.distances, path.qpoints)
+    """The branches of one curve, interrupted where the path jumps; degenerate branches of a dashed one drawn once."""
     dashed = line.dashes != "solid"
-    if dashed:
-        pieces = path_legs(path.distances, pieces, merged_ticks(path.ticks, path.labels)[0])
+    pieces = path_legs(path) if dashed else [slice(first, last + 1) for first, last in path.segments]
     for piece in pieces:
         part = np.asarray(frequencies[piece], dtype=float)
+        if dashed:
+            apart = np.any(~(np.abs(np.diff(part, axis=1)) <= _DEGENERATE_THZ), axis=0)
+            part = part[:, np.concatenate([[True], apart])]
         axes.plot(
-            path.distances[piece], _distinct_branches(part) if dashed else part,
+            path.distances[piece], part,
             color=line.colour, linewidth=line.width, linestyle=line.dashes, zorder=line.above,
         )  # fmt: skip
-
-
-def _distinct_branches(frequencies: FloatArray) -> FloatArray:
-    """(n, m) array : the branches, in order of frequency, without those that fall on the one before."""
-    apart = np.any(~(np.abs(np.diff(frequencies, axis=1)) <= _DEGENERATE_THZ), axis=0)
-    return frequencies[:, np.concatenate([[True], apart])]
 
 
 def frequency_limits(panels: Sequence[DispersionPanel]) -> tuple[float, float]:
     """Lowest and highest frequency to show, THz, for panels with one axis; the reference is always whole.
 
-    A potential that goes astray does not flatten the reference: what is out by more than the reference's highest
-    frequency is cut off, and :func:`draw_panel` says so.
+    A bad potential does not flatten the reference: what is out by more than the reference's highest frequency is cut
+    off, and :func:`draw_panel` says so.
     """
     reference = _finite([panel.reference.path for panel in panels])
     everything = _finite([curves.path for panel in panels for curves in panel.all_curves()])
     if everything.size == 0:
         return 0.0, 1.0
-    highest = float(reference.max()) if reference.size else float(everything.max())
-    lowest = float(reference.min()) if reference.size else float(everything.min())
-    reach = _FARTHEST * max(highest, 0.1)
+    whole = reference if reference.size else everything
+    highest, lowest = float(whole.max()), float(whole.min())
+    reach = max(highest, 0.1)
     top = max(highest, min(float(everything.max()), highest + reach))
     bottom = min(lowest, max(float(everything.min()), min(lowest, 0.0) - reach))
     return (1.08 * bottom if bottom < IMAGINARY_THZ else 0.0), max(1.05 * top, 0.1)
@@ -229,20 +322,13 @@ def draw_panel(axes: Axes, panel: DispersionPanel, limits: tuple[float, float] |
         notes.append(f"cut off, up to {shown.max():.3g} THz")
     if notes:
         axes.text(
-            0.012, 0.02, ", ".join(notes), transform=axes.transAxes, fontsize=8.5, style="italic", color=NOTE,
+            0.012, 0.02, ", ".join(notes), transform=axes.transAxes, fontsize=8.5, style="italic", color=_NOTE,
             va="bottom", zorder=5,
         )  # fmt: skip
 
 
-#: Grey that is dark enough to be read on the tinted band.
-NOTE = "#6B6B6B"
-
-
-def draw_densities(axes: Axes, panel: DispersionPanel) -> bool:
-    """Densities of states along the frequency axis of the panel; False when no curve has one.
-
-    That of the panel's first potential is filled.
-    """
+def draw_densities(axes: Axes, panel: DispersionPanel) -> None:
+    """Densities of states along the frequency axis of the panel; that of the panel's first potential is filled."""
     top = 0.0
     filled = next((curves for curves in panel.models if curves.dos is not None), None)
     for curves, line in lines_of(panel):
@@ -254,10 +340,8 @@ def draw_densities(axes: Axes, panel: DispersionPanel) -> bool:
             curves.dos, curves.dos_frequencies,
             color=line.colour, linewidth=line.width, linestyle=line.dashes, zorder=line.above,
         )  # fmt: skip
-        finite = np.asarray(curves.dos)[np.isfinite(curves.dos)]
-        top = max(top, float(finite.max(initial=0.0)))
+        top = max(top, float(_finite([curves.dos]).max(initial=0.0)))
     axes.axhline(0.0, color=REFERENCE, linewidth=0.6)
     axes.set_xlim(0.0, 1.08 * top if top > 0 else 1.0)
     axes.set_xticks([])
     axes.tick_params(axis="y", labelleft=False)
-    return top > 0

@@ -1,9 +1,9 @@
-"""Parity of the potential with its training data, errors of elastic constants (the paper's Figure 6), and cost."""
+"""Parity of the potential with its training data, and the cost of the labels, with the numbers behind both figures."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,18 +12,26 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from ndsc.report.published import PAPER_ELASTIC_PERCENT
-from ndsc.report.style import MODEL, MUTED, REFERENCE, SECOND, THIRD, new_figure, paper_style
-from ndsc.results import Comparison, CostSummary
+from ndsc.report.style import (
+    MODEL,
+    MOST_VECTOR_POINTS,
+    MUTED,
+    REFERENCE,
+    SECOND,
+    THIRD,
+    new_figure,
+    paper_style,
+    plain,
+)
+from ndsc.results import CostSummary
 
 if TYPE_CHECKING:
+    from pandas import DataFrame
+
     from ndsc.fit import Predictions
 
 FloatArray = NDArray[np.float64]
-BoolArray = NDArray[np.bool_]
 
-#: Above this number, points become a picture inside the vector figure, which would otherwise be slow to open.
-MOST_VECTOR_POINTS = 2000
 #: More kinds of configurations than there are colours to tell them apart are drawn as one.
 MOST_KINDS = 4
 
@@ -82,40 +90,61 @@ def parity_figure(predictions: Predictions) -> Figure:
     return figure
 
 
-def elastic_figure(elastic: Mapping[str, Comparison]) -> Figure:
-    """Relative errors of the elastic constants as bars; one that has no finite value is marked, not left out.
+def parity_data(predictions: Predictions) -> DataFrame:
+    """Every target of the database beside the potential's prediction.
 
-    Parameters
-    ----------
-    elastic : mapping of name to Comparison, GPa
-        ``{"C11": …}``; constants whose reference is zero or missing have no relative error and no bar.
+    Returns
+    -------
+    DataFrame
+        ``configuration``, from 0; ``config_type``; ``quantity``: ``energy_ev_per_atom``, ``force_ev_per_angstrom`` or
+        ``virial_ev_per_atom``; ``atom``, from 0 in its configuration, for forces; ``component``: ``x``, or ``xy``;
+        ``reference`` and ``model``, in the unit of the quantity. A missing target is an empty field.
     """
-    names = [name for name, value in elastic.items() if value.reference]
-    errors = np.array([_percent(elastic[name]) for name in names], dtype=float)
-    with paper_style():
-        figure = new_figure(max(3.0, 0.7 * len(names) + 1.2), 2.8)
-        axes = figure.add_subplot()
-        finite = errors[np.isfinite(errors)]
-        limit = max(1.25 * float(np.max(np.abs(finite), initial=0.0)), 1.0)
-        axes.axhline(0.0, color=REFERENCE, linewidth=0.8)
-        axes.bar(range(len(names)), np.nan_to_num(errors), width=0.6, color=MODEL, zorder=2)
-        for place, error in enumerate(errors):
-            missing = not np.isfinite(error)
-            above = missing or error >= 0
-            axes.annotate(
-                "no value" if missing else f"{error:+.2f}".replace("-", "−"), (place, 0.0 if missing else error),
-                xytext=(0, 3 if above else -3), textcoords="offset points", ha="center",
-                va="bottom" if above else "top", fontsize=9, color=SECOND if missing else REFERENCE,
-            )  # fmt: skip
-        if limit > PAPER_ELASTIC_PERCENT:
-            for edge in (-PAPER_ELASTIC_PERCENT, PAPER_ELASTIC_PERCENT):
-                axes.axhline(edge, color=MUTED, linewidth=0.8, linestyle=(0, (4, 3)), zorder=1)
-        axes.set_ylim(-limit, limit)
-        axes.set_xlim(-0.7, len(names) - 0.3)
-        axes.set_xticks(range(len(names)), [f"${name[0]}_{{{name[1:]}}}$" for name in names])
-        axes.tick_params(axis="x", length=0)
-        axes.set_ylabel("Relative error (%)")
-    return figure
+    from pandas import DataFrame, concat
+
+    number = np.arange(len(predictions.n_atoms))
+    of_atom = np.repeat(number, predictions.n_atoms)
+    atom = np.arange(len(of_atom)) - np.repeat(
+        np.cumsum(predictions.n_atoms) - predictions.n_atoms, predictions.n_atoms
+    )
+    pairs = [row + column for row in "xyz" for column in "xyz"]
+    frames = [
+        DataFrame(
+            {
+                "configuration": np.repeat(of, len(components)),
+                "quantity": quantity,
+                "atom": np.repeat(atoms, len(components)),
+                "component": np.tile(np.array(components, dtype=object), len(of)),
+                "reference": np.ravel(reference),
+                "model": np.ravel(model),
+            }
+        )
+        for quantity, of, atoms, components, reference, model in (
+            ("energy_ev_per_atom", number, np.full(len(number), np.nan), [None],
+             predictions.reference_energies, predictions.model_energies),
+            ("force_ev_per_angstrom", of_atom, atom, list("xyz"),
+             predictions.reference_forces, predictions.model_forces),
+            ("virial_ev_per_atom", number, np.full(len(number), np.nan), pairs,
+             predictions.reference_virials, predictions.model_virials),
+        )
+    ]  # fmt: skip
+    table = concat(frames, ignore_index=True).sort_values("configuration", kind="stable")
+    table.insert(1, "config_type", np.array(predictions.config_types, dtype=object)[table.configuration])
+    return table
+
+
+def cost_data(cost: CostSummary) -> DataFrame:
+    """The bars of the cost figure: ``what``, ``calculations``, ``atoms_cubed``, ``relative_to_diagonal``."""
+    from pandas import DataFrame
+
+    one = float(cost.diagonal_atoms) ** 3
+    rows = [("database", cost.labels, cost.atoms_cubed or 0.0)]
+    if cost.reference_phonon_atoms_cubed is not None:
+        rows.append(("phonons of the reference", cost.reference_phonon_labels, cost.reference_phonon_atoms_cubed))
+    rows.append(("diagonal supercell", 1, one))
+    rows.append(("diagonal supercell, as often as the database", cost.labels, cost.labels * one))
+    frame = DataFrame(rows, columns=["what", "calculations", "atoms_cubed"])
+    return frame.assign(relative_to_diagonal=frame.atoms_cubed / one)
 
 
 def cost_figure(cost: CostSummary) -> Figure:
@@ -126,40 +155,38 @@ def cost_figure(cost: CostSummary) -> Figure:
     cost : CostSummary
         With the number of atoms of the diagonal supercell.
     """
-    one = float(cost.diagonal_atoms) ** 3
-    rows = [(f"database: {cost.labels} labels", (cost.atoms_cubed or 0.0) / one, MODEL)]
-    if cost.reference_phonon_atoms_cubed is not None:
-        share = cost.reference_phonon_atoms_cubed / one
-        rows.append((f"reference's phonons: {cost.reference_phonon_labels} labels", share, MODEL))
-    rows.append((f"one calculation of {cost.diagonal_atoms} atoms", 1.0, MUTED))
-    if cost.labels > 1:
-        rows.append((f"{cost.labels} calculations of {cost.diagonal_atoms} atoms", float(cost.labels), MUTED))
-    places = range(len(rows))
-    values = [max(value, 1e-12) for _, value, _ in rows]
+    names = {
+        "database": "database: {n} labels",
+        "phonons of the reference": "reference's phonons: {n} labels",
+        "diagonal supercell": "one calculation of {atoms} atoms",
+        "diagonal supercell, as often as the database": "{n} calculations of {atoms} atoms",
+    }
+    data = cost_data(cost)
+    if cost.labels == 1:
+        data = data.iloc[:-1]
+    values = data.relative_to_diagonal.clip(lower=1e-12)
     with paper_style():
-        figure = new_figure(6.0, 0.42 * len(rows) + 0.75)
+        figure = new_figure(6.0, 0.42 * len(data) + 0.75)
         axes = figure.add_subplot()
-        lowest = 10.0 ** np.floor(np.log10(0.5 * min(values)))
-        axes.barh(
-            places, [value - lowest for value in values], left=lowest, height=0.62,
-            color=[colour for _, _, colour in rows],
-        )  # fmt: skip
-        for place, value in zip(places, values, strict=True):
+        lowest = 10.0 ** np.floor(np.log10(0.5 * values.min()))
+        colours = [MUTED if what.startswith("diagonal") else MODEL for what in data.what]
+        axes.barh(range(len(data)), values - lowest, left=lowest, height=0.62, color=colours)
+        for place, value in enumerate(values):
             axes.annotate(
                 f"{value:.3g}", (value, place), xytext=(4, 0), textcoords="offset points", va="center", fontsize=9.5
             )
         axes.axvline(1.0, color=REFERENCE, linewidth=0.8, linestyle=(0, (4, 3)), zorder=0)
         axes.set_xscale("log")
-        axes.set_xlim(lowest, 6.0 * max(values))
-        axes.set_yticks(places, [name for name, _, _ in rows])
+        axes.set_xlim(lowest, 6.0 * values.max())
+        labels = [
+            names[what].format(n=number, atoms=cost.diagonal_atoms)
+            for what, number in zip(data.what, data.calculations, strict=True)
+        ]
+        axes.set_yticks(range(len(data)), labels)
         axes.tick_params(axis="y", length=0)
         axes.invert_yaxis()
         axes.set_xlabel("atoms³, relative to one calculation of the diagonal supercell")
     return figure
-
-
-def _percent(value: Comparison) -> float:
-    return float("nan") if value.error_percent is None else value.error_percent
 
 
 def _kinds(config_types: Sequence[str]) -> list[str]:
@@ -184,7 +211,8 @@ def _draw_parity(
         chosen = kind == index
         axes.plot(
             reference[chosen], model[chosen], "o", color=colours[index % len(colours)], markersize=3.6, alpha=0.55,
-            markeredgewidth=0, zorder=2, label=name.replace("_", " "), rasterized=reference.size > MOST_VECTOR_POINTS,
+            markeredgewidth=0, zorder=2, label=plain(name.replace("_", " ")),
+            rasterized=reference.size > MOST_VECTOR_POINTS,
         )  # fmt: skip
     axes.set_xlim(limits)
     axes.set_ylim(limits)

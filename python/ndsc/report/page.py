@@ -1,151 +1,218 @@
-"""Small pieces of HTML: everything is escaped here and nowhere else."""
+"""The page of a run: one HTML file, made from a template, that needs nothing beside itself."""
 
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable, Sequence
-from html import escape
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from ndsc.report import text
+from ndsc.report.phonon_errors import branch_errors, worst_qpoints
+from ndsc.report.published import PAPER_ELASTIC_PERCENT, Published, published
 from ndsc.report.style import SavedFigure
+from ndsc.report.tables import NOTHING
+from ndsc.report.verdict import verdict_of
+from ndsc.results import Comparison, Results
+from ndsc.supercells import SupercellSet
 
-_STYLE = """
-:root { color-scheme: light dark; --ink: #1a1a1a; --paper: #ffffff; --soft: #5b6470; --line: #d8dce1;
-  --card: #f5f7f9; --accent: #0072b2; --warn: #b54708; --warnpaper: #fff6ed; }
-@media (prefers-color-scheme: dark) { :root { --ink: #e8eaed; --paper: #15181c; --soft: #a3abb5; --line: #353b43;
-  --card: #1d2127; --accent: #5ab4e6; --warn: #fdb022; --warnpaper: #2b2111; } }
-* { box-sizing: border-box; }
-body { margin: 0 auto; padding: 2rem 1.25rem 4rem; max-width: 66rem; background: var(--paper); color: var(--ink);
-  font: 16px/1.55 system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif; }
-h1 { font-size: 1.7rem; line-height: 1.25; margin: 0 0 .25rem; }
-h2 { font-size: 1.2rem; margin: 2.6rem 0 .75rem; padding-bottom: .3rem; border-bottom: 1px solid var(--line); }
-p { margin: .5rem 0; max-width: 48rem; }
-.lead { color: var(--soft); }
-.cards { display: grid; grid-template-columns: repeat(auto-fit, minmax(17rem, 1fr)); gap: .75rem; margin: 1.5rem 0; }
-.card { background: var(--card); border: 1px solid var(--line); border-radius: .5rem; padding: .8rem 1rem; }
-.card .name { color: var(--soft); font-size: .85rem; }
-.card .value { font-size: 1.5rem; font-weight: 600; font-variant-numeric: tabular-nums; }
-.card .note { color: var(--soft); font-size: .85rem; }
-.verdict { border-left: 4px solid var(--accent); padding: .5rem 1rem; margin: 1.25rem 0; background: var(--card);
-  max-width: none; }
-.verdict.bad { border-color: var(--warn); background: var(--warnpaper); }
-.verdict strong { margin-right: .4rem; }
-.warnings { background: var(--warnpaper); border-left: 4px solid var(--warn); padding: .6rem 1rem; margin: 1rem 0; }
-.warnings ul { margin: .25rem 0; padding-left: 1.2rem; }
-.scroll { overflow-x: auto; }
-table { border-collapse: collapse; margin: .75rem 0; font-size: .93rem; }
-caption { text-align: left; color: var(--soft); padding-bottom: .3rem; font-size: .88rem; }
-th, td { padding: .28rem .9rem .28rem 0; text-align: left; vertical-align: top; border-bottom: 1px solid var(--line); }
-td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
-thead th { font-weight: 600; border-bottom: 2px solid var(--line); }
-tbody th { font-weight: 500; white-space: nowrap; }
-figure { margin: 1rem 0; }
-figure img { max-width: 100%; height: auto; width: var(--width, auto); background: #fff;
-  border: 1px solid var(--line); border-radius: .4rem;
-  padding: .4rem; }
-figcaption { color: var(--soft); font-size: .88rem; max-width: 48rem; }
-pre { background: var(--card); border: 1px solid var(--line); border-radius: .4rem; padding: .8rem 1rem;
-  overflow-x: auto; font-size: .85rem; line-height: 1.45; }
-footer { margin-top: 3rem; padding-top: .6rem; border-top: 1px solid var(--line); color: var(--soft);
-  font-size: .85rem; }
-code { font-family: ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; }
-.columns figure { display: table; }
-.columns figcaption { display: table-caption; caption-side: bottom; }
-.columns { display: flex; flex-wrap: wrap; gap: 0 2.5rem; align-items: flex-start; }
-@media print { :root { font-size: 9pt; --ink: #000; --paper: #fff; --soft: #444; --line: #bbb;
-  --card: #fff; --warnpaper: #fff; } .cards { grid-template-columns: repeat(3, 1fr); }
-  pre { white-space: pre-wrap; } body { max-width: none; padding: 0; font-size: 1rem; }
-  h2 { break-after: avoid; } figure, tr, .card, .verdict { break-inside: avoid; } }
-"""
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+    from ndsc.phonons import PhononComparison
+
+CITATION = (
+    "C. Allen and A. P. Bartók, Optimal data generation for machine learned interatomic potentials, "
+    "Mach. Learn.: Sci. Technol. 3, 045031 (2022)"
+)
+#: Averages of elastic.json that are shown beside the constants.
+_MODULI = {"bulk_modulus": "bulk modulus", "shear_modulus": "shear modulus", "young_modulus": "Young's modulus"}
+#: Rows of the table of q-points with the largest errors.
+_WORST_QPOINTS = 8
+Rows = list[tuple[Any, ...]]
 
 
-def document(title: str, body: Iterable[str]) -> str:
-    """A whole page that needs nothing beside itself."""
-    return (
-        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{escape(title)}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n" + "\n".join(body) + "\n</body>\n"
-        "</html>\n"
+def report_page(
+    results: Results,
+    *,
+    figures: Mapping[str, SavedFigure] | None = None,
+    supercells: SupercellSet | None = None,
+    elastic: Mapping[str, Any] | None = None,
+    input_file: str = "",
+    phonons: PhononComparison | None = None,
+) -> str:
+    """The page of a run as HTML.
+
+    Parameters
+    ----------
+    results : Results
+    figures : mapping of str to SavedFigure, optional
+        By name: ``dispersion``, ``errors``, ``parity``, ``elastic``, ``cost``.
+    supercells : SupercellSet, optional
+    elastic : mapping, optional
+        elastic.json: ``model`` and ``reference``.
+    input_file : str
+        Text of ndsc.toml, empty when there is none.
+    phonons : PhononComparison, optional
+        The curves behind the summary in `results`.
+    """
+    paper = published(results.crystal)
+    drawn = {name: base64.b64encode(figure.svg).decode("ascii") for name, figure in (figures or {}).items()}
+    page: str = template("report.html.j2").render(
+        results=results,
+        figures=drawn,
+        input_file=input_file,
+        paper=paper,
+        citation=CITATION,
+        elastic_limit=PAPER_ELASTIC_PERCENT,
+        verdict=verdict_of(results),
+        headlines=_headlines(results),
+        elastic_rows=_elastic_rows(results, elastic or {}, paper),
+        lattice_rows=[
+            (text.lattice_name(name), *_compared(value, 4)) for name, value in (results.lattice or {}).items()
+        ],
+        supercell_rows=_supercell_rows(results, supercells),
+        branch_rows=[] if phonons is None else _rounded(branch_errors(phonons), 1),
+        worst_rows=[]
+        if phonons is None
+        else _rounded(worst_qpoints(phonons, _WORST_QPOINTS).drop(columns="weight"), 2),
+        effort_rows=_effort_rows(results),
+        **_label_rows(results),
+        **_fit_rows(results),
+        **_cost_rows(results),
     )
+    return page
 
 
-def heading(title: str, lead: str) -> str:
-    """The top of the page."""
-    return f'<header><h1>{escape(title)}</h1><p class="lead">{escape(lead)}</p></header>'
+def template(name: str) -> Any:
+    """A template of this package by the name of its file; in HTML, everything that is put in is escaped."""
+    environment = Environment(
+        loader=PackageLoader("ndsc.report"),
+        autoescape=lambda file: file is not None and ".html" in file,
+        undefined=StrictUndefined,
+        keep_trailing_newline=True,
+        trim_blocks=True,
+    )
+    names = (
+        "number", "significant", "milli", "seconds", "count", "grid", "code_name", "chemical", "space_group",
+        "settings",
+    )  # fmt: skip
+    environment.filters |= {name: getattr(text, name) for name in names}
+    return environment.get_template(name)
 
 
-def section(title: str, *parts: str) -> str:
-    """A section with its title; nothing when it has no content."""
-    content = [part for part in parts if part]
-    return f"<section><h2>{escape(title)}</h2>\n" + "\n".join(content) + "\n</section>" if content else ""
+def _headlines(results: Results) -> Rows:
+    """(name, value, note) of each headline number."""
+    entries: Rows = []
+    if results.phonons is not None:
+        entries.append(("Phonon error", f"{text.number(results.phonons.rmse_mesh_thz, 4)} THz", "RMSE over the mesh"))
+    if results.worst_elastic is not None:
+        name, value = results.worst_elastic
+        error = "no value" if value.error_percent is None else f"{text.percent(value)} %"
+        entries.append(("Worst elastic constant", error, name))
+    if results.supercells is not None:
+        chosen = results.supercells
+        proof = "proven cheapest" if chosen.proven else "not proven cheapest"
+        entries.append(("Supercells", str(len(chosen.sizes)), f"grid {text.grid(chosen.grid)}, {proof}"))
+    if results.cost is not None:
+        cost = results.cost
+        failed = len(results.labels.failures) if results.labels is not None else 0
+        note = f"{text.count(cost.atoms, 'atom')}, {text.seconds(cost.seconds)} of calculations"
+        entries.append(("Labels", str(cost.labels), f"{note}, {failed} failed" if failed else note))
+        if cost.relative_to_diagonal is not None:
+            share = f"{text.significant(100 * cost.relative_to_diagonal)} %"
+            entries.append(("Cost of the database", share, "of one diagonal supercell, as atoms³"))
+        if cost.total_seconds is not None:
+            entries.append(("Time", text.seconds(cost.total_seconds), "wall time of this run"))
+    return entries
 
 
-def paragraph(text: str) -> str:
-    """A paragraph of plain text."""
-    return f"<p>{escape(text)}</p>"
-
-
-def cards(entries: Sequence[tuple[str, str, str]]) -> str:
-    """Headline numbers: (name, value, note)."""
-    items = [
-        f'<div class="card"><div class="name">{escape(name)}</div><div class="value">{escape(value)}</div>'
-        f'<div class="note">{escape(note)}</div></div>'
-        for name, value, note in entries
+def _elastic_rows(results: Results, elastic: Mapping[str, Any], paper: Published | None) -> Rows:
+    """Elastic constants and the averages of model and reference (Voigt-Reuss-Hill), beside the paper's."""
+    model, reference = elastic.get("model") or {}, elastic.get("reference") or {}
+    values = dict(results.elastic or {}) | {
+        title: Comparison.of(model.get(name), reference.get(name))
+        for name, title in _MODULI.items()
+        if name in reference or name in model
+    }
+    theirs = () if paper is None else (paper.potential, paper.reference)
+    return [
+        (name, *_compared(value, 2), *(text.number(found.get(name), 1) for found in theirs))
+        for name, value in values.items()
     ]
-    return f'<div class="cards">{"".join(items)}</div>'
 
 
-def verdict(good: bool, word: str, text: str) -> str:
-    """The one sentence that a reader takes away; the word says what the colour says."""
-    kind = "verdict" if good else "verdict bad"
-    return f'<p class="{kind}" role="note"><strong>{escape(word)}</strong> {escape(text)}</p>'
+def _supercell_rows(results: Results, supercells: SupercellSet | None) -> Rows:
+    chosen = results.supercells
+    if chosen is None:
+        return []
+    held = [NOTHING] * len(chosen.sizes) if supercells is None else text.qpoints_by_supercell(supercells)
+    return [
+        (f"s{index:03d}", text.matrix(matrix), points, size, size * results.crystal.n_atoms)
+        for index, (matrix, points, size) in enumerate(zip(chosen.matrices, held, chosen.sizes, strict=True))
+    ]
 
 
-def footer(text: str) -> str:
-    """The bottom of the page."""
-    return f"<footer>{escape(text)}</footer>"
+def _effort_rows(results: Results) -> Rows:
+    """What the reference's phonons took beside the ordinary diagonal supercell."""
+    phonons = results.phonons
+    if phonons is None or phonons.reference_effort is None or phonons.diagonal_effort is None:
+        return []
+    return [
+        (name, effort.calculations, effort.atoms, text.number(effort.atoms_cubed, 0), effort.kpoints or "–",
+         text.seconds(effort.seconds))
+        for name, effort in (("this run", phonons.reference_effort), ("diagonal supercell", phonons.diagonal_effort))
+    ]  # fmt: skip
 
 
-def warnings_box(warnings: Sequence[str]) -> str:
-    """What the reader must know; nothing when there is nothing."""
-    if not warnings:
-        return ""
-    items = "".join(f"<li>{escape(warning)}</li>" for warning in warnings)
-    return f'<div class="warnings" role="note"><strong>Warnings</strong><ul>{items}</ul></div>'
+def _label_rows(results: Results) -> dict[str, Any]:
+    labels = results.labels
+    if labels is None:
+        return {"failure_rows": [], "reference_settings": {}}
+    return {
+        "failure_rows": [(failure.name, failure.reason) for failure in labels.failures],
+        "reference_settings": {"calculator": text.code_name(labels.calculator)} | labels.settings,
+    }
 
 
-def table(caption: str, columns: Sequence[str], rows: Sequence[Sequence[object]], *, numeric: int | None = None) -> str:
-    """A table; the first column names the row, the last `numeric` columns (all others by default) are numbers."""
-    if not rows:
-        return ""
-    first_number = len(columns) - (len(columns) - 1 if numeric is None else numeric)
-    kinds = [' class="number"' if index >= first_number else "" for index in range(len(columns))]
-    head = "".join(f'<th scope="col"{kind}>{escape(name)}</th>' for name, kind in zip(columns, kinds, strict=True))
-    body = []
-    for row in rows:
-        cells = [f'<th scope="row">{escape(str(row[0]))}</th>']
-        cells += [f"<td{kind}>{escape(str(cell))}</td>" for cell, kind in zip(row[1:], kinds[1:], strict=True)]
-        body.append(f"<tr>{''.join(cells)}</tr>")
-    return (
-        f'<div class="scroll"><table><caption>{escape(caption)}</caption><thead><tr>{head}</tr></thead>'
-        f"<tbody>{''.join(body)}</tbody></table></div>"
-    )
+def _fit_rows(results: Results) -> dict[str, Rows]:
+    fit = results.fit
+    if fit is None:
+        return {"fit_rows": [], "count_rows": []}
+    errors = [
+        (
+            kind.replace("_", " "),
+            part.configurations,
+            text.milli(part.energy_rmse_ev_per_atom),
+            text.milli(part.force_rmse_ev_per_angstrom),
+            text.milli(part.virial_rmse_ev_per_atom),
+        )
+        for kind, part in fit.errors.items()
+    ]
+    counts = [(name.replace("_", " "), count.sent, count.read) for name, count in fit.counts.items()]
+    return {"fit_rows": errors, "count_rows": counts}
 
 
-def picture(figure: SavedFigure, description: str, caption: str, *, wide: bool = False) -> str:
-    """A figure inside the page, with a description for those who cannot see it; a wide one fills the text's width."""
-    data = base64.b64encode(figure.svg).decode("ascii")
-    style = ' style="--width: 52rem"' if wide else ""
-    return (
-        f'<figure{style}><img alt="{escape(description)}" src="data:image/svg+xml;base64,{data}">'
-        f"<figcaption>{escape(caption)}</figcaption></figure>"
-    )
+def _cost_rows(results: Results) -> dict[str, Rows]:
+    cost = results.cost
+    if cost is None:
+        return {"size_rows": [], "stage_rows": []}
+    sizes = [(text.count(size.atoms, "atom"), size.labels, text.seconds(size.seconds)) for size in cost.by_size]
+    stages = [(name, text.seconds(value)) for name, value in cost.stages.items()]
+    return {
+        "size_rows": [*sizes, ("all", cost.labels, text.seconds(cost.seconds))],
+        "stage_rows": [*stages, ("all", text.seconds(cost.total_seconds))] if stages else [],
+    }
 
 
-def listing(text: str) -> str:
-    """Text as it is, an input file or a command."""
-    return f"<pre><code>{escape(text)}</code></pre>"
+def _compared(value: Comparison, digits: int) -> tuple[str, str, str]:
+    return text.number(value.model, digits), text.number(value.reference, digits), text.percent(value)
 
 
-def columns(*parts: str) -> str:
-    """Pieces side by side where there is room."""
-    return f'<div class="columns">{"".join(f"<div>{part}</div>" for part in parts if part)}</div>'
+def _rounded(frame: DataFrame, heads: int) -> Rows:
+    """The rows of a data frame; all columns but the first `heads` are numbers with four decimals."""
+    return [
+        (*row[:heads], *(text.number(value, 4) for value in row[heads:]))
+        for row in frame.itertuples(index=False, name=None)
+    ]

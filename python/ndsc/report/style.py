@@ -1,24 +1,31 @@
-"""The look of all figures, and how they are saved: the same input gives the same bytes.
+"""The style of all figures, and how they are saved: the same input gives the same bytes.
 
-Only Matplotlib's object interface is used: no pyplot, no backend is chosen, and the settings hold inside
-:func:`paper_style` only.
+Only Matplotlib's object interface is used, without pyplot or a backend, and the settings hold inside
+:func:`paper_style`.
 """
 
 from __future__ import annotations
 
 import io
+import logging
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import matplotlib as mpl
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from ndsc.files import whole_file
-from ndsc.report.tidy import FigureData, write_data
+from ndsc.report.tables import write_data
+
+if TYPE_CHECKING:
+    from ndsc.report.tables import FigureData
+
+log = logging.getLogger(__name__)
 
 # Okabe and Ito's palette, told apart with every common kind of colour blindness.
 MODEL = "#0072B2"
@@ -30,10 +37,12 @@ SERIES = (MODEL, SECOND, THIRD, "#CC79A7", "#E69F00", "#56B4E9")
 GRID = "#D0D0D0"
 REFERENCE = "#000000"
 PNG_DPI = 200
+#: Above this number, points become a picture inside the vector figure, which would otherwise be slow to open.
+MOST_VECTOR_POINTS = 2000
 
 _SETTINGS: dict[Any, Any] = {
     # The fonts are the ones that Matplotlib brings along, so that a figure looks the same on every machine.
-    "font.family": "STIXGeneral",
+    "font.family": ["STIXGeneral", "DejaVu Sans"],
     "mathtext.fontset": "stix",
     "font.size": 10.0,
     "axes.labelsize": 10.5,
@@ -96,6 +105,26 @@ def new_figure(width: float, height: float) -> Figure:
     return figure
 
 
+def plain(text: str) -> str:
+    """Text that is drawn as it is: ``$`` begins no formula, and a leading ``_`` hides nothing from a legend."""
+    escaped = text.replace("$", r"\$")
+    return f" {escaped}" if escaped.startswith("_") else escaped
+
+
+@contextmanager
+def _glyphs_logged() -> Iterator[None]:
+    """Letters that no font has are drawn as boxes and named in the log."""
+    with warnings.catch_warnings(record=True) as found:
+        warnings.simplefilter("always")
+        yield
+    for warning in found:
+        if "Glyph" not in str(warning.message):
+            warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
+    missing = sorted({str(warning.message) for warning in found if "Glyph" in str(warning.message)})
+    if missing:
+        log.warning("a figure shows boxes for letters that its fonts lack: %s", "; ".join(missing))
+
+
 def save_figure(figure: Figure, data: FigureData | None, path: str | Path) -> SavedFigure:
     """Write a figure as ``path.png`` (200 dpi) and ``path.pdf``, its data as ``path.csv``, and render the SVG.
 
@@ -104,8 +133,8 @@ def save_figure(figure: Figure, data: FigureData | None, path: str | Path) -> Sa
     Parameters
     ----------
     figure : matplotlib.figure.Figure
-    data : DataTable or mapping of str to DataTable, or None
-        The numbers that the figure shows (see :func:`ndsc.report.tidy.write_data`); None writes no CSV.
+    data : DataFrame or mapping of str to DataFrame, or None
+        The numbers that the figure shows (see :func:`ndsc.report.tables.write_data`); None writes no CSV.
     path : path
         Without suffix.
 
@@ -117,7 +146,7 @@ def save_figure(figure: Figure, data: FigureData | None, path: str | Path) -> Sa
     base = Path(path)
     png, pdf = base.with_name(f"{base.name}.png"), base.with_name(f"{base.name}.pdf")
     csv = () if data is None else write_data(data, base)
-    with paper_style():
+    with paper_style(), _glyphs_logged():
         # Laid out once, the three files have everything at the same place.
         figure.draw_without_rendering()
         figure.set_layout_engine("none")

@@ -1,7 +1,8 @@
-"""Numbers, times, settings and q-points as people write them."""
+"""Numbers, times, settings and q-points as text."""
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
@@ -10,10 +11,10 @@ from typing import Any
 from ase.formula import Formula
 
 from ndsc.qgrid import irreducible_qpoints
+from ndsc.report.tables import NOTHING
 from ndsc.results import Comparison
 from ndsc.supercells import SupercellSet
 
-NOTHING = "–"
 #: Grids with more irreducible q-points than this have too many for a table.
 MOST_QPOINTS = 2000
 _SHOWN_QPOINTS = 6
@@ -26,8 +27,12 @@ _LATTICE = {"alpha": "α (°)", "beta": "β (°)", "gamma": "γ (°)", "volume_p
 
 def number(value: float | None, digits: int = 3) -> str:
     """A number with so many decimals; a dash where there is none."""
+    if value is None:
+        return NOTHING
+    if not math.isfinite(value):
+        return "not finite"
     # Adding zero turns what rounds to -0 into 0.
-    return NOTHING if value is None else f"{round(value, digits) + 0.0:.{digits}f}".replace("-", "−")
+    return f"{round(value, digits) + 0.0:.{digits}f}".replace("-", "−")
 
 
 def significant(value: float | None, digits: int = 3) -> str:
@@ -43,7 +48,7 @@ def milli(value: float | None) -> str:
 
 
 def seconds(value: float | None) -> str:
-    """A time as people say it."""
+    """A time in seconds, minutes or hours."""
     if value is None:
         return NOTHING
     if value < 120:
@@ -76,8 +81,13 @@ def code_name(calculator: str) -> str:
     return _CODES.get(calculator, calculator)
 
 
+def settings(values: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Settings as rows of a table."""
+    return [(name, setting(value)) for name, value in values.items()]
+
+
 def setting(value: Any) -> str:
-    """The value of a setting without the marks of a programming language."""
+    """The value of a setting in plain text."""
     if value is None or value in ({}, [], (), ""):
         return NOTHING
     if isinstance(value, bool):
@@ -94,8 +104,11 @@ def _inner(value: Any) -> str:
 
 
 def chemical(formula: str) -> str:
-    """What the crystal is made of, whatever cell it is given in: ``Mg`` for ``Mg2``."""
-    return str(Formula(formula).reduce()[0])
+    """The composition of the crystal, whatever cell it is given in: ``Mg`` for ``Mg2``."""
+    try:
+        return str(Formula(formula).reduce()[0])
+    except ValueError:  # names that are no formula stay as they are
+        return formula
 
 
 def space_group(symbol: str) -> str:
@@ -116,7 +129,7 @@ def qpoint(numerators: Sequence[int], divisions: Sequence[int]) -> str:
 
 
 def qpoints_by_supercell(supercells: SupercellSet) -> list[str]:
-    """What each supercell is there for: the irreducible q-points of the grid that it holds and no earlier one does.
+    """The irreducible q-points of the grid that each supercell holds and no earlier one does.
 
     Every irreducible q-point is named once, at the supercell where :meth:`SupercellSet.locate` finds it.
     """

@@ -1,12 +1,12 @@
-"""One sentence about the potential, measured by what the paper reports of its own."""
+"""The verdict on a potential, by the accuracy that the paper reports for its own."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from ndsc.report.published import PAPER_ELASTIC_PERCENT, PAPER_RMSE_THZ
-from ndsc.report.text import number
-from ndsc.results import IMAGINARY_THZ, Results
+from ndsc.report.text import count, number
+from ndsc.results import IMAGINARY_THZ, PhononsSummary, Results
 
 
 @dataclass(frozen=True)
@@ -16,6 +16,7 @@ class Verdict:
     Attributes
     ----------
     good : bool
+        It is, and nothing about the run is doubtful.
     word : str
         The same in words.
     text : str
@@ -27,46 +28,53 @@ class Verdict:
     text: str
 
 
-def judge(results: Results) -> Verdict | None:
+def verdict_of(results: Results) -> Verdict | None:
     """Compare phonons and elastic constants with the paper's accuracy; None when the run has neither.
 
     The paper's potentials have a phonon RMSE below 0.5 THz and elastic constants within 6 % (section 4). An imaginary
     frequency that the reference does not have is a fault, however small the RMSE is, and so is a label that is missing
-    or a constant that has no value.
+    or a constant that has no value. With a warning the numbers may be as good as the paper's and still mean nothing, so
+    the verdict names it.
     """
-    sentences: list[str] = []
-    faults: list[str] = []
-    phonons = results.phonons
-    if phonons is None and results.fit is not None:
-        faults.append("the phonons of the potential could not be computed.")
-    if phonons is not None:
-        rmse = phonons.rmse_mesh_thz
-        highest = phonons.reference_max_frequency_thz
-        if rmse is None:
-            faults.append("the phonons of the potential are not finite.")
-        else:
-            share = f", {100 * rmse / highest:.2g} % of the highest frequency" if highest else ""
-            sentence = f"phonons agree with the reference to {rmse:.3g} THz{share} (RMSE over the mesh)."
-            (sentences if rmse <= PAPER_RMSE_THZ else faults).append(sentence)
-        lowest, reference = phonons.min_frequency_thz, phonons.reference_min_frequency_thz
-        if lowest is not None and lowest < IMAGINARY_THZ and (reference is None or reference >= IMAGINARY_THZ):
-            faults.append(f"the potential is unstable where the reference is not ({number(lowest, 2)} THz).")
-    worst = results.worst_elastic
-    if worst is not None:
-        name, value = worst
+    findings: list[tuple[bool, str]] = []
+    if results.phonons is not None:
+        findings += _phonons(results.phonons)
+    elif results.fit is not None:
+        findings.append((False, "The phonons of the potential could not be computed."))
+    if results.worst_elastic is not None:
+        name, value = results.worst_elastic
         if value.error_percent is None:
-            faults.append(f"the elastic constant {name} of the potential has no value.")
+            findings.append((False, f"The elastic constant {name} of the potential has no value."))
         else:
-            sentence = f"elastic constants agree within {abs(value.error_percent):.2g} % (worst: {name})."
-            (sentences if abs(value.error_percent) <= PAPER_ELASTIC_PERCENT else faults).append(sentence)
-    if not sentences and not faults:
+            error = abs(value.error_percent)
+            text = f"Elastic constants agree within {error:.2g} % (worst: {name})."
+            findings.append((error <= PAPER_ELASTIC_PERCENT, text))
+    if not findings:
         return None
     if results.labels is not None and results.labels.failures:
         missing = len(results.labels.failures)
-        faults.append(f"{missing} reference calculation{' has' if missing == 1 else 's have'} no label.")
-    limits = f"{PAPER_RMSE_THZ:g} THz, {PAPER_ELASTIC_PERCENT:g} %"
-    word = (
-        f"Within the published accuracy ({limits})." if not faults else f"Not within the published accuracy ({limits})."
-    )
-    text = " ".join(sentence[0].upper() + sentence[1:] for sentence in [*faults, *sentences])
-    return Verdict(good=not faults, word=word, text=text)
+        findings.append(
+            (False, f"{count(missing, 'reference calculation')} {'has' if missing == 1 else 'have'} no label.")
+        )
+    reached = all(holds for holds, _ in findings)
+    word = "Within" if reached else "Not within"
+    word += f" the published accuracy ({PAPER_RMSE_THZ:g} THz, {PAPER_ELASTIC_PERCENT:g} %)"
+    if results.warnings:
+        word += f", with {count(len(results.warnings), 'warning')} that may make the numbers meaningless"
+    # What is wrong comes first.
+    text = " ".join(text for _, text in sorted(findings, key=lambda finding: finding[0]))
+    return Verdict(good=reached and not results.warnings, word=f"{word}.", text=text)
+
+
+def _phonons(phonons: PhononsSummary) -> list[tuple[bool, str]]:
+    rmse, highest = phonons.rmse_mesh_thz, phonons.reference_max_frequency_thz
+    if rmse is None:
+        findings = [(False, "The phonons of the potential are not finite.")]
+    else:
+        share = f", {100 * rmse / highest:.2g} % of the highest frequency" if highest else ""
+        text = f"Phonons agree with the reference to {rmse:.3g} THz{share} (RMSE over the mesh)."
+        findings = [(rmse <= PAPER_RMSE_THZ, text)]
+    lowest, reference = phonons.min_frequency_thz, phonons.reference_min_frequency_thz
+    if lowest is not None and lowest < IMAGINARY_THZ and (reference is None or reference >= IMAGINARY_THZ):
+        findings.append((False, f"The potential is unstable where the reference is not ({number(lowest, 2)} THz)."))
+    return findings

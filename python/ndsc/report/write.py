@@ -3,38 +3,46 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection
+import os
+import shutil
+from collections.abc import Callable, Mapping
 from pathlib import Path
-
-from matplotlib.figure import Figure
+from tempfile import mkdtemp
+from typing import Any, TypeVar
 
 from ndsc.database import read_database
 from ndsc.errors import InputError
 from ndsc.files import write_text
 from ndsc.fit import Predictions
 from ndsc.phonons import PhononComparison
-from ndsc.report.contents import Contents
-from ndsc.report.dispersion import density_data, dispersion_data, dispersion_figure
-from ndsc.report.elastic_errors import elastic_errors_data
-from ndsc.report.figure_data import cost_data, parity_data
-from ndsc.report.figures import cost_figure, elastic_figure, parity_figure
-from ndsc.report.page import document
-from ndsc.report.panels import DispersionPanel
+from ndsc.report.bands import DispersionPanel
+from ndsc.report.dispersions import density_data, dispersion_data, dispersion_figure
+from ndsc.report.elastic_errors import elastic_errors_data, elastic_errors_figure
+from ndsc.report.figures import cost_data, cost_figure, parity_data, parity_figure
+from ndsc.report.page import report_page
 from ndsc.report.phonon_errors import mesh_data, phonon_error_figure
-from ndsc.report.sections import all_sections
 from ndsc.report.style import SavedFigure, save_figure
+from ndsc.report.tables import write_data
 from ndsc.report.text import chemical, code_name
-from ndsc.report.tidy import DataTable, write_data
 from ndsc.results import Results, read_results
 from ndsc.supercells import SupercellSet
 
-FIGURES = ("dispersion", "errors", "parity", "elastic", "cost")
-#: Files of ``phonons/`` that the report writes: the data of the first two figures.
-PHONON_DATA = ("path", "dos", "mesh")
+T = TypeVar("T")
+
+#: Everything that a report may consist of; what a new report lacks is removed from the folder of an older one.
+FILES = (
+    *(f"figures/{name}.{end}" for name in ("dispersion", "errors") for end in ("png", "pdf")),
+    *(f"figures/{name}.{end}" for name in ("parity", "elastic", "cost") for end in ("png", "pdf", "csv")),
+    *(f"phonons/{name}.csv" for name in ("path", "dos", "mesh")),
+    "report.html",
+)
 
 
 def write_report(run_directory: str | Path) -> Path:
     """Draw the figures of a finished run and write its ``report.html``.
+
+    All of it is made beside the old report and takes its place at the end: when something is missing or damaged, the
+    old report stays as it is.
 
     Parameters
     ----------
@@ -56,105 +64,125 @@ def write_report(run_directory: str | Path) -> Path:
     if not directory.is_dir():
         raise InputError(f"There is no folder {directory}. Give the folder of a run: ndsc run CONFIG.toml makes one.")
     results = read_results(directory)
-    supercells = None
-    if results.supercells is not None:
-        supercells = SupercellSet.from_dict(_json(directory / "supercells.json"))
-    contents = Contents(
-        results=results,
-        supercells=supercells,
-        elastic=_json(directory / "elastic.json") if results.elastic is not None else {},
-        input_file=_input_file(directory),
-        figures=draw_figures(results, directory),
-        phonons=read_phonons(results, directory),
-    )
-    path = directory / "report.html"
-    write_text(path, document(f"{chemical(results.crystal.formula)}: report of a run", all_sections(contents)))
-    return path
-
-
-def draw_figures(results: Results, directory: Path) -> dict[str, SavedFigure]:
-    """The figures that the run has data for, by name: ``dispersion``, ``errors``, ``parity``, ``elastic``, ``cost``.
-
-    Those of an earlier run of the same folder that have no data any more are removed.
-    """
-    folder = directory / "figures"
-    figures: dict[str, tuple[Figure, DataTable | None]] = {}
-    phonons = read_phonons(results, directory)
-    if phonons is not None:
-        figures |= {name: (figure, None) for name, figure in _phonon_figures(phonons, results, directory).items()}
-    if results.fit is not None:
-        frames = read_database(_existing(directory / "potential" / "predictions.extxyz"), allow_missing=True)
-        predictions = Predictions.from_frames(frames)
-        figures["parity"] = parity_figure(predictions), parity_data(predictions)
-    elastic = results.elastic or {}
-    if any(value.reference for value in elastic.values()):
-        figures["elastic"] = elastic_figure(elastic), elastic_errors_data({_model_label(results): elastic})
-    if results.cost is not None and results.cost.diagonal_atoms and results.cost.labels:
-        figures["cost"] = cost_figure(results.cost), cost_data(results.cost)
-    _remove_others(directory, figures, keep_phonons=phonons is not None)
-    return {name: save_figure(figure, data, folder / name) for name, (figure, data) in figures.items()}
-
-
-def read_phonons(results: Results, directory: Path) -> PhononComparison | None:
-    """The comparison of the phonons, None when the run has none."""
-    if results.phonons is None:
-        return None
-    return PhononComparison.from_dict(_json(directory / "phonons" / "comparison.json"))
-
-
-def _phonon_figures(comparison: PhononComparison, results: Results, directory: Path) -> dict[str, Figure]:
-    """The two figures of the phonons; their data go to ``phonons/``."""
-    folder = directory / "phonons"
-    # Runs of earlier versions have only the number.
-    stored = folder / "harmonic_comparison.json"
-    known = results.phonons is not None and results.phonons.harmonic is not None and stored.is_file()
-    baseline = PhononComparison.from_dict(_json(stored)) if known else None
-    title, model = chemical(results.crystal.formula), _model_label(results)
-    reference = code_name(results.labels.calculator) if results.labels is not None else "reference"
-    panel = DispersionPanel.from_comparisons(
-        {model: comparison}, title=title, reference_label=reference, baseline=baseline
-    )
-    cell = results.crystal.cell
-    write_data(dispersion_data(panel), folder / "path")
-    write_data(density_data(panel.without_baseline()), folder / "dos")
-    write_data(mesh_data(comparison, cell=cell), folder / "mesh")
-    return {
-        "dispersion": dispersion_figure(
-            comparison, model_label=model, reference_label=reference, title=title, baseline=baseline
-        ),
-        "errors": phonon_error_figure(comparison, cell=cell),
-    }
-
-
-def _model_label(results: Results) -> str:
-    return results.fit.method.upper() if results.fit is not None else "potential"
-
-
-def _remove_others(directory: Path, figures: Collection[str], *, keep_phonons: bool) -> None:
-    """Remove what the report of an earlier run wrote and this one does not."""
-    for name in set(FIGURES) - set(figures):
-        for ending in ("png", "pdf", "csv"):
-            (directory / "figures" / f"{name}.{ending}").unlink(missing_ok=True)
-    for name in () if keep_phonons else PHONON_DATA:
-        (directory / "phonons" / f"{name}.csv").unlink(missing_ok=True)
-
-
-def _existing(path: Path) -> Path:
-    if not path.is_file():
-        raise InputError(
-            f"{path} is missing, although results.json tells of it. Make it again: ndsc run {path.parents[1]}/ndsc.toml"
-        )
-    return path
-
-
-def _json(path: Path) -> dict[str, object]:
+    found = _RunFiles(directory, results)
     try:
-        content: dict[str, object] = json.loads(_existing(path).read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise InputError(f"{path} is damaged ({error}). Make it again: ndsc run {path.parents[1]}/ndsc.toml") from error
+        temporary = Path(mkdtemp(prefix=".report-", dir=directory))
+    except OSError as error:
+        raise InputError(
+            f"{directory} cannot be written ({error.strerror}). Choose a folder that you may write to, with space left."
+        ) from error
+    try:
+        figures = _draw_figures(results, found, temporary)
+        page = report_page(
+            results,
+            figures=figures,
+            supercells=found.supercells,
+            elastic=found.elastic,
+            input_file=found.input_file,
+            phonons=found.phonons,
+        )
+        write_text(temporary / "report.html", page)
+        _move_all(temporary, directory)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return directory / "report.html"
+
+
+class _RunFiles:
+    """What the folder of a run has beside results.json, each None or empty where the run left it out.
+
+    Raises
+    ------
+    InputError
+        When a file that results.json names is missing or damaged.
+    """
+
+    def __init__(self, directory: Path, results: Results) -> None:
+        self.supercells: SupercellSet | None = None
+        self.phonons: PhononComparison | None = None
+        self.harmonic: PhononComparison | None = None
+        self.predictions: Predictions | None = None
+        self.elastic: Mapping[str, Any] = {}
+        if results.supercells is not None:
+            self.supercells = _read(directory / "supercells.json", lambda path: SupercellSet.from_dict(_json(path)))
+        if results.phonons is not None:
+            self.phonons = _read(directory / "phonons" / "comparison.json", _comparison)
+            # Runs of earlier versions have only the number.
+            harmonic = directory / "phonons" / "harmonic_comparison.json"
+            if results.phonons.harmonic is not None and harmonic.is_file():
+                self.harmonic = _read(harmonic, _comparison)
+        if results.fit is not None:
+            path = directory / "potential" / "predictions.extxyz"
+            self.predictions = _read(
+                path, lambda file: Predictions.from_frames(read_database(file, allow_missing=True))
+            )
+        if results.elastic is not None:
+            self.elastic = _read(directory / "elastic.json", _json)
+        settings = directory / "ndsc.toml"
+        self.input_file = settings.read_text(encoding="utf-8", errors="replace") if settings.is_file() else ""
+
+
+def _draw_figures(results: Results, found: _RunFiles, folder: Path) -> dict[str, SavedFigure]:
+    """The figures that the run has data for, by name: ``dispersion``, ``errors``, ``parity``, ``elastic``, ``cost``."""
+    figures: dict[str, SavedFigure] = {}
+    model = results.fit.method.upper() if results.fit is not None else "potential"
+    if found.phonons is not None:
+        panel = DispersionPanel.from_comparisons(
+            {model: found.phonons},
+            title=chemical(results.crystal.formula),
+            reference_label=code_name(results.labels.calculator) if results.labels is not None else "reference",
+            baseline=found.harmonic,
+        )
+        cell = results.crystal.cell
+        write_data(dispersion_data(panel), folder / "phonons" / "path")
+        write_data(density_data(panel.without_baseline()), folder / "phonons" / "dos")
+        write_data(mesh_data(found.phonons, cell=cell), folder / "phonons" / "mesh")
+        figures["dispersion"] = save_figure(dispersion_figure(panel), None, folder / "figures" / "dispersion")
+        errors = phonon_error_figure(found.phonons, cell=cell)
+        figures["errors"] = save_figure(errors, None, folder / "figures" / "errors")
+    if found.predictions is not None:
+        data, figure = parity_data(found.predictions), parity_figure(found.predictions)
+        figures["parity"] = save_figure(figure, data, folder / "figures" / "parity")
+    if any(value.reference for value in (results.elastic or {}).values()):
+        data = elastic_errors_data({model: results.elastic or {}})
+        figures["elastic"] = save_figure(elastic_errors_figure(data), data, folder / "figures" / "elastic")
+    if results.cost is not None and results.cost.diagonal_atoms and results.cost.labels:
+        data = cost_data(results.cost)
+        figures["cost"] = save_figure(cost_figure(results.cost), data, folder / "figures" / "cost")
+    return figures
+
+
+def _move_all(temporary: Path, directory: Path) -> None:
+    """Put a finished report in its place, the page last, and remove what only the older report had."""
+    for name in FILES:
+        made = temporary / name
+        try:
+            if made.is_file():
+                (directory / name).parent.mkdir(exist_ok=True)
+                os.replace(made, directory / name)
+            else:
+                (directory / name).unlink(missing_ok=True)
+        except OSError as error:
+            raise InputError(f"{directory / name} cannot be written ({error}). Move away what is there.") from error
+
+
+def _read(path: Path, read: Callable[[Path], T]) -> T:
+    run = path.parents[1] if path.parent.name in ("phonons", "potential") else path.parent
+    again = f"Make it again: ndsc run {run}/ndsc.toml"
+    if not path.is_file():
+        raise InputError(f"{path} is missing, although results.json refers to it. {again}")
+    try:
+        return read(path)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError, InputError) as error:
+        raise InputError(f"{path} is damaged ({type(error).__name__}: {error}). {again}") from error
+
+
+def _json(path: Path) -> dict[str, Any]:
+    content = json.loads(path.read_text(encoding="utf-8"))
+    if not isinstance(content, dict):
+        raise ValueError("it is not a JSON object")
     return content
 
 
-def _input_file(directory: Path) -> str:
-    path = directory / "ndsc.toml"
-    return path.read_text(encoding="utf-8") if path.is_file() else ""
+def _comparison(path: Path) -> PhononComparison:
+    return PhononComparison.from_dict(_json(path))

@@ -5,11 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from ndsc.config.published import PublishedConfig
-from ndsc.report.markdown import markdown_table
-from ndsc.report.tidy import DataTable
+from ndsc.report.tables import markdown_table
 from ndsc.study.results import Numbers, Outcome
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 Cell = float | str | Numbers | None
 
@@ -41,10 +44,12 @@ class StudyTable:
         rows = [[shown_cell(cell, d) for cell, d in zip(row, self.decimals, strict=True)] for row in self.rows]
         return markdown_table(self.columns, rows, numeric=len(self.columns) - self.heads)
 
-    def data(self) -> DataTable:
+    def data(self) -> DataFrame:
         """The table as CSV; of several seeds the median."""
+        from pandas import DataFrame
+
         plain = [[cell.median if isinstance(cell, Numbers) else cell for cell in row] for row in self.rows]
-        return DataTable.from_rows(self.columns, plain)
+        return DataFrame(plain, columns=list(self.columns), dtype=object)
 
     def sources(self) -> str:
         """Where published values come from, each source once."""

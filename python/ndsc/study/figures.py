@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from matplotlib.figure import Figure
 
 from ndsc.config.study import FigureConfig, TableConfig
 from ndsc.errors import InputError
 from ndsc.phonons import PhononComparison
-from ndsc.report.comparison import (
-    DataTable,
+from ndsc.report import (
     DispersionPanel,
-    LearningPoint,
     LearningStep,
     density_data,
     dispersion_comparison_figure,
@@ -23,18 +21,19 @@ from ndsc.report.comparison import (
     elastic_errors_data,
     elastic_errors_figure,
     error_distribution_figure,
-    learning_curve_data,
     learning_curve_figure,
-    learning_dispersion_data,
+    learning_curve_summary,
     learning_dispersion_figure,
     mesh_data,
     phonon_error_figure,
     save_figure,
 )
+from ndsc.report.learning_curve import COLUMNS
 from ndsc.results import Comparison
 from ndsc.study.results import Outcome, StudyResults, matches, typical
 
-Drawn = tuple[Figure, DataTable | Mapping[str, DataTable]]
+if TYPE_CHECKING:
+    from ndsc.report.tables import FigureData
 
 
 def draw_figure(section: FigureConfig, results: StudyResults, folder: Path) -> Path:
@@ -123,7 +122,7 @@ def _harmonic(group: Sequence[Outcome], run: str) -> PhononComparison | None:
     return None if outcome is None else outcome.evaluations[run].harmonic
 
 
-def _dispersion(section: FigureConfig, results: StudyResults) -> Drawn:
+def _dispersion(section: FigureConfig, results: StudyResults) -> tuple[Figure, FigureData]:
     panels = _panels(section, results)
     figure = dispersion_comparison_figure(panels, density=section.density)
     return figure, {"": dispersion_data(panels), "dos": density_data(panels)} if section.density else dispersion_data(
@@ -131,45 +130,45 @@ def _dispersion(section: FigureConfig, results: StudyResults) -> Drawn:
     )
 
 
-def _stack(section: FigureConfig, results: StudyResults) -> Drawn:
+def _stack(section: FigureConfig, results: StudyResults) -> tuple[Figure, FigureData]:
     panels = _panels(section, results)
     return dispersion_stack_figure(panels), dispersion_data(panels)
 
 
-def _learning(section: FigureConfig, results: StudyResults) -> Drawn:
+def _learning(section: FigureConfig, results: StudyResults) -> tuple[Figure, FigureData]:
+    from pandas import DataFrame
+
     groups = shown(section, results)
     runs = runs_of(section, groups)
-    series: dict[str, list[LearningPoint]] = {}
-    for group in groups.values():
-        for outcome in group:
-            for run in runs:
-                name = outcome.variant.potential if len(runs) == 1 else f"{outcome.variant.potential}, {run}"
-                series.setdefault(name, []).append(_learned(outcome, run, "rmse_mesh_thz"))
-    first = next(iter(groups.values()))[0].variant.potential
-    harmonic = [
-        _learned(outcome, runs[0], "harmonic_rmse_mesh_thz")
-        for group in groups.values()
-        for outcome in group
-        if outcome.variant.potential == first
+    outcomes = [outcome for group in groups.values() for outcome in group]
+    rows = [
+        _learned(
+            outcome,
+            run,
+            "rmse_mesh_thz",
+            outcome.variant.potential if len(runs) == 1 else f"{outcome.variant.potential}, {run}",
+        )
+        for outcome in outcomes
+        for run in runs
     ]
-    if section.harmonic and len(runs) == 1 and any(math.isfinite(point.rmse_thz) for point in harmonic):
-        series["harmonic model"] = harmonic
-    return learning_curve_figure(series, over=section.over), learning_curve_data(series)
+    if section.harmonic and len(runs) == 1:
+        # The harmonic models of all ways to choose sparse points are the same.
+        first = [outcome for outcome in outcomes if outcome.variant.potential == outcomes[0].variant.potential]
+        harmonic = [_learned(outcome, runs[0], "harmonic_rmse_mesh_thz", "harmonic model") for outcome in first]
+        rows += harmonic if any(row[-1] is not None for row in harmonic) else []
+    fits = DataFrame(rows, columns=list(COLUMNS)).astype({"atoms": float, "seconds": float, "rmse_mesh_thz": float})
+    return learning_curve_figure(fits, over=section.over), {"": fits, "median": learning_curve_summary(fits)}
 
 
-def _learned(outcome: Outcome, run: str, metric: str) -> LearningPoint:
-    """One fit, or the harmonic model of its labels; the models of both ways to choose sparse points are the same."""
-    rmse = outcome.value(metric, run)
-    return LearningPoint(
-        labels=round(outcome.metrics["n_labels"] or 0),
-        rmse_thz=math.nan if rmse is None else rmse,
-        seed=outcome.variant.seed or 0,
-        atoms=round(outcome.metrics["n_atoms"] or 0),
-        seconds=outcome.metrics["label_seconds"],
-    )
+def _learned(outcome: Outcome, run: str, metric: str, series: str) -> tuple[Any, ...]:
+    """One fit, or the harmonic model of its labels, as a row of a learning curve."""
+    cost = (outcome.metrics["n_labels"], outcome.metrics["n_atoms"], outcome.metrics["label_seconds"])
+    return (series, *cost, outcome.variant.seed or 0, outcome.value(metric, run))
 
 
-def _learning_dispersions(section: FigureConfig, results: StudyResults) -> Drawn:
+def _learning_dispersions(section: FigureConfig, results: StudyResults) -> tuple[Figure, FigureData]:
+    from pandas import DataFrame
+
     groups = shown(section, results)
     run = runs_of(section, groups)[0]
     columns: dict[str, list[LearningStep]] = {}
@@ -182,15 +181,17 @@ def _learning_dispersions(section: FigureConfig, results: StudyResults) -> Drawn
             LearningStep(
                 labels=round(outcome.metrics["n_labels"] or 0),
                 sparse_points=round(outcome.metrics["n_sparse"] or 0),
-                panel=DispersionPanel.from_comparisons({"potential": phonons}, title=""),
+                panel=DispersionPanel.from_comparisons({"potential": phonons}),
             )
         )
-    (left_title, left), (right_title, right) = [*columns.items(), ("", [])][:2]
-    titles = {"left_title": left_title, "right_title": right_title}
-    return learning_dispersion_figure(left, right, **titles), learning_dispersion_data(left, right, **titles)
+    columns = dict(list(columns.items())[:2])
+    rows = [(title, *step.numbers) for title, steps in columns.items() for step in steps]
+    return learning_dispersion_figure(columns), DataFrame(
+        rows, columns=["column", "labels", "sparse_points", "rmse_mesh_thz"]
+    )
 
 
-def _elastic(section: FigureConfig, results: StudyResults) -> Drawn:
+def _elastic(section: FigureConfig, results: StudyResults) -> tuple[Figure, FigureData]:
     groups = shown(section, results)
     runs = runs_of(section, groups)
     names = names_of(groups, runs)
@@ -204,10 +205,11 @@ def _elastic(section: FigureConfig, results: StudyResults) -> Drawn:
             ]
             if constants:
                 series.setdefault(names[point, run], []).extend(constants)
-    return elastic_errors_figure(series), elastic_errors_data(series)
+    data = elastic_errors_data(series)
+    return elastic_errors_figure(data), data
 
 
-def _errors(section: FigureConfig, results: StudyResults) -> Drawn:
+def _errors(section: FigureConfig, results: StudyResults) -> tuple[Figure, FigureData]:
     groups = shown(section, results)
     run = runs_of(section, groups)[0]
     found = _comparisons(groups, run)
@@ -218,7 +220,7 @@ def _errors(section: FigureConfig, results: StudyResults) -> Drawn:
     return phonon_error_figure(comparison, title=f"{name}, {run}", cell=cell), mesh_data(comparison, cell=cell)
 
 
-def _distribution(section: FigureConfig, results: StudyResults) -> Drawn:
+def _distribution(section: FigureConfig, results: StudyResults) -> tuple[Figure, FigureData]:
     groups = shown(section, results)
     runs = runs_of(section, groups)
     names = names_of(groups, runs)
@@ -228,7 +230,7 @@ def _distribution(section: FigureConfig, results: StudyResults) -> Drawn:
     return error_distribution_figure(found), {str(n): mesh_data(c) for n, c in enumerate(found.values(), start=1)}
 
 
-_DRAWERS: dict[str, Callable[[FigureConfig, StudyResults], Drawn]] = {
+_DRAWERS: dict[str, Callable[[FigureConfig, StudyResults], tuple[Figure, FigureData]]] = {
     "dispersion": _dispersion,
     "stack": _stack,
     "learning": _learning,

@@ -8,8 +8,7 @@ from pathlib import Path
 from ndsc.config.study import StudyConfig
 from ndsc.errors import InputError
 from ndsc.files import write_text
-from ndsc.report.markdown import markdown_table
-from ndsc.report.tidy import write_data
+from ndsc.report.tables import csv_text, markdown_table, write_data
 from ndsc.study.figures import draw_figure
 from ndsc.study.record import results_table, write_record
 from ndsc.study.results import CheckResult, Finding, StudyResults
@@ -85,7 +84,7 @@ def study_section(config: StudyConfig, results: StudyResults, folder: Path, *, l
             parts.append(f"*The figure {figure.name} could not be drawn: {error}*\n")
             continue
         parts.append(f"![{figure.caption or figure.name}]({link}{png.name})\n\n*{figure.caption or figure.name}*\n")
-    write_text(folder / "results.csv", results_table(results).to_csv())
+    write_text(folder / "results.csv", csv_text(results_table(results)))
     parts.append(f"{_facts(results)} All numbers: [results.csv]({link}results.csv).\n")
     if results.warnings:
         lines = [f"- {' '.join(warning.split())}\n" for warning in results.warnings[:20]]

@@ -6,23 +6,28 @@ import json
 import math
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ndsc.files import write_text
-from ndsc.report.tidy import DataTable
+from ndsc.report.tables import csv_text
 from ndsc.study.results import FIT_METRICS, StudyResults
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 SCHEMA_VERSION = 1
 
 
 def write_record(results: StudyResults, folder: Path) -> None:
     """Write ``study.json`` and ``results.csv``, each whole or not at all."""
-    write_text(folder / "results.csv", results_table(results).to_csv())
+    write_text(folder / "results.csv", csv_text(results_table(results)))
     write_text(folder / "study.json", json.dumps(document(results), indent=1, allow_nan=False) + "\n")
 
 
-def results_table(results: StudyResults) -> DataTable:
+def results_table(results: StudyResults) -> DataFrame:
     """One row a potential, swept values, seed and run; one column a metric."""
+    from pandas import DataFrame
+
     swept = list(dict.fromkeys(key for outcome in results.outcomes for key in outcome.variant.values))
     evaluated = list(
         dict.fromkeys(
@@ -41,7 +46,7 @@ def results_table(results: StudyResults) -> DataTable:
             rows.append([*head, run, *facts, *(evaluation.metrics.get(metric) for metric in evaluated)])
         if not outcome.evaluations:
             rows.append([*head, None, *facts, *(None for _ in evaluated)])
-    return DataTable.from_rows(("potential", *swept, "seed", "run", *FIT_METRICS, *evaluated), rows)
+    return DataFrame(rows, columns=["potential", *swept, "seed", "run", *FIT_METRICS, *evaluated])
 
 
 def document(results: StudyResults) -> dict[str, Any]:

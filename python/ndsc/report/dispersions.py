@@ -1,0 +1,391 @@
+"""Dispersions of one potential, of several, along a deformation, and of growing databases (Figures 1 to 5 and 8)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from ndsc.errors import InputError
+from ndsc.report.bands import (
+    REFERENCE_LINE,
+    DispersionPanel,
+    Line,
+    PhononCurves,
+    draw_branches,
+    draw_densities,
+    draw_panel,
+    draw_path_axis,
+    frequency_limits,
+    lines_of,
+)
+from ndsc.report.style import MODEL, THIRD, new_figure, paper_style, plain
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+#: Width of one panel, inches: half of a page.
+_PANEL_WIDTH = 3.5
+#: What the bars of Figure 4 show, with their colours: those of the paper.
+_BARS = (("labels", MODEL), ("sparse points", "#E69F00"), ("RMSE (THz)", THIRD))
+
+
+def dispersion_figure(panel: DispersionPanel) -> Figure:
+    """Draw the phonons of a potential over the reference's, their difference below, and both densities of states.
+
+    Parameters
+    ----------
+    panel : DispersionPanel
+        With one potential; its baseline, if it has one, is drawn thin and grey (Figure 2).
+    """
+    with paper_style():
+        figure = new_figure(7.0, 4.4)
+        grid = figure.add_gridspec(2, 2, width_ratios=(3.6, 1.0), height_ratios=(3.4, 1.0))
+        bands = figure.add_subplot(grid[0, 0])
+        errors = figure.add_subplot(grid[1, 0], sharex=bands)
+        density = figure.add_subplot(grid[0, 1], sharey=bands)
+        note = figure.add_subplot(grid[1, 1])
+        draw_panel(bands, panel)
+        bands.set_ylabel("Frequency (THz)")
+        bands.tick_params(axis="x", labelbottom=False)
+        bands.set_title(plain(panel.title))
+        _draw_difference(errors, panel)
+        # A third density would hide both others.
+        draw_densities(density, panel.without_baseline())
+        density.set_xlabel("Density of states")
+        handles = [
+            line.handle(curves.name if curves.rmse_mesh_thz is None else f"{curves.name} {_rmse(curves)}")
+            for curves, line in lines_of(panel)
+        ]
+        note.set_axis_off()
+        note.legend(
+            handles=handles, loc="upper left", bbox_to_anchor=(-0.08, 1.08), borderaxespad=0.0, fontsize=9,
+            handlelength=1.8, handletextpad=0.5, title="RMSE over the mesh (THz)", title_fontsize=9, alignment="left",
+        )  # fmt: skip
+    return figure
+
+
+def dispersion_comparison_figure(
+    panels: Sequence[DispersionPanel], *, columns: int | None = None, density: bool = True
+) -> Figure:
+    """Draw one panel a crystal, each with the reference (black, dashed) and its potentials (Figures 1, 2, 3, 8).
+
+    A potential has the same colour in every panel. The RMSE over the mesh stands in the legend, or, where there are
+    several panels, above each.
+
+    Parameters
+    ----------
+    panels : sequence of DispersionPanel
+        Their paths may differ.
+    columns : int, optional
+        Panels side by side; one for a single panel, else two.
+    density : bool
+        Draw densities of states beside the branches, where a panel has them.
+
+    Raises
+    ------
+    InputError
+        When there is no panel.
+    """
+    coloured = _same_colours(panels)
+    wide = min(columns or 2, len(panels))
+    high = math.ceil(len(panels) / wide)
+    single = len(panels) == 1
+    with paper_style():
+        width = 1.35 * _PANEL_WIDTH if wide == 1 else _PANEL_WIDTH * wide
+        figure = new_figure(width, (2.9 if wide == 1 else 2.5) * high + 0.3)
+        grid = figure.add_gridspec(high, wide)
+        for index, panel in enumerate(coloured):
+            cell = grid[index // wide, index % wide]
+            if density and any(curves.dos is not None for curves in panel.all_curves()):
+                inner = cell.subgridspec(1, 2, width_ratios=(3.6, 1.0), wspace=0.03)
+                bands = figure.add_subplot(inner[0, 0])
+                beside = figure.add_subplot(inner[0, 1], sharey=bands)
+                draw_densities(beside, panel)
+                if index + wide >= len(panels):
+                    beside.set_xlabel("DOS")
+            else:
+                bands = figure.add_subplot(cell)
+            draw_panel(bands, panel)
+            if index % wide == 0:
+                bands.set_ylabel("Frequency (THz)")
+            bands.set_title(plain(panel.title), loc="left")
+            if not single:
+                _errors_above(bands, panel)
+        _legend_above(figure, coloured, with_errors=single, numbers=not single)
+    return figure
+
+
+def dispersion_stack_figure(panels: Sequence[DispersionPanel], *, share_frequencies: bool = True) -> Figure:
+    """Draw panels under each other, their titles at the right: phonons along the Bain path (Figure 5).
+
+    Parameters
+    ----------
+    panels : sequence of DispersionPanel
+        From top to bottom; ``title`` says what changes from one to the next, ``"η = 0.25"``.
+    share_frequencies : bool
+        One frequency axis for all, so that panels can be compared.
+
+    Raises
+    ------
+    InputError
+        When there is no panel.
+    """
+    coloured = _same_colours(panels)
+    limits = frequency_limits(coloured) if share_frequencies else None
+    with paper_style():
+        figure = new_figure(4.4, 1.55 * len(panels) + 0.7)
+        for index, panel in enumerate(coloured):
+            axes = figure.add_subplot(len(panels), 1, index + 1)
+            draw_panel(axes, panel, limits)
+            axes.locator_params(axis="y", nbins=5)
+            text = plain(panel.title)
+            errors = [curves.rmse_mesh_thz for curves in panel.models]
+            if len(errors) == 1 and errors[0] is not None:
+                text += f"\nRMSE\n{thz(errors[0])}"
+            axes.annotate(text, (1.02, 0.5), xycoords="axes fraction", va="center", fontsize=9.5)
+            if len(errors) > 1:
+                _errors_above(axes, panel)
+            if index + 1 < len(panels) and _same_path(panel, coloured[index + 1]):
+                axes.tick_params(axis="x", labelbottom=False)
+        figure.supylabel("Frequency (THz)", fontsize=10.5)
+        _legend_above(figure, coloured, with_errors=False, numbers=len(coloured[0].models) > 1)
+    return figure
+
+
+@dataclass(frozen=True, eq=False)
+class LearningStep:
+    """One row of Figure 4: a potential of so many labels (training configurations, each with one total energy).
+
+    Attributes
+    ----------
+    labels, sparse_points : int
+    panel : DispersionPanel
+        With one potential.
+    """
+
+    labels: int
+    sparse_points: int
+    panel: DispersionPanel
+
+    @property
+    def numbers(self) -> tuple[float, float, float]:
+        """Labels, sparse points, and RMSE over the mesh in THz; NaN where there is none."""
+        rmse = self.panel.models[0].rmse_mesh_thz if self.panel.models else None
+        return float(self.labels), float(self.sparse_points), math.nan if rmse is None else float(rmse)
+
+
+def learning_dispersion_figure(columns: Mapping[str, Sequence[LearningStep]]) -> Figure:
+    """Draw dispersions in rows, the database growing downwards, with bars of labels, sparse points and RMSE (Figure 4).
+
+    Parameters
+    ----------
+    columns : mapping of str to sequence of LearningStep
+        One way to choose the sparse points, or two with the same labels in each row, by their titles.
+
+    Raises
+    ------
+    InputError
+        When there is no row or a third column, or the columns have different labels.
+    """
+    sides = list(columns.values())
+    if not 1 <= len(sides) <= 2 or not sides[0]:
+        raise InputError("A figure of growing databases has one or two columns of at least one step. Give as many.")
+    labels = [[step.labels for step in steps] for steps in sides]
+    if any(other != labels[0] for other in labels):
+        raise InputError(
+            f"The rows of the figure of growing databases differ: {labels[0]} labels on the left, {labels[1]} on the "
+            "right. Give the same databases in the same order."
+        )
+    two, rows = len(sides) == 2, len(sides[0])
+    limits = frequency_limits([step.panel for steps in sides for step in steps])
+    with paper_style():
+        figure = new_figure(7.2 if two else 4.8, 1.35 * rows + 0.75)
+        grid = figure.add_gridspec(rows, 3 if two else 2, width_ratios=(1.0, 0.95, 1.0) if two else (1.0, 0.55))
+        for side, (title, steps) in enumerate(columns.items()):
+            for row, step in enumerate(steps):
+                axes = figure.add_subplot(grid[row, 2 * side])
+                draw_panel(axes, step.panel, limits)
+                axes.locator_params(axis="y", nbins=4)
+                axes.tick_params(axis="x", labelbottom=row == rows - 1)
+                axes.tick_params(axis="y", labelleft=side == 0, labelright=side == 1)
+                if row == 0:
+                    axes.set_title(plain(title))
+        everything = np.array([step.numbers for steps in sides for step in steps])
+        largest = np.nanmax(np.where(np.isfinite(everything), everything, np.nan), axis=0, initial=1e-300)
+        for row in range(rows):
+            _draw_bars(figure.add_subplot(grid[row, 1]), [steps[row] for steps in sides], largest, heads=row == 0)
+        figure.supylabel("Frequency (THz)", fontsize=10.5)
+        handles = [line.handle(curves.name) for curves, line in lines_of(sides[0][0].panel)]
+        figure.legend(handles=handles, loc="outside upper center", ncols=len(handles))
+    return figure
+
+
+def dispersion_data(panels: DispersionPanel | Sequence[DispersionPanel]) -> DataFrame:
+    """The branches of dispersion panels, one frequency a row.
+
+    Returns
+    -------
+    DataFrame
+        ``panel``, ``curve`` and ``kind`` (``reference``, ``potential`` or ``baseline``); ``point``, the number of the
+        q-point along the path, from 0, and ``label``, its name where it is a special point; ``q1``, ``q2``, ``q3``,
+        reduced; ``distance_per_angstrom``, without 2 pi; ``branch``, from 1 in order of frequency; ``frequency_thz``,
+        negative where it is imaginary.
+    """
+    from pandas import DataFrame, concat
+
+    frames = []
+    for panel, curves, kind in _all_curves(panels):
+        points, branches = curves.path.shape
+        at = np.repeat(np.arange(points), branches)
+        frames.append(
+            DataFrame(
+                {"panel": panel.title, "curve": curves.name, "kind": kind, "point": at,
+                 "label": np.array(_labels_of_points(panel), dtype=object)[at]}
+                | {f"q{axis + 1}": panel.path.qpoints[at, axis] for axis in range(3)}
+                | {"distance_per_angstrom": panel.path.distances[at],
+                   "branch": np.tile(np.arange(1, branches + 1), points), "frequency_thz": curves.path.ravel()}
+            )
+        )  # fmt: skip
+    return concat(frames, ignore_index=True)
+
+
+def density_data(panels: DispersionPanel | Sequence[DispersionPanel]) -> DataFrame:
+    """The densities of states of dispersion panels: ``panel``, ``curve``, ``kind``, ``frequency_thz``, ``dos_per_thz``.
+
+    Each integrates to the number of bands. Curves without one have no rows.
+    """
+    from pandas import DataFrame, concat
+
+    columns = ["panel", "curve", "kind", "frequency_thz", "dos_per_thz"]
+    frames = [
+        DataFrame(dict(zip(columns, (panel.title, curves.name, kind, curves.dos_frequencies, curves.dos), strict=True)))
+        for panel, curves, kind in _all_curves(panels)
+        if curves.dos is not None
+    ]
+    return concat(frames, ignore_index=True) if frames else DataFrame(columns=columns)
+
+
+def thz(value: float) -> str:
+    """A frequency with three digits and its unit."""
+    return f"{value:#.3g} THz" if np.isfinite(value) else "not finite"
+
+
+def _all_curves(
+    panels: DispersionPanel | Sequence[DispersionPanel],
+) -> Iterator[tuple[DispersionPanel, PhononCurves, str]]:
+    for panel in [panels] if isinstance(panels, DispersionPanel) else panels:
+        for curves in panel.all_curves():
+            kind = "baseline" if curves is panel.baseline else "potential"
+            yield panel, curves, "reference" if curves is panel.reference else kind
+
+
+def _labels_of_points(panel: DispersionPanel) -> list[str]:
+    """The name of the special point at each q-point of the path, empty between them."""
+    names = [""] * len(panel.path.distances)
+    remaining = list(zip(panel.path.ticks, panel.path.labels, strict=True))
+    for index, distance in enumerate(panel.path.distances):
+        # Special points come in the order of the path; at a jump two share one distance.
+        if remaining and abs(float(distance) - float(remaining[0][0])) < 1e-9:
+            names[index] = remaining.pop(0)[1]
+    return names
+
+
+def _same_colours(panels: Sequence[DispersionPanel]) -> list[DispersionPanel]:
+    """The panels with one list of potentials in one order; a panel without a potential gets an empty curve for it."""
+    if not panels:
+        raise InputError("There is no dispersion to draw. Give at least one panel.")
+    names = list(dict.fromkeys(curves.name for panel in panels for curves in panel.models))
+    filled = []
+    for panel in panels:
+        present = {curves.name: curves for curves in panel.models}
+        empty = np.full((len(panel.path.qpoints), 0), np.nan)
+        filled.append(replace(panel, models=tuple(present.get(name, PhononCurves(name, empty)) for name in names)))
+    return filled
+
+
+def _same_path(one: DispersionPanel, other: DispersionPanel) -> bool:
+    """Whether two panels can share the names below them."""
+    if one.path.labels != other.path.labels:
+        return False
+    length = [np.asarray(panel.path.ticks) / max(panel.path.ticks[-1], 1e-12) for panel in (one, other)]
+    return bool(np.allclose(length[0], length[1], atol=0.01))
+
+
+def _rmse(curves: PhononCurves, digits: int = 3) -> str:
+    rmse = curves.rmse_mesh_thz
+    return f"{rmse:#.{digits}g}" if rmse is not None and np.isfinite(rmse) else "not finite"
+
+
+def _draw_difference(axes: Axes, panel: DispersionPanel) -> None:
+    difference = panel.models[0].path - panel.reference.path
+    draw_branches(axes, panel.path, difference, Line(MODEL, 0.9))
+    draw_path_axis(axes, panel.path)
+    line = REFERENCE_LINE
+    axes.axhline(0.0, color=line.colour, linewidth=line.width, linestyle=line.dashes, zorder=3)
+    finite = np.abs(difference[np.isfinite(difference)])
+    limit = max(1.15 * float(finite.max(initial=0.0)), 1e-3)
+    axes.set_ylim(-limit, limit)
+    axes.locator_params(axis="y", nbins=4)
+    axes.set_ylabel("Error (THz)")
+
+
+def _errors_above(axes: Axes, panel: DispersionPanel) -> None:
+    """The RMSE of each potential beside its line, right of the title."""
+    pairs = [(curves, line) for curves, line in lines_of(panel) if curves.rmse_mesh_thz is not None]
+    if pairs:
+        axes.legend(
+            handles=[line.handle(_rmse(curves, 2)) for curves, line in pairs], loc="lower right",
+            bbox_to_anchor=(1.0, 1.0), ncols=len(pairs), fontsize=8.5, handlelength=1.0, handletextpad=0.35,
+            columnspacing=0.8, borderaxespad=0.15,
+        )  # fmt: skip
+
+
+def _legend_above(figure: Figure, panels: Sequence[DispersionPanel], *, with_errors: bool, numbers: bool) -> None:
+    """One legend for the whole figure: every potential once, the baseline, the references, what the numbers are."""
+    entries: dict[str, Line2D] = {}
+    pairs = [pair for panel in panels for pair in lines_of(panel)]
+    # The references last, whatever crystal they belong to.
+    for curves, line in sorted(pairs, key=lambda pair: pair[1] is REFERENCE_LINE):
+        label = curves.name
+        if with_errors and curves.rmse_mesh_thz is not None:
+            label += f", RMSE {thz(curves.rmse_mesh_thz)}"
+        entries.setdefault(label, line.handle(label))
+    # As many entries side by side as fit into the width.
+    columns = int(figure.get_figwidth() / (0.07 * max(len(label) for label in entries) + 0.5))
+    note = "numbers: RMSE over the mesh (THz)" if numbers else None
+    figure.legend(
+        handles=list(entries.values()), loc="outside upper center", ncols=max(1, min(len(entries), columns)),
+        columnspacing=1.2, title=note, title_fontsize=8.5,
+    )  # fmt: skip
+
+
+def _draw_bars(axes: Axes, steps: Sequence[LearningStep], largest: np.ndarray, *, heads: bool) -> None:
+    """Bars of one row that grow outwards, each kind on the scale of its largest."""
+    two = len(steps) == 2
+    for side, step in enumerate(steps):
+        sign = -1.0 if two and side == 0 else 1.0
+        for place, (value, most, (_, colour)) in enumerate(zip(step.numbers, largest, _BARS, strict=True)):
+            length = sign * (value / most if np.isfinite(value) else 0.0)
+            axes.barh(place, length, height=0.72, color=colour, zorder=2)
+            text = (f"{value:.0f}" if place < 2 else f"{value:#.2g}") if np.isfinite(value) else "not finite"
+            axes.annotate(
+                text, (length, place), xytext=(3 * sign, 0), textcoords="offset points", va="center",
+                ha="right" if sign < 0 else "left", fontsize=8.5,
+            )  # fmt: skip
+    axes.axvline(0.0, color="black", linewidth=0.8, zorder=3)
+    # Room for the number beside the longest bar.
+    axes.set_xlim(-1.62 if two else 0.0, 1.62)
+    axes.set_ylim(2.6, -0.6)
+    axes.set_axis_off()
+    for place, (name, colour) in enumerate(_BARS if heads else ()):
+        axes.text(
+            0.5, 1.38 - 0.17 * place, name, transform=axes.transAxes, ha="center", va="bottom", fontsize=8.5,
+            color=colour, weight="bold",
+        )  # fmt: skip
