@@ -29,10 +29,13 @@ __all__ = [
     "minkowski_reduce",
     "orders",
     "programme_columns",
+    "shortest_distance",
+    "site_images",
     "smallest_single",
     "smallest_supercells",
     "smith_normal_form",
     "star",
+    "symmetry_operations",
 ]
 
 def hermite_normal_form(supercell: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]: ...
@@ -110,3 +113,20 @@ def irreducible_qpoints_with_map(
     memory: int,
     progress: Callable[[int, int], None] | None = None,
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.uint32]]: ...
+def symmetry_operations(
+    cell: NDArray[np.float64],
+    positions: NDArray[np.float64],
+    species: NDArray[np.int64],
+    moments: NDArray[np.float64] | None,
+    symprec: float,
+    magnetic_tolerance: float,
+) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.bool_], float, float] | None: ...
+def site_images(
+    cell: NDArray[np.float64],
+    positions: NDArray[np.float64],
+    species: NDArray[np.int64],
+    rotations: NDArray[np.int64],
+    translations: NDArray[np.float64],
+    tolerance: float,
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]: ...
+def shortest_distance(cell: NDArray[np.float64], positions: NDArray[np.float64]) -> tuple[float, int, int]: ...

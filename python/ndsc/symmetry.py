@@ -1,6 +1,12 @@
 """Symmetry operations of a crystal, with tolerances and magnetic moments: the one place where symmetry is searched.
 
 Convention: an operation takes the fractional position x (a column) to ``W x + w``.
+
+The search is moyo's (K. Shinohara, https://github.com/spglib/moyo), in the compiled core. spglib decides where the
+tolerance does: when moyo finds no group without making the tolerance smaller, or when an atom is off the place of its
+image by more than a quarter of the tolerance. There the two programs differ, because they choose the origin of an
+operation differently; phonopy searches with spglib, and both should see the same crystal. Where all distances are well
+inside the tolerance they find the same operations (tests/property/test_symmetry.py).
 """
 
 from __future__ import annotations
@@ -8,13 +14,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import spglib
 from numpy.typing import ArrayLike, NDArray
 
+import ndsc._core as _core
 from ndsc.errors import InputError
 
 IntArray = NDArray[np.int64]
 FloatArray = NDArray[np.float64]
+
+#: Largest distance, relative to the tolerance, at which moyo and spglib are sure to agree.
+CLEAR = 0.25
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,16 +81,62 @@ def find_operations(
     InputError
         When the search finds nothing, for example because atoms are closer together than the tolerance.
     """
-    structure = (np.asarray(cell, dtype=float), np.asarray(fractional_positions, dtype=float), np.asarray(species))
-    magnetic = None if moments is None else np.asarray(moments, dtype=float)
+    rows = np.ascontiguousarray(cell, dtype=float)
+    positions = np.ascontiguousarray(fractional_positions, dtype=float)
+    kinds = np.ascontiguousarray(species, dtype=np.int64)
+    magnetic = None if moments is None else _distinct_moments(np.asarray(moments, dtype=float), magnetic_tolerance)
+    columns = None if magnetic is None else magnetic.reshape(len(kinds), -1)
+    found = _core.symmetry_operations(rows, positions, kinds, columns, symprec, magnetic_tolerance)
+    if found is not None:
+        rotations, translations, time_reversals, used, distance = found
+        if used == symprec and distance <= CLEAR * symprec:
+            return Operations(rotations, translations, time_reversals)
+    return _by_spglib(rows, positions, kinds, magnetic, symprec, magnetic_tolerance)
+
+
+def _distinct_moments(moments: FloatArray, tolerance: float) -> FloatArray | None:
+    """The moments, equal where they differ by less than the tolerance; None when all are below it.
+
+    Without this, the first and the last of a row of moments could differ while neighbours do not, and the operations
+    would be no group. Components of vectors are left alone: which of them can become equal depends on the rotations.
+    """
+    sizes = np.abs(moments)
+    if np.max(sizes, initial=0.0) <= tolerance:
+        return None
+    if moments.ndim == 2:
+        return moments
+    order = np.argsort(sizes)
+    steps = np.diff(sizes[order], prepend=0.0) > tolerance
+    classes = np.empty(len(moments), dtype=np.int64)
+    classes[order] = np.cumsum(steps)
+    means = np.bincount(classes, weights=sizes) / np.maximum(np.bincount(classes), 1)
+    # Class 0 begins at zero: moments that are none.
+    means[0] = 0.0
+    equal: FloatArray = np.sign(moments) * means[classes]
+    return equal
+
+
+def _by_spglib(
+    cell: FloatArray,
+    positions: FloatArray,
+    species: IntArray,
+    moments: FloatArray | None,
+    symprec: float,
+    magnetic_tolerance: float,
+) -> Operations:
+    import spglib
+
     try:
-        if magnetic is None or np.max(np.abs(magnetic), initial=0.0) <= magnetic_tolerance:
-            found = spglib.get_symmetry_dataset(structure, symprec=symprec)
+        if moments is None:
+            found = spglib.get_symmetry_dataset((cell, positions, species), symprec=symprec)
             if found is not None:
                 return _operations(found.rotations, found.translations, np.zeros(len(found.rotations)))
         else:
             found = spglib.get_magnetic_symmetry(
-                (*structure, magnetic), symprec=symprec, mag_symprec=magnetic_tolerance, is_axial=magnetic.ndim == 2
+                (cell, positions, species, moments),
+                symprec=symprec,
+                mag_symprec=magnetic_tolerance,
+                is_axial=moments.ndim == 2,
             )
             if found is not None:
                 return _operations(found["rotations"], found["translations"], found["time_reversals"])

@@ -2,8 +2,8 @@
 //!
 //! Conventions: rows of a supercell matrix S are lattice vectors in units of the unit cell; a q-point in reduced
 //! coordinates is a column, and is commensurate with S exactly when `S q` is integer. Module order:
-//! `error, context <- int3 <- hnf, snf, reduce <- symmetry <- qpoint <- cyclic <- cover, columns, irreducible, enumerate,
-//! single`.
+//! `error, context <- int3 <- hnf, snf, reduce <- sites, symmetry <- qpoint <- cyclic <- cover, columns, irreducible,
+//! enumerate, single`.
 
 pub mod columns;
 pub mod context;
@@ -19,5 +19,6 @@ mod parts;
 pub mod qpoint;
 pub mod reduce;
 pub mod single;
+pub mod sites;
 pub mod snf;
 pub mod symmetry;

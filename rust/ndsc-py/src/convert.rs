@@ -60,6 +60,31 @@ pub fn metric(array: &PyReadonlyArray2<'_, f64>) -> PyResult<Metric> {
     Ok(std::array::from_fn(|i| std::array::from_fn(|j| view[[i, j]])))
 }
 
+pub fn reals(array: &PyReadonlyArray2<'_, f64>) -> PyResult<Vec<[f64; 3]>> {
+    let shape = array.shape();
+    if shape[1] != 3 {
+        return Err(wrong_shape("(n, 3)", shape));
+    }
+    let view = array.as_array();
+    Ok(view.outer_iter().map(|v| std::array::from_fn(|i| v[i])).collect())
+}
+
+pub fn reals_out(py: Python<'_>, rows: Vec<[f64; 3]>) -> PyResult<Bound<'_, PyArray2<f64>>> {
+    table_out(py, rows.into_flattened(), 3)
+}
+
+/// Values in rows of `columns`.
+pub fn table_out<T: numpy::Element>(
+    py: Python<'_>,
+    values: Vec<T>,
+    columns: usize,
+) -> PyResult<Bound<'_, PyArray2<T>>> {
+    let array = Array2::from_shape_vec((values.len() / columns, columns), values);
+    Ok(array
+        .map_err(|e| PyValueError::new_err(e.to_string()))?
+        .into_pyarray(py))
+}
+
 pub fn vector_out(py: Python<'_>, values: Vec<i64>) -> Vector<'_> {
     Array1::from_vec(values).into_pyarray(py)
 }

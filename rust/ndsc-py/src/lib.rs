@@ -7,6 +7,7 @@ mod error;
 mod lattices;
 mod monitor;
 mod qpoints;
+mod structures;
 
 use pyo3::prelude::*;
 
@@ -24,6 +25,8 @@ mod _core {
         are_commensurate, irreducible_qpoints, irreducible_qpoints_with_map, little_group, locate, orders,
         smallest_supercells, star,
     };
+    #[pymodule_export]
+    use crate::structures::{shortest_distance, site_images, symmetry_operations};
     use pyo3::prelude::*;
 
     #[pymodule_init]
