@@ -4,6 +4,7 @@
 //! any cell: it is Minkowski-reduced first, and the images that can be near enough are all looked at.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
 
 use crate::context::{Context, Ticker};
 use crate::error::{Error, Result};
@@ -98,23 +99,48 @@ fn determinant(cell: &Cell) -> f64 {
     dot(&cell[0], &cross(&cell[1], &cell[2]))
 }
 
+/// Spreads the numbers of bins; the standard hash would take most of the time.
+#[derive(Default)]
+struct Spread(u64);
+
+impl Hasher for Spread {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, _bytes: &[u8]) {
+        unreachable!("only numbers of bins are hashed")
+    }
+
+    fn write_i64(&mut self, number: i64) {
+        let x = (number as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        self.0 = x ^ x >> 32;
+    }
+}
+
+/// No atom.
+const NONE: u32 = u32::MAX;
+
 /// Atoms by the bin of the reduced cell that they lie in.
 struct Bins {
     counts: [i64; 3],
     /// How many bins away along each axis an atom within the radius can be.
     reach: [i64; 3],
-    members: HashMap<i64, Vec<usize>>,
+    /// The last atom put into each bin, and for each atom the one before it in the same bin.
+    last: HashMap<i64, u32, BuildHasherDefault<Spread>>,
+    before: Vec<u32>,
 }
 
 impl Bins {
     /// Empty bins for neighbours within `radius`, about as wide as that.
-    fn new(heights: &[f64; 3], radius: f64) -> Self {
+    fn new(heights: &[f64; 3], radius: f64, atoms: usize) -> Self {
         let counts = heights.map(|h| (h / radius).clamp(1.0, MOST_BINS).floor() as i64);
         let reach = [0, 1, 2].map(|i| (radius / heights[i] * counts[i] as f64 * (1.0 + 1e-9)).ceil() as i64);
         Self {
             counts,
             reach,
-            members: HashMap::new(),
+            last: HashMap::default(),
+            before: vec![NONE; atoms],
         }
     }
 
@@ -128,7 +154,14 @@ impl Bins {
 
     fn insert(&mut self, x: &Position, atom: usize) {
         let number = self.number(&self.place(x));
-        self.members.entry(number).or_default().push(atom);
+        self.before[atom] = self.last.insert(number, atom as u32).unwrap_or(NONE);
+    }
+
+    /// The atoms in a bin.
+    fn members(&self, place: &Vec3) -> impl Iterator<Item = usize> {
+        let some = |atom: u32| (atom != NONE).then_some(atom);
+        let first = self.last.get(&self.number(place)).copied();
+        std::iter::successors(first, move |&atom| some(self.before[atom as usize])).map(|atom| atom as usize)
     }
 
     /// Calls `visit` with each atom in the bins around `x` and the lattice vector of its image there.
@@ -140,11 +173,9 @@ impl Bins {
                 for r in range(2) {
                     let outside = [p, q, r];
                     let place = [0, 1, 2].map(|i| outside[i].rem_euclid(self.counts[i]));
-                    if let Some(members) = self.members.get(&self.number(&place)) {
-                        let image = [0, 1, 2].map(|i| ((outside[i] - place[i]) / self.counts[i]) as f64);
-                        for &atom in members {
-                            visit(atom, image);
-                        }
+                    let image = [0, 1, 2].map(|i| ((outside[i] - place[i]) / self.counts[i]) as f64);
+                    for atom in self.members(&place) {
+                        visit(atom, image);
                     }
                 }
             }
@@ -168,7 +199,7 @@ pub fn shortest_distance(
         return Err(Error::input("the structure has no atoms"));
     }
     let order = shuffled(positions.len());
-    let mut bins = Bins::new(&reduced.heights, best.0);
+    let mut bins = Bins::new(&reduced.heights, best.0, positions.len());
     let mut ticker = Ticker::new();
     for (done, &atom) in order.iter().enumerate() {
         let x = &reduced.positions[atom];
@@ -185,7 +216,7 @@ pub fn shortest_distance(
             if best.0 == 0.0 {
                 return Ok(best);
             }
-            bins = Bins::new(&reduced.heights, best.0);
+            bins = Bins::new(&reduced.heights, best.0, positions.len());
             for &earlier in &order[..done] {
                 bins.insert(&reduced.positions[earlier], earlier);
             }
@@ -237,7 +268,7 @@ pub fn images(
     let reduced = Reduced::new(cell, positions)?;
     let volume: f64 = determinant(cell).abs();
     let spacing = (volume / positions.len().max(1) as f64).cbrt();
-    let mut bins = Bins::new(&reduced.heights, tolerance.max(spacing));
+    let mut bins = Bins::new(&reduced.heights, tolerance.max(spacing), positions.len());
     for (atom, x) in reduced.positions.iter().enumerate() {
         bins.insert(x, atom);
     }
@@ -301,7 +332,7 @@ impl Bins {
                 for r in third.0..=third.1 {
                     let outside = [p, q, r];
                     let place = [0, 1, 2].map(|i| outside[i].rem_euclid(self.counts[i]));
-                    for &atom in self.members.get(&self.number(&place)).into_iter().flatten() {
+                    for atom in self.members(&place) {
                         let y = &reduced.positions[atom];
                         let distance = reduced.nearest(&[0, 1, 2].map(|i| y[i] - x[i]));
                         if distance <= tolerance && best.is_none_or(|b| distance < b.1) && fits(atom) {
