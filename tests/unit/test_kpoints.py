@@ -8,8 +8,9 @@ from ase.build import bulk, make_supercell
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ndsc import fold_kpoints
+from ndsc import find_supercells, fold_kpoints
 from ndsc.errors import InputError
+from ndsc.kpoints import check_kgrid_folds, nearest_kgrids
 from ndsc.reference import reduced_kpoints
 
 
@@ -32,7 +33,7 @@ def test_folding_is_exact(matrix, grid):
     if round(np.linalg.det(matrix)) == 0:
         return
     expected = np.array([[float(x) for x in point] for point in folded_slowly(matrix, grid)])
-    assert np.array_equal(fold_kpoints(matrix, grid), expected)
+    assert np.array_equal(fold_kpoints(matrix, grid, exact=False), expected)
 
 
 def test_a_commensurate_supercell_has_its_share_of_the_points():
@@ -70,6 +71,74 @@ def test_equivalent_points_of_the_unit_cell():
 def test_bad_input(matrix, grid, message):
     with pytest.raises(InputError, match=message):
         fold_kpoints(matrix, grid)
+
+
+def unfolded(matrix, points):
+    """All wave vectors of the unit cell, in [0, 1), that fold onto points of a supercell."""
+    inverse = np.linalg.inv(matrix)
+    size = round(abs(np.linalg.det(matrix)))
+    shifts = itertools.product(range(size), repeat=3)
+    shifts = {tuple(np.rint(inverse @ m * size).astype(int) % size) for m in shifts}
+    assert len(shifts) == size
+    return np.concatenate([points @ inverse.T + np.array(shift) / size for shift in shifts])
+
+
+def smooth(k):
+    x, y, z = (2 * np.pi * k).T
+    return np.exp(2 * np.cos(x) + 1.5 * np.cos(y) + np.cos(z - x)).mean()
+
+
+GENERAL = [[4, 4, 4], [0, 8, 0], [0, 0, 8]]
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.lists(st.integers(-3, 3), min_size=3, max_size=3), min_size=3, max_size=3),
+    st.one_of(
+        st.tuples(st.integers(1, 6), st.integers(1, 6), st.integers(1, 6)),
+        st.lists(st.lists(st.integers(-3, 3), min_size=3, max_size=3), min_size=3, max_size=3),
+    ),
+)
+def test_what_folds_exactly_samples_the_unit_cell_as_the_grid_does(matrix, grid):
+    size = round(abs(np.linalg.det(matrix)))
+    if size == 0 or (np.ndim(grid) == 2 and round(np.linalg.det(grid)) == 0):
+        return
+    original = fold_kpoints(np.eye(3, dtype=int), grid)
+    folded = fold_kpoints(matrix, grid, exact=False)
+    if size * len(folded) == len(original):
+        assert np.array_equal(fold_kpoints(matrix, grid), folded)
+        assert np.isclose(smooth(unfolded(matrix, folded)), smooth(original), rtol=1e-12)
+        return
+    with pytest.raises(InputError, match="does not fold"):
+        fold_kpoints(matrix, grid)
+    for near in nearest_kgrids([matrix], grid):
+        assert size * len(fold_kpoints(matrix, near)) == np.prod(near)
+
+
+@pytest.mark.parametrize(
+    ("symbol", "grid", "kgrid", "nearest"),
+    [
+        ("Al", 3, 4, [(3, 3, 3), (6, 6, 6)]),
+        ("Al", 4, 2, [(4, 4, 4)]),
+        ("Al", 6, 8, [(6, 6, 6), (12, 12, 12)]),
+        ("Mg", (4, 4, 2), (8, 8, 3), [(8, 8, 2), (8, 8, 4)]),
+        ("Al", 3, GENERAL, [(6, 6, 6)]),
+        ("Al", 4, GENERAL, None),
+        ("Al", 4, 8, None),
+        ("Mg", (3, 3, 2), (6, 6, 4), None),
+    ],
+)
+def test_grids_of_a_set_of_supercells(symbol, grid, kgrid, nearest):
+    matrices = find_supercells(bulk(symbol), grid).matrices
+    if nearest is None:
+        check_kgrid_folds(matrices, kgrid)
+        return
+    assert nearest_kgrids(matrices, kgrid) == nearest
+    with pytest.raises(InputError) as caught:
+        check_kgrid_folds(matrices, kgrid)
+    assert all(str(list(near)) in str(caught.value) for near in nearest)
+    for near in nearest:
+        check_kgrid_folds(matrices, near)
 
 
 def orbits_slowly(matrix, grid, operations):
@@ -116,9 +185,10 @@ def test_time_reversal_is_exact(matrix, grid):
     if round(np.linalg.det(matrix)) == 0:
         return
     identity = np.eye(3, dtype=int)
-    check_reduction(*reduced_kpoints(matrix, grid), orbits_slowly(matrix, grid, [identity, -identity]))
-    points, weights = reduced_kpoints(matrix, grid, time_reversal=False)
-    assert np.array_equal(points, fold_kpoints(matrix, grid))
+    reduced = reduced_kpoints(matrix, grid, exact=False)
+    check_reduction(*reduced, orbits_slowly(matrix, grid, [identity, -identity]))
+    points, weights = reduced_kpoints(matrix, grid, time_reversal=False, exact=False)
+    assert np.array_equal(points, fold_kpoints(matrix, grid, exact=False))
     assert np.allclose(weights, 1 / len(points))
 
 
@@ -126,9 +196,9 @@ def test_time_reversal_is_exact(matrix, grid):
 @pytest.mark.parametrize(("symbol", "grid"), [("Al", (4, 4, 4)), ("Mg", (4, 4, 2))])
 def test_rotations_are_exact(matrix, symbol, grid):
     rotations = rotations_of(make_supercell(bulk(symbol), matrix))
-    points, weights = reduced_kpoints(matrix, grid, rotations=rotations)
+    points, weights = reduced_kpoints(matrix, grid, rotations=rotations, exact=False)
     check_reduction(points, weights, orbits_slowly(matrix, grid, [*rotations, -np.eye(3, dtype=int)]))
-    alone, _ = reduced_kpoints(matrix, grid, rotations=rotations, time_reversal=False)
+    alone, _ = reduced_kpoints(matrix, grid, rotations=rotations, time_reversal=False, exact=False)
     assert len(alone) == len(orbits_slowly(matrix, grid, rotations))
 
 
