@@ -27,6 +27,7 @@ from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
+from ase.geometry import minkowski_reduce
 from numpy.typing import ArrayLike, NDArray
 
 from ndsc.errors import InputError, NdscError
@@ -272,6 +273,28 @@ def reduced_kpoints(
         settled = bool(np.array_equal(before, of))
     representatives, counts = np.unique(of, return_counts=True)
     return folded[representatives] / float(common), counts / float(len(folded))
+
+
+def k_spacing(cell: ArrayLike, kgrid: AnyGrid) -> float:
+    """Spacing of a k-point grid in 1/Å, without the factor 2π, as CASTEP's ``kpoints_mp_spacing`` counts it.
+
+    Parameters
+    ----------
+    cell : (3, 3) array, Å
+        Of the unit cell; rows are vectors.
+    kgrid : int, three ints or (3, 3) ints
+
+    Returns
+    -------
+    float
+        The largest of the three directions: ``|b_i| / n_i`` with ``a_i · b_j = δ_ij``. Of a generalised
+        grid, that of the reduced vectors of its supercell.
+    """
+    matrix = kgrid_matrix(kgrid)
+    supercell = matrix @ np.asarray(cell, dtype=float)
+    if not np.array_equal(matrix, np.diag(np.diag(matrix))):
+        supercell, _ = minkowski_reduce(supercell)
+    return float(np.max(np.linalg.norm(np.linalg.inv(supercell), axis=0)))
 
 
 def _folded(matrix: ArrayLike, kgrid: AnyGrid, *, exact: bool) -> tuple[NDArray[np.int64], int]:

@@ -158,7 +158,7 @@ def bad_files() -> None:
         (["supercells", "Al", "--grid", "2", "--out", "/proc/ndsc"], ["/proc/ndsc cannot be written"]),
         (["run", "none.toml"], ["none.toml cannot be read", "No such file"]),
         (["run", "typo.toml"], ["[crystal] structur is not a known key", "Did you mean 'structure'"]),
-        (["run", "unknown.toml"], ["'emt' does not know Fe", "choose another"]),
+        (["run", "unknown.toml"], ["'emt' does not know Fe", "another crystal"]),
         (["run", "unknown.toml", "--dry-run"], ["'emt' does not know Fe"]),
         (["run", "good.toml", "--out", "file"], ["file is a file"]),
         (["run", "input"], ["does not end in .toml", "--out"]),

@@ -15,14 +15,13 @@ from ase.io.abinit import read_abinit_in
 from ase.units import GPa
 
 from ndsc import LabelStore
-from ndsc.codes import PROGRAMS
-from ndsc.codes.atoms import atom_parameters
+from ndsc.codes import CODES, PROGRAMS
 from ndsc.config import parse_config
 from ndsc.errors import InputError, MissingExtraError, ReferenceCalculationError
 from ndsc.reference import CalculatorSpec, compute_label, reduced_kpoints
 
 MATRIX = [[0, 1, 1], [1, -1, 0], [1, 1, -2]]
-KGRID = (3, 3, 3)
+KGRID = (4, 4, 4)
 FORCES = np.array([[0.1, -0.2, 0.3], [-0.4, 0.5, -0.6], [0.0, 0.1, 0.2], [0.3, -0.4, 0.1]])
 STRESS = np.array([[10.0, 1.0, 2.0], [1.0, 20.0, 3.0], [2.0, 3.0, 30.0]])
 
@@ -63,6 +62,8 @@ def kpoints():
 
 def written(name, atoms, parameters, folder, pseudo_dir):
     (folder / "run").mkdir()
+    PROGRAMS[name].check_parameters(parameters)
+    PROGRAMS[name].check_complete(parameters)
     files = PROGRAMS[name].write(folder / "run", atoms, parameters, kpoints(), pseudo_dir)
     return files, folder / "run"
 
@@ -507,7 +508,7 @@ def test_two_calculations_do_not_meet(tmp_path):
     ],
 )
 def test_parameters_of_a_single_atom(name, symbol, given, expected):
-    found = atom_parameters(name, given, symbol)
+    found = CODES[name].atom_parameters(given, symbol)
     assert expected.items() <= found.items()
     assert not {"nbnd", "nextra_bands", "nbands"} & set(found)
     assert ("ispin" in found) == (name == "vasp" and symbol != "Mg")

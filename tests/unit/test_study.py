@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 from ase.build import bulk
 
+from ndsc.codes import MEANINGS, code_of
 from ndsc.config.published import FIT_VALUES, SETTING_VALUES, WORDS
 from ndsc.config.study import load_study, parse_study
 from ndsc.errors import InputError, ReferenceCalculationError
-from ndsc.report.calculation import MEANINGS, by_meaning, k_spacing
+from ndsc.kpoints import k_spacing
 from ndsc.results import Comparison
 from ndsc.study.cache import Cache, fit_key, sparse_key
 from ndsc.study.checks import judge
@@ -547,13 +548,13 @@ def test_settings_of_all_codes_by_their_meaning():
         "vasp": {"encut": 340.0, "sigma": 0.2, "ediff": 1e-8, "lreal": False},
     }
     for code, parameters in cases.items():
-        known, others = by_meaning(code, parameters)
+        known, others = code_of(code).by_meaning(parameters)
         assert known["cutoff_ev"] == pytest.approx(340.1 if code == "espresso" else 340.0, abs=0.1)
         assert set(others) == {"castep": {"cell.fix_com"}, "vasp": {"lreal"}}.get(code, set())
-    known, _ = by_meaning("espresso", cases["espresso"])
+    known, _ = code_of("espresso").by_meaning(cases["espresso"])
     assert (known["smearing_ev"], known["scf_tolerance_ev"]) == pytest.approx((0.02 * ry, 1e-10 * ry))
-    assert "scf_tolerance_ev" not in by_meaning("castep", cases["castep"])[0]
-    assert by_meaning("emt", {"asap_cutoff": True}) == ({}, {"asap_cutoff": "True"})
+    assert "scf_tolerance_ev" not in code_of("castep").by_meaning(cases["castep"])[0]
+    assert code_of("emt").by_meaning({"asap_cutoff": True}) == ({}, {"asap_cutoff": "True"})
 
 
 def test_the_spacing_of_k_points_is_the_largest_of_the_three_without_2_pi():

@@ -15,6 +15,7 @@ import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
 
+from ndsc.codes.base import ATOM_WIDTH
 from ndsc.codes.program import Output, Program, pseudopotential_files, text_of, words
 from ndsc.errors import InputError
 
@@ -28,7 +29,8 @@ _TOLERANCES = ("toldfe", "toldff", "tolrff", "tolvrs", "tolwfr")
 class Abinit(Program):
     """ABINIT, one self-consistent calculation without symmetry, so that the k-points are taken as they are."""
 
-    title: ClassVar[str] = "ABINIT"
+    name = "abinit"
+    title = "ABINIT"
     default_command: ClassVar[str] = "abinit"
     command_variable: ClassVar[str] = "NDSC_ABINIT_COMMAND"
     pseudo_variable: ClassVar[str] = "ABI_PSPDIR"
@@ -38,6 +40,24 @@ class Abinit(Program):
         "ionmov optcell ntime ndtset jdtset optforces optstress natom ntypat typat znucl acell rprim angdeg xred xcart "
         "xangst pseudos pp_dirpath pp_paths pps raw nsppol spinat chkprim"
     )
+    keywords: ClassVar[Mapping[str, tuple[str, float]]] = {
+        "xc": ("xc", 1), "ecut": ("cutoff_ev", 1), "pawecutdg": ("density_cutoff_ev", 1), "tsmear": ("smearing_ev", 1),
+        "nband": ("bands", 1), "toldfe": ("scf_tolerance_ev", 1),
+    }  # fmt: skip
+    atom_drops: ClassVar[str] = "occopt tsmear smearing nband nbands spinmagntarget ngfft"
+
+    def check_parameters(self, parameters: Mapping[str, Any]) -> None:
+        """See :meth:`Code.check_parameters`."""
+        super().check_parameters(parameters)
+        if "ixc" not in parameters and (xc := parameters.get("xc", "PBE")) not in FUNCTIONALS:
+            raise InputError(
+                f"ABINIT's xc = {xc!r} is none of {', '.join(FUNCTIONALS)}. Give ABINIT's number of it as ixc."
+            )
+
+    def check_complete(self, parameters: Mapping[str, Any]) -> None:
+        """See :meth:`Code.check_complete`."""
+        if "ecut" not in parameters:
+            raise InputError("ABINIT needs ecut, the cutoff of the plane waves in eV.")
 
     def write(
         self,
@@ -52,13 +72,8 @@ class Abinit(Program):
 
         given = dict(parameters)
         files = pseudopotential_files(self, atoms, given.pop("pseudopotentials", None), pseudo_dir)
-        self.refuse_reserved(list(given))
-        if "ixc" not in given and given.setdefault("xc", "PBE") not in FUNCTIONALS:
-            raise InputError(
-                f"ABINIT's xc = {given['xc']!r} is none of {', '.join(FUNCTIONALS)}. Give ABINIT's number of it as ixc."
-            )
-        if "ecut" not in given:
-            raise InputError("ABINIT needs ecut, the cutoff of the plane waves in eV.")
+        if "ixc" not in given:
+            given.setdefault("xc", "PBE")
         keywords: dict[str, Any] = {"prtwf": 0, "prtden": 0, "prteig": 0, "nstep": 60}
         if not any(key in given for key in _TOLERANCES):
             keywords["tolvrs"] = 1e-10
@@ -109,3 +124,8 @@ class Abinit(Program):
             stress=np.asarray(results["stress"], dtype=float),
             version=f"ABINIT {results['version']}",
         )
+
+    def atom_settings(self, moment: float) -> dict[str, Any]:
+        """See :meth:`Code.atom_settings`."""
+        spin = {"spinmagntarget": moment} if moment else {}
+        return {"occopt": 7, "tsmear": ATOM_WIDTH, **spin}

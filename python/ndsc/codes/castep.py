@@ -17,6 +17,7 @@ import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
 
+from ndsc.codes.base import ATOM_WIDTH
 from ndsc.codes.program import Output, Program, pseudopotential_files, text_of, words
 from ndsc.errors import InputError
 
@@ -32,7 +33,8 @@ ENERGIES = (
 class Castep(Program):
     """CASTEP, one single-point calculation; without symmetry unless it is asked for, so k-points are as given."""
 
-    title: ClassVar[str] = "CASTEP"
+    name = "castep"
+    title = "CASTEP"
     default_command: ClassVar[str] = "castep.serial"
     command_variable: ClassVar[str] = "NDSC_CASTEP_COMMAND"
     pseudo_variable: ClassVar[str] = "CASTEP_PP_PATH"
@@ -42,6 +44,27 @@ class Castep(Program):
         "kpoints_mp_spacing kpoint_mp_spacing kpoints_mp_offset kpoint_mp_offset symmetry_generate symmetry_ops "
         "lattice_cart lattice_abc positions_abs positions_frac species_pot ionic_constraints cell_constraints"
     )
+    keywords: ClassVar[Mapping[str, tuple[str, float]]] = {
+        "xc_functional": ("xc", 1), "cut_off_energy": ("cutoff_ev", 1), "smearing_scheme": ("smearing", 1),
+        "smearing_width": ("smearing_ev", 1), "nbands": ("bands", 1),
+        "elec_energy_tol": ("scf_tolerance_per_atom_ev", 1),
+    }  # fmt: skip
+    atom_drops: ClassVar[str] = (
+        "fix_occupancy smearing_width smearing_scheme nextra_bands perc_extra_bands nbands spin spin_fix "
+        "spin_polarized spin_polarised"
+    )
+
+    def check_parameters(self, parameters: Mapping[str, Any]) -> None:
+        """See :meth:`Code.check_parameters`."""
+        cell = parameters.get("cell", {})
+        if not isinstance(cell, Mapping):
+            raise InputError(f"The parameter cell of CASTEP is a table of keywords of the .cell file, not {cell!r}.")
+        self.refuse_reserved([*parameters, *cell])
+
+    def check_complete(self, parameters: Mapping[str, Any]) -> None:
+        """See :meth:`Code.check_complete`."""
+        if not ({"cut_off_energy", "basis_precision"} & {key.lower() for key in parameters}):
+            raise InputError("CASTEP needs cut_off_energy, the cutoff of the plane waves in eV.")
 
     def write(
         self,
@@ -55,11 +78,6 @@ class Castep(Program):
         given = dict(parameters)
         cell = given.pop("cell", {})
         named = given.pop("pseudopotentials", {})
-        if not isinstance(cell, Mapping):
-            raise InputError(f"The parameter cell of CASTEP is a table of keywords of the .cell file, not {cell!r}.")
-        self.refuse_reserved([*given, *cell])
-        if not ({"cut_off_energy", "basis_precision"} & {key.lower() for key in given}):
-            raise InputError("CASTEP needs cut_off_energy, the cutoff of the plane waves in eV.")
         # What ends in a bracket or is a number is no file: a recipe for a potential on the fly, or a library's name.
         files = {
             symbol: name for symbol, name in named.items() if str(name).lower().endswith((".usp", ".recpot", ".uspcc"))
@@ -135,6 +153,11 @@ class Castep(Program):
             stress=np.asarray(results["stress"], dtype=float),
             version=f"CASTEP {version[1] if version else 'of unknown version'}",
         )
+
+    def atom_settings(self, moment: float) -> dict[str, Any]:
+        """See :meth:`Code.atom_settings`."""
+        spin = {"spin_polarized": True, "spin": moment, "spin_fix": -1} if moment else {}
+        return {"fix_occupancy": False, "smearing_scheme": "Gaussian", "smearing_width": ATOM_WIDTH, **spin}
 
 
 def _order(asked: list[str], computed: list[str]) -> list[int]:

@@ -13,18 +13,29 @@ from typing import Any, ClassVar
 
 import numpy as np
 from ase import Atoms
+from ase.units import Rydberg
 from numpy.typing import NDArray
 
+from ndsc.codes.base import nearest
 from ndsc.codes.program import Output, Program, pseudopotential_files, text_of, words
 from ndsc.errors import InputError
 
 _SECTIONS = ("control", "system", "electrons", "ions", "cell", "fcp", "rism")
+#: Keywords in the namelist system: what they mean, and the factor to the unit of the meaning.
+_SYSTEM = {
+    "input_dft": ("xc", 1.0), "ecutwfc": ("cutoff_ev", Rydberg), "ecutrho": ("density_cutoff_ev", Rydberg),
+    "smearing": ("smearing", 1.0), "degauss": ("smearing_ev", Rydberg), "nbnd": ("bands", 1.0),
+}  # fmt: skip
+#: Parameters that are not keywords of namelists.
+_NO_KEYWORDS = ("pseudopotentials", "additional_cards")
+_ELECTRONS = {"conv_thr": ("scf_tolerance_ev", Rydberg)}
 
 
 class Espresso(Program):
     """pw.x, one self-consistent calculation without symmetry, so that the k-points are taken as they are."""
 
-    title: ClassVar[str] = "Quantum ESPRESSO"
+    name = "espresso"
+    title = "Quantum ESPRESSO"
     default_command: ClassVar[str] = "pw.x"
     command_variable: ClassVar[str] = "NDSC_ESPRESSO_COMMAND"
     pseudo_variable: ClassVar[str] = "ESPRESSO_PSEUDO"
@@ -33,6 +44,34 @@ class Espresso(Program):
         "calculation tprnfor tstress outdir wfcdir prefix pseudo_dir nosym noinv nosym_evc ibrav nat ntyp "
         "kpts kspacing koffset crystal_coordinates"
     )
+    # Namelists may stand among the parameters or in a table input_data, or their keywords without them.
+    keywords: ClassVar[Mapping[str, tuple[str, float]]] = {
+        f"{table}{name}": meaning
+        for namelist, names in (("system", _SYSTEM), ("electrons", _ELECTRONS))
+        for name, meaning in names.items()
+        for table in (f"input_data.{namelist}.", "input_data.", f"{namelist}.", "")
+    }
+    atom_drops: ClassVar[str] = "occupations smearing degauss nbnd nspin tot_magnetization"
+
+    def check_parameters(self, parameters: Mapping[str, Any]) -> None:
+        """See :meth:`Code.check_parameters`."""
+        given = {key: value for key, value in parameters.items() if key not in _NO_KEYWORDS}
+        nested = given.pop("input_data", {})
+        if not isinstance(nested, Mapping):
+            raise InputError(f"The parameter input_data of Quantum ESPRESSO is a table of tables, not {nested!r}.")
+        plain = {key: value for key, value in given.items() if key.lower() not in _SECTIONS}
+        tables = [value for part in (nested, given) for value in part.values() if isinstance(value, Mapping)]
+        for part in (nested, plain, *tables):
+            self.refuse_reserved(part)
+        placed = {key.lower() for section in _namelists(given | {"input_data": nested}).values() for key in section}
+        if unknown := sorted(key for key in plain if key.lower() not in placed):
+            from ase.io.espresso_namelist.keys import pw_keys
+
+            known = [key for section in ("control", "system", "electrons") for key in pw_keys[section]]
+            raise InputError(
+                f"Quantum ESPRESSO has no keyword {', '.join(unknown)} in its namelists control, system and electrons."
+                f"{nearest(unknown[0], known)}"
+            )
 
     def write(
         self,
@@ -51,7 +90,7 @@ class Espresso(Program):
         if len(folders) > 1:
             raise InputError(f"Quantum ESPRESSO reads pseudopotentials from one folder, not from {len(folders)}.")
         cards = given.pop("additional_cards", None)
-        namelists = self._namelists(given)
+        namelists = _namelists(given)
         namelists["control"] |= {
             "calculation": "scf",
             "tprnfor": True,
@@ -75,31 +114,6 @@ class Espresso(Program):
                 rescale_magmom_fac=max(1.0, float(moments)),
             )
         return files
-
-    def _namelists(self, given: dict[str, Any]) -> dict[str, dict[str, Any]]:
-        """Keywords in their namelists, from ``input_data`` or straight from the parameters."""
-        from ase.io.espresso import Namelist
-
-        nested = given.pop("input_data", {})
-        if not isinstance(nested, Mapping):
-            raise InputError(f"The parameter input_data of Quantum ESPRESSO is a table of tables, not {nested!r}.")
-        flat = {key: value for key, value in given.items() if key.lower() not in _SECTIONS}
-        sections = [given[key] for key in given if key.lower() in _SECTIONS]
-        for part in (nested, flat, *sections):
-            self.refuse_reserved(list(part))
-            for inner in part.values():
-                if isinstance(inner, Mapping):
-                    self.refuse_reserved(list(inner))
-        namelists = Namelist({**nested, **given})
-        namelists.to_nested("pw")
-        result = {section: dict(namelists.get(section, {})) for section in ("control", "system", "electrons")}
-        result |= {section: dict(namelists[section]) for section in namelists if section not in result}
-        placed = {key.lower() for section in result.values() for key in section}
-        if unknown := sorted(key for key in flat if key.lower() not in placed):
-            raise InputError(
-                f"Quantum ESPRESSO has no keyword {', '.join(unknown)} in its namelists control, system and electrons."
-            )
-        return result
 
     def arguments(self) -> list[str]:
         """See :meth:`Program.arguments`."""
@@ -127,3 +141,20 @@ class Espresso(Program):
             stress=np.asarray(results["stress"], dtype=float),
             version=f"Quantum ESPRESSO {version[1] if version else 'of unknown version'}",
         )
+
+    def atom_settings(self, moment: float) -> dict[str, Any]:
+        """See :meth:`Code.atom_settings`."""
+        spin = {"nspin": 2, "tot_magnetization": moment} if moment else {}
+        # In Ry, about as sharp as ATOM_WIDTH.
+        return {"occupations": "smearing", "smearing": "gaussian", "degauss": 0.001, **spin}
+
+
+def _namelists(given: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Keywords in their namelists, from ``input_data`` or straight from the parameters."""
+    from ase.io.espresso import Namelist
+
+    nested = given.pop("input_data", {})
+    namelists = Namelist({**nested, **given})
+    namelists.to_nested("pw")
+    result = {section: dict(namelists.get(section, {})) for section in ("control", "system", "electrons")}
+    return result | {section: dict(namelists[section]) for section in namelists if section not in result}

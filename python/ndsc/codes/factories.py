@@ -1,58 +1,131 @@
-"""Calculators that a function of somebody's own makes: ``"module:factory"``."""
+"""Calculators that a function of a Python module makes: ``"module:factory"``."""
 
 from __future__ import annotations
 
-import importlib
+import hashlib
+import importlib.util
 import inspect
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from ase import Atoms
 from ase.calculators.calculator import Calculator
 
-from ndsc.errors import InputError, NdscError, ReferenceCalculationError
+from ndsc.codes.base import Code, check_names, nearest, not_made, refused
+from ndsc.codes.potentials import known_keywords, unknown_elements
+from ndsc.errors import InputError, NdscError
+from ndsc.kpoints import fold_kpoints
+from ndsc.versions import package_version
+
+if TYPE_CHECKING:
+    from ndsc.codes.specification import CalculatorSpec
 
 
-def from_factory(name: str, keywords: Mapping[str, Any], structure: str) -> Calculator:
-    """The calculator that a factory makes.
+class Factory(Code):
+    """A calculator of the user's own.
 
     Parameters
     ----------
     name : str
         ``"module:factory"``.
-    keywords : mapping
-        What the factory is called with.
-    structure : str
-        Name of the structure that the calculator is for.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = self.title = name
+
+    def create(self, spec: CalculatorSpec, atoms: Atoms, directory: Path) -> Calculator:
+        """See :meth:`Code.create`.
+
+        Raises
+        ------
+        InputError
+            When there is no such function, it does not take the parameters, or it does not return a calculator.
+        ReferenceCalculationError
+            When it raises anything.
+        """
+        from ndsc.codes.specification import supercell_matrix
+
+        keywords = dict(spec.parameters)
+        if spec.kgrid is not None:
+            keywords["kpts"] = fold_kpoints(supercell_matrix(atoms), spec.kgrid)
+        factory = load_factory(self.name)
+        _check_signature(self.name, factory, keywords)
+        try:
+            made = factory(**keywords)
+        except (NdscError, KeyboardInterrupt):
+            raise
+        except BaseException as error:  # it is somebody else's code, and may raise anything
+            raise not_made(self.name, str(atoms.info.get("ndsc_name", "structure")), error) from error
+        if not hasattr(made, "get_forces"):
+            raise InputError(
+                f"The function {self.name!r} returned {type(made).__name__}, which is not an ASE calculator. Return "
+                "one from it."
+            )
+        return made
+
+    def check_elements(self, spec: CalculatorSpec, symbols: set[str]) -> None:
+        """See :meth:`Code.check_elements`; the parameters are checked too, where the module can be imported.
+
+        Only potentials of ASE itself are tried on the elements: a function of somebody's own may start anything.
+        """
+        if not (sys.modules.get(module := self.name.partition(":")[0]) or _is_there(module)):
+            return  # stored labels serve without the module, and the first label says what is missing
+        factory = load_factory(self.name)
+        keywords = dict(spec.parameters) | ({} if spec.kgrid is None else {"kpts": None})
+        _check_signature(self.name, factory, keywords)
+        if not isinstance(factory, type) or known_keywords(factory) is None:
+            return
+        unknown = unknown_elements(self.create(spec, Atoms(), Path()), symbols)
+        if unknown:
+            raise InputError(
+                f"The calculator {self.name!r} gives no forces to {', '.join(unknown)}. Choose another crystal or "
+                "another potential."
+            )
+
+    def version(self) -> str:
+        """The version of the module's package; of a file that is no package a hash, so that changes of it are seen."""
+        module = self.name.partition(":")[0]
+        package = module.partition(".")[0]
+        if installed := package_version(package):
+            return f"{package} {installed}"
+        try:
+            content = Path(getattr(sys.modules.get(module), "__file__", None) or "").read_bytes()
+        except OSError:
+            return f"{package} of unknown version"
+        return f"{module} sha256 {hashlib.sha256(content).hexdigest()[:12]}"
+
+
+def _check_signature(name: str, factory: Callable[..., Calculator], keywords: Mapping[str, Any]) -> None:
+    """Refuse keywords that a factory does not take.
 
     Raises
     ------
     InputError
-        When there is no such function, it does not take the keywords, or what it returns is no calculator.
-    ReferenceCalculationError
-        When it raises anything.
+        Naming them.
     """
-    factory = load_factory(name)
+    if isinstance(factory, type) and (known := known_keywords(factory)) is not None:
+        check_names(f"The calculator {name!r}", keywords, known)
     try:
         signature = inspect.signature(factory)
-    except ValueError:  # what is written in C may tell nothing of its parameters
-        signature = inspect.signature(lambda **_: None)
+    except ValueError:  # what is written in C may not tell its parameters
+        return
     try:
         signature.bind(**keywords)
     except TypeError as error:
         raise refused(name, keywords, error) from error
+
+
+def _is_there(module: str) -> bool:
+    """Whether a module can be found from the working folder, without importing it."""
+    sys.path.insert(0, str(Path.cwd()))
     try:
-        made = factory(**keywords)
-    except (NdscError, KeyboardInterrupt):
-        raise
-    except BaseException as error:  # it is somebody else's code, and may raise anything
-        raise not_made(name, structure, error) from error
-    if not hasattr(made, "get_forces"):
-        raise InputError(
-            f"The function {name!r} returned {type(made).__name__}, which is no ASE calculator. Return one from it."
-        )
-    return made
+        return importlib.util.find_spec(module) is not None
+    except (Exception, SystemExit):  # a package around it is imported, which may raise anything
+        return False
+    finally:
+        sys.path.pop(0)
 
 
 def load_factory(name: str) -> Callable[..., Calculator]:
@@ -61,7 +134,7 @@ def load_factory(name: str) -> Callable[..., Calculator]:
     Raises
     ------
     InputError
-        When there is none.
+        When it is missing.
     """
     module_name, _, factory_name = name.partition(":")
     here = str(Path.cwd())
@@ -78,22 +151,9 @@ def load_factory(name: str) -> Callable[..., Calculator]:
         sys.path.remove(here)
     factory = getattr(module, factory_name, None)
     if not callable(factory):
-        raise InputError(f"{module_name} has no function {factory_name!r}, named by the calculator {name!r}.")
+        raise InputError(
+            f"{module_name} has no function {factory_name!r}, named by the calculator {name!r}."
+            f"{nearest(factory_name, [key for key in vars(module) if callable(getattr(module, key))])}"
+        )
     checked: Callable[..., Calculator] = factory
     return checked
-
-
-def refused(name: str, parameters: Mapping[str, Any], error: Exception) -> InputError:
-    """The message for parameters that are not a calculator's."""
-    return InputError(
-        f"The calculator {name!r} does not take parameters = {dict(parameters)} ({error}). See its documentation."
-    )
-
-
-def not_made(name: str, structure: str, error: BaseException) -> ReferenceCalculationError:
-    """The message for a calculator whose making raised something."""
-    said = f": {error}" if str(error) else ""
-    return ReferenceCalculationError(
-        f"{structure}: the calculator {name!r} could not be made, which raised {type(error).__name__}{said}. Mend what "
-        "makes it, or its parameters."
-    )

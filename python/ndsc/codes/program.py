@@ -14,19 +14,24 @@ import shutil
 import signal
 import subprocess
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import Calculator, all_changes
 from numpy.typing import NDArray
 
+from ndsc.codes.base import Code
 from ndsc.errors import InputError, MissingExtraError, NdscError, ReferenceCalculationError
 from ndsc.interrupts import die_with_parent, held_interrupts
+from ndsc.kpoints import reduced_kpoints
+
+if TYPE_CHECKING:
+    from ndsc.codes.specification import CalculatorSpec
 
 #: How much of a program's output an error message repeats.
 TAIL_LINES = 12
@@ -58,24 +63,23 @@ class Output:
     version: str
 
 
-class Program(ABC):
-    """How one program is asked and read.
+class Program(Code, ABC):
+    """A code that is started once for each label.
 
     Attributes
     ----------
-    title : str
-        For people.
     default_command, command_variable : str
         What is run, and the environment variable that says otherwise.
     pseudo_variable : str
         The environment variable that names the folder of the pseudopotentials.
     output : str
-        The file that the program tells its story in; its end goes into error messages.
+        The main output file, whose end goes into error messages.
     reserved : frozenset of str
-        Keywords that are set here, because the labels are to be what they are said to be.
+        Keywords that are set here, so that every label is the same kind of calculation.
     """
 
-    title: ClassVar[str]
+    has_kpoints: ClassVar[bool] = True
+    is_program: ClassVar[bool] = True
     default_command: ClassVar[str]
     command_variable: ClassVar[str]
     pseudo_variable: ClassVar[str]
@@ -115,13 +119,35 @@ class Program(ABC):
 
     @abstractmethod
     def unconverged(self, folder: Path) -> str:
-        """How the program says that the self-consistency was not reached; empty when it was."""
+        """What the program wrote when it did not reach self-consistency; empty when it did."""
 
     @abstractmethod
     def read(self, folder: Path, atoms: Atoms) -> Output:
         """The results of a calculation that has ended well; whatever is raised is a failed calculation."""
 
-    def refuse_reserved(self, keywords: Sequence[str]) -> None:
+    def create(self, spec: CalculatorSpec, atoms: Atoms, directory: Path) -> Calculator:
+        """See :meth:`Code.create`."""
+        from ndsc.codes.specification import supercell_matrix
+
+        points, weights = reduced_kpoints(supercell_matrix(atoms), spec.kgrid or 1)
+        return ProgramCalculator(
+            self,
+            spec.parameters,
+            np.column_stack([points, weights]),
+            directory,
+            command=spec.command,
+            pseudo_dir=spec.pseudo_dir,
+        )
+
+    def version(self) -> str:
+        """A program tells its version only when it runs."""
+        return f"{self.title} of unknown version"
+
+    def check_parameters(self, parameters: Mapping[str, Any]) -> None:
+        """See :meth:`Code.check_parameters`."""
+        self.refuse_reserved(parameters)
+
+    def refuse_reserved(self, keywords: Iterable[str]) -> None:
         """Refuse keywords that are set here.
 
         Raises
@@ -192,7 +218,7 @@ class ProgramCalculator(Calculator):  # type: ignore[misc]
         from ndsc.reference.checks import check_atoms  # the labels import this package
 
         name = str(self.atoms.info.get("ndsc_name", "structure"))
-        folder = Path(self.directory) / type(self.program).__name__.lower()
+        folder = Path(self.directory) / self.program.name
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
         pseudopotentials = self.program.write(folder, self.atoms, self.settings, self.kpoints, self.pseudo_dir)

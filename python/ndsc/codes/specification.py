@@ -6,11 +6,10 @@ imported only when a label has to be computed, so stored labels serve on a machi
 
 from __future__ import annotations
 
-import hashlib
-import sys
-from collections.abc import Callable, Mapping
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +18,11 @@ from ase import Atoms
 from ase.calculators.calculator import Calculator
 from numpy.typing import NDArray
 
-from ndsc.codes import PROGRAMS, ProgramCalculator
-from ndsc.codes.factories import from_factory, not_made, refused
-from ndsc.errors import InputError, InternalError, MissingExtraError, NdscError
+from ndsc.codes import CODES, PROGRAMS, Code, code_of
+from ndsc.codes.base import not_made, refused
+from ndsc.errors import InputError, NdscError
 from ndsc.interrupts import raise_if_interrupted
-from ndsc.kpoints import KpointGrid, fold_kpoints, normal_kgrid, reduced_kpoints
-from ndsc.versions import package_version
-
-Builder = Callable[[dict[str, Any], "NDArray[np.float64] | None", Path], Calculator]
+from ndsc.kpoints import KpointGrid, check_kgrid_folds, normal_kgrid
 
 
 @dataclass(frozen=True)
@@ -36,9 +32,9 @@ class CalculatorSpec:
     Attributes
     ----------
     name : str
-        One of :func:`calculator_names`, or ``"module:factory"``: a function of a Python module that takes the
-        parameters (and ``kpts``, when there is a `kgrid`) as keywords and returns an ASE calculator. Naming a module
-        runs its code.
+        One of :func:`~ndsc.codes.calculator_names`, or ``"module:factory"``: a function of a Python module that takes
+        the parameters (and ``kpts``, when there is a `kgrid`) as keywords and returns an ASE calculator. Naming a
+        module runs its code.
     parameters : dict
         Keywords of the calculator; only what JSON can hold, so that a label can record them.
     kgrid : three ints or (3, 3) ints, optional
@@ -57,27 +53,28 @@ class CalculatorSpec:
     pseudo_dir: str | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
-        if self.name not in _CODES and ":" not in self.name:
-            raise InputError(
-                f"There is no calculator {self.name!r}. Choose one of {', '.join(calculator_names())}, or "
-                "'module:factory' for a function of your own that returns an ASE calculator."
-            )
+        code = self.code
         if self.kgrid is not None:
-            fold_kpoints(np.eye(3, dtype=np.int64), self.kgrid)
             object.__setattr__(self, "kgrid", normal_kgrid(self.kgrid))
-        code = _CODES.get(self.name)
-        if code is not None and code.needs_kgrid and self.kgrid is None:
+        if code.has_kpoints and self.kgrid is None:
             raise InputError(
-                f"The calculator {self.name!r} needs kgrid, the k-points of the unit cell: [8, 8, 8], say."
+                f"{self.name} needs kgrid, the k-point grid of the unit cell. Add for example kgrid = [8, 8, 8]."
             )
-        if code is not None and not code.takes_kgrid and self.kgrid is not None:
-            raise InputError(f"The calculator {self.name!r} has no k-points, but kgrid = {self.kgrid}. Remove kgrid.")
-        if self.name not in PROGRAMS and (self.command or self.pseudo_dir):
-            raise InputError(
-                f"The calculator {self.name!r} starts no program, but a command or pseudo_dir is given. Remove them, "
-                f"or choose one of {', '.join(PROGRAMS)}."
-            )
+        if self.name in CODES and not code.has_kpoints and self.kgrid is not None:
+            raise InputError(f"kgrid has no meaning for {self.name}, which has no k-points. Remove it.")
+        for key in ("command", "pseudo_dir"):
+            if getattr(self, key) is not None and not code.is_program:
+                raise InputError(
+                    f"{key} has no meaning for {self.name}, which starts no program. Remove it, or choose one of "
+                    f"{', '.join(PROGRAMS)}."
+                )
         object.__setattr__(self, "parameters", canonical(dict(self.parameters)))
+        code.check_parameters(self.parameters)
+
+    @property
+    def code(self) -> Code:
+        """What is known of the code."""
+        return code_of(self.name)
 
     def create(self, atoms: Atoms, directory: str | Path = ".") -> Calculator:
         """The ASE calculator for one structure.
@@ -95,84 +92,53 @@ class CalculatorSpec:
         MissingExtraError
             When the code is not installed.
         InputError
-            When the parameters are not the calculator's, or a factory returns no calculator.
+            When the parameters are not the calculator's, the k-points do not fold, or a factory returns no calculator.
         ReferenceCalculationError
             When making the calculator raises anything else.
         """
-        parameters = dict(self.parameters)
-        if self.name in PROGRAMS:
-            points, weights = reduced_kpoints(supercell_matrix(atoms), self.kgrid or (1, 1, 1))
-            return ProgramCalculator(
-                PROGRAMS[self.name],
-                parameters,
-                np.column_stack([points, weights]),
-                directory,
-                command=self.command,
-                pseudo_dir=self.pseudo_dir,
-            )
-        kpoints = None if self.kgrid is None else fold_kpoints(supercell_matrix(atoms), self.kgrid)
-        structure = str(atoms.info.get("ndsc_name", "structure"))
-        if self.name not in _CODES:
-            return from_factory(self.name, parameters | ({} if kpoints is None else {"kpts": kpoints}), structure)
         try:
-            return _CODES[self.name].build(parameters, kpoints, Path(directory))
-        except (TypeError, KeyError) as error:
-            raise refused(self.name, parameters, error) from error
+            return self.code.create(self, atoms, Path(directory))
         except NdscError:
             raise
+        except (TypeError, KeyError) as error:
+            raise refused(self.name, self.parameters, error) from error
         except Exception as error:  # each code has its own errors for wrong parameters
             raise_if_interrupted(error)
-            raise not_made(self.name, structure, error) from error
+            raise not_made(self.name, str(atoms.info.get("ndsc_name", "structure")), error) from error
 
-    def check(self, atoms: Atoms) -> None:
-        """Refuse, before anything runs, elements that the calculator cannot know.
+    def check(self, structures: Atoms | Sequence[Atoms]) -> None:
+        """Refuse, before anything is computed, what can be known to be wrong.
+
+        Parameters
+        ----------
+        structures : ase.Atoms or sequence of ase.Atoms
+            What would be computed; with ``info["ndsc_matrix"]`` as for :meth:`create`.
 
         Raises
         ------
         InputError
-            When one is found.
+            For elements that the calculator does not know, parameters that are missing or that it does not have,
+            charges or moments that it cannot be given, and k-points that do not fold exactly into the supercells.
         """
-        if self.name != "emt":
-            return
-        known = _emt_elements()
-        unknown = sorted(set(atoms.get_chemical_symbols()) - known)
-        if unknown:
-            raise InputError(
-                f"The calculator 'emt' does not know {', '.join(unknown)}. It knows {', '.join(sorted(known))}: choose "
-                "another crystal, or a density-functional code such as 'gpaw'."
-            )
+        frames = [structures] if isinstance(structures, Atoms) else list(structures)
+        self.code.check_complete(self.parameters)
+        for atoms in frames:
+            self.code.check_structure(atoms)
+        for symbols in {frozenset(atoms.get_chemical_symbols()) for atoms in frames}:
+            _check_elements(self.name, json.dumps(self.parameters), self.kgrid, symbols)
+        matrices = {tuple(supercell_matrix(atoms).ravel().tolist()) for atoms in frames}
+        check_kgrid_folds(np.array(sorted(matrices), dtype=np.int64).reshape(-1, 3, 3), self.kgrid)
 
     def code_version(self) -> str:
         """The installed code and its version, for the record; a program tells its own only when it runs."""
-        if self.name in PROGRAMS:
-            return f"{PROGRAMS[self.name].title} of unknown version"
-        if self.name in _CODES:
-            return _package_version(_CODES[self.name].package)
-        return _module_version(self.name.split(":")[0])
+        return self.code.version()
 
 
-@cache
-def _package_version(package: str) -> str:
-    return f"{package} {package_version(package) or 'of unknown version'}"
-
-
-@cache
-def _module_version(module: str) -> str:
-    """The version of a user's own code; of a file that is no package, a hash, so that a change of it is seen."""
-    installed = _package_version(module.split(".")[0])
-    if not installed.endswith("of unknown version"):
-        return installed
-    source = getattr(sys.modules.get(module), "__file__", None)
-    try:
-        content = Path(source or "").read_bytes()
-    except OSError:
-        return installed
-    return f"{module} sha256 {hashlib.sha256(content).hexdigest()[:12]}"
-
-
-def calculator_names() -> tuple[str, ...]:
-    """The calculators that ndsc knows by name."""
-    return tuple(_CODES)
+@lru_cache(maxsize=64)
+def _check_elements(name: str, parameters: str, kgrid: KpointGrid | None, symbols: frozenset[str]) -> None:
+    """Once for each calculator and set of elements: a potential may have to be read for it."""
+    spec = CalculatorSpec(name, json.loads(parameters), kgrid)
+    spec.code.check_elements(spec, set(symbols))
 
 
 def supercell_matrix(atoms: Atoms) -> NDArray[np.int64]:
@@ -210,65 +176,3 @@ def canonical(value: Any) -> Any:
         f"A calculator parameter is a {type(value).__name__}, which a label cannot record. Use numbers, strings, lists "
         "and tables; for objects, write a function and name it as 'module:factory'."
     )
-
-
-def _build_nothing(parameters: dict[str, Any], kpoints: Any, directory: Path) -> Calculator:
-    raise InternalError("A program was to be built like a package. Please report this.")
-
-
-@dataclass(frozen=True)
-class _Code:
-    build: Builder = _build_nothing
-    package: str = ""
-    takes_kgrid: bool = False
-    needs_kgrid: bool = False
-
-
-def _build_emt(parameters: dict[str, Any], kpoints: Any, directory: Path) -> Calculator:
-    from ase.calculators.emt import EMT
-
-    return EMT(**parameters)
-
-
-def _build_lennard_jones(parameters: dict[str, Any], kpoints: Any, directory: Path) -> Calculator:
-    from ase.calculators.lj import LennardJones
-
-    return LennardJones(**parameters)
-
-
-def _build_quip(parameters: dict[str, Any], kpoints: Any, directory: Path) -> Calculator:
-    try:
-        from quippy.potential import Potential
-    except ImportError as error:
-        raise MissingExtraError(
-            "The calculator 'quip' needs quippy, which is not installed. Install it: pip install 'ndsc[gap]'."
-        ) from error
-    return Potential(**parameters)
-
-
-def _build_gpaw(parameters: dict[str, Any], kpoints: Any, directory: Path) -> Calculator:
-    try:
-        from gpaw import GPAW
-    except ImportError as error:
-        raise MissingExtraError(
-            "The calculator 'gpaw' needs GPAW, which is not installed, and the label asked for is not in the store. "
-            "Install it (make dft, or pip install 'ndsc[gpaw]' beside libxc and BLAS), or use stored labels."
-        ) from error
-    # Operations of a non-diagonal supercell that mix its axes would enlarge the real-space grid many times over.
-    defaults: dict[str, Any] = {"xc": "PBE", "symmetry": {"point_group": False}, "txt": str(directory / "gpaw.txt")}
-    return GPAW(**{**defaults, **parameters, "kpts": kpoints})
-
-
-_CODES: dict[str, _Code] = {
-    "emt": _Code(_build_emt, "ase"),
-    "lj": _Code(_build_lennard_jones, "ase"),
-    "quip": _Code(_build_quip, "quippy-ase"),
-    "gpaw": _Code(_build_gpaw, "gpaw", takes_kgrid=True, needs_kgrid=True),
-    **dict.fromkeys(PROGRAMS, _Code(takes_kgrid=True, needs_kgrid=True)),
-}
-
-
-def _emt_elements() -> set[str]:
-    from ase.calculators.emt import parameters
-
-    return set(parameters)

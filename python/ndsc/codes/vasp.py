@@ -15,6 +15,7 @@ import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
 
+from ndsc.codes.base import ATOM_WIDTH, check_names
 from ndsc.codes.program import Output, Program, text_of, words
 from ndsc.errors import InputError
 
@@ -25,7 +26,8 @@ _FOLDERS = {"lda": "potpaw", "pbe": "potpaw_PBE"}
 class Vasp(Program):
     """VASP, one calculation with ``ISYM = 0``: time reversal only, with which the k-points are given."""
 
-    title: ClassVar[str] = "VASP"
+    name = "vasp"
+    title = "VASP"
     default_command: ClassVar[str] = "vasp_std"
     command_variable: ClassVar[str] = "NDSC_VASP_COMMAND"
     pseudo_variable: ClassVar[str] = "VASP_PP_PATH"
@@ -34,6 +36,28 @@ class Vasp(Program):
         "kpts gamma reciprocal kspacing kgamma kpts_nintersections isym nsw ibrion isif txt command directory restart "
         "ignore_bad_restart_file ignore_constraints icharg istart"
     )
+    keywords: ClassVar[Mapping[str, tuple[str, float]]] = {
+        "xc": ("xc", 1), "encut": ("cutoff_ev", 1), "sigma": ("smearing_ev", 1), "nbands": ("bands", 1),
+        "ediff": ("scf_tolerance_ev", 1),
+    }  # fmt: skip
+    atom_drops: ClassVar[str] = "ismear sigma ispin magmom nupdown nbands"
+
+    def check_parameters(self, parameters: Mapping[str, Any]) -> None:
+        """See :meth:`Code.check_parameters`."""
+        from ase.calculators.vasp.create_input import GenerateVaspInput
+
+        given = {key.lower(): value for key, value in parameters.items()}
+        self.refuse_reserved(given)
+        inputs = GenerateVaspInput()
+        known = set(inputs.input_params).union(
+            *(table for name, table in vars(inputs).items() if name.endswith("_params"))
+        )
+        check_names(self.title, given, known)
+
+    def check_complete(self, parameters: Mapping[str, Any]) -> None:
+        """See :meth:`Code.check_complete`."""
+        if not {"xc", "pp", "gga"} & {key.lower() for key in parameters}:
+            raise InputError("VASP needs xc, the functional, and with it the pseudopotentials: xc = 'PBE', say.")
 
     def write(
         self,
@@ -47,13 +71,8 @@ class Vasp(Program):
         from ase.calculators.vasp.create_input import GenerateVaspInput
 
         given = {key.lower(): value for key, value in parameters.items()}
-        self.refuse_reserved(list(given))
-        if not {"xc", "pp", "gga"} & set(given):
-            raise InputError("VASP needs xc, the functional, and with it the pseudopotentials: xc = 'PBE', say.")
         if pseudo_dir is None:
-            raise InputError(
-                "VASP needs the folder that holds potpaw_PBE and its like: [reference] pseudo_dir or VASP_PP_PATH."
-            )
+            raise InputError("VASP needs the folder that holds potpaw_PBE: [reference] pseudo_dir or VASP_PP_PATH.")
         inputs = GenerateVaspInput()
         try:
             # The parameters in the order of their names, but what xc stands for comes first.
@@ -107,6 +126,11 @@ class Vasp(Program):
             stress=np.asarray(results["stress"], dtype=float),
             version=f"VASP {version[1] if version else 'of unknown version'}",
         )
+
+    def atom_settings(self, moment: float) -> dict[str, Any]:
+        """See :meth:`Code.atom_settings`."""
+        spin = {"ispin": 2, "nupdown": moment} if moment else {}
+        return {"ismear": 0, "sigma": ATOM_WIDTH, **spin}
 
 
 def _pp_folder(inputs: Mapping[str, Any]) -> str:

@@ -6,7 +6,8 @@ Everything that can be wrong with an input file is found when it is read, before
 
 from __future__ import annotations
 
-from ndsc.config.calculation import ExecutorConfig, ReferenceConfig
+from ndsc.codes.settings import ReferenceConfig
+from ndsc.config.calculation import ExecutorConfig
 from ndsc.config.files import dump_config, load_config, load_fit_settings, parse_config, write_config
 from ndsc.config.fitting import FitSections
 from ndsc.config.sections import (

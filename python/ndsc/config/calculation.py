@@ -1,117 +1,19 @@
-"""The sections that say how the reference is calculated, and where."""
+"""The section that says where labels are computed."""
 
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import Field, ValidationInfo, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from ndsc.errors import InputError
-from ndsc.section import KpointGridValue, Positive, Real, Section, Whole, check_plain
+from ndsc.section import Positive, Real, Section, Whole, check_plain
 
 if TYPE_CHECKING:
-    from ndsc.reference import CalculatorSpec, ExecutorSettings
+    from ndsc.reference import ExecutorSettings
 
-PROGRAMS = ("espresso", "abinit", "castep", "vasp")
-DENSITY_FUNCTIONAL = ("gpaw", *PROGRAMS)
-CALCULATORS = ("emt", "lj", "quip", *DENSITY_FUNCTIONAL)
 DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(h|min|s)?")
 SECONDS = {"h": 3600.0, "min": 60.0, "s": 1.0}
-FACTORY = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
-
-
-class ReferenceConfig(Section):
-    """``[reference]``: the calculator whose results are learned."""
-
-    calculator: str = Field(
-        default="emt",
-        description=f"Give one of {', '.join(CALCULATORS)}, or 'module:factory' for a Python function that returns an "
-        "ASE calculator.",
-    )
-    kgrid: KpointGridValue | None = Field(
-        default=None,
-        description="Give the k-point grid of the unit cell as one number or three, for example [12, 12, 12], or as "
-        "the 3x3 matrix of the supercell whose wave vectors it holds (ndsc kpoints lists good ones).",
-    )
-    parameters: dict[str, Any] = Field(
-        default_factory=dict,
-        description="Give the keyword arguments of the calculator as a table of numbers, strings, booleans, lists and "
-        "tables, for example parameters = {mode = {name = 'pw', ecut = 350}}.",
-    )
-    command: str | None = Field(
-        default=None,
-        min_length=1,
-        description=f"Give how the program of {', '.join(PROGRAMS)} is started on this machine, for example "
-        "'mpirun -np 2 pw.x'. Labels do not depend on it.",
-    )
-    pseudo_dir: Path | None = Field(
-        default=None,
-        description=f"Give the folder of the pseudopotentials of {', '.join(PROGRAMS)}. Labels do not depend on it, "
-        "only on the names of the files.",
-    )
-    atom_box: Annotated[Real, Field(ge=5, le=50)] = Field(
-        default=12.0,
-        description="Give the shortest edge in Å of the cell of a single atom, for [fit] e0 = 'isolated' with a "
-        "density-functional code, for example 12.0.",
-    )
-    atom_parameters: dict[str, Any] = Field(
-        default_factory=dict,
-        description="Give parameters that differ for a single atom, for [fit] e0 = 'isolated' with a "
-        "density-functional code, as atom_parameters = {nband = 10}.",
-    )
-    labels: Path | None = Field(
-        default=None,
-        description="Give the folder of the label store; without it, the folder labels in the run's folder.",
-    )
-
-    @field_validator("calculator")
-    @classmethod
-    def _known(cls, name: str) -> str:
-        if name not in CALCULATORS and not FACTORY.fullmatch(name):
-            raise ValueError("no calculator has this name")
-        return name
-
-    @field_validator("kgrid")
-    @classmethod
-    def _lattice_of_kpoints(cls, kgrid: KpointGridValue | None) -> KpointGridValue | None:
-        from ndsc.kpoints import normal_kgrid
-
-        if kgrid is not None:
-            try:
-                normal_kgrid(kgrid)
-            except InputError as error:
-                raise ValueError(str(error)) from error
-        return kgrid
-
-    @field_validator("parameters", "atom_parameters")
-    @classmethod
-    def _plain(cls, parameters: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
-        check_plain(parameters, str(info.field_name))
-        return parameters
-
-    @model_validator(mode="after")
-    def _kgrid_where_it_matters(self) -> ReferenceConfig:
-        if self.calculator in DENSITY_FUNCTIONAL and self.kgrid is None:
-            raise ValueError(
-                f"{self.calculator} needs kgrid, the k-point grid of the unit cell; add for example kgrid = [8, 8, 8]"
-            )
-        if self.calculator in ("emt", "lj", "quip") and self.kgrid is not None:
-            raise ValueError(f"kgrid has no meaning for {self.calculator}, which has no electrons; remove it")
-        for key in ("command", "pseudo_dir"):
-            if getattr(self, key) is not None and self.calculator not in PROGRAMS:
-                raise ValueError(f"{key} has no meaning for {self.calculator}, which starts no program; remove it")
-        if self.atom_parameters and self.calculator not in DENSITY_FUNCTIONAL:
-            raise ValueError(f"atom_parameters have no meaning for {self.calculator}; remove them")
-        return self
-
-    def to_spec(self) -> CalculatorSpec:
-        """The calculator, as the label store knows it."""
-        from ndsc.reference import CalculatorSpec
-
-        pseudo_dir = None if self.pseudo_dir is None else str(self.pseudo_dir)
-        return CalculatorSpec(self.calculator, self.parameters, self.kgrid, command=self.command, pseudo_dir=pseudo_dir)
 
 
 class ExecutorConfig(Section):

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from ndsc.config.calculation import ExecutorConfig, ReferenceConfig
+from ndsc.codes.settings import ReferenceConfig
+from ndsc.config.calculation import ExecutorConfig
 from ndsc.fit.regularisation import Regularisation
 from ndsc.fit.settings import GapSettings
 from ndsc.section import Flag, Grid, InputFile, Real, Section, Whole, one_or_many

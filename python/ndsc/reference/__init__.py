@@ -1,6 +1,7 @@
 """Reference calculations: k-points, calculators, the store of labels, and how labels are computed."""
 
-from ndsc.codes.specification import CalculatorSpec, calculator_names
+from ndsc.codes import calculator_names
+from ndsc.codes.specification import CalculatorSpec
 from ndsc.kpoints import fold_kpoints, reduced_kpoints
 from ndsc.reference.computing import compute_label
 from ndsc.reference.executors import ExecutorSettings, open_executor

@@ -10,6 +10,7 @@ from typing import Any
 
 from ase.formula import Formula
 
+from ndsc.codes import CODES
 from ndsc.qgrid import irreducible_qpoints
 from ndsc.report.tables import NOTHING
 from ndsc.results import Comparison
@@ -18,10 +19,6 @@ from ndsc.supercells import SupercellSet
 #: Grids with more irreducible q-points than this have too many for a table.
 MOST_QPOINTS = 2000
 _SHOWN_QPOINTS = 6
-_CODES = {
-    "emt": "EMT", "gpaw": "GPAW", "espresso": "Quantum ESPRESSO", "castep": "CASTEP", "abinit": "ABINIT",
-    "vasp": "VASP",
-}  # fmt: skip
 _LATTICE = {"alpha": "α (°)", "beta": "β (°)", "gamma": "γ (°)", "volume_per_atom": "volume per atom (Å³)"}
 
 
@@ -78,7 +75,7 @@ def lattice_name(name: str) -> str:
 
 def code_name(calculator: str) -> str:
     """A calculator's name as its authors write it."""
-    return _CODES.get(calculator, calculator)
+    return CODES[calculator].title if calculator in CODES else calculator
 
 
 def settings(values: Mapping[str, Any]) -> list[tuple[str, str]]:

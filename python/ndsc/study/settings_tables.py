@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
+from ndsc.codes import MEANINGS, code_of
 from ndsc.config.published import FIT_VALUES, SETTING_VALUES, PublishedConfig
 from ndsc.config.study import TableConfig
-from ndsc.kpoints import kgrid_text
-from ndsc.report.calculation import MEANINGS, by_meaning, k_spacing
-from ndsc.report.text import code_name, grid
+from ndsc.kpoints import k_spacing, kgrid_text
+from ndsc.report.text import grid
 from ndsc.study.cells import Cell, StudyTable, columns_for, over_seeds
 from ndsc.study.figures import runs_of, shown
 from ndsc.study.results import Outcome, RunFacts, StudyResults
@@ -33,7 +33,7 @@ def settings_table(section: TableConfig, results: StudyResults, published: Seque
     used: list[PublishedConfig] = []
     for name in section.on or results.runs:
         run = results.runs[name]
-        known, rest = by_meaning(run.calculator, run.parameters)
+        known, rest = code_of(run.calculator).by_meaning(run.parameters)
         others |= {f"others.{key}": key for key in rest}
         heads.append(name)
         columns.append({**_facts(run), **known, **{f"others.{key}": value for key, value in rest.items()}})
@@ -105,7 +105,7 @@ def _aligned(
 def _facts(run: RunFacts) -> dict[str, Cell]:
     """What a table of settings says of a run beside the parameters of its calculator."""
     return {
-        "code": code_name(run.calculator),
+        "code": code_of(run.calculator).title,
         "kgrid": None if run.kgrid is None else kgrid_text(run.kgrid, " × "),
         "k_spacing": None if run.kgrid is None else float(f"{k_spacing(run.cell, run.kgrid):.3g}"),
         "crystal": f"{run.formula}, {run.space_group}",

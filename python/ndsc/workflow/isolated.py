@@ -11,9 +11,8 @@ from dataclasses import dataclass, replace
 
 from ase import Atoms
 
-from ndsc.codes.atoms import atom_parameters, magnetic_moment
+from ndsc.codes.base import magnetic_moment
 from ndsc.config import RunConfig
-from ndsc.errors import InputError
 from ndsc.progress import Progress, silent
 from ndsc.reference import CalculatorSpec, ExecutorSettings, LabelReport, LabelStore, label_configurations
 
@@ -59,18 +58,13 @@ def isolated_atoms(config: RunConfig, atoms: Atoms, spec: CalculatorSpec) -> lis
     symbols = sorted(set(atoms.get_chemical_symbols()))
     if spec.kgrid is None:
         return [IsolatedAtom(_atom(symbol, (ISOLATION,) * 3), spec) for symbol in symbols]
-    if ":" in spec.name:
-        raise InputError(
-            f"[fit] e0 = 'isolated' is not available with {spec.name!r} and a kgrid: a single atom needs settings of "
-            "its own, spin among them. Give e0 = 'average', or the energies in eV as a table, e0 = {Si = -0.8}."
-        )
     section = config.reference
     found = []
     for symbol in symbols:
         atom = _atom(symbol, tuple(round(section.atom_box * edge, 6) for edge in EDGES))
         if moment := magnetic_moment(symbol):
             atom.set_initial_magnetic_moments([moment])
-        parameters = {**atom_parameters(spec.name, spec.parameters, symbol), **section.atom_parameters}
+        parameters = {**spec.code.atom_parameters(spec.parameters, symbol), **section.atom_parameters}
         found.append(IsolatedAtom(atom, replace(spec, parameters=parameters, kgrid=(1, 1, 1))))
     return found
 

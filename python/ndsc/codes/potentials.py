@@ -1,0 +1,157 @@
+"""Empirical potentials: those of ASE, and QUIP's."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from itertools import combinations_with_replacement
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+from ase import Atoms
+from ase.calculators.calculator import Calculator, FileIOCalculator
+from ase.data import atomic_numbers, covalent_radii
+
+from ndsc.codes.base import Code, check_names
+from ndsc.errors import InputError, MissingExtraError
+
+if TYPE_CHECKING:
+    from ndsc.codes.specification import CalculatorSpec
+
+#: Distances of two atoms that a potential is tried at, relative to the sum of their covalent radii.
+DISTANCES = (0.9, 1.2)
+#: Keywords of all of ASE's calculators, which mean nothing here.
+_OF_EVERY_CALCULATOR = {"self", "restart", "ignore_bad_restart_file", "label", "atoms", "directory", "kwargs"}
+
+
+class Emt(Code):
+    """Effective medium theory of ASE."""
+
+    name = "emt"
+    title = "EMT"
+    package: ClassVar[str] = "ase"
+
+    def create(self, spec: CalculatorSpec, atoms: Atoms, directory: Path) -> Calculator:
+        """See :meth:`Code.create`."""
+        from ase.calculators.emt import EMT
+
+        return EMT(**spec.parameters)
+
+    def check_parameters(self, parameters: Mapping[str, Any]) -> None:
+        """See :meth:`Code.check_parameters`."""
+        from ase.calculators.emt import EMT
+
+        check_names(self.title, parameters, EMT.default_parameters)
+
+    def check_elements(self, spec: CalculatorSpec, symbols: set[str]) -> None:
+        """See :meth:`Code.check_elements`."""
+        from ase.calculators.emt import parameters
+
+        if unknown := sorted(symbols - set(parameters)):
+            raise _unknown(spec, unknown, f" It knows {', '.join(sorted(parameters))}.")
+
+
+class LennardJones(Code):
+    """The Lennard-Jones potential of ASE, the same for all elements."""
+
+    name = "lj"
+    title = "Lennard-Jones"
+    package: ClassVar[str] = "ase"
+
+    def create(self, spec: CalculatorSpec, atoms: Atoms, directory: Path) -> Calculator:
+        """See :meth:`Code.create`."""
+        from ase.calculators.lj import LennardJones as Potential
+
+        return Potential(**spec.parameters)
+
+    def check_parameters(self, parameters: Mapping[str, Any]) -> None:
+        """See :meth:`Code.check_parameters`."""
+        from ase.calculators.lj import LennardJones as Potential
+
+        check_names(self.title, parameters, Potential.default_parameters)
+
+
+class Quip(Code):
+    """The potentials of QUIP, GAP among them, through quippy."""
+
+    name = "quip"
+    title = "QUIP"
+    package: ClassVar[str] = "quippy-ase"
+
+    def create(self, spec: CalculatorSpec, atoms: Atoms, directory: Path) -> Calculator:
+        """See :meth:`Code.create`."""
+        file = spec.parameters.get("param_filename")
+        if file is not None and not Path(file).is_file():
+            raise InputError(f"There is no file {file}, the param_filename of the calculator 'quip'. Correct its path.")
+        try:
+            from quippy.potential import Potential
+        except ImportError as error:
+            raise MissingExtraError(
+                "The calculator 'quip' needs quippy, which is not installed. Install it: pip install 'ndsc[gap]'."
+            ) from error
+        return Potential(**spec.parameters)
+
+    def check_parameters(self, parameters: Mapping[str, Any]) -> None:
+        """See :meth:`Code.check_parameters`."""
+        check_names(self.title, parameters, ("args_str", "param_str", "param_filename", "calc_args"))
+
+    def check_complete(self, parameters: Mapping[str, Any]) -> None:
+        """See :meth:`Code.check_complete`."""
+        if not {"args_str", "param_str", "param_filename"} & set(parameters):
+            raise InputError(
+                "The calculator 'quip' needs a potential: give parameters = {param_filename = 'gap.xml'}, or the "
+                "arguments of another potential of QUIP as args_str."
+            )
+
+    def check_elements(self, spec: CalculatorSpec, symbols: set[str]) -> None:
+        """See :meth:`Code.check_elements`: a GAP gives no forces to elements that it was not fitted to."""
+        try:
+            calculator = self.create(spec, Atoms(), Path())
+        except (MissingExtraError, InputError, RuntimeError):
+            return  # stored labels serve without the potential, and the first label says what is wrong
+        unknown = unknown_elements(calculator, symbols)
+        if unknown:
+            raise _unknown(spec, unknown)
+
+
+def unknown_elements(calculator: Calculator, symbols: set[str]) -> list[str]:
+    """The elements that a potential gives no forces to, in pairs with any of the others, or that it refuses.
+
+    Parameters
+    ----------
+    calculator : ase.calculators.calculator.Calculator
+    symbols : set of str
+        All elements of a structure.
+    """
+    silent = set(symbols)
+    for pair in combinations_with_replacement(sorted(symbols), 2):
+        for relative in DISTANCES:
+            distance = relative * sum(covalent_radii[atomic_numbers[symbol]] for symbol in pair)
+            atoms = Atoms(pair, positions=[[5.0, 5.0, 5.0], [5.0, 5.0, 5.0 + distance]], cell=[30.0] * 3, pbc=True)
+            atoms.calc = calculator
+            try:
+                forces = atoms.get_forces()
+            except (RuntimeError, NotImplementedError, KeyError):
+                continue
+            if np.any(forces):
+                silent -= set(pair)
+    return sorted(silent)
+
+
+def known_keywords(calculator: type[Calculator]) -> set[str] | None:
+    """What a calculator of ASE that runs in Python takes; None where that cannot be told.
+
+    Most of them take any keyword and use those that they know.
+    """
+    if not calculator.__module__.startswith("ase.calculators.") or issubclass(calculator, FileIOCalculator):
+        return None
+    named = set(inspect.signature(calculator).parameters)
+    return (named | set(calculator.default_parameters)) - _OF_EVERY_CALCULATOR
+
+
+def _unknown(spec: CalculatorSpec, unknown: list[str], known: str = "") -> InputError:
+    return InputError(
+        f"The calculator {spec.name!r} does not know {', '.join(unknown)}.{known} Choose another crystal, another "
+        "potential, or a density-functional code such as 'gpaw'."
+    )
