@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from ndsc.codes import PROGRAMS
 from ndsc.config import (
+    ReferenceConfig,
     RunConfig,
     dump_config,
     load_config,

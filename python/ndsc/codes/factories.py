@@ -16,6 +16,7 @@ from ase.calculators.calculator import Calculator
 from ndsc.codes.base import Code, check_names, nearest, not_made, refused
 from ndsc.codes.potentials import known_keywords, unknown_elements
 from ndsc.errors import InputError, NdscError
+from ndsc.interrupts import raise_if_interrupted
 from ndsc.kpoints import fold_kpoints
 from ndsc.versions import package_version
 
@@ -57,6 +58,7 @@ class Factory(Code):
         except (NdscError, KeyboardInterrupt):
             raise
         except BaseException as error:  # it is somebody else's code, and may raise anything
+            raise_if_interrupted(error)
             raise not_made(self.name, str(atoms.info.get("ndsc_name", "structure")), error) from error
         if not hasattr(made, "get_forces"):
             raise InputError(

@@ -15,6 +15,7 @@ from ase.data import atomic_numbers, covalent_radii
 
 from ndsc.codes.base import Code, check_names
 from ndsc.errors import InputError, MissingExtraError
+from ndsc.interrupts import raise_if_interrupted
 
 if TYPE_CHECKING:
     from ndsc.codes.specification import CalculatorSpec
@@ -108,7 +109,8 @@ class Quip(Code):
         """See :meth:`Code.check_elements`: a GAP gives no forces to elements that it was not fitted to."""
         try:
             calculator = self.create(spec, Atoms(), Path())
-        except (MissingExtraError, InputError, RuntimeError):
+        except (MissingExtraError, InputError, RuntimeError) as error:
+            raise_if_interrupted(error)
             return  # stored labels serve without the potential, and the first label says what is wrong
         unknown = unknown_elements(calculator, symbols)
         if unknown:
@@ -132,7 +134,8 @@ def unknown_elements(calculator: Calculator, symbols: set[str]) -> list[str]:
             atoms.calc = calculator
             try:
                 forces = atoms.get_forces()
-            except (RuntimeError, NotImplementedError, KeyError):
+            except (RuntimeError, KeyError) as error:  # the first holds NotImplementedError
+                raise_if_interrupted(error)
                 continue
             if np.any(forces):
                 silent -= set(pair)
