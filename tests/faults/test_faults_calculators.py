@@ -82,7 +82,7 @@ def test_a_calculator_without_a_result(store, counting, tmp_path, how, message, 
     [
         ("key", "raised KeyError: 'a setting'"),
         ("type", "raised TypeError: object of type 'int' has no len"),
-        ("exit", "raised SystemExit. Mend"),
+        ("exit", "raised SystemExit"),
         ("unusual", "raised UnusualError: of its own kind"),
         ("stop", "raised Stop: now"),
         ("file", "raised FileNotFoundError: no potential there"),
