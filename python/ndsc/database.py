@@ -7,10 +7,13 @@ such as ``energy`` or ``stress`` are never written, because other programs give 
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import io
+import logging
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +23,7 @@ from numpy.typing import NDArray
 
 from ndsc.errors import InputError
 from ndsc.files import whole_file
+from ndsc.plausibility import check_plausible
 from ndsc.reference import Label
 from ndsc.targets import (
     BARE_KEYS,
@@ -35,6 +39,12 @@ from ndsc.targets import (
 )
 
 FloatArray = NDArray[np.float64]
+
+log = logging.getLogger(__name__)
+
+#: Keys of the comment line of an extended XYZ frame, once the quoted values are out of it.
+_KEY = re.compile(r"(?:^|\s)([^\s=]+)\s*=")
+_QUOTED = re.compile(r"""\"[^"]*"|'[^']*'|\{[^}]*\}|\[[^\]]*\]""")
 
 
 def make_database(configurations: Iterable[Atoms], labels: Mapping[str, Label]) -> list[Atoms]:
@@ -113,16 +123,17 @@ def read_database(
     stress_key: str | None = None,
     allow_missing: bool = False,
 ) -> list[Atoms]:
-    """Read a database, our own or somebody's, and give its targets our names.
+    """Read a database of any origin, give its targets our names, and check that they can be true.
 
     Parameters
     ----------
     path : path
-        Extended XYZ, or any file of several frames that ASE reads.
+        Extended XYZ (also compressed, ``.gz``), or any file of several frames that ASE reads.
     energy_key, forces_key, virial_key, stress_key : str or None
         Names of the file's keys, see :func:`ndsc.targets.targets_of`; None for what is not to be read.
     allow_missing : bool
-        Accept frames that lack some of the targets (single isolated atoms may always lack forces and virial).
+        Accept frames that lack some of the targets. Isolated atoms may always lack forces and virial, and frames that
+        are not periodic along all three axes the virial.
 
     Returns
     -------
@@ -132,27 +143,56 @@ def read_database(
     Raises
     ------
     InputError
-        When the file cannot be read, holds no frames, or a frame lacks a target; the message names the frame.
+        When the file cannot be read, holds no frames, a frame lacks a target, no frame has a key that was named, or
+        values cannot be right (:func:`ndsc.plausibility.check_plausible`); the message names the frame.
     """
     source = Path(path)
-    named = {"energy": energy_key, "forces": forces_key, "virial": virial_key, "stress": stress_key}
+    keys = {"energy_key": energy_key, "forces_key": forces_key, "virial_key": virial_key, "stress_key": stress_key}
+    found = read_frames(source)
+    _check_keys(found, keys, source)
     frames = []
-    for number, frame in enumerate(_read_frames(source)):
+    for number, frame in enumerate(found):
         where = f"{frame_name(frame, number)} of {source}"
-        targets = targets_of(
-            frame,
-            energy_key=energy_key,
-            forces_key=forces_key,
-            virial_key=virial_key,
-            stress_key=stress_key,
-            where=where,
-        )
+        targets = targets_of(frame, **keys, where=where)
         if not allow_missing:
-            _check_complete(frame, targets, named, where)
+            _check_complete(frame, targets, keys, where)
         # Our own names stay where they are, so that writing what was read gives the same file.
-        foreign = [key for key in named.values() if key and key not in (ENERGY_KEY, FORCES_KEY, VIRIAL_KEY)]
+        foreign = [key for key in keys.values() if key and key not in (ENERGY_KEY, FORCES_KEY, VIRIAL_KEY)]
         frames.append(with_targets(frame, targets, drop=foreign))
+    for warning in check_plausible(frames, source=str(source)):
+        log.warning("%s", warning)
     return frames
+
+
+def describe_targets(frames: Sequence[Atoms]) -> str:
+    """How many targets a database has, and which frames lack which, in a sentence or two.
+
+    Parameters
+    ----------
+    frames : sequence of ase.Atoms
+        With ``REF_energy``, ``REF_forces`` and ``REF_virial``, each optional.
+    """
+    places = {"energies": ENERGY_KEY, "forces": FORCES_KEY, "virials": VIRIAL_KEY}
+    counts, lacking = [], []
+    for name, key in places.items():
+        without = [i for i, frame in enumerate(frames) if key not in frame.info and key not in frame.arrays]
+        counts.append(f"{len(frames) - len(without)} {'x forces' if name == 'forces' else name}")
+        reasons: dict[str, list[int]] = {}
+        for number in without:
+            reasons.setdefault(_reason_without(frames[number], name), []).append(number)
+        for reason, numbers in reasons.items():
+            listed = ", ".join(map(str, numbers[:8])) + (", …" if len(numbers) > 8 else "")
+            frame_or_frames = "frame" if len(numbers) == 1 else "frames"
+            lacking.append(f"{len(numbers)} {frame_or_frames} without {name}: {reason} ({listed})")
+    return "; ".join([f"{len(frames)} configurations with {', '.join(counts)}", *lacking])
+
+
+def _reason_without(frame: Atoms, name: str) -> str:
+    if name != "energies" and is_isolated_atom(frame):
+        return "isolated atoms"
+    if name == "virials" and not frame.pbc.all():
+        return "not periodic along all axes"
+    return "none in the file"
 
 
 def with_targets(frame: Atoms, targets: Targets, drop: Sequence[str] = ()) -> Atoms:
@@ -240,15 +280,24 @@ def subset_database(frames: Sequence[Atoms], size: int, seed: int = 0, *, always
     return [frames[i] for i in sorted([*kept, *others[: size - len(kept)]])]
 
 
-def _read_frames(source: Path) -> list[Atoms]:
-    extended_xyz = source.suffix.lower() in (".xyz", ".extxyz")
+def read_frames(path: str | Path) -> list[Atoms]:
+    """All frames of a file as they are, without a check of their targets.
+
+    Raises
+    ------
+    InputError
+        When the file cannot be read whole, or holds no frames.
+    """
+    source = Path(path)
+    suffixes = [suffix.lower() for suffix in source.suffixes]
+    compressed = suffixes[-1:] == [".gz"]
     try:
-        try:
-            frames = read(source, index=":", format="extxyz" if extended_xyz else None)
-        except ValueError:
-            if not extended_xyz:
-                raise
-            frames = _read_with_free_tensors(source)
+        if suffixes and suffixes[-1 - compressed :][:1] in ([".xyz"], [".extxyz"]):
+            opened = gzip.open(source, "rt", encoding="utf-8") if compressed else source.open(encoding="utf-8")
+            with opened as file:
+                frames = _extended_xyz(file.read())
+        else:
+            frames = read(source, index=":", do_not_split_by_at_sign=True)
     except FileNotFoundError as error:
         raise InputError(f"There is no file {source}. Give the path of a database in extended XYZ.") from error
     except Exception as error:  # ASE's readers raise anything, each format something else
@@ -261,30 +310,80 @@ def _read_frames(source: Path) -> list[Atoms]:
     return list(frames)
 
 
-def _read_with_free_tensors(source: Path) -> list[Atoms]:
-    """Read extended XYZ with ``virial`` or ``stress`` as six numbers or as JSON, which ASE refuses so named."""
-    marked = re.sub(r"(?<=\s)(virial|stress)=", r"ndsc_\1=", source.read_text(encoding="utf-8"))
-    frames: list[Atoms] = read(io.StringIO(marked), index=":", format="extxyz")
-    for frame in frames:
-        for key in ("virial", "stress"):
-            if f"ndsc_{key}" in frame.info:
-                frame.info[key] = frame.info.pop(f"ndsc_{key}")
+def _extended_xyz(text: str) -> list[Atoms]:
+    """Read extended XYZ, and refuse what ASE passes over: frames behind a blank line, and keys given twice."""
+    lines = text.rstrip().splitlines()
+    position = 0
+    while position < len(lines):
+        if not lines[position].strip():
+            raise ValueError(f"line {position + 1} is blank, where the number of atoms of a frame is expected")
+        comment = lines[position + 1] if position + 1 < len(lines) else ""
+        keys = _KEY.findall(_QUOTED.sub("", comment))
+        properties = re.search(r'Properties="?([^\s"]+)', comment)
+        keys += properties[1].split(":")[::3] if properties else []
+        twice = {key for key in keys if keys.count(key) > 1}
+        if twice:
+            raise ValueError(f"line {position + 2} has {', '.join(sorted(twice))} more than once")
+        position += 2 + int(lines[position])
+    try:
+        frames: list[Atoms] = read(io.StringIO(text), index=":", format="extxyz")
+    except ValueError:
+        # ASE refuses ``virial`` and ``stress`` as six numbers or as JSON, unless they are called something else.
+        frames = read(io.StringIO(re.sub(r"(?<=\s)(virial|stress)=", r"ndsc_\1=", text)), index=":", format="extxyz")
+        for frame in frames:
+            for key in ("virial", "stress"):
+                if f"ndsc_{key}" in frame.info:
+                    frame.info[key] = frame.info.pop(f"ndsc_{key}")
     return frames
 
 
-def _check_complete(frame: Atoms, targets: Targets, named: Mapping[str, str | None], where: str) -> None:
-    wanted = {"energy": named["energy"]}
+def _check_keys(frames: Sequence[Atoms], keys: Mapping[str, str | None], source: Path) -> None:
+    """Refuse a key that no frame has, unless it is a default and nothing in the file looks like it."""
+    present = sorted({key for frame in frames for key in _keys_of(frame)})
+    defaults = {"energy_key": ENERGY_KEY, "forces_key": FORCES_KEY, "virial_key": VIRIAL_KEY}
+    for name, key in keys.items():
+        if key is None or key in present:
+            continue
+        if name == "virial_key" and (keys["stress_key"] in present or not any(frame.pbc.all() for frame in frames)):
+            continue
+        words = ("virial", "stress") if name in ("virial_key", "stress_key") else (name[:-5].rstrip("s"),)
+        similar = [other for other in present if any(word in other.lower() for word in words)]
+        if key == defaults.get(name) and not similar:
+            continue
+        close = get_close_matches(key, present, n=3, cutoff=0.6)
+        similar = list(dict.fromkeys([*similar, *close]))
+        meant = f" Did you mean {' or '.join(similar)}?" if similar else ""
+        what = name.removesuffix("_key")
+        raise InputError(
+            f"No frame of {source} has the {what} under the key {key!r}; its keys are {', '.join(present) or 'none'}."
+            f"{meant} Name the key that holds it, or give no key (none on the command line) for what the database lacks."
+        )
+    if not any(key in present for key in keys.values()):
+        raise InputError(
+            f"{source} has none of the keys {', '.join(key for key in keys.values() if key)}; its keys are "
+            f"{', '.join(present) or 'none'}. Give labelled configurations, or the names of their keys."
+        )
+
+
+def _keys_of(frame: Atoms) -> set[str]:
+    """Names under which a frame may hold targets."""
+    results = frame.calc.results if frame.calc is not None else {}
+    names = {*frame.info, *results, *frame.arrays} - {"numbers", "positions"}
+    return {name for name in names if "sigma" not in name and not name.startswith("GAP_")}
+
+
+def _check_complete(frame: Atoms, targets: Targets, keys: Mapping[str, str | None], where: str) -> None:
+    wanted = {"energy": keys["energy_key"]}
     if not is_isolated_atom(frame):
-        wanted |= {"forces": named["forces"], "virial": named["virial"] or named["stress"]}
+        wanted["forces"] = keys["forces_key"]
+        if frame.pbc.all():
+            wanted["virial"] = keys["virial_key"] or keys["stress_key"]
     for what, key in wanted.items():
         if key is not None and getattr(targets, what) is None:
-            results = list(frame.calc.results) if frame.calc is not None else []
-            geometry = ("numbers", "positions")
-            present = sorted({*frame.info, *results, *(name for name in frame.arrays if name not in geometry)})
             raise InputError(
                 f"{where[0].upper()}{where[1:]} has no {what} under the key {key!r}; its keys are "
-                f"{', '.join(present) or 'none'}. Name the key that holds it, give no key for what the database lacks, "
-                "or allow missing targets."
+                f"{', '.join(sorted(_keys_of(frame))) or 'none'}. Name the key that holds it, give no key for what the "
+                "database lacks, or allow frames without it (allow_missing in Python)."
             )
 
 

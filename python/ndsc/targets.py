@@ -61,21 +61,23 @@ def targets_of(
     virial_key : str or None
         Nine numbers, a 3x3 matrix, or six in ASE's Voigt order (xx, yy, zz, yz, xz, xy), eV.
     stress_key : str or None
-        As `virial_key` but eV/Å³ with ASE's sign; used where there is no virial.
+        As `virial_key` but eV/Å³ with ASE's sign; used where there is no virial. A frame without a cell has neither.
     where : str
         What messages call the frame.
 
     Raises
     ------
     InputError
-        When a value has the wrong shape or is not finite.
+        When a value has the wrong shape or is not finite, or the name of a key says that it holds a stress where a
+        virial is expected, or the other way round.
     """
+    _check_meaning(virial_key, stress_key)
     energy = _lookup(frame, energy_key)
     forces = _lookup(frame, forces_key)
     virial = _lookup(frame, virial_key)
-    stress = _lookup(frame, stress_key) if virial is None else None
+    stress = _lookup(frame, stress_key) if virial is None and frame.cell.rank == 3 else None
     found_virial = None
-    if virial is not None:
+    if virial is not None and frame.cell.rank == 3:
         found_virial = tensor(virial, f"the virial ({virial_key}) of {where}")
     elif stress is not None:
         found_virial = -frame.get_volume() * tensor(stress, f"the stress ({stress_key}) of {where}")
@@ -84,6 +86,22 @@ def targets_of(
         forces=None if forces is None else numbers(forces, (len(frame), 3), f"the forces ({forces_key}) of {where}"),
         virial=found_virial,
     )
+
+
+def _check_meaning(virial_key: str | None, stress_key: str | None) -> None:
+    """Refuse a key whose name says that it holds the other quantity."""
+    for key, is_stress in ((virial_key, False), (stress_key, True)):
+        name = (key or "").lower()
+        if is_stress and "virial" in name and "stress" not in name:
+            raise InputError(
+                f"{key!r} is the name of a virial, and was given as the stress. Give it as the virial (virial_key, "
+                "--virial-key): -volume * stress, in eV."
+            )
+        if not is_stress and "stress" in name and "virial" not in name:
+            raise InputError(
+                f"{key!r} is the name of a stress, and was given as the virial. Give it as the stress (stress_key, "
+                "--stress-key), in eV/Å³ with ASE's sign; the virial, -volume * stress, follows from it."
+            )
 
 
 def is_isolated_atom(frame: Atoms) -> bool:

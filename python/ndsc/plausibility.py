@@ -1,0 +1,312 @@
+"""Whether the targets of a database can be true: outliers, units and signs, atoms on one site, contradictory frames.
+
+What cannot be true is an error that names the frame and the value. What is unusual is a warning, because databases hold
+unusual configurations on purpose.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from ase import Atoms
+from matscipy.neighbours import neighbour_list
+from numpy.typing import NDArray
+from scipy.spatial.distance import pdist
+
+from ndsc.errors import InputError
+from ndsc.targets import Targets, frame_name, is_isolated_atom, targets_of
+
+FloatArray = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Limits of one quantity: `warn` where it also exceeds `times` the database's typical value, `refuse` always."""
+
+    warn: float
+    refuse: float
+    times: float
+    unit: str
+
+
+ENERGY = Limits(warn=10.0, refuse=100.0, times=20.0, unit="eV/atom")
+FORCE = Limits(warn=100.0, refuse=1e4, times=50.0, unit="eV/Å")
+VIRIAL = Limits(warn=100.0, refuse=1e4, times=50.0, unit="eV/atom")
+#: Two atoms closer than this (Å) are on one site.
+ONE_SITE = 0.1
+#: Two atoms closer than this (Å) are closer than in any molecule or solid at ordinary pressure.
+CLOSE = 0.6
+#: A median virial per atom and typical force below this (Å) is far too small for a virial.
+SMALL_VIRIAL = 0.01
+#: How many problems a message lists.
+LISTED = 5
+#: Pairs of frames that are compared at most, and how far their atoms (Å) and strains may differ.
+N_PAIRS, PAIR_DISPLACEMENT, PAIR_STRAIN = 300, 0.4, 0.08
+
+
+def check_plausible(frames: Sequence[Atoms], *, source: str = "the database") -> list[str]:
+    """Refuse targets that cannot be true.
+
+    Parameters
+    ----------
+    frames : sequence of ase.Atoms
+        With ``REF_energy`` (eV), ``REF_forces`` (eV/Å) and ``REF_virial`` (eV), each optional.
+    source : str
+        What messages call the database.
+
+    Returns
+    -------
+    list of str
+        Warnings about what is unusual.
+
+    Raises
+    ------
+    InputError
+        When two atoms are on one site, an energy, force or virial is absurd, or forces or virials contradict the
+        differences of energies.
+    """
+    targets = [targets_of(frame, where=frame_name(frame, number)) for number, frame in enumerate(frames)]
+    errors: list[str] = []
+    warnings: list[str] = []
+    checks = (
+        (_energy_sizes(frames, targets), ENERGY, "an energy away from that of the other frames by"),
+        (_largest(targets, "forces"), FORCE, "a force component of"),
+        (_largest(targets, "virial", frames), VIRIAL, "a virial component of"),
+    )
+    for sizes, limits, what in checks:
+        known = sizes[np.isfinite(sizes)]
+        unusual = max(limits.warn, limits.times * float(np.median(known))) if known.size else np.inf
+        for number in np.flatnonzero(sizes > min(unusual, limits.refuse)):
+            text = f"{frame_name(frames[number], int(number))} has {what} {sizes[number]:.4g} {limits.unit}"
+            (errors if sizes[number] > limits.refuse else warnings).append(text)
+    for number, frame in enumerate(frames):
+        shortest = _shortest_distance(frame)
+        if shortest < CLOSE:
+            text = f"{frame_name(frame, number)} has two atoms {shortest:.3g} Å apart"
+            (errors if shortest < ONE_SITE else warnings).append(text)
+    if errors:
+        raise InputError(
+            f"{_capital(source)} holds values that cannot be right: {_listed(errors)}. Correct these frames or leave "
+            "them out: one wrong value spoils a fit."
+        )
+    warnings = [f"In {source}, values are unusual: {_listed(warnings)}. Check these frames."] if warnings else []
+    warnings += _contradictions(frames, targets, source)
+    return warnings + _check_derivatives(frames, targets, source)
+
+
+def _energy_sizes(frames: Sequence[Atoms], targets: Sequence[Targets]) -> FloatArray:
+    """How far the energy per atom of each frame (eV) is from what its composition gives; not-a-number without one.
+
+    The energies of the elements come from a regression that minimises absolute deviations, which outliers do not draw
+    away. Isolated atoms take no part in it where there are other frames.
+    """
+    sizes = np.full(len(frames), np.nan)
+    numbers = [i for i, target in enumerate(targets) if target.energy is not None]
+    if not numbers:
+        return sizes
+    elements = sorted({int(z) for i in numbers for z in frames[i].numbers})
+    fractions = np.array([[np.mean(frames[i].numbers == z) for z in elements] for i in numbers])
+    energies = np.array([float(targets[i].energy or 0.0) / len(frames[i]) for i in numbers])
+    crystals = np.array([not is_isolated_atom(frames[i]) for i in numbers])
+    learned = crystals if crystals.any() else ~crystals
+    weights = np.ones(int(learned.sum()))
+    for _ in range(100):
+        root = np.sqrt(weights)
+        values = np.linalg.lstsq(fractions[learned] * root[:, None], energies[learned] * root, rcond=None)[0]
+        weights = 1.0 / np.maximum(np.abs(fractions[learned] @ values - energies[learned]), 1e-4)
+    sizes[numbers] = np.abs(fractions @ values - energies)
+    return sizes
+
+
+def _largest(targets: Sequence[Targets], name: str, frames: Sequence[Atoms] | None = None) -> FloatArray:
+    """Largest component of each frame's forces or virial, per atom where frames are given."""
+    values = [getattr(target, name) for target in targets]
+    sizes = np.array([np.nan if value is None else float(np.abs(value).max(initial=0.0)) for value in values])
+    return sizes if frames is None else sizes / np.array([max(len(frame), 1) for frame in frames])
+
+
+def _shortest_distance(frame: Atoms) -> float:
+    """The shortest distance of two atoms, Å, infinite where none is below :data:`CLOSE`."""
+    if len(frame) < 2 and not frame.pbc.any():
+        return np.inf
+    if not frame.pbc.any():
+        return float(pdist(frame.positions).min(initial=np.inf))
+    structure = frame
+    if frame.cell.rank < 3:
+        structure = frame.copy()
+        structure.cell = frame.cell.complete()
+    return float(np.min(neighbour_list("d", structure, CLOSE), initial=np.inf))
+
+
+def _contradictions(frames: Sequence[Atoms], targets: Sequence[Targets], source: str) -> list[str]:
+    """Warnings about structures that occur several times, with equal or with different energies."""
+    same: dict[bytes, list[int]] = defaultdict(list)
+    for number, frame in enumerate(frames):
+        geometry = np.concatenate([frame.cell.array.ravel(), frame.positions.ravel()])
+        rounded = np.round(geometry, 5) + 0.0
+        same[frame.numbers.tobytes() + bytes(frame.pbc) + rounded.tobytes()].append(number)
+    repeated, different = [], []
+    for numbers in (numbers for numbers in same.values() if len(numbers) > 1):
+        energies = [targets[i].energy for i in numbers]
+        known = [energy / len(frames[numbers[0]]) for energy in energies if energy is not None]
+        names = f"frames {', '.join(map(str, numbers[:4]))}{', …' if len(numbers) > 4 else ''}"
+        spread = max(known) - min(known) if known else 0.0
+        if spread > 1e-3:
+            moments = [_moments(frames[i]) for i in numbers]
+            magnetic = any(not np.allclose(moments[0], other, atol=0.01) for other in moments[1:])
+            different.append(
+                f"{names} are one structure with energies that differ by {1000 * spread:.3g} meV/atom"
+                + (", with different magnetic moments, which a GAP does not know" if magnetic else "")
+            )
+        else:
+            repeated.append(names)
+    warnings = []
+    if different:
+        warnings.append(f"In {source}, {_listed(different)}. No potential can learn both; keep one of them.")
+    if repeated:
+        warnings.append(f"In {source}, structures occur more than once: {_listed(repeated)}. They count twice.")
+    return warnings
+
+
+def _moments(frame: Atoms) -> FloatArray:
+    for key in ("initial_magmoms", "magmoms"):
+        if key in frame.arrays:
+            return np.asarray(frame.arrays[key], dtype=float).reshape(len(frame), -1).sum(axis=1)
+    return np.zeros(len(frame))
+
+
+def _check_derivatives(frames: Sequence[Atoms], targets: Sequence[Targets], source: str) -> list[str]:
+    """Compare forces and virials with differences of energies between frames that differ little.
+
+    Between two such frames, ``dE = -F.du - W:strain`` with the means of both frames, to third order.
+    """
+    pairs = list(_pairs(frames, targets))
+    energies, force, virial, stress = np.array(pairs or [[0.0] * 4]).T
+    as_virial, as_stress = _slopes(energies, force, virial), _slopes(energies, force, stress)
+    found = as_virial
+    if as_stress.virial is not None and as_virial.virial is not None:
+        # With equal volumes both explain the energies equally well; then the slope closer to one is the right one.
+        closer = abs(np.log(abs(as_stress.virial))) < abs(np.log(abs(as_virial.virial)))
+        if as_stress.misfit < 0.8 * as_virial.misfit or (closer and as_stress.misfit <= 1.25 * as_virial.misfit):
+            found = as_stress
+    evidence = f"so say the differences of energies in {len(pairs)} pairs of similar frames"
+    if found is as_stress and found.virial is not None and 0.7 < abs(found.virial) < 1.4:
+        sign = "ASE's" if found.virial < 0 else "the opposite of ASE's"
+        raise InputError(
+            f"The virials of {source} are stresses in eV/Å³ with {sign} sign: {evidence}. Give the key as the stress "
+            "(stress_key, --stress-key), with ASE's sign; a virial is -volume * stress, in eV."
+        )
+    for name, slope, definition in (
+        ("virials", as_virial.virial, "A virial is -volume * stress (ASE's sign) in eV, positive under compression"),
+        ("forces", found.force, "Forces are -dE/dr in eV/Å"),
+    ):
+        if slope is not None and not 0.1 < slope < 10.0:
+            what = "have the wrong sign" if -10.0 < slope < -0.1 else f"are too small by a factor of {slope:.4g}"
+            raise InputError(f"The {name} of {source} {what}: {evidence}. {definition}. Convert them or leave them out.")
+    return [] if as_virial.virial is not None else _small_virials(targets, frames, source)
+
+
+@dataclass(frozen=True)
+class _Slopes:
+    """Factors of the work of forces and of virials that explain differences of energies best; None if undecided."""
+
+    force: float | None
+    virial: float | None
+    misfit: float
+
+
+def _slopes(energies: FloatArray, force: FloatArray, virial: FloatArray) -> _Slopes:
+    columns = [column for column in (force, virial) if np.abs(column).max() > 1e-6]
+    undecided = _Slopes(None, None, np.inf)
+    if not columns:
+        return undecided
+    matrix = np.column_stack(columns)
+    scale = np.abs(matrix).max(axis=0)
+    normal = (matrix / scale).T @ (matrix / scale)
+    if np.linalg.cond(normal) > 1e8:
+        return undecided
+    inverse = np.linalg.inv(normal)
+    solution = inverse @ ((matrix / scale).T @ energies)
+    misfit = float(np.sum((energies - (matrix / scale) @ solution) ** 2))
+    freedom = len(energies) - len(columns)
+    if misfit > 0.1 * float(np.sum(energies**2)) or np.abs(energies).max() < 1e-4 or (freedom < 1 and len(columns) > 1):
+        return undecided
+    errors = np.sqrt(misfit / max(freedom, 1) * np.diag(inverse))
+    slopes = [float(s) if abs(v) > 5 * e else None for s, v, e in zip(solution / scale, solution, errors, strict=True)]
+    values = iter(slopes)
+    return _Slopes(*(next(values) if np.abs(column).max() > 1e-6 else None for column in (force, virial)), misfit)
+
+
+def _pairs(frames: Sequence[Atoms], targets: Sequence[Targets]) -> Iterator[tuple[float, float, float, float]]:
+    """Difference of energy (eV), and the work of forces, virials, and virials taken as stresses, of similar frames."""
+    groups: dict[bytes, list[int]] = defaultdict(list)
+    for number, (frame, target) in enumerate(zip(frames, targets, strict=True)):
+        if target.energy is not None and frame.cell.rank == 3 and frame.pbc.all():
+            groups[frame.numbers.tobytes()].append(number)
+    most = max(3, N_PAIRS // max(len(groups), 1))
+    for numbers in groups.values():
+        close = [(a, b) for k, a in enumerate(numbers) for b in numbers[k + 1 : k + 4]][:most]
+        for first, second in close:
+            work = _work(frames[first], frames[second], targets[first], targets[second])
+            if work is not None:
+                yield work
+
+
+def _work(one: Atoms, two: Atoms, first: Targets, second: Targets) -> tuple[float, float, float, float] | None:
+    """The terms of one pair, None where the frames differ too much or lack a target that the difference needs."""
+    gradient = np.linalg.solve(one.cell.array, two.cell.array)
+    strain = 2.0 * (gradient - np.eye(3)) @ np.linalg.inv(gradient + np.eye(3))
+    moved = two.cell.scaled_positions(two.positions) - one.cell.scaled_positions(one.positions)
+    moved = (moved - np.round(moved)) @ (0.5 * (one.cell.array + two.cell.array))
+    moved -= moved.mean(axis=0)
+    if np.abs(strain).max() > PAIR_STRAIN or np.abs(strain - strain.T).max() > 0.01:
+        return None
+    if np.abs(moved).max() > PAIR_DISPLACEMENT:
+        return None
+    if first.energy is None or second.energy is None:
+        return None
+    force = virial = stress = 0.0
+    if np.abs(moved).max() > 1e-4:
+        if first.forces is None or second.forces is None:
+            return None
+        force = -0.5 * float(np.sum((first.forces + second.forces) * moved))
+    if np.abs(strain).max() > 1e-5:
+        if first.virial is None or second.virial is None:
+            return None
+        volumes = one.get_volume(), two.get_volume()
+        works = [-0.5 * float(target.virial.reshape(3, 3).ravel() @ strain.ravel()) for target in (first, second)]
+        if not _adds_up(works):
+            return None
+        virial, stress = sum(works), float(np.dot(works, volumes))
+    return second.energy - first.energy, force, virial, stress
+
+
+def _adds_up(works: Sequence[float]) -> bool:
+    """Whether the mean of two is more than the small difference of large numbers."""
+    return abs(sum(works)) >= 0.3 * sum(map(abs, works))
+
+
+def _small_virials(targets: Sequence[Targets], frames: Sequence[Atoms], source: str) -> list[str]:
+    """A warning where virials are too small beside the forces, as stresses in their place are."""
+    both = [(t, f) for t, f in zip(targets, frames, strict=True) if t.forces is not None and t.virial is not None]
+    forces = [float(np.sqrt(np.mean(target.forces**2))) for target, _ in both]
+    virials = [float(np.abs(target.virial).max()) / len(frame) for target, frame in both]
+    if not both or np.median(forces) < 0.02 or np.median(virials) > SMALL_VIRIAL * np.median(forces):
+        return []
+    return [
+        f"The virials of {source} are small beside its forces (medians {np.median(virials):.2g} eV/atom and "
+        f"{np.median(forces):.2g} eV/Å), as stresses in eV/Å³ would be. If they are stresses, give their key as the "
+        "stress (stress_key, --stress-key)."
+    ]
+
+
+def _listed(texts: Sequence[str]) -> str:
+    more = f"; and {len(texts) - LISTED} more" if len(texts) > LISTED else ""
+    return "; ".join(texts[:LISTED]) + more
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
