@@ -15,6 +15,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
+from typing import IO, Literal
 
 import numpy as np
 from ase import Atoms
@@ -97,7 +98,7 @@ def make_database(configurations: Iterable[Atoms], labels: Mapping[str, Label]) 
 
 
 def write_database(path: str | Path, frames: Sequence[Atoms]) -> Path:
-    """Write frames as extended XYZ, whole or not at all.
+    """Write frames as extended XYZ (compressed where the name ends in ``.gz``), whole or not at all.
 
     Raises
     ------
@@ -109,8 +110,11 @@ def write_database(path: str | Path, frames: Sequence[Atoms]) -> Path:
     if not frames:
         raise InputError(f"There is no configuration to write to {target}. Label at least one configuration first.")
     clean = [_checked_for_writing(frame, frame_name(frame, number)) for number, frame in enumerate(frames)]
-    with whole_file(target) as temporary:
-        write(temporary, clean, format="extxyz", write_results=False)
+    if target.is_dir():
+        raise InputError(f"{target} is a folder. Name a file in it, for example {target / 'database.extxyz'}.")
+    compressed = target.suffix.lower() == ".gz"
+    with whole_file(target) as temporary, _opened(temporary, "w", compressed=compressed) as file:
+        write(file, clean, format="extxyz", write_results=False)
     return target
 
 
@@ -172,25 +176,26 @@ def describe_targets(frames: Sequence[Atoms]) -> str:
     frames : sequence of ase.Atoms
         With ``REF_energy``, ``REF_forces`` and ``REF_virial``, each optional.
     """
-    places = {"energies": ENERGY_KEY, "forces": FORCES_KEY, "virials": VIRIAL_KEY}
+    places = {"energy": ENERGY_KEY, "forces": FORCES_KEY, "virial": VIRIAL_KEY}
+    plurals = {"energy": " energies", "forces": "x forces", "virial": " virials"}
     counts, lacking = [], []
     for name, key in places.items():
         without = [i for i, frame in enumerate(frames) if key not in frame.info and key not in frame.arrays]
-        counts.append(f"{len(frames) - len(without)} {'x forces' if name == 'forces' else name}")
+        counts.append(f"{len(frames) - len(without)}{plurals[name]}")
         reasons: dict[str, list[int]] = {}
         for number in without:
             reasons.setdefault(_reason_without(frames[number], name), []).append(number)
-        for reason, numbers in reasons.items():
-            listed = ", ".join(map(str, numbers[:8])) + (", …" if len(numbers) > 8 else "")
-            frame_or_frames = "frame" if len(numbers) == 1 else "frames"
-            lacking.append(f"{len(numbers)} {frame_or_frames} without {name}: {reason} ({listed})")
+        for reason, indices in reasons.items():
+            listed = ", ".join(map(str, indices[:8])) + (", …" if len(indices) > 8 else "")
+            frame_or_frames = "frame" if len(indices) == 1 else "frames"
+            lacking.append(f"{len(indices)} {frame_or_frames} without {name}: {reason} ({listed})")
     return "; ".join([f"{len(frames)} configurations with {', '.join(counts)}", *lacking])
 
 
 def _reason_without(frame: Atoms, name: str) -> str:
-    if name != "energies" and is_isolated_atom(frame):
+    if name != "energy" and is_isolated_atom(frame):
         return "isolated atoms"
-    if name == "virials" and not frame.pbc.all():
+    if name == "virial" and not frame.pbc.all():
         return "not periodic along all axes"
     return "none in the file"
 
@@ -293,8 +298,7 @@ def read_frames(path: str | Path) -> list[Atoms]:
     compressed = suffixes[-1:] == [".gz"]
     try:
         if suffixes and suffixes[-1 - compressed :][:1] in ([".xyz"], [".extxyz"]):
-            opened = gzip.open(source, "rt", encoding="utf-8") if compressed else source.open(encoding="utf-8")
-            with opened as file:
+            with _opened(source, "r", compressed=compressed) as file:
                 frames = _extended_xyz(file.read())
         else:
             frames = read(source, index=":", do_not_split_by_at_sign=True)
@@ -308,6 +312,12 @@ def read_frames(path: str | Path) -> list[Atoms]:
     if not frames:
         raise InputError(f"{source} holds no configurations. Give a file with at least one.")
     return list(frames)
+
+
+def _opened(path: Path, mode: Literal["r", "w"], *, compressed: bool) -> IO[str]:
+    if compressed:
+        return gzip.open(path, "rt" if mode == "r" else "wt", encoding="utf-8")
+    return path.open(mode, encoding="utf-8")
 
 
 def _extended_xyz(text: str) -> list[Atoms]:
@@ -356,7 +366,7 @@ def _check_keys(frames: Sequence[Atoms], keys: Mapping[str, str | None], source:
         what = name.removesuffix("_key")
         raise InputError(
             f"No frame of {source} has the {what} under the key {key!r}; its keys are {', '.join(present) or 'none'}."
-            f"{meant} Name the key that holds it, or give no key (none on the command line) for what the database lacks."
+            f"{meant} Name the key that holds it, or give none for what the database lacks."
         )
     if not any(key in present for key in keys.values()):
         raise InputError(

@@ -6,11 +6,14 @@ Every dialect is text, has the same numbers as the database, and differs in name
 
 from __future__ import annotations
 
+import logging
 import shutil
 import tempfile
 import xml.etree.ElementTree as ElementTree
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 
 import numpy as np
@@ -21,17 +24,21 @@ from numpy.typing import NDArray
 from ndsc.database import write_database
 from ndsc.errors import InputError
 from ndsc.files import whole_file
-from ndsc.targets import frame_name, is_isolated_atom, targets_of
+from ndsc.targets import FORCES_KEY, frame_name, is_isolated_atom, targets_of
 
 FloatArray = NDArray[np.float64]
 
+log = logging.getLogger(__name__)
+
+#: Vacuum on each side of a cluster without a cell in dialects that know only periodic cells, Å.
+VACUUM = 15.0
 #: One kilobar in eV/Å³: VASP's unit of stress.
 KILOBAR = 0.1 * units.GPa
 
 
 @dataclass(frozen=True)
 class _Labelled:
-    """One configuration with its energy, forces and, perhaps, virial."""
+    """One configuration with its energy, forces and, perhaps, virial; `atoms` keeps its other per-atom data."""
 
     atoms: Atoms
     energy: float
@@ -74,13 +81,19 @@ def export_database(frames: Sequence[Atoms], path: str | Path, dialect: str) -> 
         cannot be written.
     """
     if dialect not in DIALECTS:
-        raise InputError(f"There is no dialect {dialect!r}. Choose one of {', '.join(DIALECTS)}.")
+        close = get_close_matches(dialect, DIALECTS, n=1)
+        meant = f" Did you mean {close[0]!r}?" if close else ""
+        raise InputError(f"There is no dialect {dialect!r}.{meant} Choose one of {', '.join(DIALECTS)}.")
     target = Path(path)
+    if target.is_dir() and dialect != "pypolymlp":
+        raise InputError(f"{target} is a folder. Name a file in it, for example {target / 'train.xyz'}.")
     if dialect == "extxyz":
         return [write_database(target, frames)]
     if not frames:
         raise InputError(f"There is no configuration to write to {target}. Label at least one configuration first.")
     labelled = [_labelled(frame, frame_name(frame, number), dialect) for number, frame in enumerate(frames)]
+    if dialect != "mace":
+        _warn_of_losses(frames, dialect)
     if dialect == "pypolymlp":
         return _write_vaspruns(labelled, target)
     with whole_file(target) as temporary:
@@ -93,22 +106,51 @@ def _labelled(frame: Atoms, where: str, dialect: str) -> _Labelled:
     lacking = [name for name in ("energy", "forces") if getattr(targets, name) is None]
     if dialect == "pypolymlp" and targets.virial is None:
         lacking.append("virial")
-    if dialect != "mace" and not frame.pbc.all():
-        lacking.append("periodicity")
+    if dialect != "mace" and frame.cell.rank < 3 and frame.pbc.any():
+        lacking.append("full cell")
     if lacking or targets.energy is None or targets.forces is None:
         raise InputError(
             f"{where[0].upper()}{where[1:]} has no {' and no '.join(lacking)}, which the dialect {dialect!r} needs. "
             "Leave it out, or export to 'extxyz'."
         )
-    atoms = Atoms(frame.numbers, positions=frame.positions, cell=frame.cell, pbc=frame.pbc)
+    atoms = frame.copy()
+    atoms.set_constraint()
+    atoms.info = {}
+    for name in (FORCES_KEY, "force_component_sigma"):
+        atoms.arrays.pop(name, None)
+    if dialect != "mace" and atoms.cell.rank < 3:
+        atoms.center(vacuum=VACUUM)
     config_type = "IsolatedAtom" if is_isolated_atom(frame) else frame.info.get("config_type")
     return _Labelled(atoms, targets.energy, targets.forces, targets.virial, config_type)
+
+
+def _warn_of_losses(frames: Sequence[Atoms], dialect: str) -> None:
+    """Name what the dialect has no place for."""
+    open_frames = [frame for frame in frames if not frame.pbc.all()]
+    if open_frames:
+        boxed = sum(frame.cell.rank < 3 for frame in open_frames)
+        log.warning(
+            "%d configurations are not periodic along all axes, and %r takes every cell as periodic%s. Make sure that "
+            "the vacuum in their cells is wider than the cutoff.",
+            len(open_frames),
+            dialect,
+            f"; {boxed} without a cell got one with {VACUUM:g} Å of vacuum on each side" if boxed else "",
+        )
+    counts = Counter(
+        name
+        for frame in frames
+        for name, values in frame.arrays.items()
+        if name not in ("numbers", "positions", FORCES_KEY, "force_component_sigma") and np.any(values)
+    )
+    if counts:
+        listed = ", ".join(f"{name} of {number} configurations" for name, number in counts.items())
+        log.warning("%r has no place for %s; these are not written. 'extxyz' and 'mace' keep them.", dialect, listed)
 
 
 def _write_mace(labelled: Sequence[_Labelled], path: Path) -> None:
     frames = []
     for entry in labelled:
-        frame = entry.atoms.copy()
+        frame = entry.atoms
         frame.info["REF_energy"] = entry.energy
         frame.arrays["REF_forces"] = entry.forces
         if entry.virial is not None:
@@ -116,7 +158,8 @@ def _write_mace(labelled: Sequence[_Labelled], path: Path) -> None:
         if entry.config_type is not None:
             frame.info["config_type"] = entry.config_type
         frames.append(frame)
-    write(path, frames, format="extxyz", write_results=False)
+    with path.open("w", encoding="utf-8") as file:
+        write(file, frames, format="extxyz", write_results=False)
 
 
 def _write_bare_extxyz(labelled: Sequence[_Labelled], path: Path) -> None:
@@ -128,7 +171,8 @@ def _write_bare_extxyz(labelled: Sequence[_Labelled], path: Path) -> None:
         if entry.virial is not None:
             words.append(f'virial="{_row(entry.virial)}"')
         if entry.config_type is not None:
-            words.append(f'config_type="{entry.config_type}"')
+            quoted = entry.config_type.replace("\\", "\\\\").replace('"', '\\"')
+            words.append(f'config_type="{quoted}"')
         words.append('pbc="T T T"')
         atoms = zip(entry.atoms.get_chemical_symbols(), entry.atoms.positions, entry.forces, strict=True)
         rows = [f"{symbol} {_row(position)} {_row(force)}" for symbol, position, force in atoms]
@@ -160,7 +204,7 @@ def _write_mtp(labelled: Sequence[_Labelled], path: Path) -> None:
 
 def _write_vaspruns(labelled: Sequence[_Labelled], folder: Path) -> list[Path]:
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise InputError(f"{folder} is there already and is no empty folder. Name a new folder for the files.")
+        raise InputError(f"{folder} exists and is not an empty folder. Name a new folder for the files.")
     names = [f"vasprun-{number:05d}.xml" for number in range(1, len(labelled) + 1)]
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)

@@ -212,9 +212,7 @@ def test_missing_keys_name_the_frame_and_what_there_is(tmp_path):
         read_database(path)
     for allow_missing in (False, True):
         with pytest.raises(InputError, match=r"virial under the key 'vir'.*mean virial"):
-            read_database(
-                path, energy_key="energy", forces_key="forces", virial_key="vir", allow_missing=allow_missing
-            )
+            read_database(path, energy_key="energy", forces_key="forces", virial_key="vir", allow_missing=allow_missing)
 
 
 def test_isolated_atoms_need_an_energy_only(tmp_path):

@@ -113,7 +113,7 @@ def test_pypolymlp_as_vaspruns(tmp_path, frames):
 def test_pypolymlp_leaves_full_folders_alone(tmp_path, frames):
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "mine").touch()
-    with pytest.raises(InputError, match="no empty folder"):
+    with pytest.raises(InputError, match="not an empty folder"):
         export_database(frames, tmp_path / "data", "pypolymlp")
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match="cannot be written"):
@@ -146,8 +146,7 @@ def test_isolated_atoms_are_named_for_mace(tmp_path):
     atom.arrays["REF_forces"] = np.zeros((1, 3))
     (path,) = export_database([atom], tmp_path / "x.xyz", "mace")
     assert read(path).info["config_type"] == "IsolatedAtom"
-    with pytest.raises(InputError, match="no periodicity"):
-        export_database([atom], tmp_path / "y.xyz", "nep")
+    assert "IsolatedAtom" in export_database([atom], tmp_path / "y.xyz", "nep")[0].read_text()
 
 
 def test_unknown_dialects(tmp_path, frames):

@@ -124,7 +124,7 @@ def test_atoms_without_a_cell_get_a_box(tmp_path, frames):
     write_training_file(tmp_path / "t", [*frames, atom], [], GapSettings(cutoff=5.0))
     written = read(tmp_path / "t", ":", format="extxyz")[-1]
     assert written.cell.lengths().min() > 2 * 5.0
-    flat = Atoms("Al2", positions=[[0, 0, 0], [2, 0, 0]], cell=[4, 4, 0], pbc=[True, True, False])
+    flat = Atoms("Al2", positions=[[0, 0, 0], [2, 0, 0]], cell=[4, 4, 0], pbc=[True, True, True])
     with pytest.raises(InputError, match="full cell"):
         write_training_file(tmp_path / "t", [*frames, flat], [], GapSettings())
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ndsc.cli.console import check_folder, print_json, print_table, progress_bars, say
+from ndsc.cli.console import check_folder, note, print_json, print_table, progress_bars, say
 from ndsc.cli.options import JsonOption
 from ndsc.errors import InputError
 
@@ -55,6 +55,16 @@ def fit(
     n_max: Annotated[int | None, typer.Option("--n-max", help="Radial functions of SOAP.", show_default=False)] = None,
     l_max: Annotated[int | None, typer.Option("--l-max", help="Angular momentum of SOAP.", show_default=False)] = None,
     n_sparse: Annotated[int | None, typer.Option("--n-sparse", help="Sparse points.", show_default=False)] = None,
+    solver: Annotated[str | None, typer.Option("--solver", help="gap_fit or numpy.", show_default=False)] = None,
+    e0: Annotated[
+        str | None,
+        typer.Option(
+            "--e0",
+            metavar="E0",
+            help="Energies of single atoms: average, isolated, or in eV as Al=-3.2,Cu=-1.5.",
+            show_default="isolated where the database has every isolated atom, else average",
+        ),
+    ] = None,
     sparse_from: Annotated[
         Path | None,
         typer.Option(
@@ -81,21 +91,32 @@ def fit(
       ndsc fit mg.extxyz --energy-key energy --forces-key forces --virial-key virial --preset Mg --n-sparse 500
     """
     from ndsc.config import load_fit_settings
+    from ndsc.database import describe_targets, read_frames
+    from ndsc.fit.training import has_all_isolated_atoms
 
     check_folder(out)
     named = {} if preset is None else {"preset": preset}
-    said = {"cutoff": cutoff, "n_max": n_max, "l_max": l_max, "n_sparse": n_sparse}
-    given = {key: value for key, value in said.items() if value is not None}
+    said = {"cutoff": cutoff, "n_max": n_max, "l_max": l_max, "n_sparse": n_sparse, "solver": solver}
+    given: dict[str, Any] = {key: value for key, value in said.items() if value is not None}
+    if e0 is not None:
+        given["e0"] = parse_e0(e0)
     sections = load_fit_settings(settings, {"fit": named | given, "regularisation": named})
+    if sections.fit.method == "none":
+        raise InputError(f"{settings} has [fit] method = 'none', which makes no potential. Take this line out.")
     from ndsc.fit import apply_regularisation, fit_gap
 
     frames = _read(database, energy_key, forces_key, virial_key, stress_key)
-    unlabelled = None if sparse_from is None else _structures(sparse_from)
+    note(describe_targets(frames))
+    fit_settings = sections.fit
+    if "e0" not in fit_settings.model_fields_set and has_all_isolated_atoms(frames, fit_settings.cutoff):
+        fit_settings = fit_settings.replaced(e0="isolated")
+        note("e0 is the energy of the isolated atoms in the database; --e0 average takes the mean energy per atom.")
+    unlabelled = None if sparse_from is None else read_frames(sparse_from)
     with progress_bars() as progress:
         found = fit_gap(
             apply_regularisation(frames, sections.regularisation),
             out,
-            sections.fit,
+            fit_settings,
             sparse_only=unlabelled,
             memory_limit_gb=memory_limit,
             threads=threads,
@@ -105,6 +126,28 @@ def fit(
         print_json(_document(found))
         return
     _show(found)
+
+
+def parse_e0(text: str) -> str | dict[str, float]:
+    """The value of ``--e0``: a word, or energies as Al=-3.2,Cu=-1.5.
+
+    Raises
+    ------
+    InputError
+        When a part has no symbol, or no number.
+    """
+    if "=" not in text:
+        return text
+    energies: dict[str, float] = {}
+    for part in text.split(","):
+        symbol, _, value = part.partition("=")
+        try:
+            energies[symbol.strip()] = float(value)
+        except ValueError as error:
+            raise InputError(
+                f"--e0 {text}: {part!r} is not a symbol with an energy in eV. Write for example --e0 Al=-3.2,Cu=-1.5."
+            ) from error
+    return energies
 
 
 def _document(found: GapFit) -> dict[str, Any]:
@@ -117,6 +160,7 @@ def _document(found: GapFit) -> dict[str, Any]:
         "seconds": found.seconds,
         "memory_gb": found.memory_gb,
         "errors": {name: asdict(errors) for name, errors in found.errors.items()},
+        "warnings": list(found.warnings),
     }
 
 
@@ -148,32 +192,14 @@ def _scaled(value: float | None) -> str:
 
 
 def _read(path: Path, energy: str, forces: str, virial: str, stress: str | None) -> list[Atoms]:
-    """A database by the names of its keys; a stress takes the place of the virial, "none" stands for no key."""
+    """A database by the names of its keys; frames may lack targets, and "none" stands for no key."""
+    keys = {"energy_key": energy, "forces_key": forces, "virial_key": virial, "stress_key": stress}
+    if stress is not None and virial == "REF_virial":
+        keys["virial_key"] = None  # the stress takes the place of the virial
     from ndsc.database import read_database
 
-    def key(name: str) -> str | None:
-        return None if name == "none" else name
-
-    return read_database(
-        path,
-        energy_key=key(energy),
-        forces_key=key(forces),
-        virial_key=key(virial) if stress is None else None,
-        stress_key=stress,
-    )
-
-
-def _structures(path: Path) -> list[Atoms]:
-    """All structures of a file."""
-    from ase.io import read
-
-    try:
-        found: list[Atoms] = read(path, index=":")
-    except Exception as error:  # ASE's readers raise anything on a malformed file
-        raise InputError(
-            f"{path} holds no structures that ASE reads ({type(error).__name__}: {error}). Give an extended xyz file."
-        ) from error
-    return found
+    given = {name: None if key == "none" else key for name, key in keys.items()}
+    return read_database(path, allow_missing=True, **given)
 
 
 def export(
@@ -194,8 +220,12 @@ def export(
       ndsc export demo/database.extxyz --dialect mace --out train.xyz
     """
     check_folder(out.absolute().parent)
+    if out.exists() and out.samefile(database):
+        raise InputError(f"--out {out} is the database itself. Name another file.")
+    from ndsc.database import describe_targets
     from ndsc.export import export_database
 
     frames = _read(database, energy_key, forces_key, virial_key, stress_key)
+    note(describe_targets(frames))
     written = export_database(frames, out, dialect)
     say(f"{len(frames)} configurations: {', '.join(map(str, written[:3]))}{', …' if len(written) > 3 else ''}")

@@ -47,7 +47,7 @@ def load_fit_settings(path: str | Path | None, overrides: Mapping[str, Mapping[s
     Parameters
     ----------
     path : str or path, optional
-        A TOML file; its other sections are not looked at.
+        A TOML file; the other sections of an input file may be in it, and have no effect.
     overrides : mapping of mappings
         Values that win, by section and key.
 
@@ -58,7 +58,9 @@ def load_fit_settings(path: str | Path | None, overrides: Mapping[str, Mapping[s
     """
     source = "The settings of the fit" if path is None else str(path)
     raw = {} if path is None else parse_toml(read_text(Path(path)), source)
-    sections: dict[str, Any] = {}
+    if path is not None and not set(raw) & set(FitSections.model_fields):
+        raise InputError(f"{source} has neither [fit] nor [regularisation]. Give an input file with one of them.")
+    sections: dict[str, Any] = {name: value for name, value in raw.items() if name not in RunConfig.model_fields}
     for name in FitSections.model_fields:
         said = raw.get(name, {})
         sections[name] = {**said, **overrides.get(name, {})} if isinstance(said, Mapping) else said

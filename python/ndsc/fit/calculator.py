@@ -58,10 +58,10 @@ class GapCalculator(Calculator):  # type: ignore[misc]
         unknown = sorted(set(self.atoms.get_chemical_symbols()) - set(self.species))
         if unknown and self.species:
             raise InputError(
-                f"The potential {self.xml_path} was fitted to {', '.join(self.species)} and knows nothing of "
+                f"The potential {self.xml_path} was fitted to {', '.join(self.species)}, and the structure has "
                 f"{', '.join(unknown)}. Use a potential that was fitted to all species of the structure."
             )
-        structure = boxed(self.atoms, self.cutoff)
+        structure = bare_structure(self.atoms, self.cutoff)
         try:
             if self._potential is None:
                 from quippy.potential import Potential
@@ -83,18 +83,41 @@ class GapCalculator(Calculator):  # type: ignore[misc]
 
 
 def boxed(atoms: Atoms, cutoff: float) -> Atoms:
-    """`atoms` itself when it has a cell, else a copy in a box that is larger than its images reach (`cutoff`, Å)."""
-    if atoms.cell.rank == 3:
+    """`atoms` itself when it has three cell vectors, else a copy with the missing ones, too long for images to matter.
+
+    Raises
+    ------
+    InputError
+        When a cell vector is missing along which the atoms are periodic.
+    """
+    missing = ~atoms.cell.any(axis=1)
+    if not missing.any():
         return atoms
-    if atoms.pbc.any():
+    if (missing & atoms.pbc).any():
         raise InputError(
             f"{atoms.get_chemical_formula()} is periodic along {int(atoms.pbc.sum())} axes but has only "
-            f"{atoms.cell.rank} cell vectors. Give it a full cell, with vacuum where it is not periodic."
+            f"{atoms.cell.rank} cell vectors. Give it a full cell."
         )
-    box = Atoms(atoms.numbers, positions=atoms.positions, pbc=False)
-    box.set_cell(np.ptp(atoms.positions, axis=0) + 3.0 * cutoff)
-    box.center()
+    box = atoms.copy()
+    cell = atoms.cell.complete().array
+    for axis in np.flatnonzero(missing):
+        cell[axis] *= np.ptp(atoms.positions @ cell[axis]) + 3.0 * cutoff
+    box.set_cell(cell)
     return box
+
+
+def bare_structure(atoms: Atoms, cutoff: float) -> Atoms:
+    """A structure with a cell (see :func:`boxed`) and nothing else: all that a GAP knows of `atoms`.
+
+    gap_fit and quippy give other arrays and ``info`` meanings of their own, a key ``stress`` for example.
+    """
+    bare = boxed(atoms, cutoff)
+    bare = bare.copy() if bare is atoms else bare
+    bare.set_constraint()
+    bare.info = {}
+    for name in set(bare.arrays) - {"numbers", "positions"}:
+        del bare.arrays[name]
+    return bare
 
 
 def _species_and_cutoff(path: Path) -> tuple[tuple[str, ...], float]:

@@ -1,4 +1,4 @@
-"""A model beside its reference on labelled configurations: energies, forces, virials and their errors."""
+"""A model compared with its reference on labelled configurations: energies, forces, virials and their errors."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ndsc.targets import targets_of
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
-#: Prefix of the model's keys, beside ``REF`` of the reference's.
+#: Prefix of the model's keys; that of the reference's is ``REF``.
 MODEL_PREFIX = "GAP"
 
 
@@ -128,23 +128,22 @@ def predict(
     Returns
     -------
     list of ase.Atoms
-        Copies with ``{prefix}_energy`` (free energy where the calculator tells, eV), ``{prefix}_forces`` (eV/Å) and,
-        where the frame is periodic and the calculator has a stress, ``{prefix}_virial`` (-V stress, nine numbers, eV).
+        Copies with ``{prefix}_energy`` (the free energy where the calculator has one, eV), ``{prefix}_forces`` (eV/Å)
+        and, where the frame has a cell and the calculator a stress, ``{prefix}_virial`` (-V stress, nine numbers, eV).
     """
     predicted = []
     properties = calculator.implemented_properties
     for number, frame in enumerate(frames):
         progress("evaluating the model", number, len(frames))
-        structure = Atoms(frame.numbers, positions=frame.positions, cell=frame.cell, pbc=frame.pbc)
-        if frame.has("initial_magmoms"):
-            structure.set_initial_magnetic_moments(frame.get_initial_magnetic_moments())
-        structure.calc = calculator
         copy = frame.copy()
+        structure = frame.copy()
+        structure.set_constraint()
+        structure.calc = calculator
         copy.info[f"{prefix}_energy"] = float(
             structure.get_potential_energy(force_consistent="free_energy" in properties)
         )
         copy.arrays[f"{prefix}_forces"] = np.array(structure.get_forces(), dtype=float)
-        if frame.pbc.all() and "stress" in properties:
+        if frame.cell.rank == 3 and "stress" in properties:
             stress = np.asarray(structure.get_stress(voigt=False), dtype=float)
             copy.info[f"{prefix}_virial"] = -frame.get_volume() * stress.reshape(9)
         predicted.append(copy)

@@ -13,7 +13,7 @@ from typing import Any
 
 from ase import Atoms
 
-from ndsc.database import read_database, write_database
+from ndsc.database import read_frames, write_database
 from ndsc.errors import FitError, InputError
 from ndsc.files import write_text
 from ndsc.fit.calculator import GapCalculator
@@ -45,10 +45,12 @@ from ndsc.fit.settings import GapSettings
 from ndsc.fit.sparse_points import read_sparse_points, write_sparse_points
 from ndsc.fit.training import (
     TrainingFile,
+    e0_warnings,
     kernel_descriptions,
     single_atom_energies,
     write_training_file,
 )
+from ndsc.plausibility import check_plausible
 from ndsc.progress import Progress, silent
 from ndsc.versions import package_version
 
@@ -82,6 +84,8 @@ class GapFit:
         The model on its own training data.
     reused : bool
         Whether the fit was found in the folder instead of being made.
+    warnings : tuple of str
+        What is unusual about the database, see :func:`ndsc.plausibility.check_plausible`.
     """
 
     xml_path: Path
@@ -94,6 +98,7 @@ class GapFit:
     memory_gb: float
     predictions: Predictions
     reused: bool = False
+    warnings: tuple[str, ...] = ()
 
     @property
     def errors(self) -> dict[str, Errors]:
@@ -154,6 +159,8 @@ def fit_gap(
     """
     settings = GapSettings() if settings is None else settings
     progress = silent if progress is None else progress
+    e0 = single_atom_energies(frames, settings)
+    warnings = (*check_plausible(frames), *e0_warnings(frames, e0))
     target = Path(directory).resolve()
     require_quippy()
     find_gap_fit()
@@ -167,7 +174,6 @@ def fit_gap(
     with scratch_folder as name:
         scratch = Path(name)
         training = write_training_file(scratch / TRAINING_NAME, frames, sparse_only or [], settings)
-        e0 = single_atom_energies(frames, settings)
         sparse_files = None
         if fixed_sparse_points is not None:
             sparse_files = write_sparse_points(scratch, training.species, read_sparse_points(fixed_sparse_points))
@@ -179,7 +185,9 @@ def fit_gap(
         if reuse and recorded_key(target) == key:
             log.info("The potential in %s was made from the same data and settings; it is used again.", target)
             return load_fit(target)
-        job = _Job(scratch, target, training, settings, e0, arguments, key, memory_limit_gb, threads, progress)
+        job = _Job(
+            scratch, target, training, settings, e0, arguments, key, memory_limit_gb, threads, progress, warnings
+        )
         return _fit(job, list(frames))
 
 
@@ -194,7 +202,7 @@ def load_fit(directory: str | Path) -> GapFit:
     folder = Path(directory).resolve()
     try:
         record = json.loads((folder / RECORD_NAME).read_text(encoding="utf-8"))
-        frames = read_database(folder / PREDICTIONS_NAME, allow_missing=True)
+        frames = read_frames(folder / PREDICTIONS_NAME)
         return _from_record(folder, record, Predictions.from_frames(frames), reused=True)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(
@@ -216,6 +224,7 @@ class _Job:
     memory_limit_gb: float | None
     threads: int
     progress: Progress
+    warnings: tuple[str, ...]
 
 
 def _fit(job: _Job, frames: list[Atoms]) -> GapFit:
@@ -251,6 +260,7 @@ def _fit(job: _Job, frames: list[Atoms]) -> GapFit:
         "seconds": round(seconds, 3),
         "memory_gb": memory,
         "quippy": package_version("quippy-ase") or "unknown",
+        "warnings": job.warnings,
     }
     write_text(job.scratch / RECORD_NAME, json.dumps(record, indent=1) + "\n")
     publish(job.scratch, job.target)
@@ -285,6 +295,7 @@ def _from_record(folder: Path, record: Mapping[str, Any], predictions: Predictio
         memory_gb=record["memory_gb"],
         predictions=predictions,
         reused=reused,
+        warnings=tuple(record.get("warnings", ())),
     )
 
 

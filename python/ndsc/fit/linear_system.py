@@ -21,7 +21,7 @@ from scipy.linalg import block_diag, solve_triangular
 
 from ndsc.errors import FitError, InputError
 from ndsc.files import whole_file, write_text
-from ndsc.fit.calculator import boxed
+from ndsc.fit.calculator import bare_structure
 from ndsc.fit.evaluate import MODEL_PREFIX, Predictions
 from ndsc.fit.executable import require_quippy
 from ndsc.fit.regularisation import (
@@ -125,7 +125,7 @@ class LinearSystem:
         for number, frame in enumerate(frames):
             progress("computing kernels", number, len(frames))
             targets.append(_targets(frame, single_atoms, frame_name(frame, number)))
-            rows.append(_rows(boxed(frame, cutoff), kernels))
+            rows.append(_rows(bare_structure(frame, cutoff), kernels))
         progress("computing kernels", len(frames), len(frames))
         kinds = [np.repeat([ENERGY, FORCE, VIRIAL], [1, 3 * len(frame), len(COMPONENTS)]) for frame in frames]
         blocks = [kernel.delta**2 * (kernel.points @ kernel.points.T) ** kernel.zeta for kernel in kernels]
@@ -353,11 +353,10 @@ def _rows(frame: Atoms, kernels: Sequence[Kernel]) -> FloatArray:
     The kernel is ``delta² (p . s)^zeta``. A descriptor p_i changes with the position r_j of each neighbour (an image
     counts with its own position), so that ``F_j = -sum_i dk_i/dr_j`` and ``W = -sum_ij dk_i/dr_j (x) r_j``.
     """
-    structure = Atoms(frame.numbers, positions=frame.positions, cell=frame.cell, pbc=frame.pbc)
     width = kernels[-1].columns.stop
     rows = np.zeros((1 + 3 * len(frame) + len(COMPONENTS), width))
     for kernel in kernels:
-        found = kernel.descriptor.calc(structure, grad=True)
+        found = kernel.descriptor.calc(frame, grad=True)
         if "grad_data" not in found:
             continue  # no atom of this kernel's species
         overlap = found["data"] @ kernel.points.T

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,12 +14,15 @@ from ase.neighborlist import neighbor_list
 from numpy.typing import NDArray
 
 from ndsc.errors import InputError
-from ndsc.fit.calculator import boxed
+from ndsc.fit.calculator import bare_structure
 from ndsc.fit.regularisation import ENERGY_SIGMA_KEY, FORCE_SIGMA_KEY, SMALLEST_SIGMA, VIRIAL_SIGMA_KEY
 from ndsc.fit.settings import GapSettings
 from ndsc.targets import ENERGY_KEY, FORCES_KEY, VIRIAL_KEY, frame_name, is_isolated_atom, targets_of
 
 FloatArray = NDArray[np.float64]
+
+#: No crystal is bound by more than this, eV/atom.
+LARGEST_BINDING = 20.0
 
 
 @dataclass(frozen=True)
@@ -78,9 +81,25 @@ def write_training_file(
             f"The configurations for sparse points hold {', '.join(strange)}, of which no configuration is labelled. "
             "Leave them out, or label some."
         )
-    written += [_bare(frame, settings.cutoff) for frame in sparse_only]
+    written += [bare_structure(frame, settings.cutoff) for frame in sparse_only]
     write(path, written, format="extxyz", write_results=False)
     return TrainingFile(path, counts, species)
+
+
+def check_e0(settings: GapSettings, symbols: Iterable[str]) -> None:
+    """Refuse a table of e0 that lacks an element.
+
+    Raises
+    ------
+    InputError
+        When ``settings.e0`` is a table without one of `symbols`.
+    """
+    wanted = sorted(set(symbols))
+    missing = [symbol for symbol in wanted if isinstance(settings.e0, Mapping) and symbol not in settings.e0]
+    if missing:
+        raise InputError(
+            f"e0 has no energy for {', '.join(missing)}. Give one for each of {', '.join(wanted)}, or 'average'."
+        )
 
 
 def single_atom_energies(frames: Sequence[Atoms], settings: GapSettings) -> dict[str, float]:
@@ -92,34 +111,72 @@ def single_atom_energies(frames: Sequence[Atoms], settings: GapSettings) -> dict
         When the database has no energies, an isolated atom is missing, or given energies do not cover the species.
     """
     species = _species(frames)
+    check_e0(settings, species)
     if isinstance(settings.e0, Mapping):
-        missing = [symbol for symbol in species if symbol not in settings.e0]
+        return {symbol: float(settings.e0[symbol]) for symbol in species}
+    if settings.e0 == "isolated":
+        alone = isolated_energies(frames, settings.cutoff)
+        missing = [symbol for symbol in species if symbol not in alone]
         if missing:
             raise InputError(
-                f"e0 has no energy for {', '.join(missing)}. Give one for each of {', '.join(species)}, or 'average'."
+                f"e0 = 'isolated' needs a labelled single atom of {', '.join(missing)} with nothing within the cutoff "
+                f"({settings.cutoff} Å). Add it to the database, or use e0 = 'average' or give the energies."
             )
-        return {symbol: float(settings.e0[symbol]) for symbol in species}
+        return {symbol: alone[symbol] for symbol in species}
     energies = [(frame, targets_of(frame).energy) for frame in frames]
     labelled = [(frame, energy) for frame, energy in energies if energy is not None]
-    if settings.e0 == "average":
-        if not labelled:
-            raise InputError("The database has no energies to average for e0. Give e0 as energies of single atoms.")
-        # Single atoms far from others would draw the mean away from the crystal.
-        bulk = [pair for pair in labelled if not is_isolated_atom(pair[0])] or labelled
-        mean = sum(energy for _, energy in bulk) / sum(len(frame) for frame, _ in bulk)
-        return dict.fromkeys(species, float(mean))
-    alone = {
-        frame.get_chemical_symbols()[0]: energy
-        for frame, energy in labelled
-        if _has_no_neighbours(frame, settings.cutoff)
-    }
-    missing = [symbol for symbol in species if symbol not in alone]
-    if missing:
-        raise InputError(
-            f"e0 = 'isolated' needs a labelled single atom of {', '.join(missing)} with nothing within the cutoff "
-            f"({settings.cutoff} Å). Add it to the database, or use e0 = 'average' or give the energies."
-        )
-    return {symbol: alone[symbol] for symbol in species}
+    if not labelled:
+        raise InputError("The database has no energies to average for e0. Give e0 as energies of single atoms.")
+    # Single atoms far from others would draw the mean away from the crystal.
+    bulk = [pair for pair in labelled if not is_isolated_atom(pair[0])] or labelled
+    mean = sum(energy for _, energy in bulk) / sum(len(frame) for frame, _ in bulk)
+    return dict.fromkeys(species, float(mean))
+
+
+def isolated_energies(frames: Sequence[Atoms], cutoff: float) -> dict[str, float]:
+    """Energies (eV) of labelled single atoms that have no neighbour within the cutoff (Å), by symbol.
+
+    Raises
+    ------
+    InputError
+        When two atoms of an element have different energies.
+    """
+    found: dict[str, tuple[float, str]] = {}
+    for number, frame in enumerate(frames):
+        where = frame_name(frame, number)
+        energy = targets_of(frame, where=where).energy if len(frame) == 1 else None
+        if energy is None or len(neighbor_list("i", frame, cutoff)) > 0:
+            continue
+        symbol = frame.get_chemical_symbols()[0]
+        first, first_name = found.setdefault(symbol, (energy, where))
+        if abs(energy - first) > 1e-3:
+            raise InputError(
+                f"{first_name} and {where} are isolated atoms of {symbol} with different energies, {first} and "
+                f"{energy} eV, so e0 is not defined. Keep the ground state."
+            )
+    return {symbol: energy for symbol, (energy, _) in found.items()}
+
+
+def has_all_isolated_atoms(frames: Sequence[Atoms], cutoff: float) -> bool:
+    """Whether there is an isolated atom of each species beside other configurations."""
+    alone = isolated_energies(frames, cutoff)
+    return len(alone) == len(_species(frames)) and any(len(frame) > 1 for frame in frames)
+
+
+def e0_warnings(frames: Sequence[Atoms], e0: Mapping[str, float]) -> list[str]:
+    """A warning where the energies of single atoms are far from those of the database, as of another code's."""
+    energies = {number: targets_of(frame).energy for number, frame in enumerate(frames)}
+    binding = [
+        abs(energy - sum(e0[symbol] for symbol in frames[number].get_chemical_symbols())) / len(frames[number])
+        for number, energy in energies.items()
+        if energy is not None
+    ]
+    if not binding or np.median(binding) < LARGEST_BINDING:
+        return []
+    return [
+        f"The energies of the database are {np.median(binding):.4g} eV/atom away from e0, more than any crystal is "
+        "bound by. Give the energies of single atoms from the same code and settings, or e0 = 'average'."
+    ]
 
 
 def kernel_descriptions(
@@ -164,7 +221,7 @@ def kernel_descriptions(
 
 def _training_frame(frame: Atoms, where: str, cutoff: float, counts: dict[str, int]) -> Atoms:
     targets = targets_of(frame, where=where)
-    bare = _bare(frame, cutoff)
+    bare = bare_structure(frame, cutoff)
     if targets.energy is not None:
         bare.info[ENERGY_KEY] = targets.energy
         bare.info[ENERGY_SIGMA_KEY] = float(_sigma(frame.info.get(ENERGY_SIGMA_KEY), (1,), "energy", where)[0])
@@ -202,14 +259,6 @@ def _sigma(value: object, shape: tuple[int, ...], what: str, where: str) -> Floa
     return sigma.reshape(shape)
 
 
-def _bare(frame: Atoms, cutoff: float) -> Atoms:
-    return boxed(Atoms(frame.numbers, positions=frame.positions, cell=frame.cell, pbc=frame.pbc), cutoff)
-
-
 def _species(frames: Sequence[Atoms]) -> tuple[str, ...]:
     numbers = {int(number) for frame in frames for number in np.unique(frame.numbers)}
     return tuple(chemical_symbols[number] for number in sorted(numbers))
-
-
-def _has_no_neighbours(frame: Atoms, cutoff: float) -> bool:
-    return len(frame) == 1 and len(neighbor_list("i", frame, cutoff)) == 0

@@ -10,7 +10,7 @@ from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any, TypeVar
 
-from ndsc.database import read_database
+from ndsc.database import read_frames
 from ndsc.errors import InputError
 from ndsc.files import write_text
 from ndsc.fit import Predictions
@@ -113,9 +113,7 @@ class _RunFiles:
                 self.harmonic = _read(harmonic, _comparison)
         if results.fit is not None:
             path = directory / "potential" / "predictions.extxyz"
-            self.predictions = _read(
-                path, lambda file: Predictions.from_frames(read_database(file, allow_missing=True))
-            )
+            self.predictions = _read(path, lambda file: Predictions.from_frames(read_frames(file)))
         if results.elastic is not None:
             self.elastic = _read(directory / "elastic.json", _json)
         settings = directory / "ndsc.toml"
