@@ -335,6 +335,8 @@ def _extended_xyz(text: str) -> list[Atoms]:
         if twice:
             raise ValueError(f"line {position + 2} has {', '.join(sorted(twice))} more than once")
         position += 2 + int(lines[position])
+    if position > len(lines):
+        raise ValueError(f"its last frame lacks {position - len(lines)} lines")
     try:
         frames: list[Atoms] = read(io.StringIO(text), index=":", format="extxyz")
     except ValueError:

@@ -72,7 +72,7 @@ def check_plausible(frames: Sequence[Atoms], *, source: str = "the database") ->
     errors: list[str] = []
     warnings: list[str] = []
     checks = (
-        (_energy_sizes(frames, targets), ENERGY, "an energy away from that of the other frames by"),
+        (_energy_sizes(frames, targets), ENERGY, "an energy ({energy:.6g} eV) away from that of the other frames by"),
         (_largest(targets, "forces"), FORCE, "a force component of"),
         (_largest(targets, "virial", frames), VIRIAL, "a virial component of"),
     )
@@ -80,7 +80,8 @@ def check_plausible(frames: Sequence[Atoms], *, source: str = "the database") ->
         known = sizes[np.isfinite(sizes)]
         unusual = max(limits.warn, limits.times * float(np.median(known))) if known.size else np.inf
         for number in np.flatnonzero(sizes > min(unusual, limits.refuse)).tolist():
-            text = f"{frame_name(frames[number], number)} has {what} {sizes[number]:.4g} {limits.unit}"
+            quantity = what.format(energy=targets[number].energy)
+            text = f"{frame_name(frames[number], number)} has {quantity} {sizes[number]:.4g} {limits.unit}"
             (errors if sizes[number] > limits.refuse else warnings).append(text)
     for number, frame in enumerate(frames):
         shortest = _shortest_distance(frame)
@@ -89,8 +90,8 @@ def check_plausible(frames: Sequence[Atoms], *, source: str = "the database") ->
             (errors if shortest < ONE_SITE else warnings).append(text)
     if errors:
         raise InputError(
-            f"{_capital(source)} holds values that cannot be right: {_listed(errors)}. Correct these frames or leave "
-            "them out: one wrong value spoils a fit."
+            f"In {source}, values cannot be right: {_listed(errors)}. Correct these frames or leave them out: one "
+            "wrong value spoils a fit."
         )
     warnings = [f"In {source}, values are unusual: {_listed(warnings)}. Check these frames."] if warnings else []
     warnings += _contradictions(frames, targets, source)
@@ -312,7 +313,3 @@ def _small_virials(targets: Sequence[Targets], frames: Sequence[Atoms], source: 
 def _listed(texts: Sequence[str]) -> str:
     more = f"; and {len(texts) - LISTED} more" if len(texts) > LISTED else ""
     return "; ".join(texts[:LISTED]) + more
-
-
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]

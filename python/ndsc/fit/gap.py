@@ -260,6 +260,7 @@ def _fit(job: _Job, frames: list[Atoms]) -> GapFit:
         "seconds": round(seconds, 3),
         "memory_gb": memory,
         "quippy": package_version("quippy-ase") or "unknown",
+        "solver": job.settings.solver,
         "warnings": job.warnings,
     }
     write_text(job.scratch / RECORD_NAME, json.dumps(record, indent=1) + "\n")
