@@ -9,7 +9,9 @@ seconds. Errors are model minus reference. A number that could not be computed o
 from __future__ import annotations
 
 import json
+import logging
 import math
+import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -20,6 +22,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, NonNegativeI
 
 from ndsc.errors import InputError
 from ndsc.files import write_text
+
+log = logging.getLogger(__name__)
 
 SCHEMA_VERSION = 1
 #: Frequencies below this (THz, negative) are instabilities: acoustic modes at Γ are zero only to rounding.
@@ -234,6 +238,7 @@ class Results(_Part):
     versions: dict[str, str]
     seed: int
     command: str = ""
+    input: str = ""
     warnings: list[str] = Field(default_factory=list)
 
     @property
@@ -307,6 +312,50 @@ def read_results(path: str | Path) -> Results:
             f"{source} does not follow the schema of results.json: {first['msg']} at {where} "
             f"({error.error_count()} such errors). Make it again with `ndsc run CONFIG.toml`."
         ) from error
+
+
+def changed_inputs(results: Results, directory: str | Path) -> list[str]:
+    """What in the input file of a run's folder is not what its results were made with.
+
+    A run keeps its earlier results until it has new ones, so they differ after a run that stopped.
+
+    Parameters
+    ----------
+    results : Results
+    directory : path
+        Folder of the run, with its ``ndsc.toml``.
+
+    Returns
+    -------
+    list of str
+        Keys as ``"[supercells] grid"``; empty too when either input is unknown.
+    """
+    try:
+        then, now = tomllib.loads(results.input), tomllib.loads((Path(directory) / "ndsc.toml").read_text("utf-8"))
+    except (OSError, ValueError):
+        return []
+    changed = []
+    for section in sorted((then.keys() & now.keys()) - {"executor"}):
+        before, after = then[section], now[section]
+        if not isinstance(before, dict) or not isinstance(after, dict):
+            changed += [f"[[{section}]]"] if before != after else []
+            continue
+        keys = (before.keys() | after.keys()) - {"labels", "command", "pseudo_dir"}
+        changed += [f"[{section}] {key}" for key in sorted(keys) if before.get(key) != after.get(key)]
+    return changed
+
+
+def with_input_warning(results: Results, directory: Path) -> Results:
+    """The results, with a warning where the input file of their folder has changed since they were made."""
+    changed = changed_inputs(results, directory)
+    if not changed:
+        return results
+    warning = (
+        f"These results are of an earlier input: {', '.join(changed)} differ in ndsc.toml, and no run with it has "
+        "finished. Run it again: ndsc run ndsc.toml."
+    )
+    log.warning("%s", warning)
+    return results.model_copy(update={"warnings": [warning, *results.warnings]})
 
 
 def lattice_comparison(model: Atoms, reference: Atoms) -> dict[str, Comparison]:

@@ -118,7 +118,7 @@ def test_a_run_with_them(tmp_path, monkeypatch):
     record = RunRecord(plan, report, make_database(plan.to_fit, labels_to_fit(plan, report)), {}, warnings)
     assert is_isolated_atom(record.database[-1])
     assert len(record.database) == len(record.plan.configurations) + 1
-    results = summarise(record)
+    results = summarise(record, tmp_path)
     assert results.configurations.by_type["isolated_atom"] == 1
     assert results.labels.failures == []
     assert results.labels.requested == results.labels.succeeded

@@ -24,7 +24,7 @@ from ndsc.report.phonon_errors import mesh_data, phonon_error_figure
 from ndsc.report.style import SavedFigure, save_figure
 from ndsc.report.tables import write_data
 from ndsc.report.text import chemical, code_name
-from ndsc.results import Results, read_results
+from ndsc.results import Results, read_results, with_input_warning
 from ndsc.supercells import SupercellSet
 
 T = TypeVar("T")
@@ -63,7 +63,7 @@ def write_report(run_directory: str | Path) -> Path:
     directory = Path(run_directory)
     if not directory.is_dir():
         raise InputError(f"There is no folder {directory}. Give the folder of a run: ndsc run CONFIG.toml makes one.")
-    results = read_results(directory)
+    results = with_input_warning(read_results(directory), directory)
     found = _RunFiles(directory, results)
     try:
         temporary = Path(mkdtemp(prefix=".report-", dir=directory))

@@ -76,7 +76,7 @@ def run_workflow(config: RunConfig, directory: str | Path, *, progress: Progress
         _write_database(record, directory)
         if config.fit.method != "none":
             _fit_and_benchmark(record, directory, progress)
-        results = summarise(record)
+        results = summarise(record, directory)
         write_results(results, directory)
         write_report(directory)
         log.info("finished; results in %s", directory / "results.json")
@@ -135,7 +135,7 @@ def _log_file(path: Path) -> Iterator[None]:
     try:
         yield
     except BaseException as error:
-        log.error("stopped: %s: %s", type(error).__name__, error)
+        log.info("stopped: %s: %s", type(error).__name__, error)
         raise
     finally:
         logger.setLevel(level)

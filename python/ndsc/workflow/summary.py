@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 from ase import Atoms
 
 from ndsc.benchmark import Benchmark
 from ndsc.codes.specification import canonical
-from ndsc.config import RunConfig
+from ndsc.config import RunConfig, dump_config
 from ndsc.fit import GapFit
 from ndsc.qgrid import irreducible_qpoints
 from ndsc.reference import LabelReport
@@ -62,8 +63,15 @@ class RunRecord:
     benchmark: Benchmark | None = None
 
 
-def summarise(record: RunRecord) -> Results:
-    """Everything that a reader of the run needs, in the schema of docs/results.md."""
+def summarise(record: RunRecord, directory: Path) -> Results:
+    """Everything that a reader of the run needs, in the schema of docs/results.md.
+
+    Parameters
+    ----------
+    record : RunRecord
+    directory : path
+        Folder of the run, which the paths in its input are relative to.
+    """
     plan, found = record.plan, record.benchmark
     config, crystal = plan.config, plan.crystal
     elastic = None if found is None or found.reference.elastic is None else found.elastic
@@ -93,6 +101,7 @@ def summarise(record: RunRecord) -> Results:
         versions=package_versions(),
         seed=config.configurations[0].seed,
         command="ndsc run ndsc.toml",
+        input=dump_config(config, folder=directory),
         warnings=list(dict.fromkeys(record.warnings)),
     )
 
