@@ -16,7 +16,7 @@ import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import Calculator
 
-from ndsc.crystal import Crystal, as_crystal
+from ndsc.crystal import Crystal
 from ndsc.elastic import NOTABLE_STRESS, ElasticConstants, elastic_constants
 from ndsc.errors import InputError, NdscError
 from ndsc.files import write_text
@@ -30,7 +30,7 @@ from ndsc.force_constants import (
 )
 from ndsc.phonons import PhononComparison, compare_phonons
 from ndsc.progress import Progress, silent
-from ndsc.qgrid import Grid, checked_grid
+from ndsc.qgrid import Grid
 from ndsc.relaxation import relax_crystal
 from ndsc.results import IMAGINARY_THZ, Comparison, elastic_comparison, lattice_comparison
 
@@ -68,65 +68,6 @@ class Reference:
     displacement: float = 0.01
     residual_force_limit: float = 0.01
     database_grid: Grid | None = None
-
-    @classmethod
-    def from_calculator(
-        cls,
-        structure: Atoms | Crystal,
-        grid: int | Sequence[int],
-        calculator: Calculator,
-        *,
-        relax: bool = True,
-        elastic: bool = True,
-        displacement: float = 0.01,
-        residual_force_limit: float = 0.01,
-        strain: float = 0.005,
-        relax_ions: bool = True,
-        progress: Progress = silent,
-    ) -> Reference:
-        """Compute all that models are compared with.
-
-        Parameters
-        ----------
-        structure : ase.Atoms or Crystal
-            The unit cell.
-        grid : int or 3 ints
-            Grid of q-points of the phonons.
-        calculator : ase.calculators.calculator.Calculator
-            Gives forces and stresses.
-        relax : bool
-            Relax the unit cell first.
-        elastic : bool
-            Compute elastic constants too.
-        displacement : float, Å
-        residual_force_limit : float, eV/Å
-        strain : float
-            Largest strain of the elastic constants.
-        relax_ions : bool
-            Whether the ions relax in strained cells.
-        progress : callable
-            Called with (task, done, total).
-
-        Raises
-        ------
-        InputError
-            When the input is wrong, or the unit cell has forces above the limit.
-        ReferenceCalculationError
-            When the calculator fails.
-        """
-        crystal = as_crystal(structure)
-        if relax:
-            crystal = crystal.with_structure(relax_crystal(crystal.atoms, calculator, progress=progress))
-        phonons = phonons_from_supercells(
-            crystal.atoms, grid, calculator,
-            displacement=displacement, residual_force_limit=residual_force_limit, progress=progress,
-        )  # fmt: skip
-        constants = None
-        if elastic:
-            constants = elastic_constants(
-                crystal.atoms, calculator, strain=strain, relax_ions=relax_ions, progress=progress
-            )
-        return cls(crystal, phonons, constants, relax, displacement, residual_force_limit, checked_grid(grid))
 
     @property
     def warnings(self) -> list[str]:

@@ -12,7 +12,7 @@ import json
 import logging
 import math
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -397,8 +397,8 @@ def cost_summary(
     labels: Iterable[tuple[int, float | None]],
     *,
     unit_atoms: int,
-    grid: tuple[int, int, int] | None = None,
-    reference_phonon_atoms: Iterable[int] = (),
+    grid: tuple[int, int, int],
+    reference_phonon_atoms: Sequence[int] = (),
     stages: Mapping[str, float] | None = None,
 ) -> CostSummary:
     """Add up what the labels cost.
@@ -409,34 +409,33 @@ def cost_summary(
         One entry a label in the database.
     unit_atoms : int
         Atoms in the unit cell.
-    grid : (3,) ints, optional
-        q-point grid; its diagonal supercell, of ``unit_atoms * N1 * N2 * N3`` atoms, is the yardstick: cost relative
-        to one calculation of it, both as atoms³ (section 2.2 of the paper).
-    reference_phonon_atoms : iterable of int
+    grid : (3,) ints
+        q-point grid. Costs are relative to one calculation of its diagonal supercell, of ``unit_atoms * N1 * N2 * N3``
+        atoms, both as atoms³ (section 2.2 of the paper).
+    reference_phonon_atoms : sequence of int
         Number of atoms of each calculation behind the reference's phonons.
     stages : mapping, optional
         Wall-clock seconds of each stage of the run.
     """
-    entries = list(labels)
     by_atoms: dict[int, list[float | None]] = {}
-    for atoms, seconds in entries:
+    for atoms, seconds in labels:
         by_atoms.setdefault(atoms, []).append(seconds)
-    atoms_cubed = float(sum(atoms**3 for atoms, _ in entries))
-    diagonal = unit_atoms * math.prod(grid) if grid is not None else 0
-    references = list(reference_phonon_atoms)
+    times = [seconds for group in by_atoms.values() for seconds in group]
+    atoms_cubed = float(sum(len(group) * atoms**3 for atoms, group in by_atoms.items()))
+    diagonal = unit_atoms * math.prod(grid)
     return CostSummary(
-        labels=len(entries),
-        atoms=sum(atoms for atoms, _ in entries),
-        seconds=_sum_or_none(seconds for _, seconds in entries),
+        labels=len(times),
+        atoms=sum(len(group) * atoms for atoms, group in by_atoms.items()),
+        seconds=_sum_or_none(times),
         atoms_cubed=atoms_cubed,
         diagonal_atoms=diagonal,
-        relative_to_diagonal=atoms_cubed / float(diagonal) ** 3 if diagonal else None,
+        relative_to_diagonal=atoms_cubed / float(diagonal) ** 3,
         by_size=[
-            SizeCost(atoms=atoms, labels=len(times), seconds=_sum_or_none(times))
-            for atoms, times in sorted(by_atoms.items())
+            SizeCost(atoms=atoms, labels=len(group), seconds=_sum_or_none(group))
+            for atoms, group in sorted(by_atoms.items())
         ],
-        reference_phonon_labels=len(references),
-        reference_phonon_atoms_cubed=float(sum(atoms**3 for atoms in references)) if references else None,
+        reference_phonon_labels=len(reference_phonon_atoms),
+        reference_phonon_atoms_cubed=float(sum(atoms**3 for atoms in reference_phonon_atoms)) or None,
         stages=dict(stages or {}),
     )
 
