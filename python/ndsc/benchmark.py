@@ -72,7 +72,9 @@ class Reference:
     @property
     def warnings(self) -> list[str]:
         """What makes the reference itself doubtful."""
-        return [] if self.elastic is None else _elastic_warnings(self.elastic, "the reference")
+        phonons = [] if self.phonons is None else _phonon_warnings(self.phonons, "the reference")
+        elastic = [] if self.elastic is None else _elastic_warnings(self.elastic, "the reference")
+        return phonons + elastic
 
 
 @dataclass(frozen=True, eq=False)
@@ -172,11 +174,18 @@ def benchmark(
     phonons = None
     if model_phonons is not None and reference.phonons is not None:
         phonons = compare_phonons(model_phonons, reference.phonons, dos_mesh=dos_mesh)
-        if phonons.min_frequency_thz < IMAGINARY_THZ:
-            warnings.append(
-                f"The potential has imaginary phonons, down to {phonons.min_frequency_thz:.2f} THz; the reference's "
-                f"lowest frequency is {phonons.reference_min_frequency_thz:.2f} THz."
-            )
+        warnings += _phonon_warnings(model_phonons, "the potential")
+        lowest = {
+            "potential": phonons.min_frequency_thz,
+            "reference": phonons.reference_min_frequency_thz,
+        }
+        for name, frequency in lowest.items():
+            other = "reference" if name == "potential" else "potential"
+            if frequency < IMAGINARY_THZ:
+                warnings.append(
+                    f"The {name} has imaginary phonons, down to {frequency:.2f} THz on the mesh and the path; the lowest "
+                    f"frequency of the {other} is {lowest[other]:.2f} THz."
+                )
     harmonic, harmonic_phonons, failure = _harmonic(reference, database, dos_mesh)
     model_elastic = _model_elastic(reference, model, crystal, warnings, progress)
     elastic = {}
@@ -219,7 +228,7 @@ def _model_phonons(
     compute = phonons_from_diagonal if reference.phonons.route == "diagonal" else phonons_from_supercells
     try:
         return compute(
-            crystal.atoms,
+            crystal,
             reference.phonons.grid,
             model,
             displacement=reference.displacement,
@@ -264,6 +273,10 @@ def _model_elastic(
         return None
     warnings += _elastic_warnings(found, "the potential")
     return found
+
+
+def _phonon_warnings(phonons: SupercellPhonons, whose: str) -> list[str]:
+    return [f"Phonons of {whose}: {text}" for text in phonons.warnings]
 
 
 def _elastic_warnings(constants: ElasticConstants, whose: str) -> list[str]:

@@ -69,7 +69,7 @@ def reference_phonons(
     section, kgrid = plan.config.phonons, plan.spec.kgrid
     if section.reference == "diagonal":
         return phonons_from_diagonal(
-            plan.crystal.atoms,
+            plan.crystal,
             plan.phonon_supercells.grid,
             calculator,
             displacement=section.displacement,
