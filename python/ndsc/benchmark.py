@@ -183,7 +183,7 @@ def benchmark(
             other = "reference" if name == "potential" else "potential"
             if frequency < IMAGINARY_THZ:
                 warnings.append(
-                    f"The {name} has imaginary phonons, down to {frequency:.2f} THz on the mesh and the path; the lowest "
+                    f"The {name} has imaginary phonons, down to {frequency:.2f} THz on mesh and path; the lowest "
                     f"frequency of the {other} is {lowest[other]:.2f} THz."
                 )
     harmonic, harmonic_phonons, failure = _harmonic(reference, database, dos_mesh)
