@@ -103,7 +103,7 @@ def test_a_factory_that_raises_is_a_failure_of_that_label(store, how, message, w
 @pytest.mark.parametrize(
     ("parameters", "message"),
     [
-        ({"how": "none"}, "'calculators_that_fail:failing_factory' returned NoneType, which is no ASE calculator"),
+        ({"how": "none"}, "'calculators_that_fail:failing_factory' returned NoneType, which is not an ASE calculator"),
         ({"why": "none"}, "does not take parameters = {'why': 'none'}"),
     ],
 )
