@@ -86,6 +86,7 @@ def phonons(
         check_folder(out)
     crystal = structure.crystal()
     spec.check(crystal.atoms)
+    _check_kgrid(crystal, numbers, spec, diagonal=diagonal)
     if route not in ROUTES:
         raise InputError(f"--route {route}: there is no such route. Choose one of {', '.join(ROUTES)}.")
     charges = None if born is None else _born_charges(crystal.atoms, born)
@@ -161,6 +162,16 @@ def elastic(
         ["", "GPa"],
         [[name, f"{value:.2f}"] for name, value in found.constants.items()] + [["bulk", f"{found.bulk_modulus:.2f}"]],
     )
+
+
+def _check_kgrid(crystal: Crystal, grid: tuple[int, int, int], spec: CalculatorSpec, *, diagonal: bool) -> None:
+    """Refuse k-points that do not fold into the supercells, before a relaxation computes anything."""
+    if spec.kgrid is None:
+        return
+    from ndsc.kpoints import check_kgrid_folds
+    from ndsc.supercells import diagonal_supercell, find_supercells
+
+    check_kgrid_folds((diagonal_supercell if diagonal else find_supercells)(crystal, grid).matrices, spec.kgrid)
 
 
 @contextmanager

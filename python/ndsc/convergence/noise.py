@@ -165,6 +165,7 @@ def plan_noise(
             "to check a database against denser settings. Make its labels first: ndsc run."
         )
     chosen = spread_over_supercells(labelled, n)
+    denser.check(chosen)
     return NoisePlan(
         chosen,
         spec,

@@ -98,6 +98,7 @@ def plan_convergence(
     for setting in settings:
         for value in setting.values:
             changed = with_setting(spec, setting.path, value)
+            changed.check(configurations)
             keys = list(keys_of(configurations, changed))
             missing = {key for key in keys if key not in store and (known is None or key not in known)}
             everything.update(keys)

@@ -136,7 +136,8 @@ def label_configurations(
     Raises
     ------
     InputError
-        When configurations have no names or share one, the calculator cannot be made, or the store cannot be written.
+        When configurations have no names or share one, the calculator cannot be made or used for them
+        (:meth:`CalculatorSpec.check`), or the store cannot be written.
     MissingExtraError
         When the code is not installed, and a label is missing.
     """
@@ -159,6 +160,7 @@ def label_configurations(
     found = driver.done
     notes = []
     if driver.waiting:
+        spec.check(configurations)
         store.check_writable()
         if not secondary:
             notes += describe_other_settings(store, spec)

@@ -16,6 +16,7 @@ from ndsc.configurations import make_configurations
 from ndsc.crystal import Crystal, load_crystal
 from ndsc.errors import InputError
 from ndsc.force_constants import phonon_displacements
+from ndsc.kpoints import check_kgrid_folds
 from ndsc.progress import Progress, silent
 from ndsc.reference import CalculatorSpec, LabelStore, StoredCalculator
 from ndsc.supercells import SupercellSet, diagonal_supercell, find_supercells
@@ -199,28 +200,38 @@ def make_plan(
     spec, store = config.reference.to_spec(), label_store(config, directory)
     crystal = starting_crystal(config)
     spec.check(crystal.atoms)
+    if spec.kgrid is not None:
+        chosen = _supercells(config, crystal)
+        diagonal = [np.diag(chosen[1].grid)] if config.phonons.reference == "diagonal" else []
+        check_kgrid_folds([*chosen[0].matrices, *chosen[1].matrices, *diagonal], spec.kgrid)
     warnings: tuple[str, ...] = ()
     if relax and config.crystal.relax:
         calculator = _stored_calculator(config, spec, store, compute=compute)
         crystal, warnings = _with_structure(
             crystal, relaxed_through_store(crystal.atoms, calculator, progress=progress)
         )
-    supercells_section = config.supercells
-    choose = diagonal_supercell if supercells_section.kind == "diagonal" else find_supercells
-    supercells = choose(crystal, supercells_section.grid, supercells_section.cost_exponent)
-    phonon_grid = config.phonons.grid or supercells.grid
-    shared = choose is find_supercells and phonon_grid == supercells.grid
+    supercells, phonon_supercells = _supercells(config, crystal)
     return Plan(
         config=config,
         spec=spec,
         store=store,
         crystal=crystal,
         supercells=supercells,
-        phonon_supercells=supercells if shared else find_supercells(crystal, phonon_grid),
+        phonon_supercells=phonon_supercells,
         single_atoms=isolated_atoms(config, crystal.atoms, spec),
         relaxed=relax or not config.crystal.relax,
         warnings=warnings,
     )
+
+
+def _supercells(config: RunConfig, crystal: Crystal) -> tuple[SupercellSet, SupercellSet]:
+    """The supercells of the database and those of the phonons, which are often the same."""
+    section = config.supercells
+    choose = diagonal_supercell if section.kind == "diagonal" else find_supercells
+    supercells = choose(crystal, section.grid, section.cost_exponent)
+    phonon_grid = config.phonons.grid or supercells.grid
+    shared = choose is find_supercells and phonon_grid == supercells.grid
+    return supercells, supercells if shared else find_supercells(crystal, phonon_grid)
 
 
 def _with_structure(crystal: Crystal, relaxed: Atoms) -> tuple[Crystal, tuple[str, ...]]:
