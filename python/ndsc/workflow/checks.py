@@ -7,9 +7,12 @@ from collections.abc import Mapping
 from itertools import combinations
 from pathlib import Path
 
+import numpy as np
+
 from ndsc.errors import InputError
 from ndsc.files import check_folder, nearest_folder
 from ndsc.fit.executable import find_gap_fit, require_quippy
+from ndsc.kpoints import check_kgrid_folds
 from ndsc.qgrid import available_memory
 from ndsc.workflow.plan import Plan
 
@@ -44,6 +47,7 @@ def check_plan(plan: Plan, directory: Path) -> tuple[str, ...]:
     MissingExtraError
         When the fit needs what is not installed.
     """
+    _check_kpoints(plan)
     _check_fit(plan)
     _check_resources(plan)
     check_folder(directory)
@@ -57,6 +61,15 @@ def _has_missing_labels(plan: Plan) -> bool:
     if not plan.relaxed or plan.n_configurations > COUNTED:
         return True
     return any(plan.store.key_of(atoms, plan.spec) not in plan.store for atoms in plan.to_label)
+
+
+def _check_kpoints(plan: Plan) -> None:
+    matrices = [plan.supercells.matrices]
+    if plan.config.fit.method != "none":
+        matrices.append(plan.phonon_supercells.matrices)
+        if plan.config.phonons.reference == "diagonal":
+            matrices.append(np.diag(plan.phonon_supercells.grid)[None])
+    check_kgrid_folds(np.concatenate(matrices), plan.spec.kgrid)
 
 
 def _check_fit(plan: Plan) -> None:

@@ -16,7 +16,6 @@ from ndsc.configurations import make_configurations
 from ndsc.crystal import Crystal, load_crystal
 from ndsc.errors import InputError
 from ndsc.force_constants import phonon_displacements
-from ndsc.kpoints import check_kgrid_folds
 from ndsc.progress import Progress, silent
 from ndsc.reference import CalculatorSpec, LabelStore, StoredCalculator
 from ndsc.supercells import SupercellSet, diagonal_supercell, find_supercells
@@ -200,10 +199,6 @@ def make_plan(
     spec, store = config.reference.to_spec(), label_store(config, directory)
     crystal = starting_crystal(config)
     spec.check(crystal.atoms)
-    if spec.kgrid is not None:
-        chosen = _supercells(config, crystal)
-        diagonal = [np.diag(chosen[1].grid)] if config.phonons.reference == "diagonal" else []
-        check_kgrid_folds([*chosen[0].matrices, *chosen[1].matrices, *diagonal], spec.kgrid)
     warnings: tuple[str, ...] = ()
     if relax and config.crystal.relax:
         calculator = _stored_calculator(config, spec, store, compute=compute)

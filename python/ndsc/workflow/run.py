@@ -16,6 +16,7 @@ from ndsc.benchmark import benchmark
 from ndsc.config import RunConfig, write_config
 from ndsc.database import make_database, write_database
 from ndsc.files import whole_file, write_text
+from ndsc.plausibility import check_plausible
 from ndsc.progress import Progress, silent
 from ndsc.report import write_report
 from ndsc.results import Results, write_results
@@ -72,13 +73,16 @@ def run_workflow(config: RunConfig, directory: str | Path, *, progress: Progress
         with _stage("labels", stages):
             report, warnings = label_plan(plan, progress)
         database = make_database(plan.to_fit, labels_to_fit(plan, report))
-        record = RunRecord(plan, report, database, stages, [*notes, *plan.warnings, *warnings])
+        warnings = [*notes, *plan.warnings, *warnings, *check_plausible(database)]
+        record = RunRecord(plan, report, database, stages, warnings)
         _write_database(record, directory)
         if config.fit.method != "none":
             _fit_and_benchmark(record, directory, progress)
         results = summarise(record, directory)
         write_results(results, directory)
+        progress("report", 0, 1)
         write_report(directory)
+        progress("report", 1, 1)
         log.info("finished; results in %s", directory / "results.json")
     return results
 
@@ -100,6 +104,7 @@ def _fit_and_benchmark(record: RunRecord, directory: Path, progress: Progress) -
         record.warnings += reference.warnings
     with _stage("fit", record.stages):
         record.fit = fit_potential(plan.config, record.database, plan.unlabelled, directory / "potential", progress)
+    record.warnings += record.fit.warnings
     with _stage("benchmark", record.stages):
         found = benchmark(
             record.fit.calculator(),
