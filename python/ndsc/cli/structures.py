@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -15,8 +15,8 @@ from ndsc.errors import InputError
 if TYPE_CHECKING:
     from ndsc.supercells import SupercellSet
 
-# ASE's name of a format, and the ending of its files.
-FORMATS = {"extxyz": "xyz", "vasp": "vasp", "cif": "cif", "castep-cell": "cell", "espresso-in": "pwi", "aims": "in"}
+# As ndsc.structure_files has them, which is imported only to write.
+FORMATS = ("extxyz", "vasp", "cif", "castep-cell", "espresso-in", "abinit-in", "aims")
 
 # Rows of a table that a person still reads.
 SHOWN = 60
@@ -134,10 +134,10 @@ def _show(found: SupercellSet) -> None:
 def _write(found: SupercellSet, out: Path, file_format: str) -> None:
     import json
 
-    from ase.io import write
+    from ndsc.structure_files import write_structures
 
-    options: dict[str, Any] = {"vasp": {"sort": True, "direct": True}}.get(file_format, {})
     with staged_folder(out) as folder:
-        for index, atoms in enumerate(found.structures()):
-            write(folder / f"s{index:02d}.{FORMATS[file_format]}", atoms, format=file_format, **options)
+        write_structures(
+            folder, [(f"s{index:02d}", atoms) for index, atoms in enumerate(found.structures())], file_format
+        )
         (folder / "supercells.json").write_text(json.dumps(found.to_dict(), indent=1) + "\n", encoding="utf-8")

@@ -174,6 +174,24 @@ def magnetic_moment(symbol: str) -> float:
     return float(ground_state_magnetic_moments[atomic_numbers[symbol]])
 
 
+def species_labels(kinds: Iterable[tuple[Any, ...]], separator: str) -> dict[tuple[Any, ...], str]:
+    """A label for each kind of atom, in order: its chemical symbol, with a number where an element has several kinds.
+
+    Parameters
+    ----------
+    kinds : iterable of tuple
+        Of each atom, the symbol first; what follows makes atoms of one element different.
+    separator : str
+        Between symbol and number.
+    """
+    distinct = list(dict.fromkeys(kinds))
+    symbols = [kind[0] for kind in distinct]
+    return {
+        kind: kind[0] + (f"{separator}{symbols[: index + 1].count(kind[0])}" if symbols.count(kind[0]) > 1 else "")
+        for index, kind in enumerate(distinct)
+    }
+
+
 def check_names(title: str, given: Iterable[str], known: Iterable[str]) -> None:
     """Refuse parameters with names that are not among the known ones.
 

@@ -17,7 +17,7 @@ import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
 
-from ndsc.codes.base import ATOM_WIDTH
+from ndsc.codes.base import ATOM_WIDTH, species_labels
 from ndsc.codes.program import Output, Program, pseudopotential_files, text_of, words
 from ndsc.errors import InputError
 
@@ -59,6 +59,9 @@ class Castep(Program):
         cell = parameters.get("cell", {})
         if not isinstance(cell, Mapping):
             raise InputError(f"The parameter cell of CASTEP is a table of keywords of the .cell file, not {cell!r}.")
+        named = parameters.get("pseudopotentials", {})
+        if not isinstance(named, Mapping):
+            raise InputError(f"The parameter pseudopotentials of CASTEP is a table of file names, not {named!r}.")
         self.refuse_reserved([*parameters, *cell])
 
     def check_complete(self, parameters: Mapping[str, Any]) -> None:
@@ -97,22 +100,11 @@ class Castep(Program):
         lines = [f"{key.upper()} : {_value(value)}" for key, value in keywords.items()]
         (folder / "ndsc.param").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
-        spins = [f" SPIN={moment:.10g}" if moment else "" for moment in moments]
-        blocks = {
-            "LATTICE_CART": ["ang", *(_row(row) for row in atoms.cell.array)],
-            "POSITIONS_ABS": [
-                "ang",
-                *(
-                    f"{symbol} {_row(position)}{spin}"
-                    for symbol, position, spin in zip(atoms.symbols, atoms.positions, spins, strict=True)
-                ),
-            ],
-            "KPOINTS_LIST": [_row(row) for row in kpoints],
-        }
+        blocks = cell_blocks(atoms) | {"KPOINTS_LIST": [_row(row) for row in kpoints]}
         pots = {symbol: str(found.get(symbol, named[symbol])) for symbol in named if symbol in set(atoms.symbols)}
         if pots:
             blocks["SPECIES_POT"] = [f"{symbol} {name}" for symbol, name in sorted(pots.items())]
-        text = "".join(f"%BLOCK {name}\n{_joined(rows)}%ENDBLOCK {name}\n\n" for name, rows in blocks.items())
+        text = blocks_text(blocks)
         for key, value in cell.items():
             if isinstance(value, list):
                 text += f"%BLOCK {key.upper()}\n{_joined([str(row) for row in value])}%ENDBLOCK {key.upper()}\n\n"
@@ -158,6 +150,41 @@ class Castep(Program):
         """See :meth:`Code.atom_settings`."""
         spin = {"spin_polarized": True, "spin": moment, "spin_fix": -1} if moment else {}
         return {"fix_occupancy": False, "smearing_scheme": "Gaussian", "smearing_width": ATOM_WIDTH, **spin}
+
+
+def cell_blocks(atoms: Atoms, *, masses: bool = False) -> dict[str, list[str]]:
+    """The blocks of a structure in a ``.cell`` file, by their names: lattice, positions with moments, and masses.
+
+    Parameters
+    ----------
+    atoms : ase.Atoms
+        With collinear moments; others are left out.
+    masses : bool
+        Whether masses are written, and atoms of one element with different masses are made species of their own.
+    """
+    symbols = atoms.get_chemical_symbols()
+    moments = atoms.get_initial_magnetic_moments()
+    spins = [f" SPIN={moment:.10g}" if moment else "" for moment in moments] if moments.ndim == 1 else [""] * len(atoms)
+    kinds = list(zip(symbols, atoms.get_masses().tolist() if masses else [None] * len(atoms), strict=True))
+    labels = species_labels(kinds, ":")
+    blocks = {
+        "LATTICE_CART": ["ang", *(_row(row) for row in atoms.cell.array)],
+        "POSITIONS_ABS": [
+            "ang",
+            *(
+                f"{labels[kind]} {_row(position)}{spin}"
+                for kind, position, spin in zip(kinds, atoms.positions, spins, strict=True)
+            ),
+        ],
+    }
+    if masses:
+        blocks["SPECIES_MASS"] = [f"{label} {mass:.10g}" for (_, mass), label in labels.items()]
+    return blocks
+
+
+def blocks_text(blocks: Mapping[str, list[str]]) -> str:
+    """Blocks of a ``.cell`` file as its text."""
+    return "".join(f"%BLOCK {name}\n{_joined(rows)}%ENDBLOCK {name}\n\n" for name, rows in blocks.items())
 
 
 def _order(asked: list[str], computed: list[str]) -> list[int]:
