@@ -10,6 +10,7 @@ coordinates (columns too, phase ``exp(2 pi i q.x)``) goes to ``q' = W^-T q``.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -426,7 +427,7 @@ def load_crystal(
     path, index = split_index(source) if isinstance(source, str | Path) else (None, None)
     if isinstance(source, Atoms):
         atoms = source
-    elif path is not None and path.is_file():
+    elif path is not None and os.path.isfile(path):  # False also for a path that is too long
         atoms = read_structure(path, index)
     else:
         return bulk_structure(str(source), lattice=lattice, a=a, c=c)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -32,7 +33,7 @@ def split_index(source: str | Path) -> tuple[Path, int | None]:
     path = Path(source)
     name, at, index = path.name.rpartition("@")
     try:
-        if at and name and not path.is_file():
+        if at and name and not os.path.isfile(path):
             return path.with_name(name), int(index)
     except (ValueError, OSError):
         pass

@@ -230,7 +230,7 @@ def test_a_copy_that_cannot_be_written(tmp_path: Path) -> None:
 def test_a_value_without_a_form_in_toml_is_refused() -> None:
     config = read().model_copy(deep=True)
     config.reference.parameters["odd"] = {1, 2}
-    with pytest.raises(InputError, match="no form in TOML"):
+    with pytest.raises(InputError, match="TOML"):
         dump_config(config)
 
 
@@ -251,9 +251,7 @@ values = st.recursive(
 def test_any_parameters_survive_being_written_and_read(parameters: dict[str, object]) -> None:
     reference = ReferenceConfig(calculator="module:factory", parameters=parameters)
     config = read().model_copy(update={"reference": reference})
-    again = parse_config(dump_config(config))
-    assert again == config
-    assert dump_config(again) == dump_config(config)
+    assert parse_config(dump_config(config)) == config
 
 
 def test_a_full_configuration_survives_being_written_and_read() -> None:

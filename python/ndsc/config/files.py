@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,8 +12,8 @@ from ndsc.config.fitting import FitSections
 from ndsc.config.sections import RunConfig
 from ndsc.errors import InputError
 from ndsc.files import write_text
+from ndsc.structure import split_index
 
-BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 # The keys whose values are paths, which are relative to the input file.
 PATHS = (("crystal", "structure"), ("reference", "labels"), ("reference", "pseudo_dir"))
 
@@ -132,18 +131,14 @@ def dump_config(config: RunConfig, *, folder: str | Path | None = None) -> str:
         TOML that `parse_config` (with the same folder) turns into an equal configuration.
     """
     data = config.model_dump(mode="python", exclude_none=True)
-    if folder is not None:
-        for section, key in PATHS:
-            value = data[section].get(key)
-            if value is not None and Path(value).is_absolute():
-                data[section][key] = os.path.relpath(value, Path(folder).absolute())
-    lines = ["# Written by ndsc: the checked input of this run, with every default."]
-    for section, value in data.items():
-        several = isinstance(value, list | tuple) and len(value) > 1
-        for values in value if isinstance(value, list | tuple) else (value,):
-            head = f"[[{section}]]" if several else f"[{section}]"
-            lines += ["", head, *(f"{_key(key)} = {toml_value(item)}" for key, item in values.items())]
-    return "\n".join(lines) + "\n"
+    for section, key in PATHS:
+        value = data[section].get(key)
+        if value is not None:
+            within = folder is not None and os.path.isabs(value)
+            data[section][key] = os.path.relpath(value, folder) if within else str(value)
+    parts = data["configurations"]
+    data["configurations"] = parts[0] if len(parts) == 1 else parts
+    return f"# Written by ndsc: the checked input of this run, with every default.\n\n{_written(data)}"
 
 
 def write_config(config: RunConfig, path: str | Path) -> None:
@@ -159,13 +154,13 @@ def write_config(config: RunConfig, path: str | Path) -> None:
 
 
 def _with_absolute_paths(raw: dict[str, Any], folder: Path, source: str) -> dict[str, Any]:
-    """Resolve the paths of a parsed file; what is no string is left to the checks of the models."""
+    """Resolve the paths of a parsed file; what is not a string is left to the checks of the models."""
     resolved = {key: dict(value) if isinstance(value, Mapping) else value for key, value in raw.items()}
     crystal, reference = resolved.get("crystal"), resolved.get("reference")
     if isinstance(crystal, dict) and isinstance(structure := crystal.get("structure"), str) and structure:
-        path = folder / Path(structure).expanduser()
-        if path.is_file():
-            crystal["structure"] = os.path.normpath(path)
+        path, index = split_index(folder / os.path.expanduser(structure))
+        if os.path.isfile(path):
+            crystal["structure"] = os.path.normpath(path) + ("" if index is None else f"@{index}")
         elif "/" in structure or "." in structure:
             raise InputError(
                 f"{source}: [crystal] structure = {structure!r}: there is no file {path}. Give a path relative to the "
@@ -173,12 +168,8 @@ def _with_absolute_paths(raw: dict[str, Any], folder: Path, source: str) -> dict
             )
     for key in ("labels", "pseudo_dir"):
         if isinstance(reference, dict) and isinstance(named := reference.get(key), str) and named:
-            reference[key] = Path(os.path.normpath(folder / Path(named).expanduser()))
+            reference[key] = Path(os.path.normpath(folder / os.path.expanduser(named)))
     return resolved
-
-
-def _key(key: str) -> str:
-    return key if BARE_KEY.fullmatch(key) else _string(key)
 
 
 def toml_value(value: object) -> str:
@@ -187,31 +178,16 @@ def toml_value(value: object) -> str:
     Raises
     ------
     InputError
-        When TOML has no form for it.
+        When TOML cannot hold it.
     """
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, int):
-        return str(value)
-    if isinstance(value, float):
-        return repr(value)
-    if isinstance(value, str | Path):
-        return _string(str(value))
-    if isinstance(value, list | tuple):
-        return "[" + ", ".join(toml_value(item) for item in value) + "]"
-    if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{_key(key)} = {toml_value(item)}" for key, item in value.items()) + "}"
-    raise InputError(
-        f"{value!r} of type {type(value).__name__} has no form in TOML. Use numbers, strings, booleans, lists, tables."
-    )
+    return _written({"values": [[value]]}).strip().removeprefix("values = [[").removesuffix("]]")
 
 
-def _string(text: str) -> str:
-    """A basic string of TOML: quotes, backslashes and control characters escaped."""
-    named = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\t": "\\t", "\r": "\\r"}
-    return '"' + "".join(named.get(char, char if char.isprintable() else _escape(char)) for char in text) + '"'
+def _written(data: Mapping[str, Any]) -> str:
+    import tomlkit
+    from tomlkit.exceptions import TOMLKitError
 
-
-def _escape(char: str) -> str:
-    code = ord(char)
-    return f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"
+    try:
+        return tomlkit.dumps(data)
+    except TOMLKitError as error:
+        raise InputError(f"TOML cannot hold a value: {error}. Give numbers, strings, lists or tables.") from error

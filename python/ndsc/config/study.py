@@ -372,7 +372,7 @@ def parse_study(text: str, *, folder: str | Path = ".", source: str = "The study
         base = Path(folder).absolute()
         raw = raw | {
             "runs": {
-                name: Path(os.path.normpath(base / Path(file).expanduser())) if isinstance(file, str) else file
+                name: Path(os.path.normpath(base / os.path.expanduser(file))) if isinstance(file, str) else file
                 for name, file in runs.items()
             }
         }
