@@ -19,6 +19,8 @@ log = logging.getLogger(__name__)
 
 # Atoms closer together than this share of the sum of their covalent radii, or than this length in Å, overlap.
 OVERLAP, SHORTEST_DISTANCE = 0.4, 0.3
+# Å³ for each atom; matter is not as dense in any experiment.
+SMALLEST_VOLUME = 0.2
 
 # Results of a calculation, which belong to one structure and must not follow its atoms into others.
 RESULT_NAMES = re.compile(r"force|energ|stress|virial|momenta|velocit|^magmoms?$|^charges$|^dipole", re.IGNORECASE)
@@ -136,6 +138,11 @@ def _check_cell(atoms: Atoms) -> None:
         raise InputError(
             f"The cell {cell.tolist()} spans no volume, so the structure is not a crystal. Give three independent "
             "lattice vectors (a molecule or a file without a cell cannot be used)."
+        )
+    if lengths.min() < SHORTEST_DISTANCE or abs(volume) < SMALLEST_VOLUME * len(atoms):
+        raise InputError(
+            f"The cell has a volume of {abs(volume):.3g} Å³ for {len(atoms)} atoms and a shortest vector of "
+            f"{lengths.min():.3g} Å, which is too small for any crystal. Give lengths in Å."
         )
     if not atoms.pbc.all():
         raise InputError(

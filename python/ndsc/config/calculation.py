@@ -23,12 +23,12 @@ class ExecutorConfig(Section):
         default="local",
         description="Give 'local' (worker processes on this machine), 'slurm' (a Slurm cluster) or 'dask'.",
     )
-    workers: Positive = Field(default=2, description="Give the number of calculations at a time, at least 1.")
+    workers: Positive = Field(default=2, le=10_000, description="Give the number of calculations at a time, as 2.")
     retries: Whole = Field(
         default=1, ge=0, le=100, description="Give how often a failed label is tried again, for example 1."
     )
-    threads: Positive = Field(default=1, description="Give the number of threads of each worker, at least 1.")
-    timeout: Annotated[Real, Field(gt=0)] | None = Field(
+    threads: Positive = Field(default=1, le=10_000, description="Give the number of threads of each worker, as 1.")
+    timeout: Annotated[Real, Field(gt=0, le=1e9)] | None = Field(
         default=None, description="Give the longest time of one calculation, as '2h', '30min', '90s' or in seconds."
     )
 
@@ -42,11 +42,11 @@ class ExecutorConfig(Section):
             raise ValueError("a number with h, min or s is expected")
         return float(found[1]) * SECONDS[found[2] or "s"]
 
-    memory_gb: Annotated[Real, Field(gt=0)] | None = Field(
+    memory_gb: Annotated[Real, Field(gt=0, le=1e6)] | None = Field(
         default=None,
         description="Give the memory of all workers of 'local' together in GB; without it, most of what is free.",
     )
-    cores: Positive = Field(default=1, description="Give the cores of one calculation of 'slurm', at least 1.")
+    cores: Positive = Field(default=1, le=10**6, description="Give the cores of one calculation of 'slurm', as 1.")
     resources: dict[str, Any] = Field(
         default_factory=dict,
         description="Give what 'slurm' is to be asked for, for example resources = {partition = 'main', "

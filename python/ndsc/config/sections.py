@@ -5,6 +5,7 @@ The description of a field is the hint that a user reads when its value is wrong
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -20,6 +21,12 @@ if TYPE_CHECKING:
     from ndsc.crystal import Crystal
 
 
+# Configurations of one supercell: more than anybody can label.
+MOST_CONFIGURATIONS = 100_000
+# Points of a mesh, whose frequencies take about a gigabyte for ten atoms.
+MOST_MESH_POINTS = 10**7
+
+
 class CrystalConfig(Section):
     """``[crystal]``: which crystal."""
 
@@ -32,9 +39,9 @@ class CrystalConfig(Section):
         description="Give a structure name of ase.build.bulk: 'fcc', 'bcc', 'hcp', 'diamond', 'rocksalt', …",
     )
     a: Real | None = Field(
-        default=None, gt=0, le=1000, description="Give the lattice constant of the conventional cell in Å."
+        default=None, ge=1, le=1000, description="Give the lattice constant of the conventional cell in Å."
     )
-    c: Real | None = Field(default=None, gt=0, le=1000, description="Give the second lattice constant in Å.")
+    c: Real | None = Field(default=None, ge=1, le=1000, description="Give the second lattice constant in Å.")
     primitive: Flag = Field(
         default=True, description="Give true to reduce a structure file to its primitive cell, false to keep its cell."
     )
@@ -43,13 +50,13 @@ class CrystalConfig(Section):
     )
     symprec: Real = Field(
         default=1e-5,
-        gt=0,
+        ge=1e-9,
         le=0.5,
         description="Give the distance tolerance of the symmetry search in Å, for example 1e-5.",
     )
     magnetic_tolerance: Real = Field(
         default=0.01,
-        gt=0,
+        ge=1e-6,
         le=1,
         description="Give the difference in Bohr magnetons below which moments are the same, for example 0.01.",
     )
@@ -78,7 +85,10 @@ class SupercellsConfig(Section):
     )
     grid: Grid = Field(description="Give the q-point grid as one number or three, for example grid = [4, 4, 4].")
     cost_exponent: Real = Field(
-        default=3.0, gt=0, description="Give the power p of the cost Σ size^p that is made smallest, for example 3."
+        default=3.0,
+        gt=0,
+        le=20,
+        description="Give the power p of the cost Σ size^p that is made smallest, for example 3.",
     )
 
 
@@ -91,7 +101,10 @@ class ConfigurationsConfig(Section):
         description="Give the name of this part of the database: letters, digits, dots and underscores.",
     )
     per_supercell: Whole = Field(
-        default=20, ge=0, description="Give the number of configurations of each supercell, as 20."
+        default=20,
+        ge=0,
+        le=MOST_CONFIGURATIONS,
+        description="Give the number of configurations of each supercell, as 20.",
     )
     displacement: Annotated[tuple[Annotated[Real, Field(ge=0, le=1)], ...], BeforeValidator(one_or_many)] = Field(
         default=(0.05,),
@@ -115,6 +128,7 @@ class ConfigurationsConfig(Section):
     unit_cells: Whole = Field(
         default=1,
         ge=0,
+        le=MOST_CONFIGURATIONS,
         description="Give the number of configurations of the unit cell itself; the first is unperturbed.",
     )
     unit_cell_displacement: Real = Field(
@@ -130,6 +144,7 @@ class ConfigurationsConfig(Section):
     unlabelled: Whole = Field(
         default=100,
         ge=0,
+        le=MOST_CONFIGURATIONS,
         description="Give the number of extra configurations that only offer sparse points to the fit.",
     )
 
@@ -147,14 +162,26 @@ class PhononsConfig(Section):
         default="supercells",
         description="Give 'supercells' (the minimal set) or 'diagonal' (one large supercell) for the reference.",
     )
-    displacement: Real = Field(default=0.01, gt=0, le=0.5, description="Give the displacement in Å, for example 0.01.")
+    displacement: Real = Field(
+        default=0.01, ge=1e-4, le=0.5, description="Give the displacement in Å, for example 0.01."
+    )
     grid: Grid | None = Field(
         default=None, description="Give the grid of the force constants; without it, the supercells'."
     )
     dos_mesh: Grid = Field(default=(40, 40, 40), description="Give the mesh of the density of states, as [40, 40, 40].")
     residual_force_limit: Real = Field(
-        default=0.01, gt=0, description="Give the largest force in eV/Å that the unperturbed crystal may have, as 0.01."
+        default=0.01,
+        gt=0,
+        le=100,
+        description="Give the largest force in eV/Å that the unperturbed crystal may have, as 0.01.",
     )
+
+    @field_validator("dos_mesh")
+    @classmethod
+    def _fits_into_memory(cls, mesh: tuple[int, int, int]) -> tuple[int, int, int]:
+        if math.prod(mesh) > MOST_MESH_POINTS:
+            raise ValueError(f"the mesh has {math.prod(mesh):,} points, and at most {MOST_MESH_POINTS:,} are taken")
+        return mesh
 
 
 class ElasticConfig(Section):
@@ -162,7 +189,7 @@ class ElasticConfig(Section):
 
     enabled: Flag = Field(default=True, description="Give false to leave the elastic constants out.")
     strain: Real = Field(
-        default=0.005, gt=0, lt=0.1, description="Give the strain of the finite differences, as 0.005."
+        default=0.005, ge=1e-5, lt=0.1, description="Give the strain of the finite differences, as 0.005."
     )
     relax_ions: Flag = Field(
         default=True, description="Give true to relax the ions in the strained cell, false to clamp them."

@@ -40,9 +40,12 @@ class Sigma(Section):
         Smallest expected error; with static regularisation, the expected error of every component.
     """
 
-    relative: Real = Field(default=0.01, ge=0, description="Give the part of the value, for example 0.01.")
+    relative: Real = Field(default=0.01, ge=0, le=100, description="Give the part of the value, for example 0.01.")
     minimum: Real = Field(
-        default=0.001, ge=SMALLEST_SIGMA, description="Give the floor, above 0 (a zero makes a potential of NaN)."
+        default=0.001,
+        ge=SMALLEST_SIGMA,
+        le=1000,
+        description="Give the floor (a zero makes a potential of NaN).",
     )
 
 
@@ -66,7 +69,7 @@ class Regularisation(Section):
         default=None, description="Give the element of a preset of Allen and Bartók, Table 2; keys given beside it win."
     )
     energy: Real = Field(
-        default=0.001, ge=SMALLEST_SIGMA, description="Give the sigma of the energy in eV, for example 0.001."
+        default=0.001, ge=SMALLEST_SIGMA, le=1000, description="Give the sigma of the energy in eV, for example 0.001."
     )
     force: Sigma = Field(
         default=Sigma(), description="Give a table, for example force = {relative = 0.01, minimum = 0.001}, in eV/Å."
