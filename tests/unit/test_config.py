@@ -292,7 +292,7 @@ def test_every_calculator_of_the_package_can_be_named() -> None:
 
 def test_settings_of_a_fit_alone(tmp_path: Path) -> None:
     file = tmp_path / "fit.toml"
-    file.write_text("[fit]\ncutoff = 5.5\nn_max = 9\n[regularisation]\nkind = 'static'\n[other]\n")
+    file.write_text("[fit]\ncutoff = 5.5\nn_max = 9\n[regularisation]\nkind = 'static'\n[elastic]\n")
     sections = load_fit_settings(file, {"fit": {"n_max": 7}})
     assert (sections.fit.cutoff, sections.fit.n_max, sections.regularisation.kind) == (5.5, 7, "static")
     assert load_fit_settings(None, {}).fit == read().fit
