@@ -29,7 +29,6 @@ _COUNTS = {
     "force_component_sigmas": r"per-component setting of force_component_sigma found:\s*(\d+)",
     "virial_component_sigmas": r"per-component setting of virial_component_sigma found:\s*(\d+)",
 }
-_UNITS = {"B": 1.0, "KB": 1e3, "MB": 1e6, "GB": 1e9, "TB": 1e12, "PB": 1e15}
 
 
 @dataclass(frozen=True)
@@ -148,12 +147,6 @@ def parse_counts(log: str) -> dict[str, int]:
     return {name: int(match.group(1)) for name, match in found.items() if match}
 
 
-def parse_peak_memory(log: str) -> float | None:
-    """Peak of gap_fit's memory estimate in GB (10⁹ bytes), None where the log has none."""
-    match = re.search(r"^\s*PEAK\s+([\d.]+)\s*([KMGTP]?B)\s*$", log, re.MULTILINE)
-    return None if match is None else float(match.group(1)) * _UNITS[match.group(2)] / 1e9
-
-
 def failure_reason(run: Run) -> str:
     """What gap_fit gives as the reason of its failure, in one line."""
     lines = [line.strip() for line in run.log.splitlines() if line.strip()]
@@ -166,24 +159,6 @@ def failure_reason(run: Run) -> str:
     if run.code < 0:
         return f"it was killed by signal {-run.code}, perhaps for want of memory"
     return lines[-1] if lines else "it wrote nothing"
-
-
-def available_memory_gb() -> float | None:
-    """Memory that can still be used, GB: of the machine and of the control group; None where it cannot be told."""
-    limits = []
-    try:
-        meminfo = Path("/proc/meminfo").read_text(encoding="ascii")
-        match = re.search(r"MemAvailable:\s*(\d+) kB", meminfo)
-        limits += [int(match.group(1)) * 1024 / 1e9] if match else []
-        group = Path("/sys/fs/cgroup")
-        maximum = (group / "memory.max").read_text(encoding="ascii").strip()
-        if maximum != "max":
-            used = int((group / "memory.current").read_text(encoding="ascii"))
-            limits.append((int(maximum) - used) / 1e9)
-    except (OSError, ValueError):
-        # Not Linux, or no control group: what was found so far is what is known.
-        return min(limits, default=None)
-    return min(limits, default=None)
 
 
 def _start(

@@ -20,11 +20,9 @@ from ndsc.fit.calculator import GapCalculator
 from ndsc.fit.evaluate import Errors, Predictions, predict
 from ndsc.fit.executable import (
     Run,
-    available_memory_gb,
     failure_reason,
     find_gap_fit,
     parse_counts,
-    parse_peak_memory,
     require_quippy,
     run_gap_fit,
 )
@@ -41,6 +39,7 @@ from ndsc.fit.folder import (
     recorded_key,
 )
 from ndsc.fit.linear_system import ALL_KINDS, LinearSystem
+from ndsc.fit.memory import FitSize, check_fit_memory
 from ndsc.fit.settings import GapSettings
 from ndsc.fit.sparse_points import read_sparse_points, write_sparse_points
 from ndsc.fit.training import (
@@ -79,7 +78,7 @@ class GapFit:
     seconds : float
         Wall time of the fit.
     memory_gb : float
-        Peak of gap_fit's memory estimate.
+        What :func:`ndsc.fit.memory.fit_memory` expects it to need.
     predictions : Predictions
         The model on its own training data.
     reused : bool
@@ -137,7 +136,7 @@ def fit_gap(
     fixed_sparse_points : path, optional
         XML file of an earlier GAP with the same SOAP settings: its sparse points are used, and none are selected.
     memory_limit_gb : float, optional
-        Refuse a fit that gap_fit estimates to need more; the memory that is available by default.
+        Refuse a fit that needs more (:func:`ndsc.fit.memory.fit_memory`); the memory that is available by default.
     threads : int
         Threads of gap_fit's linear algebra.
     reuse : bool
@@ -161,6 +160,8 @@ def fit_gap(
     progress = silent if progress is None else progress
     e0 = single_atom_energies(frames, settings)
     warnings = (*check_plausible(frames), *e0_warnings(frames, e0))
+    size = FitSize.of_frames(frames, settings.cutoff, sparse_only or ())
+    memory = check_fit_memory(settings, size, limit_gb=memory_limit_gb)
     target = Path(directory).resolve()
     require_quippy()
     find_gap_fit()
@@ -185,9 +186,7 @@ def fit_gap(
         if reuse and recorded_key(target) == key:
             log.info("The potential in %s was made from the same data and settings; it is used again.", target)
             return load_fit(target)
-        job = _Job(
-            scratch, target, training, settings, e0, arguments, key, memory_limit_gb, threads, progress, warnings
-        )
+        job = _Job(scratch, target, training, settings, e0, arguments, key, memory, threads, progress, warnings)
         return _fit(job, list(frames))
 
 
@@ -221,7 +220,7 @@ class _Job:
     e0: dict[str, float]
     arguments: list[str]
     key: str
-    memory_limit_gb: float | None
+    memory_gb: float
     threads: int
     progress: Progress
     warnings: tuple[str, ...]
@@ -230,7 +229,6 @@ class _Job:
 def _fit(job: _Job, frames: list[Atoms]) -> GapFit:
     job.progress(TASK, 0, 100)
     start = time.perf_counter()
-    memory = _checked_memory(job, len(frames))
     run = run_gap_fit(job.arguments, job.scratch, LOG_NAME, threads=job.threads, progress=job.progress)
     log_path = keep_log(run, job.target)
     _check_finished(run, job.scratch, log_path)
@@ -258,7 +256,7 @@ def _fit(job: _Job, frames: list[Atoms]) -> GapFit:
         "counts_read": read,
         "n_sparse": {symbol: len(points[0]) for symbol, points in read_sparse_points(potential).items()},
         "seconds": round(seconds, 3),
-        "memory_gb": memory,
+        "memory_gb": round(job.memory_gb, 3),
         "quippy": package_version("quippy-ase") or "unknown",
         "solver": job.settings.solver,
         "warnings": job.warnings,
@@ -319,33 +317,6 @@ def _arguments(
         f"rnd_seed={settings.seed}",
         f"gap_file={XML_NAME}",
     ]
-
-
-def _checked_memory(job: _Job, n_frames: int) -> float:
-    """Peak memory (GB) as gap_fit estimates it in a dry run; refuses what does not fit."""
-    limit = job.memory_limit_gb
-    run = run_gap_fit([*job.arguments, "dryrun=T"], job.scratch, "dryrun.log")
-    memory = parse_peak_memory(run.log)
-    if run.code != 0 or memory is None:
-        log_path = keep_log(run, job.target)
-        raise FitError(
-            f"gap_fit stopped before it could estimate its memory: {failure_reason(run)}. The log is {log_path}."
-        )
-    if job.settings.solver == "numpy":
-        # gap_fit knows nothing of the rows; they are there three times while the system is solved.
-        n_rows = sum(job.training.counts[name] for name in ("energies", "force_components", "virial_components"))
-        n_weights = job.settings.n_sparse * len(job.training.species)
-        memory = max(memory, 3 * 8e-9 * (n_rows + n_weights) * n_weights)
-    allowed = available_memory_gb() if limit is None else limit
-    if allowed is not None and memory > allowed:
-        settings = job.settings
-        raise InputError(
-            f"Fitting {n_frames} configurations with a cutoff of {settings.cutoff} Å, n_max = {settings.n_max}, l_max "
-            f"= {settings.l_max} and {settings.n_sparse} sparse points needs about {memory:.3g} GB, and {allowed:.3g} "
-            f"GB {'is available' if limit is None else 'is allowed'}. Lower one of these, or use a machine with more "
-            "memory."
-        )
-    return memory
 
 
 def _check_finished(run: Run, scratch: Path, log_path: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
 from itertools import combinations
 from pathlib import Path
 
@@ -12,6 +11,8 @@ import numpy as np
 from ndsc.errors import InputError
 from ndsc.files import check_folder, nearest_folder
 from ndsc.fit.executable import find_gap_fit, require_quippy
+from ndsc.fit.memory import check_fit_memory
+from ndsc.fit.training import check_e0
 from ndsc.kpoints import check_kgrid_folds
 from ndsc.qgrid import available_memory
 from ndsc.workflow.plan import Plan
@@ -78,14 +79,8 @@ def _check_fit(plan: Plan) -> None:
         return
     require_quippy()
     find_gap_fit()
-    if isinstance(fit.e0, Mapping):
-        symbols = sorted(set(plan.crystal.atoms.get_chemical_symbols()))
-        missing = [symbol for symbol in symbols if symbol not in fit.e0]
-        if missing:
-            raise InputError(
-                f"[fit] e0 has no energy for {', '.join(missing)}. Give one for each of {', '.join(symbols)}, or "
-                "e0 = 'average'."
-            )
+    check_e0(fit, plan.crystal.atoms.get_chemical_symbols())
+    check_fit_memory(fit, plan.fit_size)
 
 
 def _check_resources(plan: Plan) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 
 from ndsc.config import RunConfig
 from ndsc.errors import ReferenceCalculationError
+from ndsc.fit.memory import fit_memory
 from ndsc.kpoints import fold_kpoints
 from ndsc.progress import Progress, silent
 from ndsc.workflow.checks import COUNTED, check_plan
@@ -57,6 +58,10 @@ class DryRun:
         """Atoms in the diagonal supercell of the grid."""
         return len(self.plan.crystal.atoms) * int(np.prod(self.plan.supercells.grid))
 
+    def _fit(self) -> str:
+        fit, size = self.plan.config.fit, self.plan.fit_size
+        return f"about {fit_memory(fit, size) / 1e9:.2g} GB of memory with solver = {fit.solver!r}"
+
     def __str__(self) -> str:
         plan = self.plan
         atoms = sum(number * size for size, number in plan.counts.items())
@@ -75,6 +80,7 @@ class DryRun:
             f"Cost            atoms³ of the configurations {self.relative_cost:.3g} times that of one calculation of "
             f"the diagonal supercell ({self.diagonal_atoms} atoms)",
             f"Labels          {self._labels()}",
+            *([] if plan.config.fit.method == "none" else [f"Fit             {self._fit()}"]),
         ]
         return "\n".join(lines)
 

@@ -15,6 +15,7 @@ from ndsc.config import ConfigurationsConfig, RunConfig
 from ndsc.configurations import make_configurations
 from ndsc.crystal import Crystal, load_crystal
 from ndsc.errors import InputError
+from ndsc.fit.memory import FitSize
 from ndsc.force_constants import phonon_displacements
 from ndsc.progress import Progress, silent
 from ndsc.reference import CalculatorSpec, LabelStore, StoredCalculator
@@ -131,6 +132,12 @@ class Plan:
     def n_unlabelled(self) -> int:
         """Configurations that only offer sparse points."""
         return sum(section.unlabelled for section in self.config.configurations)
+
+    @property
+    def fit_size(self) -> FitSize:
+        """How much there will be to fit."""
+        offered = self.n_unlabelled * max(self.counts, default=0)
+        return FitSize.of_supercells(self.crystal.atoms, self.counts, self.config.fit.cutoff, offered)
 
 
 def label_store(config: RunConfig, directory: Path) -> LabelStore:

@@ -1,0 +1,149 @@
+"""How much memory a fit needs, known before any label is computed.
+
+gap_fit keeps the derivative of every descriptor with respect to every neighbour's position, which is nearly all of its
+memory; its own estimate leaves it out. The factors are measured (quippy-ase 0.10.3: 0.06 to 0.65 GB, one to three
+elements) and err on the high side.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from ase import Atoms
+from matscipy.neighbours import neighbour_list
+
+from ndsc.errors import InputError
+from ndsc.fit.calculator import boxed
+from ndsc.fit.settings import GapSettings
+from ndsc.reference.memory import available_memory_mb
+
+#: Bytes of a program that has done nothing yet, and how often gap_fit holds derivatives and covariances.
+PROGRAM, DERIVATIVES, COVARIANCES = 1.2e8, 3.2, 3.0
+#: How often quippy and NumPy hold the derivatives of one configuration.
+DERIVATIVES_OF_ONE = 3.0
+
+
+@dataclass(frozen=True)
+class FitSize:
+    """How much there is to fit.
+
+    Attributes
+    ----------
+    n_species : int
+    n_frames, n_atoms : int
+        Labelled configurations, and their atoms together.
+    n_pairs : int
+        Pairs of an atom and a neighbour within the cutoff, or the atom itself, in all labelled configurations.
+    n_pairs_of_one : int
+        The same in the largest of them.
+    n_offered : int
+        Atoms of the configurations that only offer sparse points.
+    """
+
+    n_species: int
+    n_frames: int
+    n_atoms: int
+    n_pairs: int
+    n_pairs_of_one: int
+    n_offered: int = 0
+
+    @classmethod
+    def of_frames(cls, frames: Sequence[Atoms], cutoff: float, sparse_only: Sequence[Atoms] = ()) -> FitSize:
+        """The size of a database; `cutoff` in Å."""
+        pairs = [_pairs(frame, cutoff) for frame in frames]
+        return cls(
+            n_species=len({int(number) for frame in frames for number in frame.numbers}),
+            n_frames=len(frames),
+            n_atoms=sum(map(len, frames)),
+            n_pairs=sum(pairs),
+            n_pairs_of_one=max(pairs, default=0),
+            n_offered=sum(map(len, sparse_only)),
+        )
+
+    @classmethod
+    def of_supercells(cls, unit_cell: Atoms, counts: Mapping[int, int], cutoff: float, n_offered: int = 0) -> FitSize:
+        """The size of a database that has not been made yet.
+
+        Parameters
+        ----------
+        unit_cell : ase.Atoms
+        counts : mapping of int to int
+            How many configurations of this crystal there will be of each number of atoms.
+        cutoff : float, Å
+        n_offered : int
+            Atoms of the configurations that only offer sparse points.
+        """
+        pairs_per_atom = _pairs(unit_cell, cutoff) / len(unit_cell)
+        n_atoms = sum(size * count for size, count in counts.items())
+        return cls(
+            n_species=len(set(unit_cell.numbers.tolist())),
+            n_frames=sum(counts.values()),
+            n_atoms=n_atoms,
+            n_pairs=round(pairs_per_atom * n_atoms),
+            n_pairs_of_one=round(pairs_per_atom * max(counts, default=0)),
+            n_offered=n_offered,
+        )
+
+
+def fit_memory(settings: GapSettings, size: FitSize) -> float:
+    """Bytes that a fit needs at its peak, roughly.
+
+    Parameters
+    ----------
+    settings : GapSettings
+    size : FitSize
+    """
+    radial = size.n_species * settings.n_max
+    n_descriptor = radial * (radial + 1) // 2 * (settings.l_max + 1) + 1
+    n_environments = size.n_atoms + size.n_offered
+    n_points = min(settings.n_sparse * size.n_species, n_environments)
+    n_rows = 7 * size.n_frames + 3 * size.n_atoms
+    choice = 5 * 8 * n_environments * n_descriptor
+    covariances = COVARIANCES * 8 * (n_rows + n_points) * n_points
+    if settings.solver == "numpy":
+        one = DERIVATIVES_OF_ONE * 8 * 3 * size.n_pairs_of_one * (n_descriptor + n_points)
+        return PROGRAM + max(choice, covariances + one)
+    derivatives = DERIVATIVES * 8 * 3 * size.n_pairs * n_descriptor
+    return PROGRAM + choice + derivatives + covariances
+
+
+def check_fit_memory(settings: GapSettings, size: FitSize, *, limit_gb: float | None = None) -> float:
+    """Refuse a fit that does not fit into memory.
+
+    Parameters
+    ----------
+    settings : GapSettings
+    size : FitSize
+    limit_gb : float, optional
+        The memory that is available now by default.
+
+    Returns
+    -------
+    float
+        What the fit needs, GB (10⁹ bytes).
+
+    Raises
+    ------
+    InputError
+        When it needs more; the message says what would need less.
+    """
+    needed = fit_memory(settings, size) / 1e9
+    free_mb = available_memory_mb()
+    allowed = limit_gb if limit_gb is not None else np.inf if free_mb is None else free_mb * 1024**2 / 1e9
+    if needed <= allowed:
+        return needed
+    other = fit_memory(settings.replaced(solver="numpy"), size) / 1e9
+    cheaper = f"With solver = 'numpy' it needs about {other:.2g} GB. Otherwise, lower" if other < allowed else "Lower"
+    raise InputError(
+        f"The fit of {size.n_frames} configurations with {size.n_atoms} atoms of {size.n_species} elements (cutoff = "
+        f"{settings.cutoff:g} Å, n_max = {settings.n_max}, l_max = {settings.l_max}, n_sparse = {settings.n_sparse}) "
+        f"needs about {needed:.3g} GB of memory, and {allowed:.3g} GB are "
+        f"{'available' if limit_gb is None else 'allowed'}. {cheaper} cutoff, n_max or l_max, fit fewer "
+        "configurations, or use a machine with more memory."
+    )
+
+
+def _pairs(frame: Atoms, cutoff: float) -> int:
+    return len(neighbour_list("i", boxed(frame, cutoff), cutoff)) + len(frame)
