@@ -1,14 +1,29 @@
-"""Files that are either whole or not there."""
+"""Files that are either whole or not there, and temporary folders that do not outlive their process."""
 
 from __future__ import annotations
 
+import fcntl
+import json
 import os
+import shutil
+import stat
 import tempfile
+import time
+import weakref
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
 
 from ndsc.errors import InputError
+
+#: The largest JSON file that is read, bytes: no result of ndsc comes near.
+LARGEST_JSON = 500_000_000
+_SCRATCH_PREFIX = ".ndsc-scratch-"
+#: A temporary folder younger than this may be one whose process has not locked it yet, s.
+_YOUNG = 60.0
 
 
 @contextmanager
@@ -40,10 +55,91 @@ def whole_file(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write `text` to `path`, whole or not at all."""
-    with whole_file(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+def write_text(path: Path, text: str, *, sync: bool = False) -> None:
+    """Write `text` to `path`, whole or not at all; with `sync`, also when the power fails right afterwards."""
+    with whole_file(path) as temporary, temporary.open("w", encoding="utf-8") as file:
+        file.write(text)
+        if sync:
+            file.flush()
+            os.fsync(file.fileno())
+
+
+def read_json(path: Path) -> Any:
+    """The content of a JSON file, whatever the file is.
+
+    Raises
+    ------
+    OSError
+        When there is no such file, or it may not be read.
+    ValueError
+        When it holds no JSON, is nested too deeply, is far too large, or is no file at all.
+    """
+    found = path.stat()
+    if not stat.S_ISREG(found.st_mode):
+        raise ValueError("it is not a file")
+    if found.st_size > LARGEST_JSON:
+        raise ValueError(f"it has {found.st_size / 1e6:.0f} MB, too many for a result")
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
+class ScratchFolder:
+    """A temporary folder, removed by :meth:`close`, at the end of a ``with`` block, or with the object.
+
+    The folder is locked as long as its process lives. The first one that a process makes removes those of processes
+    that were killed.
+
+    Parameters
+    ----------
+    parent : path, optional
+        Where it is made; the system's folder for temporary files when not given.
+
+    Attributes
+    ----------
+    path : Path
+    """
+
+    def __init__(self, parent: Path | None = None) -> None:
+        parent = Path(tempfile.gettempdir() if parent is None else parent)
+        sweep_scratch_folders(parent)
+        self.path = Path(tempfile.mkdtemp(prefix=_SCRATCH_PREFIX, dir=parent))
+        descriptor = os.open(self.path, os.O_RDONLY)
+        with suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        self._remove = weakref.finalize(self, _remove_scratch, self.path, descriptor)
+
+    def close(self) -> None:
+        """Remove the folder and all that is in it."""
+        self._remove()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _remove_scratch(path: Path, descriptor: int) -> None:
+    shutil.rmtree(path, ignore_errors=True)
+    os.close(descriptor)
+
+
+@cache
+def sweep_scratch_folders(parent: Path) -> None:
+    """Remove the temporary folders of processes that have died; once in each process and folder."""
+    for path in parent.glob(_SCRATCH_PREFIX + "*"):
+        with suppress(OSError):  # another user's, locked, or gone meanwhile
+            descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+            try:
+                if time.time() - os.fstat(descriptor).st_mtime > _YOUNG:
+                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    shutil.rmtree(path, ignore_errors=True)
+            finally:
+                os.close(descriptor)
 
 
 def nearest_folder(path: Path) -> Path:

@@ -105,6 +105,17 @@ def test_ctrl_c_while_quippy_computes(tmp_path, moment):
     assert all(store.get(key) is not None for key in keys)
 
 
+def test_the_program_that_is_killed_leaves_no_process(tmp_path):
+    input_file(tmp_path, "hang_in_program", 2)
+    process = start("run", "al.toml", cwd=tmp_path)
+    wait_for(lambda: (tmp_path / "calls.pid").exists())
+    members = family(process)
+    assert len(members) >= 2
+    process.kill()
+    process.communicate(timeout=60)
+    wait_for(lambda: not any(alive(member) for member in members), 30)
+
+
 def test_what_ignores_ctrl_c_goes_on_ignoring_it(tmp_path):
     process = subprocess.Popen(
         [sys.executable, "-m", "ndsc", "supercells", "Al", "--grid", "4"], cwd=tmp_path, stdout=subprocess.PIPE,

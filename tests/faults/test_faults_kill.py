@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import psutil
+import pytest
 from calculators_that_fail import calls, fingerprint
 from fault_frames import HERE, frames
 
@@ -114,7 +116,7 @@ def test_kill_9_fifty_times(store, tmp_path):
         wait_for(lambda: process_start(driver) is None, 120)
     counted = calls(counter)
     assert set(store.keys()) == set(names)
-    assert all(store.read(key)[0].forces.shape[1] == 3 for key in names)
+    assert all(store.load(key).forces.shape[1] == 3 for key in names)
     assert set(counted) == set(names.values())
     again = [key for key, count in finished.items() if counted[names[key]] != count]
     assert not again, f"finished labels were computed again: {again}"
@@ -148,3 +150,58 @@ def test_an_orphan_is_waited_for(store, tmp_path):
         wait_for(lambda: process_start(second) is None)
     assert len(list(store.keys())) == n
     assert set(calls(counter).values()) == {1}
+
+
+def driver_of(store, counter, seconds, how="", n=20) -> subprocess.Popen:
+    """A driver that labels n structures on two workers."""
+    code = (
+        f"import sys; sys.path.insert(0, {str(HERE)!r}); from fault_frames import frames\n"
+        "from ndsc.reference import CalculatorSpec, LabelStore, label_configurations\n"
+        f"parameters = {{'counter': {str(counter)!r}, 'seconds': {seconds}, 'how': {how!r}}}\n"
+        "spec = CalculatorSpec('calculators_that_fail:counting', parameters)\n"
+        f"label_configurations(frames({n}), spec, LabelStore({str(store.path)!r}), workers=2)\n"
+    )
+    return subprocess.Popen([sys.executable, "-c", code])
+
+
+def test_workers_of_a_driver_that_is_gone_begin_nothing(store, tmp_path):
+    counter = tmp_path / "calls"
+    driver = driver_of(store, counter, 0.4)
+    wait_for(lambda: len(calls(counter)) >= 6)
+    driver.kill()
+    begun = len(calls(counter))
+    driver.wait()
+    time.sleep(1.5)
+    assert len(list(store.keys())) == len(calls(counter)) <= begun + 2
+    assert not any(alive for _, _, alive in store.claims.all())
+
+
+@pytest.mark.parametrize("how", ["hang", "hang_in_c", "hang_in_program"])
+def test_a_driver_that_is_killed_takes_long_calculations_with_it(store, tmp_path, how):
+    """Also those that keep the interpreter locked, and the programs that they started."""
+    counter = tmp_path / "calls"
+    driver = driver_of(store, counter, 0.0, how, n=2)
+    wait_for(lambda: len(calls(counter)) == 2)
+    time.sleep(0.3)
+    members = psutil.Process(driver.pid).children(recursive=True)
+    assert len(members) >= 2
+    driver.kill()
+    driver.wait()
+    wait_for(lambda: not any(process_start(member.pid) for member in members), 30)
+    assert not any(alive for _, _, alive in store.claims.all())
+
+
+def test_temporary_folders_of_dead_processes_are_swept(store, tmp_path, monkeypatch):
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    counter = tmp_path / "calls"
+    driver = driver_of(store, counter, 30.0, n=2)
+    wait_for(lambda: len(calls(counter)) == 2)
+    driver.kill()
+    driver.wait()
+    left = list(tmp_path.glob(".ndsc-scratch-*"))
+    assert left
+    for folder in left:
+        os.utime(folder, (0, 0))
+    driver_of(store, counter, 0.0).wait()
+    assert not any(folder.exists() for folder in left)
+    assert not list(tmp_path.glob(".ndsc-scratch-*"))

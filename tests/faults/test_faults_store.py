@@ -56,14 +56,14 @@ def test_every_flipped_bit_is_seen(store, counting):
     """One bit after the other of a label's file: never another number, without a word."""
     run(store, counting(), n=1)
     (key,) = store.keys()
-    path, good = store.path_of(key), store.read(key)[0]
+    path, good = store.path_of(key), store.load(key)
     content = path.read_bytes()
     for position in range(0, len(content), 7):
         path.write_bytes(
             content[:position] + bytes([content[position] ^ (1 << position % 8)]) + content[position + 1 :]
         )
         try:
-            label, _ = store.read(key)
+            label = store.load(key)
         except (ValueError, KeyError, TypeError, InputError):
             continue
         assert label.energy == good.energy  # white space between numbers may change without harm
@@ -72,14 +72,14 @@ def test_every_flipped_bit_is_seen(store, counting):
 
 def test_a_label_of_other_atoms_with_a_right_checksum(store, counting, caplog):
     """Somebody changed the atoms in a file and made its checksum right: the key tells."""
-    from ndsc.reference.label_file import _digest
+    from ndsc.reference.label_file import _hash
 
     run(store, counting(), n=2)
     path = store.path_of(next(store.keys()))
     content = json.loads(path.read_text())
     content["structure"]["positions"][0][0] += 0.01
     del content["checksum"]
-    content["checksum"] = _digest(content)
+    content["checksum"] = _hash(content)
     path.write_text(json.dumps(content))
     assert store.get(path.stem) is None
     assert "its atoms or settings are not those" in caplog.text
@@ -143,14 +143,14 @@ def test_a_full_disk(small_disk, counting, monkeypatch, tmp_path, workers):
 
 def test_a_label_that_the_disk_does_not_take_is_kept_elsewhere(store, counting, monkeypatch, tmp_path):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    write = store_module._write
+    write = store_module.write_text
 
     def full(path, text, *, sync):
         if path.parent == store.path:
             raise OSError(errno.ENOSPC, "No space left on device")
         write(path, text, sync=sync)
 
-    monkeypatch.setattr(store_module, "_write", full)
+    monkeypatch.setattr(store_module, "write_text", full)
     with pytest.raises(InputError, match=r"It is kept as .*ndsc-rescued") as raised:
         run(store, counting(), n=1)
     monkeypatch.undo()
@@ -164,7 +164,7 @@ def test_a_label_that_can_be_kept_nowhere(store, counting, monkeypatch):
     def full(path, text, *, sync):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(store_module, "_write", full)
+    monkeypatch.setattr(store_module, "write_text", full)
     with pytest.raises(InputError, match="could be kept nowhere else"):
         run(store, counting(), n=1)
 

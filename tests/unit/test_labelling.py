@@ -188,9 +188,15 @@ def test_a_code_that_is_not_installed(name, module, monkeypatch, store):
         compute_label(bulk("Al"), spec, store)
 
 
-def test_names_must_be_given_and_differ(configurations, store):
-    with pytest.raises(InputError, match="no name"):
-        label_configurations([bulk("Al")], CalculatorSpec("emt"), store)
+def test_plain_structures_are_numbered(store):
+    first, second = bulk("Al"), bulk("Cu")
+    report = label_configurations([first, second], CalculatorSpec("emt"), store, workers=1)
+    assert list(report.labels) == ["structure-0000", "structure-0001"]
+    assert report.labels["structure-0001"].atoms.get_chemical_formula() == "Cu"
+    assert "ndsc_name" not in first.info
+
+
+def test_names_must_differ(configurations, store):
     with pytest.raises(InputError, match="share the names unit-0000"):
         label_configurations([configurations[0]] * 2, CalculatorSpec("emt"), store)
     with pytest.raises(InputError, match="workers = 0"):

@@ -114,26 +114,21 @@ def list_labels(directory: StoreArgument, settings: SettingsOption = None, json:
       ndsc labels list al --settings 0f3a51c6d2e9
     """
     from ndsc.reference import inventory
-    from ndsc.reference.settings import recorded_settings, settings_id
 
     rows: list[dict[str, Any]] = []
-    for key, entry in inventory.read_all(_store(directory)):
-        if isinstance(entry, inventory.Problem):
-            continue
-        label, structure = entry
-        name = settings_id(recorded_settings(label.provenance) or {})
-        if settings in (None, name):
-            rows.append(
-                {
-                    "key": key,
-                    "name": label.provenance.get("name", ""),
-                    "atoms": len(structure["symbols"]),
-                    "energy": label.energy / len(structure["symbols"]),
-                    "max_force": float(abs(label.forces).max()),
-                    "seconds": label.seconds,
-                    "settings": name,
-                }
-            )
+    for label in inventory.usable(_store(directory), settings):
+        n_atoms = len(label.forces)
+        rows.append(
+            {
+                "key": label.key,
+                "name": label.provenance.get("name", ""),
+                "atoms": n_atoms,
+                "energy": label.energy / max(n_atoms, 1),
+                "max_force": float(abs(label.forces).max(initial=0.0)),
+                "seconds": label.seconds,
+                "settings": inventory.settings_of_label(label),
+            }
+        )
     if json:
         print_json(rows)
         return
@@ -194,9 +189,10 @@ def show(
     from ndsc.reference.settings import differences, recorded_settings
 
     store = _store(directory)
-    label, structure = store.read(inventory.find_key(store, key))
+    label = inventory.load_one(store, key)
+    structure = label.structure
     if other is not None:
-        second, _ = store.read(inventory.find_key(store, other))
+        second = inventory.load_one(store, other)
         here, there = (_settings_and_code(entry, recorded_settings(entry.provenance)) for entry in (second, label))
         found = differences(there, here)
         if json:

@@ -19,7 +19,6 @@ from ndsc.cli.console import say, warn
 from ndsc.errors import InputError
 
 if TYPE_CHECKING:
-    from ndsc.config import ExecutorConfig
     from ndsc.crystal import Crystal
     from ndsc.kpoints import KpointGrid
     from ndsc.reference import CalculatorSpec, ExecutorSettings
@@ -284,7 +283,7 @@ class ExecutorOptions:
         option("--memory", "Memory of all calculations together.", metavar="GB", default="most of what is free"),
     ] = None
 
-    def settings(self, given: ExecutorConfig | None = None) -> ExecutorSettings:
+    def settings(self, given: ExecutorSettings | None = None) -> ExecutorSettings:
         """The settings of the labelling: these options, and otherwise what an input file has given.
 
         Raises
@@ -292,12 +291,12 @@ class ExecutorOptions:
         InputError
             When a value is out of range.
         """
-        from ndsc.config import ExecutorConfig
+        from ndsc.reference import ExecutorSettings
 
         said = dataclasses.asdict(self)
         said["memory_gb"] = said.pop("memory")
         said = {name: value for name, value in said.items() if value is not None}
-        return ExecutorConfig.parse({**dict(given or {}), **said}, "The options").to_settings()
+        return ExecutorSettings.parse({**dict(given or {}), **said}, "The options")
 
 
 def with_groups(command: Callable[..., None]) -> Callable[..., None]:

@@ -7,7 +7,6 @@ Everything that can be wrong with an input file is found when it is read, before
 from __future__ import annotations
 
 from ndsc.codes.settings import ReferenceConfig
-from ndsc.config.calculation import ExecutorConfig
 from ndsc.config.files import dump_config, load_config, load_fit_settings, parse_config, write_config
 from ndsc.config.fitting import FitSections
 from ndsc.config.sections import (
@@ -18,12 +17,13 @@ from ndsc.config.sections import (
     RunConfig,
     SupercellsConfig,
 )
+from ndsc.reference.executors import ExecutorSettings
 
 __all__ = [
     "ConfigurationsConfig",
     "CrystalConfig",
     "ElasticConfig",
-    "ExecutorConfig",
+    "ExecutorSettings",
     "FitSections",
     "PhononsConfig",
     "ReferenceConfig",

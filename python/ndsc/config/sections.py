@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from ndsc.codes.settings import ReferenceConfig
-from ndsc.config.calculation import ExecutorConfig
 from ndsc.fit.regularisation import Regularisation
 from ndsc.fit.settings import GapSettings
+from ndsc.reference.executors import ExecutorSettings
 from ndsc.section import Flag, Grid, InputFile, Real, Section, Whole, one_or_many
 
 if TYPE_CHECKING:
@@ -211,7 +211,7 @@ class RunConfig(InputFile):
         description="Write it as [configurations], or as [[configurations]] once for each part of the database.",
     )
     reference: ReferenceConfig = Field(default=ReferenceConfig(), description="Write it as a section, [reference].")
-    executor: ExecutorConfig = Field(default=ExecutorConfig(), description="Write it as a section, [executor].")
+    executor: ExecutorSettings = Field(default=ExecutorSettings(), description="Write it as a section, [executor].")
     fit: GapSettings = Field(default=GapSettings(), description="Write it as a section, [fit].")
     regularisation: Regularisation = Field(default=Regularisation(), description="Write it as [regularisation].")
     phonons: PhononsConfig = Field(default=PhononsConfig(), description="Write it as a section, [phonons].")

@@ -203,6 +203,6 @@ def _scan(
 
 
 def _copy_labels(configurations: Sequence[Atoms], spec: CalculatorSpec, known: LabelStore, store: LabelStore) -> None:
-    for key, atoms in zip(keys_of(configurations, spec), configurations, strict=True):
+    for key in keys_of(configurations, spec):
         if key not in store and key in known and (label := known.get(key)) is not None:
-            store.put(label, atoms)
+            store.put(label.key, label)

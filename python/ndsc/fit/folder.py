@@ -6,11 +6,12 @@ import hashlib
 import json
 import os
 from pathlib import Path
+from typing import Any
 
-from ndsc.errors import FitError, InputError
 from ndsc.files import write_text
 from ndsc.fit.calculator import GapCalculator
 from ndsc.fit.executable import Run
+from ndsc.store import DamagedError, Store
 from ndsc.versions import package_version
 
 XML_NAME = "gap.xml"
@@ -49,13 +50,11 @@ def key_of_fit(scratch: Path, arguments: list[str]) -> str:
 
 def recorded_key(target: Path) -> str | None:
     """Key of the complete fit in a folder, None when there is none."""
-    if not (target / XML_NAME).is_file() or not (target / PREDICTIONS_NAME).is_file():
-        return None
-    try:
-        record = json.loads((target / RECORD_NAME).read_text(encoding="utf-8"))
-        # The potential's own files may be damaged or missing although the record is there.
-        GapCalculator(target / XML_NAME)
-    except (OSError, ValueError, InputError, FitError):
-        return None
-    key = record.get("key") if isinstance(record, dict) else None
-    return key if isinstance(key, str) else None
+
+    def decode(_: str, record: Any) -> str:
+        GapCalculator(target / XML_NAME)  # its files may be damaged or missing although the record is there
+        if not (target / PREDICTIONS_NAME).is_file():
+            raise DamagedError(f"{PREDICTIONS_NAME} is missing")
+        return str(record["key"])
+
+    return Store(target, decode).get(Path(RECORD_NAME).stem)

@@ -1,26 +1,14 @@
-"""Reference calculations: k-points, calculators, the store of labels, and how labels are computed."""
+"""Reference calculations: the store of labels, and how labels are computed.
+
+The public names and their homes are listed in ``__init__.pyi``; each module of this package is imported when one of its
+names is used, so that a worker process starts quickly.
+"""
+
+import lazy_loader
 
 from ndsc.codes import calculator_names
 from ndsc.codes.specification import CalculatorSpec
 from ndsc.kpoints import fold_kpoints, reduced_kpoints
-from ndsc.reference.computing import compute_label
-from ndsc.reference.executors import ExecutorSettings, open_executor
-from ndsc.reference.labelling import Failure, LabelReport, label_configurations
-from ndsc.reference.store import Label, LabelStore
-from ndsc.reference.stored import StoredCalculator
 
-__all__ = [
-    "CalculatorSpec",
-    "ExecutorSettings",
-    "Failure",
-    "Label",
-    "LabelReport",
-    "LabelStore",
-    "StoredCalculator",
-    "calculator_names",
-    "compute_label",
-    "fold_kpoints",
-    "label_configurations",
-    "open_executor",
-    "reduced_kpoints",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+__all__ += [name.__name__ for name in (CalculatorSpec, calculator_names, fold_kpoints, reduced_kpoints)]

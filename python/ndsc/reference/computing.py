@@ -6,8 +6,6 @@ import logging
 import resource
 import shutil
 import subprocess
-import tempfile
-import threading
 import time
 from contextlib import suppress
 from dataclasses import dataclass
@@ -21,9 +19,11 @@ from ase.calculators.calculator import CalculationFailed, Calculator
 
 from ndsc.codes.specification import CalculatorSpec, canonical
 from ndsc.errors import NdscError, ReferenceCalculationError
+from ndsc.files import ScratchFolder
 from ndsc.interrupts import raise_if_interrupted
 from ndsc.reference.checks import check_atoms, check_results
 from ndsc.reference.claims import Holder
+from ndsc.reference.label_file import structure_record
 from ndsc.reference.store import Label, LabelStore
 from ndsc.rounding import rounded
 
@@ -32,8 +32,8 @@ log = logging.getLogger(__name__)
 #: Files of a failed calculation above this size are not kept, bytes.
 LARGEST_KEPT = 20_000_000
 
-#: What may go well another time: files, programs and machines fail by chance, wrong settings do not.
-BY_CHANCE = (OSError, EOFError, subprocess.SubprocessError, CalculationFailed, MemoryError)
+#: Errors that may not come back: files, programs and machines fail now and then, wrong settings always do.
+TRANSIENT = (OSError, EOFError, subprocess.SubprocessError, CalculationFailed, MemoryError)
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ class Outcome:
     state : State
     reason : str
         For people; the holder where another process has claimed the label.
-    by_chance : bool
+    transient : bool
         Whether another try may go better.
     killed : bool
         Whether the process was killed from outside, as it is when memory runs out.
@@ -103,13 +103,21 @@ class Outcome:
 
     state: State
     reason: str = ""
-    by_chance: bool = False
+    transient: bool = False
     killed: bool = False
     error: NdscError | None = None
 
 
 def perform(job: Job, scratch: Path | None = None) -> Outcome:
-    """Do a job in this process, unless its label is there or another process is at it."""
+    """Do a job in this process, unless its label is there or another process is at it.
+
+    Parameters
+    ----------
+    job : Job
+    scratch : path, optional
+        Folder for the code's own files, kept by the caller, which has also set the number of threads; a temporary one
+        otherwise.
+    """
     store = LabelStore(job.store)
     if job.key in store:
         return Outcome(State.FOUND)
@@ -119,35 +127,18 @@ def perform(job: Job, scratch: Path | None = None) -> Outcome:
             return Outcome(State.CLAIMED, str(claim))
         try:
             # Whoever held the claim until now may have written the label.
-            if job.key in store:
-                return Outcome(State.FOUND)
-            compute_label(
-                job.atoms,
-                job.spec,
-                store,
-                threads=job.threads,
-                need_stress=job.need_stress,
-                scratch=scratch,
-                key=job.key,
-            )
+            store.get_or_compute(job.key, lambda: _computed(job, store, scratch))
         finally:
             claim.release()
     except ReferenceCalculationError as error:
-        return Outcome(State.FAILED, str(error), by_chance=isinstance(error.__cause__, BY_CHANCE))
+        return Outcome(State.FAILED, str(error), transient=isinstance(error.__cause__, TRANSIENT))
     except NdscError as error:
         return Outcome(State.INPUT, str(error), error=error)
     return Outcome(State.COMPUTED)
 
 
 def compute_label(
-    atoms: Atoms,
-    spec: CalculatorSpec,
-    store: LabelStore,
-    *,
-    threads: int = 1,
-    need_stress: bool = False,
-    scratch: Path | None = None,
-    key: str | None = None,
+    atoms: Atoms, spec: CalculatorSpec, store: LabelStore, *, threads: int = 1, need_stress: bool = False
 ) -> Label:
     """Compute the label of one structure in this process and write it to the store.
 
@@ -161,11 +152,6 @@ def compute_label(
         Threads of the linear algebra libraries.
     need_stress : bool
         Whether a calculator without stress is refused.
-    scratch : path, optional
-        Folder for the code's own files, kept by the caller, which has also set the number of threads; a temporary one
-        otherwise.
-    key : str, optional
-        The key of the structure, where it is known.
 
     Raises
     ------
@@ -174,20 +160,27 @@ def compute_label(
     InputError, MissingExtraError
         When the calculator cannot be made, or the store cannot be written.
     """
-    key = key or store.key_of(atoms, spec)
+    key = store.key_of(atoms, spec)
+    name = str(atoms.info.get("ndsc_name", "structure"))
+    job = Job(atoms, spec, str(store.path), key, name, threads=threads, need_stress=need_stress)
+    label = _computed(job, store, None)
+    store.put(key, label)
+    return label
+
+
+def _computed(job: Job, store: LabelStore, scratch: Path | None) -> Label:
+    """The label of a job, not yet written."""
     if scratch is not None:
-        return _compute(atoms, spec, store, need_stress, scratch, key)
+        return _compute(job, scratch)
     from threadpoolctl import threadpool_limits
 
-    folder = Path(tempfile.mkdtemp(prefix="ndsc-"))
-    try:
-        with threadpool_limits(limits=threads):
-            return _compute(atoms, spec, store, need_stress, folder, key)
-    except ReferenceCalculationError:
-        keep_files(folder, store, key)
-        raise
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    with ScratchFolder() as folder:
+        try:
+            with threadpool_limits(limits=job.threads):
+                return _compute(job, folder.path)
+        except ReferenceCalculationError:
+            keep_files(folder.path, store, job.key)
+            raise
 
 
 def keep_files(scratch: Path, store: LabelStore, key: str) -> None:
@@ -204,27 +197,21 @@ def _large_files(folder: str, names: list[str]) -> list[str]:
     return [name for name in names if (file := Path(folder, name)).is_file() and file.stat().st_size > LARGEST_KEPT]
 
 
-def _compute(
-    atoms: Atoms, spec: CalculatorSpec, store: LabelStore, need_stress: bool, scratch: Path, key: str
-) -> Label:
-    structure = rounded(atoms)
-    name = str(atoms.info.get("ndsc_name", "structure"))
-    if _MEMORY.worth_forgetting:
-        _forget_peak_memory()
+def _compute(job: Job, scratch: Path) -> Label:
+    structure, spec, name = rounded(job.atoms), job.spec, job.name
+    _forget_peak_memory()
     started = time.perf_counter()
     calculator = spec.create(structure, scratch)
     computed = structure.copy()
     energy, forces, stress = _run(calculator, computed, name, spec.name, scratch)
     seconds = time.perf_counter() - started
-    _MEMORY.worth_forgetting = seconds > 0.1  # it is not free
     check_results(name, len(structure), energy, forces, stress)
-    check_atoms(name, structure, computed, calculator)
-    if need_stress and stress is None:
+    if job.need_stress and stress is None:
         raise ReferenceCalculationError(
             f"{name}: the calculator gives no stress, which is needed here. Choose settings or a code that do."
         )
-    label = Label(
-        key=key,
+    return Label(
+        key=job.key,
         energy=energy,
         forces=forces,
         stress=stress,
@@ -239,9 +226,8 @@ def _compute(
             # Programs know better: their own version, and the memory of this calculation alone.
             **getattr(calculator, "label_provenance", {}),
         },
+        structure=structure_record(structure),
     )
-    store.put(label, structure)
-    return label
 
 
 def _run(
@@ -252,17 +238,15 @@ def _run(
         calculator.directory = str(scratch)
     try:
         atoms.calc = calculator
+        asked = atoms.copy()
         forces = np.array(atoms.get_forces(apply_constraint=False), dtype=float)
-        there = _results_of_ase(calculator)
+        # ASE would compute atoms that were moved once more for the energy.
+        check_atoms(name, asked, atoms, calculator)
         free = "free_energy" in calculator.implemented_properties
-        energy: Any = there.get("free_energy" if free else "energy")
-        energy = float(atoms.get_potential_energy(force_consistent=free) if energy is None else energy)
-        stress: Any = None
+        energy = float(atoms.get_potential_energy(force_consistent=free))
+        stress = None
         if "stress" in calculator.implemented_properties:
-            stress = there.get("stress")
-            if np.shape(stress) != (6,):
-                stress = atoms.get_stress(voigt=True, apply_constraint=False)
-            stress = np.array(stress, dtype=float)
+            stress = np.array(atoms.get_stress(voigt=True, apply_constraint=False), dtype=float)
     except (NdscError, KeyboardInterrupt):
         raise
     except BaseException as error:  # SystemExit and what else does not look like an error
@@ -271,27 +255,6 @@ def _run(
             f"{name}: the calculator {code!r} raised {type(error).__name__}: {error}."
         ) from error
     return energy, forces, stress
-
-
-def _results_of_ase(calculator: Calculator) -> dict[str, Any]:
-    """What the calculation of the forces gave besides, where ASE's own methods would give just that.
-
-    They compare all atoms each time that they are asked; :func:`check_atoms` does so once, afterwards.
-    """
-    own = type(calculator)
-    if not isinstance(calculator, Calculator) or any(
-        getattr(own, name, None) is not getattr(Calculator, name)
-        for name in ("get_property", "get_potential_energy", "get_stress")
-    ):
-        return {}
-    return dict(calculator.results)
-
-
-class _Memory(threading.local):
-    worth_forgetting = True
-
-
-_MEMORY = _Memory()
 
 
 def _forget_peak_memory() -> None:
@@ -303,9 +266,7 @@ def _forget_peak_memory() -> None:
 def _peak_memory() -> float:
     """The most memory that this process held since then, or any program that it started, MB."""
     children = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
-    try:
-        with open("/proc/self/status", "rb", buffering=0) as file:
-            own = int(file.read(65536).partition(b"VmHWM:")[2].split(maxsplit=1)[0]) / 1024
-    except (OSError, IndexError, ValueError):
-        own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    with suppress(OSError, IndexError, ValueError):
+        own = int(Path("/proc/self/status").read_text().partition("VmHWM:")[2].split()[0]) / 1024
     return max(own, children)

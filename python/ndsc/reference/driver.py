@@ -5,43 +5,35 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Executor, Future, wait
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from ndsc.errors import InputError, NdscError
-from ndsc.progress import Progress
-from ndsc.reference import time_left
-from ndsc.reference.computing import Job, Outcome, State, perform
-from ndsc.reference.local import LocalExecutor
-from ndsc.reference.processes import run_job
+from ndsc.progress import Progress, silent
+from ndsc.reference.computing import Job, Outcome, State
 from ndsc.reference.store import Label, LabelStore
 
 log = logging.getLogger(__name__)
 
 #: Shortest and longest time between two looks at the labels that other runs compute, s.
-LOOK_SOON, LOOK_LATE = 0.05, 5.0
-#: How many jobs an executor is given ahead of those that it works on: enough to keep it busy, few enough that another
-#: run can take part. Processes of this machine take one of them in advance where labels take milliseconds.
-AHEAD, AHEAD_HERE = 2, 3
+POLL_SOON, POLL_LATE = 0.05, 5.0
+#: How many jobs an executor is given for each that it works on: enough to keep it busy, few enough that another run
+#: can take part.
+AHEAD = 2
 #: How long a label that a worker has written may take to appear here: network file systems remember what was not there.
 SETTLE = 15.0
-#: How long an estimate of the time left stands, s.
-ESTIMATE_EVERY = 0.5
 
 
-@dataclass
-class Task:
-    """A job, and how often it has failed."""
+class Here(Executor):
+    """An executor that does its work when it is handed in, in the same process and thread."""
 
-    job: Job
-    tries: int = 0
-
-    @property
-    def n_atoms(self) -> int:
-        """Size of the structure."""
-        return len(self.job.atoms)
+    def submit(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        """Do the work."""
+        future: Future[Any] = Future()
+        future.set_result(function(*args, **kwargs))
+        return future
 
 
 class Driver:
@@ -50,8 +42,10 @@ class Driver:
     Parameters
     ----------
     store : LabelStore
+    jobs : iterable of Job
+        Equal structures are computed once.
     retries : int
-        How often a job is tried again that failed by chance.
+        How often a job is tried again whose failure may not come back.
     progress : callable
     name : str
         Name of the work in the progress.
@@ -62,232 +56,173 @@ class Driver:
         By key; those found and those computed.
     reasons : dict of str to str
         Why there is no label, by key.
-    waiting : deque of Task
-        Still to be given to an executor.
-    computed, found_elsewhere : int
-        Labels that this run computed, and that other runs did while this one went on.
+    waiting : deque of Job
+        Still to be given to an executor, the largest first, so that none is left for the end.
+    computed, found : int
+        Labels that this run computed, and configurations whose labels were there or that another run computed.
     """
 
-    def __init__(self, store: LabelStore, *, retries: int, progress: Progress, name: str) -> None:
+    def __init__(
+        self,
+        store: LabelStore,
+        jobs: Iterable[Job],
+        *,
+        retries: int = 0,
+        progress: Progress = silent,
+        name: str = "labels",
+    ) -> None:
         self.store, self.retries, self.progress, self.name = store, retries, progress, name
         self.labels: dict[str, Label] = {}
         self.reasons: dict[str, str] = {}
-        self.waiting: deque[Task] = deque()
-        self.computed = self.found_elsewhere = self.done = 0
-        self.on_label: Callable[[Label, int], None] = lambda label, n_atoms: None
-        self._tasks: dict[str, Task] = {}
+        self.waiting: deque[Job] = deque()
+        self.computed = self.found = 0
+        self._done = 0
         self._counts: Counter[str] = Counter()
-        self._elsewhere: dict[str, Task] = {}
+        self._tries: Counter[str] = Counter()
+        self._elsewhere: dict[str, Job] = {}
         self._error: NdscError | None = None
-        self._said = False
-        self._left = time_left.TimeLeft()
-        self._estimated = -ESTIMATE_EVERY
+        self._on_label: Callable[[Label], None] = lambda label: None
+        unique: dict[str, Job] = {}
+        for job in jobs:
+            self._counts[job.key] += 1
+            unique.setdefault(job.key, job)
+        for job in sorted(unique.values(), key=lambda job: -len(job.atoms)):
+            if not self._take_stored(job):
+                self.waiting.append(job)
+        self._report()
 
-    def add(self, task: Task) -> None:
-        """One more configuration; equal structures are computed once."""
-        self._counts[task.job.key] += 1
-        self._tasks.setdefault(task.job.key, task)
+    def run(self, executor: Executor, function: Callable[[Job], Outcome], *, workers: int = 1) -> None:
+        """Compute what waits.
 
-    def known(self) -> Iterator[tuple[Label, int]]:
-        """The labels so far, with the sizes of their structures."""
-        for key, label in self.labels.items():
-            yield label, self._tasks[key].n_atoms
-
-    def look_up(self) -> None:
-        """Take from the store what is there; what is not waits, the largest first, so that none is left for the end."""
-        todo = []
-        for key, task in self._tasks.items():
-            try:
-                label = self.store.get(key)
-            except InputError as error:
-                self._refuse(key, str(error))
-                continue
-            if label is None:
-                todo.append(task)
-            else:
-                self._take(key, label)
-        self.waiting.extend(sorted(todo, key=lambda task: -task.n_atoms))
-        self._show()
-
-    def run_here(self) -> None:
-        """Compute what waits in this process, one after the other."""
-        self._log_resume_hint(lambda: self._run_here())
-
-    def run(self, executor: Executor, workers: int) -> None:
-        """Compute what waits with an executor.
+        Parameters
+        ----------
+        executor : concurrent.futures.Executor or alike
+        function : callable
+            What the executor is to call with each job.
+        workers : int
+            How many calculations it runs at a time.
 
         Raises
         ------
         NdscError
             What a calculation raised that no other label would be spared: a code that is missing, a full disk.
         """
-        self._left.workers = workers
-        self._log_resume_hint(lambda: self._run(executor, workers))
-
-    def _log_resume_hint(self, work: Callable[[], None]) -> None:
-        try:
-            work()
-        except KeyboardInterrupt:
-            log.warning(
-                "Stopped with %d of %d labels. They are in %s: run the same again to go on.",
-                len(self.labels), len(self._tasks), self.store.path,
-            )  # fmt: skip
-            raise
-
-    def _run_here(self) -> None:
-        pause = LOOK_SOON
-        while self.waiting or self._elsewhere:
-            if self.waiting:
-                task = self.waiting.popleft()
-                self._left.begin(task.job.key, task.n_atoms)
-                self._settle(task, perform(task.job))
-                if self._error is not None:
-                    raise self._error
-            else:
-                self._say_who_is_waited_for()
-                time.sleep(pause)
-            pause = LOOK_SOON if self._look_elsewhere() else min(2 * pause, LOOK_LATE)
-
-    def _run(self, executor: Executor, workers: int) -> None:
-        running: dict[Future[Outcome], Task] = {}
-        pause = LOOK_SOON
-        most = workers * (AHEAD_HERE if isinstance(executor, LocalExecutor) else AHEAD)
+        learn = getattr(executor, "learn", None)
+        if learn is not None:
+            self._on_label = learn
+            for label in self.labels.values():
+                learn(label)
+        most = 1 if isinstance(executor, Here) else AHEAD * workers
+        running: dict[Future[Outcome], Job] = {}
+        pause = POLL_SOON
         try:
             while running or (self._error is None and (self.waiting or self._elsewhere)):
                 while self.waiting and self._error is None and len(running) < most:
-                    self._submit(executor, running)
-                patience = pause if self._elsewhere else None
+                    self._submit(executor, function, running)
                 if running:
-                    finished, _ = wait(running, timeout=patience, return_when=FIRST_COMPLETED)
+                    finished, _ = wait(running, timeout=pause if self._elsewhere else None, return_when=FIRST_COMPLETED)
                     for future in finished:
                         self._settle(running.pop(future), _outcome(future))
-                elif self._elsewhere:
-                    self._say_who_is_waited_for()
+                elif self._elsewhere and not self.waiting:
                     time.sleep(pause)
                 if self._error is not None:
                     for future in running:
                         future.cancel()
-                pause = LOOK_SOON if self._look_elsewhere() else min(2 * pause, LOOK_LATE)
-        except BaseException:
+                pause = POLL_SOON if self._poll_elsewhere() else min(2 * pause, POLL_LATE)
+        except KeyboardInterrupt:
+            log.warning(
+                "Stopped with %d of %d labels. They are in %s: run the same again to go on.",
+                len(self.labels), len(self._counts), self.store.path,
+            )  # fmt: skip
+            raise
+        finally:
             for future in running:
                 future.cancel()
-            raise
         if self._error is not None:
             raise self._error
 
-    def _submit(self, executor: Executor, running: dict[Future[Outcome], Task]) -> None:
-        task = self.waiting.popleft()
+    def _submit(
+        self, executor: Executor, function: Callable[[Job], Outcome], running: dict[Future[Outcome], Job]
+    ) -> None:
+        job = self.waiting.popleft()
         # Another run may have computed it since this one looked.
-        if task.job.key in self.store:
-            self._settle(task, Outcome(State.FOUND))
+        if job.key in self.store:
+            self._settle(job, Outcome(State.FOUND))
             return
         try:
-            future: Future[Outcome] = executor.submit(run_job, task.job)
+            running[executor.submit(function, job)] = job
         except Exception as error:  # an executor that broke takes no more jobs; which error it raises is its own affair
-            self._refuse(task.job.key, f"the executor took no more jobs ({type(error).__name__}: {error}).")
-            return
-        self._left.begin(task.job.key, task.n_atoms)
-        running[future] = task
+            self._refuse(job, f"the executor took no more jobs ({type(error).__name__}: {error}).")
 
-    def _settle(self, task: Task, outcome: Outcome) -> None:
+    def _settle(self, job: Job, outcome: Outcome) -> None:
         """Take note of the end of a job."""
-        key = task.job.key
-        self._left.end(key)
         if outcome.state == State.CLAIMED:
-            task.job = replace(task.job, attempt=task.job.attempt + 1)
-            if key not in self._elsewhere:
-                log.info("%s is being computed by %s.", task.job.name, outcome.reason)
-            self._elsewhere[key] = task
+            if not self._elsewhere:
+                log.info("Waiting for labels that other runs compute; ndsc labels status shows them.")
+            self._elsewhere[job.key] = replace(job, attempt=job.attempt + 1)
         elif outcome.state == State.INPUT:
             self._error = self._error or outcome.error or InputError(outcome.reason)
-        elif outcome.state in (State.COMPUTED, State.FOUND) or key in self.store:
-            self._read_back(task, outcome.state != State.FOUND)
+        elif outcome.state in (State.COMPUTED, State.FOUND) or job.key in self.store:
+            computed = outcome.state != State.FOUND
+            if not self._take_stored(job, computed=computed, patience=SETTLE if computed else 0.0):
+                self._try_again(job, Outcome(State.FAILED, "its label could not be read back from the store", True))
+            self._report()
         else:
-            self._try_again(task, outcome)
+            self._try_again(job, outcome)
 
-    def _try_again(self, task: Task, outcome: Outcome) -> None:
-        task.tries += 1
-        if outcome.by_chance and task.tries <= self.retries:
-            log.warning("%s: %s; it is tried again.", task.job.name, sentence(outcome, 1))
+    def _try_again(self, job: Job, outcome: Outcome) -> None:
+        self._tries[job.key] += 1
+        tries = self._tries[job.key]
+        if outcome.transient and tries <= self.retries:
+            log.warning("%s: %s; it is tried again.", job.name, _sentence(outcome, 1))
             # One that was killed may have had too little memory beside the others.
-            task.job = replace(task.job, alone=task.job.alone or outcome.killed, attempt=task.job.attempt + 1)
-            self.waiting.append(task)
+            self.waiting.append(replace(job, alone=job.alone or outcome.killed, attempt=job.attempt + 1))
         else:
-            self._refuse(task.job.key, sentence(outcome, task.tries) + ".")
+            self._refuse(job, _sentence(outcome, tries) + ".")
 
-    def _read_back(self, task: Task, computed: bool) -> None:
-        key = task.job.key
-        deadline = time.monotonic() + SETTLE
+    def _take_stored(self, job: Job, *, computed: bool = False, patience: float = 0.0) -> bool:
+        """Take the label of a job from the store; False when there is none that can be used."""
+        deadline = time.monotonic() + patience
+        damaged = self.store.path_of(job.key).with_suffix(".damaged")
         try:
-            label = self.store.get(key)
-            while label is None and computed and time.monotonic() < deadline and not self._damaged(key):
-                time.sleep(LOOK_SOON)
-                label = self.store.get(key)
+            label = self.store.get(job.key)
+            while label is None and time.monotonic() < deadline and not damaged.exists():
+                time.sleep(POLL_SOON)
+                label = self.store.get(job.key)
         except InputError as error:
-            self._refuse(key, str(error))
-            return
+            self._refuse(job, str(error))
+            return True
         if label is None:
-            self._try_again(task, Outcome(State.FAILED, "its label could not be read back from the store", True))
-            return
+            return False
+        if job.need_stress and label.stress is None:
+            self._refuse(job, "its label has no stress, which is needed here.")
+            return True
+        count = self._counts[job.key]
+        self.labels[job.key] = label
         self.computed += computed
-        self.found_elsewhere += 0 if computed else self._counts[key]
-        self._take(key, label)
-        self._show()
+        self.found += 0 if computed else count
+        self._done += count
+        self._on_label(label)
+        return True
 
-    def _damaged(self, key: str) -> bool:
-        return self.store.path_of(key).with_suffix(".damaged").exists()
+    def _refuse(self, job: Job, reason: str) -> None:
+        self.reasons[job.key] = reason
+        log.warning("No label for %s: %s", job.name, reason)
+        self._done += self._counts[job.key]
+        self._report()
 
-    def _take(self, key: str, label: Label) -> None:
-        task = self._tasks[key]
-        if task.job.need_stress and label.stress is None:
-            self._refuse(key, "its label has no stress, which is needed here.")
-            return
-        self.labels[key] = label
-        self._left.add(task.n_atoms, label.seconds)
-        self.on_label(label, task.n_atoms)
-        self.done += self._counts[key]
-
-    def _refuse(self, key: str, reason: str) -> None:
-        self.reasons[key] = reason
-        log.warning("No label for %s: %s", self._tasks[key].job.name, reason)
-        self.done += self._counts[key]
-        self._show()
-
-    def _say_who_is_waited_for(self) -> None:
-        if not self._said:
-            self._said = True
-            holders = {str(holder) for key in self._elsewhere if (holder := self.store.claims.holder(key))}
-            log.warning(
-                "Waiting for %d labels that other runs compute (%s); ndsc labels status shows them.",
-                len(self._elsewhere), ", ".join(sorted(holders)),
-            )  # fmt: skip
-
-    def _look_elsewhere(self) -> bool:
+    def _poll_elsewhere(self) -> bool:
         """See whether labels that other runs had claimed are there, or free again; True when any was."""
         changed = False
-        for key, task in list(self._elsewhere.items()):
-            if key in self.store:
+        for key, job in list(self._elsewhere.items()):
+            if key in self.store or self.store.claims.holder(key) is None:
                 del self._elsewhere[key]
-                self._settle(task, Outcome(State.FOUND))
-                changed = True
-            elif self.store.claims.is_held(key) is None and key not in self.store:
-                del self._elsewhere[key]
-                self.waiting.append(task)
+                self.waiting.append(job)
                 changed = True
         return changed
 
-    def _show(self) -> None:
-        total = self._counts.total()
-        self.progress(self.name, self.done, total)
-        now = time.monotonic()
-        # The estimate looks at all that waits: with many short labels it would take longer than they do.
-        if now - self._estimated < ESTIMATE_EVERY and self.done < total:
-            return
-        sizes = [task.n_atoms for task in (*self.waiting, *self._elsewhere.values())]
-        seconds = self._left.seconds(sizes)
-        if seconds is not None:
-            self._estimated = now
-            time_left.report(self.progress, self.name, seconds)
+    def _report(self) -> None:
+        self.progress(self.name, self._done, self._counts.total())
 
 
 def _outcome(future: Future[Any]) -> Outcome:
@@ -295,13 +230,13 @@ def _outcome(future: Future[Any]) -> Outcome:
     try:
         outcome = future.result()
     except CancelledError:
-        return Outcome(State.DIED, "it was cancelled by the executor", by_chance=True)
+        return Outcome(State.DIED, "it was cancelled by the executor", transient=True)
     except Exception as error:  # each executor has its own errors for workers that are gone
-        return Outcome(State.DIED, f"the executor lost it ({type(error).__name__}: {error})", by_chance=True)
+        return Outcome(State.DIED, f"the executor lost it ({type(error).__name__}: {error})", transient=True)
     return outcome if isinstance(outcome, Outcome) else Outcome(State.DIED, "the executor gave back something else")
 
 
-def sentence(outcome: Outcome, tries: int) -> str:
+def _sentence(outcome: Outcome, tries: int) -> str:
     """Why there is no label after so many tries, for people."""
     times = "" if tries == 1 else f" {tries} times"
     if outcome.state == State.DIED:

@@ -6,60 +6,79 @@ caller and given to :func:`ndsc.reference.label_configurations`.
 
 from __future__ import annotations
 
-import logging
 import os
+import re
 import shutil
 import tempfile
 import warnings
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Executor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, field_validator, model_validator
 
 from ndsc.errors import InputError, MissingExtraError
 from ndsc.reference.local import LocalExecutor
+from ndsc.section import Positive, Real, Section, Whole, check_plain
 
-log = logging.getLogger(__name__)
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(h|min|s)?")
+_SECONDS = {"h": 3600.0, "min": 60.0, "s": 1.0}
 
 
-@dataclass(frozen=True)
-class ExecutorSettings:
-    """Where and how labels are computed.
+class ExecutorSettings(Section):
+    """``[executor]``: where and how labels are computed."""
 
-    Attributes
-    ----------
-    kind : str
-        ``local``, ``slurm`` or ``dask``.
-    workers : int
-        Calculations at a time.
-    threads : int
-        Threads of the linear algebra libraries of each.
-    retries : int
-        How often a calculation is tried again that failed by chance.
-    timeout : float, optional
-        Longest time of a calculation, s.
-    memory_mb : float, optional
-        For ``local``: memory for all of them, MB.
-    cores : int
-        For ``slurm``: cores of a calculation, for a code that starts MPI itself.
-    resources : dict
-        For ``slurm``: what else executorlib is to ask for (``partition``, ``run_time_max`` in s, ``slurm_cmd_args``).
-    address : str, optional
-        For ``dask``: of a scheduler that runs; without it, a cluster on this machine is started.
-    """
+    kind: Literal["local", "slurm", "dask"] = Field(
+        default="local",
+        description="Give 'local' (worker processes on this machine), 'slurm' (a Slurm cluster) or 'dask'.",
+    )
+    workers: Positive = Field(default=2, le=10_000, description="Give the number of calculations at a time, as 2.")
+    retries: Whole = Field(
+        default=1, ge=0, le=100, description="Give how often a failed label is tried again, for example 1."
+    )
+    threads: Positive = Field(default=1, le=10_000, description="Give the number of threads of each worker, as 1.")
+    timeout: Annotated[Real, Field(gt=0, le=1e9)] | None = Field(
+        default=None, description="Give the longest time of one calculation, as '2h', '30min', '90s' or in seconds."
+    )
+    memory_gb: Annotated[Real, Field(gt=0, le=1e6)] | None = Field(
+        default=None,
+        description="Give the memory of all workers of 'local' together in GB; without it, most of what is free.",
+    )
+    cores: Positive = Field(default=1, le=10**6, description="Give the cores of one calculation of 'slurm', as 1.")
+    resources: dict[str, Any] = Field(
+        default_factory=dict,
+        description="Give what 'slurm' is to be asked for, for example resources = {partition = 'main', "
+        "run_time_max = 7200}.",
+    )
+    address: str | None = Field(
+        default=None, description="Give the address of a dask scheduler; without it, 'dask' starts one here."
+    )
 
-    kind: Literal["local", "slurm", "dask"] = "local"
-    workers: int = 2
-    threads: int = 1
-    retries: int = 1
-    timeout: float | None = None
-    memory_mb: float | None = None
-    cores: int = 1
-    resources: Mapping[str, Any] = field(default_factory=dict)
-    address: str | None = None
+    @field_validator("timeout", mode="before")
+    @classmethod
+    def _seconds(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        found = _DURATION.fullmatch(value.strip())
+        if found is None:
+            raise ValueError("a number with h, min or s is expected")
+        return float(found[1]) * _SECONDS[found[2] or "s"]
+
+    @field_validator("resources")
+    @classmethod
+    def _plain(cls, resources: dict[str, Any]) -> dict[str, Any]:
+        check_plain(resources, "resources")
+        return resources
+
+    @model_validator(mode="after")
+    def _keys_of_the_kind(self) -> ExecutorSettings:
+        for key, kind in (("memory_gb", "local"), ("cores", "slurm"), ("resources", "slurm"), ("address", "dask")):
+            if getattr(self, key) not in (None, {}, 1) and self.kind != kind:
+                raise ValueError(f"{key} has no meaning for kind = {self.kind!r}, only for {kind!r}; remove it")
+        return self
 
 
 @contextmanager
@@ -77,23 +96,23 @@ def open_executor(settings: ExecutorSettings, directory: str | Path = ".") -> It
     MissingExtraError
         When executorlib or dask is not installed.
     InputError
-        When there is no Slurm, or no such kind.
+        When there is no Slurm, or no scheduler of dask answers.
     """
     if settings.kind == "local":
         opened: Any = _local(settings)
     elif settings.kind == "slurm":
         opened = _slurm(settings, Path(directory))
-    elif settings.kind == "dask":
-        opened = _dask(settings)
     else:
-        raise InputError(f"There is no executor {settings.kind!r}. Choose 'local', 'slurm' or 'dask'.")
+        opened = _dask(settings)
     with opened as executor:
         yield executor
 
 
 @contextmanager
 def _local(settings: ExecutorSettings) -> Iterator[Executor]:
-    executor = LocalExecutor(settings.workers, memory_mb=settings.memory_mb)
+    executor = LocalExecutor(
+        settings.workers, memory_mb=None if settings.memory_gb is None else 1000 * settings.memory_gb
+    )
     try:
         yield executor
     except BaseException:

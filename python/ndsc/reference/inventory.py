@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
+import logging
 import shutil
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +15,18 @@ from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 
 from ndsc.errors import InputError
-from ndsc.files import whole_file
+from ndsc.files import read_json, whole_file
 from ndsc.reference.claims import Holder
-from ndsc.reference.label_file import Label, structure_from_record
+from ndsc.reference.label_file import Label
 from ndsc.reference.settings import recorded_settings, settings_id
 from ndsc.reference.store import LabelStore
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Problem:
-    """A file of the store that is no usable label, and why."""
+    """A file of the store that cannot be used, and why."""
 
     path: Path
     reason: str
@@ -66,15 +68,6 @@ class StoreStatus:
     failed: list[Path]
 
 
-@dataclass
-class _Sums:
-    count: int = 0
-    seconds: float = 0.0
-    settings: dict[str, dict[str, Any]] = field(default_factory=dict)
-    counts: Counter[str] = field(default_factory=Counter)
-    codes: dict[str, Counter[str]] = field(default_factory=dict)
-
-
 def status(store: LabelStore) -> StoreStatus:
     """Read every label and every claim of a store.
 
@@ -84,35 +77,39 @@ def status(store: LabelStore) -> StoreStatus:
         When there is no such folder.
     """
     _require(store)
-    sums = _Sums()
+    labels: list[Label] = []
     problems = [Problem(path, "set aside, because it was damaged") for path in sorted(store.path.glob("*.damaged"))]
     for _, found in read_all(store):
         if isinstance(found, Problem):
             problems.append(found)
-            continue
-        label, _ = found
-        settings = recorded_settings(label.provenance) or {}
-        name = settings_id(settings)
-        sums.count += 1
-        sums.seconds += label.seconds
-        sums.settings[name] = settings
-        sums.counts[name] += 1
-        sums.codes.setdefault(name, Counter())[str(label.provenance.get("code", "not named"))] += 1
+        else:
+            # Without its arrays and structure, which for a large store would not fit into memory.
+            labels.append(replace(found, forces=found.forces[:0], structure={}))
+    settings: dict[str, dict[str, Any]] = {}
+    for label in labels:
+        name = settings_of_label(label)
+        entry = settings.setdefault(
+            name, {**(recorded_settings(label.provenance) or {}), "labels": 0, "codes": Counter()}
+        )
+        entry["labels"] += 1
+        entry["codes"][str(label.provenance.get("code", "not named"))] += 1
     return StoreStatus(
-        labels=sums.count,
-        seconds=sums.seconds,
-        settings={
-            name: {**settings, "labels": sums.counts[name], "codes": dict(sums.codes[name])}
-            for name, settings in sums.settings.items()
-        },
+        labels=len(labels),
+        seconds=sum(label.seconds for label in labels),
+        settings=settings,
         problems=problems,
         claims=[ClaimState(*claim) for claim in store.claims.all()],
         failed=sorted(path for path in (store.path / "failed").glob("*") if path.is_dir()),
     )
 
 
-def read_all(store: LabelStore) -> Iterator[tuple[str, tuple[Label, dict[str, Any]] | Problem]]:
-    """Every label with the record of its structure, or what is wrong with it; nothing is moved or changed.
+def settings_of_label(label: Label) -> str:
+    """The short name of the settings that a label was computed with."""
+    return settings_id(recorded_settings(label.provenance) or {})
+
+
+def read_all(store: LabelStore) -> Iterator[tuple[str, Label | Problem]]:
+    """Every label, or what is wrong with its file; nothing is moved or changed.
 
     Raises
     ------
@@ -122,9 +119,37 @@ def read_all(store: LabelStore) -> Iterator[tuple[str, tuple[Label, dict[str, An
     _require(store)
     for key in list(store.keys()):
         try:
-            yield key, store.read(key)
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            yield key, store.load(key)
+        except (OSError, ValueError) as error:
             yield key, Problem(store.path_of(key), str(error).rstrip("."))
+
+
+def usable(store: LabelStore, settings: str | None = None) -> Iterator[Label]:
+    """Every label that can be used, of one settings or of all; the others are skipped with a warning each."""
+    for _, found in read_all(store):
+        if isinstance(found, Problem):
+            log.warning("%s is skipped: %s.", found.path, found.reason)
+        elif settings in (None, settings_of_label(found)):
+            yield found
+
+
+def load_one(store: LabelStore, prefix: str) -> Label:
+    """The one label whose key begins so.
+
+    Raises
+    ------
+    InputError
+        When there is none, there are several, or its file cannot be used.
+    """
+    key = find_key(store, prefix)
+    try:
+        return store.load(key)
+    except InputError:
+        raise
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"The label {store.path_of(key)} cannot be used: {error}. The next run that needs it computes it again."
+        ) from error
 
 
 def find_key(store: LabelStore, prefix: str) -> str:
@@ -169,11 +194,7 @@ def prunable(store: LabelStore, *, settings: str | None = None) -> list[Path]:
                 f"No label of {store.path} has the settings {settings!r}. Choose one of: "
                 f"{', '.join(sorted(current.settings)) or 'none, the store is empty'}."
             )
-        keys = {
-            key
-            for key, found in read_all(store)
-            if not isinstance(found, Problem) and settings_id(recorded_settings(found[0].provenance) or {}) == settings
-        }
+        keys = {label.key for label in usable(store, settings)}
         files += [store.path / "settings" / f"{settings}.json", *map(store.path_of, keys), *_derived_from(store, keys)]
     return sorted(path for path in files if path.exists())
 
@@ -182,9 +203,9 @@ def _derived_from(store: LabelStore, keys: set[str]) -> Iterator[Path]:
     """Relaxed crystals and elastic constants that start from one of these labels."""
     for path in store.derived.glob("*.json"):
         try:
-            start = json.loads(path.read_text(encoding="utf-8"))["of"]["start"]
+            start = read_json(path)["of"]["start"]
         except (OSError, ValueError, KeyError, TypeError):
-            continue  # It is damaged, and whoever needs it makes it again.
+            continue  # It is damaged, and is made again when it is needed.
         if start in keys:
             yield path
 
@@ -198,9 +219,9 @@ def prune(files: list[Path]) -> None:
             path.unlink(missing_ok=True)
 
 
-def labelled_atoms(label: Label, structure: dict[str, Any]) -> Atoms:
-    """A structure with its label as ASE knows it, with the name, the key and the code in ``info``."""
-    atoms = structure_from_record(structure)
+def labelled_atoms(label: Label) -> Atoms:
+    """A structure with its label as ASE knows it, with the name and the key in ``info``."""
+    atoms = label.atoms
     results: dict[str, Any] = {"energy": label.energy, "free_energy": label.energy, "forces": label.forces}
     if label.stress is not None:
         results["stress"] = label.stress
@@ -225,13 +246,7 @@ def export(store: LabelStore, path: Path, *, settings: str | None = None) -> int
     """
     if path.suffix not in (".db", ".xyz", ".extxyz"):
         raise InputError(f"{path} ends in {path.suffix or 'nothing'}. Give a name that ends in .db, .xyz or .extxyz.")
-    found = []
-    for _, entry in read_all(store):
-        if isinstance(entry, Problem):
-            continue
-        recorded = recorded_settings(entry[0].provenance) or {}
-        if settings is None or settings_id(recorded) == settings:
-            found.append(entry)
+    found = list(usable(store, settings))
     if not found:
         raise InputError(
             f"There is no label to export in {store.path}{f' of settings {settings}' if settings else ''}."
@@ -242,13 +257,13 @@ def export(store: LabelStore, path: Path, *, settings: str | None = None) -> int
         else:
             from ase.io import write
 
-            write(temporary, [_with_keys(*entry) for entry in found], format="extxyz")
+            write(temporary, [_with_keys(label) for label in found], format="extxyz")
     return len(found)
 
 
-def _with_keys(label: Label, structure: dict[str, Any]) -> Atoms:
+def _with_keys(label: Label) -> Atoms:
     """With the database's keys instead of a calculator: bare names would be taken for something else."""
-    atoms = labelled_atoms(label, structure)
+    atoms = labelled_atoms(label)
     atoms.calc = None
     atoms.info["REF_energy"] = label.energy
     atoms.arrays["REF_forces"] = label.forces
@@ -259,13 +274,13 @@ def _with_keys(label: Label, structure: dict[str, Any]) -> Atoms:
     return atoms
 
 
-def _write_database(path: Path, found: list[tuple[Label, dict[str, Any]]]) -> None:
+def _write_database(path: Path, found: list[Label]) -> None:
     from ase.db import connect
 
     path.unlink()
     with connect(str(path), type="db", use_lock_file=False) as database:
-        for label, structure in found:
-            atoms = labelled_atoms(label, structure)
+        for label in found:
+            atoms = labelled_atoms(label)
             database.write(
                 atoms,
                 key_value_pairs={

@@ -6,11 +6,11 @@ import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from ase import Atoms
+from ase.data import atomic_masses
 from numpy.typing import NDArray
 
 from ndsc.codes.specification import CalculatorSpec, supercell_matrix
@@ -22,7 +22,6 @@ FloatArray = NDArray[np.float64]
 FORMAT = "ndsc label"
 FORMAT_VERSION = 1
 UNIT = 10.0**DECIMALS
-_AT_ONCE = 1000
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,6 +41,8 @@ class Label:
         Wall time of the calculation.
     provenance : dict
         Calculator with parameters, the code's version, peak memory, and the structure's name.
+    structure : dict
+        The record of the structure (:func:`structure_record`).
     """
 
     key: str
@@ -50,6 +51,12 @@ class Label:
     stress: FloatArray | None
     seconds: float
     provenance: dict[str, Any] = field(default_factory=dict)
+    structure: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def atoms(self) -> Atoms:
+        """The structure."""
+        return structure_from_record(self.structure)
 
 
 def key_of(atoms: Atoms, spec: CalculatorSpec) -> str:
@@ -63,18 +70,16 @@ def key_of(atoms: Atoms, spec: CalculatorSpec) -> str:
 def keys_of(configurations: Sequence[Atoms], spec: CalculatorSpec) -> Iterator[str]:
     """The keys of many structures, in their order.
 
-    The hash is that of the JSON of calculator, parameters, structure and k-points, with sorted keys and no blanks. The
-    JSON is put together here from its parts: lengths are integers in units of 1e-8 Å, and the settings are the same
-    for all, so that 100,000 keys take a second or two.
+    The hash is that of the JSON of calculator, parameters, structure and k-points, with sorted keys and no blanks.
     """
-    head = f'{{"calculator":{_compact(spec.name)}'
+    content: dict[str, Any] = {"calculator": spec.name, "parameters": spec.parameters}
     if spec.kgrid is not None:
-        head += f',"kgrid":{_compact(list(spec.kgrid))}'
-    middle = f',"parameters":{_compact(spec.parameters)},"structure":'
-    for atoms, structure in zip(configurations, _structures_json(configurations), strict=True):
-        matrix = "" if spec.kgrid is None else f',"matrix":{_compact(supercell_matrix(atoms).tolist())}'
-        text = f"{head}{matrix}{middle}{structure}}}"
-        yield hashlib.sha256(text.encode()).hexdigest()
+        content["kgrid"] = list(spec.kgrid)
+    for atoms in configurations:
+        content["structure"] = structure_content(atoms)
+        if spec.kgrid is not None:
+            content["matrix"] = supercell_matrix(atoms).tolist()
+        yield _hash(content)
 
 
 def structure_content(atoms: Atoms) -> dict[str, Any]:
@@ -86,44 +91,21 @@ def structure_content(atoms: Atoms) -> dict[str, Any]:
         "pbc": atoms.pbc.tolist(),
     }
     if atoms.has("initial_magmoms"):
-        content["magmoms"] = np.rint(atoms.get_initial_magnetic_moments() * 1e6).astype(np.int64).tolist()
+        content["magmoms"] = _in_millionths(atoms.get_initial_magnetic_moments())
+    if atoms.has("initial_charges") and atoms.get_initial_charges().any():
+        content["charges"] = _in_millionths(atoms.get_initial_charges())
+    if atoms.has("tags") and atoms.get_tags().any():
+        content["tags"] = atoms.get_tags().tolist()
     return content
 
 
-def _structures_json(configurations: Sequence[Atoms]) -> Iterator[str]:
-    """``_compact(structure_content(atoms))`` of each, several times faster.
-
-    The rounding is done for many at once, and numbers go into ready templates: nested lists of them would cost more in
-    the garbage collector than in their making.
-    """
-    for start in range(0, len(configurations), _AT_ONCE):
-        part = configurations[start : start + _AT_ONCE]
-        lengths = np.concatenate([array for atoms in part for array in (atoms.cell.array, atoms.arrays["positions"])])
-        numbers = tuple(np.rint(lengths * UNIT).astype(np.int64).ravel().tolist())
-        first = 0
-        for atoms in part:
-            arrays = atoms.arrays
-            last = first + 9 + 3 * len(arrays["numbers"])
-            if "initial_magmoms" in arrays:
-                yield _compact(structure_content(atoms))
-            else:
-                yield _template(arrays["numbers"].tobytes(), atoms.pbc.tobytes()) % numbers[first:last]
-            first = last
-
-
-@lru_cache(maxsize=1024)
-def _template(numbers: bytes, pbc: bytes) -> str:
-    """The JSON of a structure with places for its cell and positions; from the bytes of its other arrays."""
-    atomic_numbers = np.frombuffer(numbers, dtype=np.int64).tolist()
-    rows = ",".join(["[%d,%d,%d]"] * len(atomic_numbers))
-    return (
-        f'{{"cell":[[%d,%d,%d],[%d,%d,%d],[%d,%d,%d]],"numbers":{_compact(atomic_numbers)},'
-        f'"pbc":{_compact(np.frombuffer(pbc, dtype=bool).tolist())},"positions":[{rows}]}}'
-    )
+def _in_millionths(values: FloatArray) -> list[Any]:
+    millionths: list[Any] = np.rint(values * 1e6).astype(np.int64).tolist()
+    return millionths
 
 
 def structure_record(atoms: Atoms) -> dict[str, Any]:
-    """A structure for people and other programs: symbols, Å."""
+    """A structure for people and other programs: symbols, Å, and per-atom data other than the elements' own."""
     record: dict[str, Any] = {
         "symbols": atoms.get_chemical_symbols(),
         "cell": np.round(atoms.cell.array, DECIMALS).tolist(),
@@ -134,6 +116,12 @@ def structure_record(atoms: Atoms) -> dict[str, Any]:
         record["supercell_matrix"] = supercell_matrix(atoms).tolist()
     if atoms.has("initial_magmoms"):
         record["magmoms"] = atoms.get_initial_magnetic_moments().tolist()
+    if atoms.has("initial_charges") and atoms.get_initial_charges().any():
+        record["charges"] = atoms.get_initial_charges().tolist()
+    if atoms.has("tags") and atoms.get_tags().any():
+        record["tags"] = atoms.get_tags().tolist()
+    if atoms.has("masses") and not np.array_equal(atoms.get_masses(), atomic_masses[atoms.numbers]):
+        record["masses"] = atoms.get_masses().tolist()
     return record
 
 
@@ -144,16 +132,22 @@ def structure_from_record(record: dict[str, Any]) -> Atoms:
         atoms.info["ndsc_matrix"] = np.array(record["supercell_matrix"], dtype=np.int64).ravel()
     if "magmoms" in record:
         atoms.set_initial_magnetic_moments(np.array(record["magmoms"], dtype=float))
+    if "charges" in record:
+        atoms.set_initial_charges(record["charges"])
+    if "tags" in record:
+        atoms.set_tags(record["tags"])
+    if "masses" in record:
+        atoms.set_masses(record["masses"])
     return atoms
 
 
-def label_text(label: Label, atoms: Atoms) -> str:
+def label_text(label: Label) -> str:
     """The text of a label's file."""
     content: dict[str, Any] = {
         "format": FORMAT,
         "format_version": FORMAT_VERSION,
         "key": label.key,
-        "structure": structure_record(atoms),
+        "structure": label.structure,
         "results": {
             "free_energy": label.energy,
             "forces": label.forces.tolist(),
@@ -162,34 +156,33 @@ def label_text(label: Label, atoms: Atoms) -> str:
         "seconds": round(label.seconds, 3),
         "provenance": label.provenance,
     }
-    content["checksum"] = _digest(content)
-    return _lines(content, 0) + "\n"
+    content["checksum"] = _hash(content)
+    return _lines(content, 0)
 
 
-def parse_label(text: str, key: str) -> tuple[Label, dict[str, Any]]:
-    """The label in a file's text, with the record of its structure, both checked.
+def parse_label(key: str, content: Any) -> Label:
+    """The label in a file's content, checked.
 
     Raises
     ------
     ValueError, KeyError, TypeError
-        When the text is no label, was changed, or belongs to another key than its structure and settings have.
+        When it is no label, was changed, or belongs to another key than its structure and settings have.
     InputError
         When it was written by a newer ndsc.
     """
-    content = json.loads(text)
     if not isinstance(content, dict) or content.get("format") != FORMAT:
-        raise ValueError("it is no label")
+        raise ValueError("it is not a label")
     if int(content["format_version"]) > FORMAT_VERSION:
         raise InputError(
             f"The label {key} has the format {content['format_version']}, newer than this version of ndsc reads "
             f"({FORMAT_VERSION}). Update ndsc, or use another folder for the labels."
         )
     checksum = content.pop("checksum")
-    if checksum != _digest(content):
+    if checksum != _hash(content):
         raise ValueError("its checksum does not match its content")
     if content["key"] != key:
         raise ValueError(f"it is the label of {content['key']}")
-    results, structure, provenance = content["results"], content["structure"], content["provenance"]
+    results, structure = content["results"], content["structure"]
     stress = results["stress"]
     label = Label(
         key=key,
@@ -197,11 +190,13 @@ def parse_label(text: str, key: str) -> tuple[Label, dict[str, Any]]:
         forces=np.array(results["forces"], dtype=float).reshape(-1, 3),
         stress=None if stress is None else np.array(stress, dtype=float),
         seconds=float(content["seconds"]),
-        provenance=provenance,
+        provenance=content["provenance"],
+        structure=structure,
     )
     if len(label.forces) != len(structure["symbols"]):
         raise ValueError(f"it has {len(label.forces)} forces for {len(structure['symbols'])} atoms")
-    return label, structure
+    _check_key(label)
+    return label
 
 
 def recorded_spec(provenance: dict[str, Any]) -> CalculatorSpec | None:
@@ -217,7 +212,7 @@ def recorded_spec(provenance: dict[str, Any]) -> CalculatorSpec | None:
     return CalculatorSpec(provenance["calculator"], provenance["parameters"], provenance.get("kgrid"))
 
 
-def check_key(label: Label, structure: dict[str, Any]) -> None:
+def _check_key(label: Label) -> None:
     """Compare the key with the structure and the settings that the file records.
 
     Raises
@@ -229,36 +224,21 @@ def check_key(label: Label, structure: dict[str, Any]) -> None:
         spec = recorded_spec(label.provenance)
     except InputError:
         return
-    if spec is not None and key_of(structure_from_record(structure), spec) != label.key:
+    if spec is not None and key_of(label.atoms, spec) != label.key:
         raise ValueError("its atoms or settings are not those that it is named for")
 
 
-_ENCODE = json.JSONEncoder(allow_nan=False).encode
-_ENCODE_COMPACT = json.JSONEncoder(allow_nan=False, sort_keys=True, separators=(",", ":")).encode
-
-
-def _compact(content: Any) -> str:
-    return _ENCODE_COMPACT(content)
-
-
-def _digest(content: Any) -> str:
-    return hashlib.sha256(_compact(content).encode()).hexdigest()
-
-
-def _is_table(text: str, n: int) -> bool:
-    """Whether the JSON of a list of n entries is that of n lists of numbers, as most are: then one step formats it."""
-    return text.count("[") == n + 1 and text.count("], [") == n - 1 and '"' not in text and "{" not in text
+def _hash(content: Any) -> str:
+    text = json.dumps(content, allow_nan=False, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _lines(value: Any, depth: int) -> str:
     """JSON with one line for each row of an array, so that a person can read it and a diff stays small."""
     pad, inner = " " * depth, " " * (depth + 1)
     if isinstance(value, dict) and value:
-        rows = [f"{inner}{_ENCODE(str(key))}: {_lines(entry, depth + 1)}" for key, entry in value.items()]
+        rows = [f"{inner}{json.dumps(str(key))}: {_lines(entry, depth + 1)}" for key, entry in value.items()]
         return "{\n" + ",\n".join(rows) + f"\n{pad}}}"
-    text = _ENCODE(value)
     if isinstance(value, list) and value and isinstance(value[0], list):
-        if _is_table(text, len(value)):
-            return f"[\n{inner}" + text[1:-1].replace("], [", f"],\n{inner}[") + f"\n{pad}]"
         return "[\n" + ",\n".join(inner + _lines(entry, depth + 1) for entry in value) + f"\n{pad}]"
-    return text
+    return json.dumps(value, allow_nan=False)

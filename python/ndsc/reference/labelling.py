@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass, field, replace
-from functools import partial
+from dataclasses import dataclass, field
 
 from ase import Atoms
 
 from ndsc.codes.specification import CalculatorSpec
 from ndsc.errors import InputError, ReferenceCalculationError
 from ndsc.progress import Progress, silent
-from ndsc.reference.computing import Job
-from ndsc.reference.driver import Driver, Task
+from ndsc.reference.computing import Job, perform
+from ndsc.reference.driver import Driver, Here
 from ndsc.reference.executors import ExecutorSettings, open_executor
 from ndsc.reference.label_file import keys_of
-from ndsc.reference.local import LocalExecutor
+from ndsc.reference.processes import run_job
 from ndsc.reference.settings import describe_code_versions, describe_other_settings, note_settings
 from ndsc.reference.store import Label, LabelStore
 
@@ -40,7 +40,7 @@ class LabelReport:
     Attributes
     ----------
     labels : dict of str to Label
-        By the configuration's ``ndsc_name``, in the order given.
+        By the configuration's ``info["ndsc_name"]``, or else ``"structure-0000"`` and so on, in the order given.
     failures : list of Failure
     computed, found : int
         Labels computed now, and labels that were in the store or that another run computed meanwhile.
@@ -70,7 +70,7 @@ class LabelReport:
             more = "" if len(self.failures) <= 5 else f" and {len(self.failures) - 5} more"
             raise ReferenceCalculationError(
                 f"{len(self.failures)} reference calculations failed: {names}{more}. The first said: "
-                f"{self.failures[0].reason} Mend the cause and run again: finished labels are kept."
+                f"{self.failures[0].reason} Correct the cause and run again: finished labels are kept."
             )
 
 
@@ -98,7 +98,8 @@ def label_configurations(
     Parameters
     ----------
     configurations : sequence of ase.Atoms
-        Each with its own ``info["ndsc_name"]``, and ``info["ndsc_matrix"]`` where k-points are folded.
+        Any structures. ``info["ndsc_name"]`` names one, or else its place in the list does; where k-points are folded,
+        ``info["ndsc_matrix"]`` is its supercell matrix, without which it counts as the unit cell itself.
     spec : CalculatorSpec
     store : LabelStore
     workers : int
@@ -106,10 +107,11 @@ def label_configurations(
     threads : int
         Threads of each process.
     retries : int
-        How often a configuration is tried again whose process died, took too long, or failed by chance. Results that
+        How often a configuration is tried again whose process died, took too long, or failed in a way that may not come
+        back. Results that
         are refused and settings that the code refuses are not tried again: they would be the same.
     progress : callable
-        Called with (task, done, total); one with a method ``time_left(task, seconds)`` is told that too.
+        Called with (task, done, total).
     task : str
         Name of the work in the progress.
     executor : ExecutorSettings, or concurrent.futures.Executor or alike, optional
@@ -136,28 +138,29 @@ def label_configurations(
     Raises
     ------
     InputError
-        When configurations have no names or share one, the calculator cannot be made or used for them
+        When configurations share a name, a setting is out of range, the calculator cannot be made or used for them
         (:meth:`CalculatorSpec.check`), or the store cannot be written.
     MissingExtraError
         When the code is not installed, and a label is missing.
     """
-    settings = executor if isinstance(executor, ExecutorSettings) else None
-    if settings is not None:
-        workers, threads, retries, timeout = settings.workers, settings.threads, settings.retries, settings.timeout
-    _check_arguments(workers, threads, retries, timeout)
     started = time.perf_counter()
-    names = [_name(atoms) for atoms in configurations]
-    if len(set(names)) != len(names):
-        doubled = sorted({name for name in names if names.count(name) > 1})
-        raise InputError(f"Configurations share the names {', '.join(doubled[:5])}. Give each its own ndsc_name.")
+    if isinstance(executor, ExecutorSettings):
+        settings = executor
+    else:
+        settings = ExecutorSettings(
+            workers=workers, threads=threads, retries=retries, timeout=timeout,
+            memory_gb=None if memory_mb is None else memory_mb / 1000,
+        )  # fmt: skip
+    names = _names(configurations)
     keys = list(keys_of(configurations, spec))
-    driver = Driver(store, retries=retries, progress=progress, name=task)
-    path = str(store.path.absolute())
-    for key, name, atoms in zip(keys, names, configurations, strict=True):
-        job = Job(atoms, spec, path, key, name, threads=threads, timeout=timeout, need_stress=need_stress)
-        driver.add(Task(job))
-    driver.look_up()
-    found = driver.done
+    jobs = [
+        Job(
+            atoms, spec, str(store.path.absolute()), key, name,
+            threads=settings.threads, timeout=settings.timeout, need_stress=need_stress,
+        )
+        for key, name, atoms in zip(keys, names, configurations, strict=True)
+    ]  # fmt: skip
+    driver = Driver(store, jobs, retries=settings.retries, progress=progress, name=task)
     notes = []
     if driver.waiting:
         spec.check(configurations)
@@ -165,14 +168,14 @@ def label_configurations(
         if not secondary:
             notes += describe_other_settings(store, spec)
             note_settings(store, spec)
-        if settings is None:
-            settings = ExecutorSettings(workers=workers, memory_mb=memory_mb)
         if executor is not None and not isinstance(executor, ExecutorSettings):
-            driver.run(executor, workers)
-        elif settings.kind == "local" and workers == 1 and timeout is None:
-            driver.run_here()
+            driver.run(executor, run_job, workers=settings.workers)
+        elif settings.kind == "local" and settings.workers == 1 and settings.timeout is None:
+            driver.run(Here(), perform)
         else:
-            _run_with(driver, replace(settings, workers=min(workers, len(driver.waiting))), store)
+            settings = settings.replaced(workers=min(settings.workers, len(driver.waiting)))
+            with open_executor(settings, store.path.absolute().parent) as opened:
+                driver.run(opened, run_job, workers=settings.workers)
     notes += describe_code_versions(driver.labels.values())
     for note in notes:
         log.warning("%s", note)
@@ -182,40 +185,16 @@ def label_configurations(
             Failure(name, driver.reasons[key]) for name, key in zip(names, keys, strict=True) if key in driver.reasons
         ],
         computed=driver.computed,
-        found=found + driver.found_elsewhere,
+        found=driver.found,
         seconds=time.perf_counter() - started,
         notes=notes,
     )
 
 
-def _run_with(driver: Driver, settings: ExecutorSettings, store: LabelStore) -> None:
-    with open_executor(settings, store.path.absolute().parent) as executor:
-        if isinstance(executor, LocalExecutor):
-            driver.on_label = partial(_learn, executor)
-            for label, n_atoms in driver.known():
-                _learn(executor, label, n_atoms)
-        driver.run(executor, settings.workers)
-
-
-def _learn(executor: LocalExecutor, label: Label, n_atoms: int) -> None:
-    """How much memory a calculation of this size needs."""
-    executor.gate.learn(n_atoms, float(label.provenance.get("peak_memory_mb", 0.0)))
-
-
-def _check_arguments(workers: int, threads: int, retries: int, timeout: float | None) -> None:
-    if workers < 1 or threads < 1 or retries < 0:
-        raise InputError(
-            f"workers = {workers}, threads = {threads}, retries = {retries}: at least 1, 1 and 0 are needed."
-        )
-    if timeout is not None and not timeout > 0:
-        raise InputError(f"timeout = {timeout}: a time above 0 s is needed, or none at all.")
-
-
-def _name(atoms: Atoms) -> str:
-    name = atoms.info.get("ndsc_name")
-    if not name:
-        raise InputError("A configuration has no name. Set info['ndsc_name'], one of its own for each.")
-    return str(name)
-
-
-# Worker processes of runs that were started with an earlier version look these up by name.
+def _names(configurations: Sequence[Atoms]) -> list[str]:
+    """The names of the configurations; those without one are numbered."""
+    names = [str(atoms.info.get("ndsc_name") or f"structure-{i:04d}") for i, atoms in enumerate(configurations)]
+    if len(set(names)) != len(names):
+        doubled = sorted(name for name, count in Counter(names).items() if count > 1)
+        raise InputError(f"Configurations share the names {', '.join(doubled[:5])}. Give each its own ndsc_name.")
+    return names

@@ -11,8 +11,7 @@ from itertools import islice
 from typing import Any
 
 from ndsc.codes.specification import CalculatorSpec, canonical
-from ndsc.errors import InputError
-from ndsc.files import write_text
+from ndsc.files import read_json, write_text
 from ndsc.reference.store import Label, LabelStore
 
 log = logging.getLogger(__name__)
@@ -61,7 +60,7 @@ def known_settings(store: LabelStore) -> list[dict[str, Any]]:
     found = {}
     for path in sorted((store.path / "settings").glob("*.json")):
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
+            content = read_json(path)
             settings = {name: content[name] for name in ("calculator", "parameters", "kgrid")}
             found[settings_id(settings)] = settings
         except (OSError, ValueError, KeyError, TypeError) as error:
@@ -69,8 +68,8 @@ def known_settings(store: LabelStore) -> list[dict[str, Any]]:
     if not found:
         for key in islice(store.keys(), SAMPLE):
             try:
-                recorded = recorded_settings(store.read(key)[0].provenance)
-            except (OSError, ValueError, KeyError, TypeError, InputError):
+                recorded = recorded_settings(store.load(key).provenance)
+            except (OSError, ValueError):
                 continue
             if recorded is not None:
                 found[settings_id(recorded)] = recorded

@@ -7,13 +7,11 @@ whoever computed them, and carry a checksum that is verified when they are read.
 
 from __future__ import annotations
 
-import itertools
 import logging
 import os
 import re
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,32 +19,21 @@ from ase import Atoms
 
 from ndsc.codes.specification import CalculatorSpec
 from ndsc.errors import InputError
-from ndsc.files import whole_file
+from ndsc.files import whole_file, write_text
 from ndsc.reference.claims import Claims
-from ndsc.reference.label_file import (
-    FORMAT,
-    FORMAT_VERSION,
-    Label,
-    check_key,
-    key_of,
-    keys_of,
-    label_text,
-    parse_label,
-    structure_content,
-    structure_record,
-)
+from ndsc.reference.label_file import Label, key_of, keys_of, label_text, parse_label
+from ndsc.store import Store
 
-__all__ = ["FORMAT", "FORMAT_VERSION", "Label", "LabelStore", "structure_content", "structure_record"]
+__all__ = ["Label", "LabelStore"]
 
 log = logging.getLogger(__name__)
 
 _LABEL_FILE = re.compile(r"([0-9a-f]{64})\.json")
 #: Labels that took longer are forced to the disk before they count as written: they would be missed after a power cut.
 _WORTH_A_SYNC = 1.0
-_COUNTER = itertools.count()
 
 
-class LabelStore:
+class LabelStore(Store[Label]):
     """A folder of labels.
 
     Parameters
@@ -56,7 +43,7 @@ class LabelStore:
     """
 
     def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
+        super().__init__(path, parse_label, label_text)
         if self.path.exists() and not self.path.is_dir():
             raise InputError(f"{self.path} is a file, not a folder of labels. Name another folder for the labels.")
 
@@ -77,13 +64,6 @@ class LabelStore:
         Cells and positions count to 1e-8 Å; the supercell matrix counts only where k-points are folded with it.
         """
         return key_of(atoms, spec)
-
-    def path_of(self, key: str) -> Path:
-        """The file of a key."""
-        return self.path / f"{key}.json"
-
-    def __contains__(self, key: str) -> bool:
-        return self.path_of(key).is_file()
 
     def keys(self) -> Iterator[str]:
         """The keys of all labels in the store, sorted, without reading them."""
@@ -114,7 +94,7 @@ class LabelStore:
         """
         path = self.path_of(key)
         try:
-            return self.read(key)[0]
+            return self.load(key)
         except FileNotFoundError:
             return None
         except OSError as error:
@@ -123,48 +103,29 @@ class LabelStore:
             ) from error
         except InputError:
             raise
-        except (ValueError, KeyError, TypeError) as error:
+        except ValueError as error:
             self._set_aside(path, str(error))
             return None
 
     def read(self, key: str) -> tuple[Label, dict[str, Any]]:
-        """A label and the record of its structure, verified; the file is left alone whatever it is.
+        """A label and the record of its structure; raises what :meth:`load` does."""
+        label = self.load(key)
+        return label, label.structure
 
-        Raises
-        ------
-        OSError
-            When the file is not there or cannot be read.
-        ValueError, KeyError, TypeError
-            When it is damaged.
-        InputError
-            When it was written by a newer ndsc.
-        """
-        label, structure = parse_label(self.path_of(key).read_text(encoding="utf-8"), key)
-        check_key(label, structure)
-        return label, structure
-
-    def put(self, label: Label, atoms: Atoms) -> None:
-        """Write a label, atomically.
-
-        Parameters
-        ----------
-        label : Label
-        atoms : ase.Atoms
-            The structure that it belongs to; written beside the results, for people and other programs.
+    def put(self, key: str, result: Label) -> None:
+        """Write a label, whole or not at all.
 
         Raises
         ------
         InputError
             When the store cannot be written. The label is then kept in another folder, which the message names.
         """
-        text = label_text(label, atoms)
-        path = self.path_of(label.key)
+        text, path = self._encode(result) + "\n", self.path_of(key)
         try:
-            _write(path, text, sync=label.seconds > _WORTH_A_SYNC)
-        except OSError as error:
-            raise InputError(
-                f"The label {path} cannot be written ({error.strerror}). {_rescue(path.name, text)}"
-            ) from error
+            write_text(path, text, sync=result.seconds > _WORTH_A_SYNC)
+        except (OSError, InputError) as error:
+            reason = getattr(error, "strerror", None) or getattr(error.__cause__, "strerror", None)
+            raise InputError(f"The label {path} cannot be written ({reason}). {_rescue(path.name, text)}") from error
 
     def check_writable(self) -> None:
         """Refuse, before anything is computed, a store that no label could be written to.
@@ -201,33 +162,11 @@ class LabelStore:
         )  # fmt: skip
 
 
-def _write(path: Path, text: str, *, sync: bool) -> None:
-    """Write a file whole or not at all; as `ndsc.files` does, with fewer calls, for labels that take milliseconds."""
-    temporary = f"{path.parent}/.{path.name}.{os.getpid()}.{next(_COUNTER)}.tmp"
-    try:
-        descriptor = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
-    except FileNotFoundError:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
-    try:
-        with os.fdopen(descriptor, "wb", buffering=0) as file:
-            left = memoryview(text.encode())
-            while left:
-                left = left[file.write(left) :]
-            if sync:
-                os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        with suppress(OSError):
-            os.unlink(temporary)
-        raise
-
-
 def _rescue(name: str, text: str) -> str:
     """Keep a finished label somewhere when its store cannot take it, and say where."""
-    folder = Path(tempfile.gettempdir()) / f"ndsc-rescued-{os.getuid()}"
+    path = Path(tempfile.gettempdir()) / f"ndsc-rescued-{os.getuid()}" / name
     try:
-        _write(folder / name, text, sync=True)
-    except OSError:
+        write_text(path, text, sync=True)
+    except (OSError, InputError):
         return "It could be kept nowhere else either. Make room, then run again: finished labels are kept."
-    return f"It is kept as {folder / name}: make room, move it into the store, and run again."
+    return f"It is kept as {path}: make room, move it into the store, and run again."

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,13 +10,10 @@ from ase.calculators.calculator import Calculator, all_changes
 
 from ndsc.codes.specification import CalculatorSpec
 from ndsc.errors import ReferenceCalculationError
-from ndsc.reference.claims import Holder
-from ndsc.reference.computing import Job, Outcome, State, compute_label
-from ndsc.reference.driver import LOOK_LATE, LOOK_SOON, sentence
+from ndsc.reference.computing import Job, perform
+from ndsc.reference.driver import Driver, Here
 from ndsc.reference.processes import CalculationProcess
 from ndsc.reference.store import Label, LabelStore
-
-log = logging.getLogger(__name__)
 
 
 class StoredCalculator(Calculator):  # type: ignore[misc]
@@ -39,9 +34,14 @@ class StoredCalculator(Calculator):  # type: ignore[misc]
     timeout : float, optional
         Longest time of a calculation, s; one that takes longer is stopped. Calculations with a timeout are watched.
     retries : int
-        How often a watched calculation is tried again that died, took too long or failed by chance.
+        How often a calculation is tried again that died, took too long, or failed in a way that may not come back.
     compute : bool
         False to answer from the store only; what is not there is then a ReferenceCalculationError.
+
+    Attributes
+    ----------
+    used : dict of str to Label
+        The labels that were asked for, by key.
     """
 
     implemented_properties = ["energy", "free_energy", "forces", "stress"]  # noqa: RUF012 - ASE's own convention
@@ -58,15 +58,15 @@ class StoredCalculator(Calculator):  # type: ignore[misc]
         compute: bool = True,
     ) -> None:
         super().__init__()
-        self.compute = compute
         self.spec = spec
         self.store = store
         self.threads = threads
         self.watched = watched or timeout is not None
         self.timeout = timeout
         self.retries = retries
-        self._process: CalculationProcess | None = None
+        self.compute = compute
         self.used: dict[str, Label] = {}
+        self._process: CalculationProcess | None = None
 
     def calculate(
         self,
@@ -77,15 +77,7 @@ class StoredCalculator(Calculator):  # type: ignore[misc]
         """Fill ``results`` for `atoms`; called by ASE."""
         super().calculate(atoms, list(properties), list(system_changes))
         key = self.store.key_of(self.atoms, self.spec)
-        label = self.store.get(key)
-        if label is None and not self.compute:
-            raise ReferenceCalculationError(
-                f"The label {key} is not in {self.store.path}, and nothing is to be computed now. Run without "
-                "--dry-run."
-            )
-        if label is None:
-            label = self._compute_or_wait(key)
-        self.used[key] = label
+        label = self.used[key] = self.store.get(key) or self._computed(key)
         self.results = {"energy": label.energy, "free_energy": label.energy, "forces": label.forces.copy()}
         if label.stress is not None:
             self.results["stress"] = label.stress.copy()
@@ -94,63 +86,21 @@ class StoredCalculator(Calculator):  # type: ignore[misc]
         """A copy has a process of its own, when it needs one."""
         return {**self.__dict__, "_process": None}
 
-    def _compute_or_wait(self, key: str) -> Label:
+    def _computed(self, key: str) -> Label:
         """Compute the label, or wait while another run does."""
-        pause, said, tries = LOOK_SOON, False, 0
-        while True:
-            outcome = self._compute_watched(key) if self.watched else self._compute_here(key)
-            label = self.store.get(key)
-            if label is not None:
-                return label
-            if outcome.state == State.CLAIMED:
-                if not said:
-                    log.info("Waiting for the label %s, which %s computes.", key, outcome.reason)
-                    said = True
-                time.sleep(pause)
-                pause = min(2 * pause, LOOK_LATE)
-                continue
-            if outcome.error is not None:
-                raise outcome.error
-            if outcome.state in (State.COMPUTED, State.FOUND):
-                outcome = Outcome(State.FAILED, "the label could not be read back from the store", by_chance=True)
-            tries += 1
-            # What the calculator raised is told with the name of the structure.
-            subject = "" if outcome.state == State.FAILED else f"{self._name()}: "
-            if not outcome.by_chance or tries > self.retries:
-                raise ReferenceCalculationError(f"{subject}{sentence(outcome, tries)}.")
-            log.warning("%s%s; it is tried again.", subject, sentence(outcome, 1))
-
-    def _name(self) -> str:
-        return str(self.atoms.info.get("ndsc_name", "structure"))
-
-    def _compute_here(self, key: str) -> Outcome:
-        """Compute the label in this process, where nothing can stop it; errors keep their cause."""
-        claim = self.store.claims.acquire(key, self._name())
-        if isinstance(claim, Holder):
-            return Outcome(State.CLAIMED, str(claim))
-        try:
-            if key not in self.store:
-                compute_label(self.atoms, self.spec, self.store, threads=self.threads)
-        finally:
-            claim.release()
-        return Outcome(State.COMPUTED)
-
-    def _compute_watched(self, key: str) -> Outcome:
-        """Compute the label in the process of this calculator, which is stopped past its time and with this one."""
-        process = self._process = self._process or CalculationProcess()
-        job = Job(
-            self.atoms,
-            self.spec,
-            str(self.store.path.absolute()),
-            key,
-            self._name(),
-            threads=self.threads,
-            timeout=self.timeout,
-        )
-        try:
-            return process.run(job)
-        except BaseException:
-            pid = process.pid
-            process.kill()
-            self.store.claims.drop_of_process(key, pid)
-            raise
+        if not self.compute:
+            raise ReferenceCalculationError(
+                f"The label {key} is not in {self.store.path}, and nothing is to be computed now. Run without "
+                "--dry-run."
+            )
+        name = str(self.atoms.info.get("ndsc_name", "structure"))
+        path = str(self.store.path.absolute())
+        job = Job(self.atoms, self.spec, path, key, name, threads=self.threads, timeout=self.timeout)
+        if self.watched:
+            self._process = self._process or CalculationProcess()
+        driver = Driver(self.store, [job], retries=self.retries)
+        driver.run(Here(), perform if self._process is None else self._process.run)
+        if key not in driver.labels:
+            reason = driver.reasons[key]
+            raise ReferenceCalculationError(reason if reason.startswith(name) else f"{name}: {reason}")
+        return driver.labels[key]

@@ -7,47 +7,49 @@ result is kept too, in ``derived/``, under the key of its starting structure and
 
 from __future__ import annotations
 
-import hashlib
 import json
-import logging
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 from ase import Atoms
 
+from ndsc.crystal import Crystal, as_crystal
 from ndsc.elastic import ElasticConstants, elastic_constants
-from ndsc.files import write_text
 from ndsc.progress import Progress, silent
 from ndsc.reference import StoredCalculator
-from ndsc.reference.store import structure_record
+from ndsc.reference.label_file import structure_from_record, structure_record
 from ndsc.relaxation import relax_crystal
+from ndsc.store import Store, digest
 
-log = logging.getLogger(__name__)
 
-
-def relaxed_through_store(atoms: Atoms, calculator: StoredCalculator, *, progress: Progress = silent) -> Atoms:
+def relaxed_through_store(
+    structure: Atoms | Crystal, calculator: StoredCalculator, *, progress: Progress = silent
+) -> Atoms:
     """The relaxed crystal: from the store when it is there, otherwise by :func:`~ndsc.relaxation.relax_crystal`."""
+    atoms = as_crystal(structure).atoms
 
     def compute() -> dict[str, Any]:
-        return structure_record(relax_crystal(atoms, calculator, progress=progress))
+        return structure_record(relax_crystal(structure, calculator, progress=progress))
 
-    record = _derived("relaxed", atoms, calculator, {}, compute)
-    relaxed = Atoms(symbols=record["symbols"], cell=record["cell"], positions=record["positions"], pbc=True)
-    if "magmoms" in record:
-        relaxed.set_initial_magnetic_moments(np.array(record["magmoms"]))
+    relaxed = atoms.copy()  # with all per-atom data
+    found = structure_from_record(_derived("relaxed", atoms, calculator, {}, compute))
+    relaxed.set_cell(found.cell.array)
+    relaxed.positions = found.positions
+    if found.has("initial_magmoms"):
+        relaxed.set_initial_magnetic_moments(found.get_initial_magnetic_moments())
     return relaxed
 
 
 def elastic_through_store(
-    atoms: Atoms, calculator: StoredCalculator, *, strain: float, relax_ions: bool
+    structure: Atoms | Crystal, calculator: StoredCalculator, *, strain: float, relax_ions: bool
 ) -> ElasticConstants:
     """Elastic constants of the reference: from the store when they are there, otherwise computed."""
 
     def compute() -> dict[str, Any]:
-        return elastic_constants(atoms, calculator, strain=strain, relax_ions=relax_ions).to_dict()
+        return elastic_constants(structure, calculator, strain=strain, relax_ions=relax_ions).to_dict()
 
     settings = {"strain": strain, "relax_ions": relax_ions}
+    atoms = as_crystal(structure).atoms
     return ElasticConstants.from_dict(_derived("elastic", atoms, calculator, settings, compute))
 
 
@@ -58,18 +60,17 @@ def _derived(
     settings: dict[str, Any],
     compute: Callable[[], dict[str, Any]],
 ) -> dict[str, Any]:
+    """The result of a kind for a start and settings, which its file repeats for people."""
     content = {"kind": kind, "start": calculator.store.key_of(atoms, calculator.spec), "settings": settings}
-    digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-    path = calculator.store.derived / f"{kind}-{digest[:32]}.json"
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-        if found["of"] == content:
-            result: dict[str, Any] = found["result"]
-            return result
-    except FileNotFoundError:
-        pass
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        log.warning("%s is damaged (%s) and is made again from the labels.", path, error)
-    result = compute()
-    write_text(path, json.dumps({"of": content, "result": result}, indent=1) + "\n")
-    return result
+
+    def decode(key: str, found: Any) -> dict[str, Any]:
+        if found["of"] != content:
+            raise ValueError("it belongs to another start or other settings")
+        result: dict[str, Any] = found["result"]
+        return result
+
+    def encode(result: dict[str, Any]) -> str:
+        return json.dumps({"of": content, "result": result}, indent=1)
+
+    store = Store(calculator.store.derived, decode, encode)
+    return store.get_or_compute(f"{kind}-{digest(content)}", compute)

@@ -51,7 +51,7 @@ def label_plan(plan: Plan, progress: Progress) -> tuple[LabelReport, list[str]]:
     ReferenceCalculationError
         When the reference's phonons or elastic constants cannot be had, or no configuration has a label.
     """
-    executor = plan.config.executor.to_settings()
+    executor = plan.config.executor
     warnings: list[str] = []
     report = LabelReport(labels={})
 
