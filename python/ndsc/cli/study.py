@@ -67,7 +67,7 @@ def study(
             raise InputError(f"The page {page} does not end in .md. Give the name of a Markdown file.")
         check_folder(page.parent)
     from ndsc.study import plan_study, run_study
-    from ndsc.study.page import write_page
+    from ndsc.study.write import write_page
 
     # Potentials that several studies ask for are fitted once.
     cache = None if len(named) == 1 else folders[files[0]].parent / "cache"
@@ -87,9 +87,9 @@ def study(
     if page is not None:
         say(str(write_page(finished, page, title=title)))
     if json:
-        from ndsc.study.record import document
+        from ndsc.study.write import study_record
 
-        print_json([document(results) for _, _, results in finished])
+        print_json([study_record(results) for _, _, results in finished])
 
 
 def show_plan(title: str, planned: Sequence[Planned]) -> None:
@@ -104,13 +104,14 @@ def show_plan(title: str, planned: Sequence[Planned]) -> None:
 
 def show_verdict(results: StudyResults, folder: Path) -> None:
     """What holds and what fails, and where the rest is."""
+    from ndsc.study.write import numbers_text
+
     say(f"{results.title}: {len(results.outcomes)} potentials. {results.time.sentence()}")
     for check in results.checks:
-        say(f"  {'holds' if check.holds else 'FAILS'}  {check.says}")
+        say(f"  {'holds' if check.holds else 'FAILS'}  {check.claim}: {check.test}")
         for finding in check.findings:
-            where = "" if finding.run is None else f" on {finding.run}"
-            say(f"         {finding.metric}{where}, {finding.left.of}: {finding.left}")
-            say(f"           {finding.relation} {finding.right.of}: {finding.right}")
+            numbers = ", ".join(f"{column} = {numbers_text(values)}" for column, values in finding.numbers.items())
+            say(f"         {finding.where}: {numbers}" if finding.where else f"         {numbers}")
     for warning in results.warnings[:5]:
         warn(warning)
     if len(results.warnings) > 5:

@@ -55,5 +55,5 @@ class PublishedConfig(Section):
                 meant = f"did you mean {near[0]!r}" if near else "the page on studies in the documentation lists them"
                 raise ValueError(f"no table has a row {name!r}; {meant}")
             if isinstance(value, str) and name not in WORDS:
-                raise ValueError(f"{name} = {value!r} is no number")
+                raise ValueError(f"{name} = {value!r} is not a number")
         return values

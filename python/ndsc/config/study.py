@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
+from ndsc.config.claims import METRIC, ClaimTest, needed_for, same_value
 from ndsc.config.files import parse_toml, read_text
 from ndsc.config.published import PublishedConfig
 from ndsc.fit.regularisation import Regularisation
@@ -25,15 +25,6 @@ def _texts(value: object) -> object:
 def _numbers(value: object) -> object:
     """One number where a list is allowed."""
     return (value,) if isinstance(value, int | float) and not isinstance(value, bool) else value
-
-
-#: Every number that a study finds of a potential; docs/studies.md says what each is.
-METRIC = re.compile(
-    r"n_labels|n_atoms|label_seconds|atoms_cubed|n_sparse|fit_seconds|held_out_labels"
-    r"|(train|held_out)_force_rmse_ev_per_angstrom|rmse_mesh_thz|rmse_path_thz|max_error_thz|min_frequency_thz"
-    r"|reference_(min|max)_frequency_thz|harmonic_rmse_mesh_thz|branch_[1-9]\d*_rmse_thz"
-    r"|(largest|rms)_elastic_error_percent|(B|C[1-6][1-6]|a|b|c|volume_per_atom)(_error_percent)?"
-)
 
 
 def _metric(name: str) -> str:
@@ -164,49 +155,27 @@ class EvaluateConfig(Section):
     dos: Flag = Field(default=False, description="Give true for densities of states, or false.")
 
 
-class Side(Section):
-    """The other side of a check: numbers of a potential."""
-
-    of: str | None = Field(default=None, description="Give the name of a potential; without it, the check's own.")
-    metric: Metric | None = Field(default=None, description="Give a metric; without it, the check's own.")
-    on: str | None = Field(default=None, description="Give the name of a run; without it, the check's own.")
-    at: dict[str, Any] = Field(default_factory=dict, description="Give swept values, as at = {'select.size' = 24}.")
-    times: Real = Field(default=1.0, gt=0, description="Give a factor on these numbers, for example 0.5.")
+def _test(text: str) -> str:
+    ClaimTest.parse(text)
+    return text
 
 
 class CheckConfig(Section):
     """``[[checks]]``: what must be true of the numbers for the claim to hold."""
 
-    says: Name = Field(description="Give the statement in words.")
-    metric: Metric = Field(description="Give a metric, for example 'rmse_mesh_thz' or 'C44_error_percent'.")
-    of: Name = Field(description="Give the name of a potential.")
-    on: Texts = Field(default=(), description="Give the names of runs; without it, all that it is judged on.")
-    at: dict[str, Any] = Field(
-        default_factory=dict, description="Give swept values, as at = {'select.size' = 24}; without it, every point."
+    claim: Name = Field(description="Give the statement in words.")
+    test: Annotated[str, AfterValidator(_test)] = Field(
+        description="Give a comparison of columns of results.csv, as 'rmse_mesh_thz[b] < 0.5 * rmse_mesh_thz[a]'."
     )
-    absolute: Flag = Field(default=True, description="Give false to compare numbers with their signs.")
-    below: Real | None = Field(default=None, description="Give a number that the metric must be below.")
-    above: Real | None = Field(default=None, description="Give a number that the metric must be above.")
-    below_that_of: Side | None = Field(
-        default=None, description="Give a table, as below_that_of = {of = 'unit cells only', times = 0.5}."
-    )
-    above_that_of: Side | None = Field(
-        default=None, description="Give a table, as above_that_of = {of = 'unit cells only'}."
-    )
-    judged: Literal["median", "every seed"] | Annotated[Real, Field(gt=0, le=1)] = Field(
+    seeds: Literal["median", "all"] | Annotated[Real, Field(gt=0, le=1)] = Field(
         default="median",
-        description="Give 'median' (medians over the seeds), 'every seed', or the share of the seeds that is enough.",
+        description="Give 'median' (medians over the seeds), 'all', or the share of the seeds that is enough.",
     )
 
-    @model_validator(mode="after")
-    def _one_relation(self) -> CheckConfig:
-        given = [key for key in ("below", "above", "below_that_of", "above_that_of") if getattr(self, key) is not None]
-        if len(given) != 1:
-            raise ValueError(
-                f"{' and '.join(given) or 'nothing'} to compare with; give one of below, above, below_that_of and "
-                "above_that_of"
-            )
-        return self
+    @property
+    def parsed(self) -> ClaimTest:
+        """The test as columns and an expression."""
+        return ClaimTest.parse(self.test)
 
 
 class FigureConfig(Section):
@@ -294,27 +263,23 @@ class StudyConfig(InputFile):
                 _known([potential.sparse_points.potential], potentials, f"{where}: sparse_points", "potential")
         _known(self.evaluate.on, self.runs, "[evaluate] on", "run")
         for check in self.checks:
-            other = check.below_that_of or check.above_that_of
-            named = [check.of, *([other.of] if other is not None and other.of is not None else [])]
-            _known(named, potentials, f"[[checks]] {check.says!r}", "potential")
-            self._check_at(check.at, [check.of], f"[[checks]] {check.says!r}")
-            if other is not None:
-                self._check_at(other.at, [other.of or check.of], f"[[checks]] {check.says!r}")
-            runs = [*check.on, *([other.on] if other is not None and other.on is not None else [])]
-            _known(runs, self.runs, f"[[checks]] {check.says!r}", "run")
+            for column in check.parsed.columns:
+                where = f"[[checks]] {check.claim!r}"
+                _known([column.potential], potentials, where, "potential")
+                _known([] if column.on is None else [column.on], self.runs, where, "run")
+                self._check_at(column.at, [column.potential], where)
+                needed = needed_for(column.metric)
+                if needed is not None and not getattr(self.evaluate, needed):
+                    raise ValueError(f"{where} needs {column.metric}, which [evaluate] {needed} = false leaves out")
         shown: list[FigureConfig | TableConfig] = [*self.figures, *self.tables]
         for one in shown:
             _known(one.potentials, potentials, f"{one.name}: potentials", "potential")
             _known(one.on, self.runs, f"{one.name}: on", "run")
             self._check_at(one.at, one.potentials or potentials, one.name)
-        for column in self.published:
-            _known([column.on], self.runs, f"[[published]] {column.name!r}: on", "run")
-            _known(
-                column.tables,
-                [table.name for table in self.tables],
-                f"[[published]] {column.name!r}: tables",
-                "table",
-            )
+        tables = [table.name for table in self.tables]
+        for other in self.published:
+            _known([other.on], self.runs, f"[[published]] {other.name!r}: on", "run")
+            _known(other.tables, tables, f"[[published]] {other.name!r}: tables", "table")
         return self
 
     def _check_at(self, at: Mapping[str, Any], names: Sequence[str], where: str) -> None:
@@ -324,8 +289,11 @@ class StudyConfig(InputFile):
             for potential in self.potentials
             if potential.name in names
         ]
-        if at and not any(all(value in sweep.get(key, ()) for key, value in at.items()) for sweep in sweeps):
-            said = ", ".join(f"{key} = {value!r}" for key, value in at.items())
+        if at and not any(
+            all(any(same_value(one, value) for one in sweep.get(key, ())) for key, value in at.items())
+            for sweep in sweeps
+        ):
+            said = ", ".join(f"{key} = {value}" for key, value in at.items())
             raise ValueError(f"{where} is about {said}, over which {' or '.join(names)} is not swept")
 
 
@@ -339,7 +307,7 @@ def _known(names: object, known: object, where: str, what: str) -> None:
     listed = list(known) if isinstance(known, list | dict) else []
     for name in names if isinstance(names, list | tuple) else ():
         if name not in listed:
-            raise ValueError(f"{where} names the {what} {name!r}, which there is not; there are {', '.join(listed)}")
+            raise ValueError(f"{where} names the {what} {name!r}, which does not exist; there are {', '.join(listed)}")
 
 
 def load_study(path: str | Path) -> StudyConfig:

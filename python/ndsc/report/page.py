@@ -12,7 +12,7 @@ from ndsc.report import text
 from ndsc.report.phonon_errors import branch_errors, worst_qpoints
 from ndsc.report.published import PAPER_ELASTIC_PERCENT, Published, published
 from ndsc.report.style import SavedFigure
-from ndsc.report.tables import NOTHING
+from ndsc.report.tables import NOTHING, escape_markdown
 from ndsc.report.verdict import verdict_of
 from ndsc.results import Comparison, Results
 from ndsc.supercells import SupercellSet
@@ -98,7 +98,7 @@ def template(name: str) -> Any:
         "number", "significant", "milli", "seconds", "count", "grid", "code_name", "chemical", "space_group",
         "settings",
     )  # fmt: skip
-    environment.filters |= {name: getattr(text, name) for name in names}
+    environment.filters |= {name: getattr(text, name) for name in names} | {"markdown": escape_markdown}
     return environment.get_template(name)
 
 

@@ -30,7 +30,7 @@ from ndsc.report import (
 )
 from ndsc.report.learning_curve import COLUMNS
 from ndsc.results import Comparison
-from ndsc.study.results import Outcome, StudyResults, matches, typical
+from ndsc.study.results import PotentialResult, StudyResults, matches, typical
 
 if TYPE_CHECKING:
     from ndsc.report.tables import FigureData
@@ -55,7 +55,7 @@ def draw_figure(section: FigureConfig, results: StudyResults, folder: Path) -> P
     return save_figure(figure, data, folder / section.name).png
 
 
-def shown(section: FigureConfig | TableConfig, results: StudyResults) -> dict[str, list[Outcome]]:
+def shown(section: FigureConfig | TableConfig, results: StudyResults) -> dict[str, list[PotentialResult]]:
     """The outcomes that a figure or table is about, by point; a potential with one point goes by its name alone."""
     groups = {
         point: group
@@ -76,20 +76,20 @@ def shown(section: FigureConfig | TableConfig, results: StudyResults) -> dict[st
     }
 
 
-def runs_of(section: FigureConfig | TableConfig, groups: Mapping[str, Sequence[Outcome]]) -> list[str]:
+def runs_of(section: FigureConfig | TableConfig, groups: Mapping[str, Sequence[PotentialResult]]) -> list[str]:
     """The runs that a figure is about."""
     judged = list(dict.fromkeys(run for group in groups.values() for outcome in group for run in outcome.evaluations))
     return [run for run in section.on if run in judged] if section.on else judged
 
 
-def names_of(groups: Mapping[str, Sequence[Outcome]], runs: Sequence[str]) -> dict[tuple[str, str], str]:
+def names_of(groups: Mapping[str, Sequence[PotentialResult]], runs: Sequence[str]) -> dict[tuple[str, str], str]:
     """What a point judged on a run is called: by the point or by the run alone, where that is enough."""
     judged = [(point, run) for point, group in groups.items() for run in runs if _has(group, run)]
     once = len({point for point, _ in judged}) == len(judged)
     return {(point, run): point if once else run if len(groups) == 1 else f"{point}, {run}" for point, run in judged}
 
 
-def _has(group: Sequence[Outcome], run: str) -> bool:
+def _has(group: Sequence[PotentialResult], run: str) -> bool:
     return any(run in outcome.evaluations for outcome in group)
 
 
@@ -107,7 +107,7 @@ def _panels(section: FigureConfig, results: StudyResults) -> list[DispersionPane
     return panels
 
 
-def _comparisons(groups: Mapping[str, Sequence[Outcome]], run: str) -> dict[str, PhononComparison]:
+def _comparisons(groups: Mapping[str, Sequence[PotentialResult]], run: str) -> dict[str, PhononComparison]:
     found = {}
     for name, group in groups.items():
         outcome = typical(group, run)
@@ -117,7 +117,7 @@ def _comparisons(groups: Mapping[str, Sequence[Outcome]], run: str) -> dict[str,
     return found
 
 
-def _harmonic(group: Sequence[Outcome], run: str) -> PhononComparison | None:
+def _harmonic(group: Sequence[PotentialResult], run: str) -> PhononComparison | None:
     outcome = typical(group, run)
     return None if outcome is None else outcome.evaluations[run].harmonic
 
@@ -160,7 +160,7 @@ def _learning(section: FigureConfig, results: StudyResults) -> tuple[Figure, Fig
     return learning_curve_figure(fits, over=section.over), {"": fits, "median": learning_curve_summary(fits)}
 
 
-def _learned(outcome: Outcome, run: str, metric: str, series: str) -> tuple[Any, ...]:
+def _learned(outcome: PotentialResult, run: str, metric: str, series: str) -> tuple[Any, ...]:
     """One fit, or the harmonic model of its labels, as a row of a learning curve."""
     cost = (outcome.metrics["n_labels"], outcome.metrics["n_atoms"], outcome.metrics["label_seconds"])
     return (series, *cost, outcome.variant.seed or 0, outcome.value(metric, run))

@@ -18,7 +18,7 @@ from ndsc.fit.calculator import GapCalculator
 from ndsc.fit.evaluate import Predictions, evaluate
 from ndsc.fit.linear_system import LinearSystem
 from ndsc.progress import Progress
-from ndsc.study.variants import Task
+from ndsc.study.variants import FitTask
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,7 +27,7 @@ class Fitted:
 
     Attributes
     ----------
-    task : Task
+    task : FitTask
     calculator : GapCalculator
         Works as long as the folder of the group of fits is there.
     metrics : dict of str to float or None
@@ -37,7 +37,7 @@ class Fitted:
     e0 : dict of str to eV
     """
 
-    task: Task
+    task: FitTask
     calculator: GapCalculator
     metrics: dict[str, float | None]
     sparse_points: Path
@@ -49,14 +49,14 @@ class FitGroup:
 
     Parameters
     ----------
-    tasks : sequence of Task
+    tasks : sequence of FitTask
         With the same sparse points.
     folder : path
         Where the temporary folder is made.
     progress : callable
     """
 
-    def __init__(self, tasks: Sequence[Task], folder: Path, progress: Progress) -> None:
+    def __init__(self, tasks: Sequence[FitTask], folder: Path, progress: Progress) -> None:
         self.tasks = list(tasks)
         self.progress = progress
         folder.mkdir(parents=True, exist_ok=True)
@@ -73,7 +73,7 @@ class FitGroup:
         with suppress(OSError):
             self._temporary.cleanup()
 
-    def fit(self, task: Task) -> Fitted:
+    def fit(self, task: FitTask) -> Fitted:
         """Fit one of the tasks.
 
         Raises
@@ -101,7 +101,7 @@ class FitGroup:
         shutil.rmtree(folder, ignore_errors=True)
         return float(np.max(np.abs(ours.model_forces - again.predictions.model_forces)))
 
-    def _fit_alone(self, task: Task) -> Fitted:
+    def _fit_alone(self, task: FitTask) -> Fitted:
         fit = fit_gap(
             apply_regularisation(task.selected.frames, task.regularisation),
             self.folder / "alone",
@@ -117,7 +117,7 @@ class FitGroup:
         metrics = _metrics(task, sum(fit.n_sparse.values()), fit.seconds, _force_rmse(fit.predictions), held_out)
         return Fitted(task, calculator, metrics, fit.xml_path, fit.e0)
 
-    def _fit_from_system(self, task: Task) -> Fitted:
+    def _fit_from_system(self, task: FitTask) -> Fitted:
         points, system = self._prepared()
         started = time.perf_counter()
         numbers = [self._numbers[id(frame)] for frame in task.selected.frames]
@@ -157,13 +157,13 @@ class FitGroup:
         return self._points, self._system
 
 
-def without_fit(task: Task) -> dict[str, float | None]:
+def without_fit(task: FitTask) -> dict[str, float | None]:
     """The metrics of a task whose fit failed: what its labels cost."""
     return _metrics(task, None, None, None, None)
 
 
 def _metrics(
-    task: Task, n_sparse: int | None, seconds: float | None, force_rmse: float | None, held_out: Predictions | None
+    task: FitTask, n_sparse: int | None, seconds: float | None, force_rmse: float | None, held_out: Predictions | None
 ) -> dict[str, float | None]:
     selected = task.selected
     return {

@@ -1,32 +1,31 @@
 """What a study found: plain numbers and curves, one entry a fitted potential.
 
-A *variant* is one potential of the study at one set of swept values and one seed; an *outcome* is what its fit and its
-evaluations gave. Frequencies are in THz and imaginary ones negative, moduli in GPa, lengths in Å, times in seconds; a
-number that could not be computed is None, and a warning says why.
+A *variant* is one potential of the study at one set of swept values and one seed. Frequencies are in THz and imaginary
+ones negative, moduli in GPa, lengths in Å, times in seconds; a number that could not be computed is None, and a warning
+says why.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
-
-import numpy as np
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 from ndsc.kpoints import KpointGrid
 from ndsc.phonons import PhononComparison
 from ndsc.results import Comparison
-from ndsc.study.timing import StudyTime
+from ndsc.study.checks import CheckResult
+from ndsc.study.finished import StudyTime
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 #: What a potential cost and is made of, in the order of tables.
 FIT_METRICS = (
     "n_labels", "n_atoms", "label_seconds", "atoms_cubed", "n_sparse", "fit_seconds",
     "train_force_rmse_ev_per_angstrom", "held_out_labels", "held_out_force_rmse_ev_per_angstrom",
 )  # fmt: skip
-#: How its phonons compare with the reference's; the last is the baseline, the harmonic model of the same labels.
-PHONON_METRICS = ("rmse_mesh_thz", "rmse_path_thz", "max_error_thz", "min_frequency_thz", "harmonic_rmse_mesh_thz")
-#: The largest and the root-mean-square error of the elastic constants.
-ELASTIC_METRICS = ("largest_elastic_error_percent", "rms_elastic_error_percent")
 
 
 @dataclass(frozen=True)
@@ -65,9 +64,9 @@ class Evaluation:
     run : str
         Name of the run in the study's file.
     metrics : dict of str to float or None
-        :data:`PHONON_METRICS`, :data:`ELASTIC_METRICS`, ``branch_1_rmse_thz`` … over the mesh, and for each elastic
-        constant (``C11`` …, ``B`` the bulk modulus) and lattice constant (``a``, ``c``, ``volume_per_atom``) its value
-        and ``C11_error_percent``.
+        ``rmse_mesh_thz``, ``branch_1_rmse_thz`` … over the mesh, ``largest_elastic_error_percent``, and for each
+        elastic constant (``C11`` …, ``B`` the bulk modulus) and lattice constant (``a``, ``c``, ``volume_per_atom``)
+        its value and ``C11_error_percent``; docs/studies.md lists them all.
     phonons, harmonic : PhononComparison or None
         Curves of the potential, and of the harmonic model of the same labels (as ``model``), beside the reference's.
     elastic, lattice : dict of str to Comparison
@@ -82,9 +81,43 @@ class Evaluation:
     lattice: dict[str, Comparison] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
 
+    def to_dict(self) -> dict[str, Any]:
+        """Everything, for JSON."""
+        curves = {"phonons": self.phonons, "harmonic": self.harmonic}
+        return {
+            "run": self.run,
+            "metrics": self.metrics,
+            **{name: None if found is None else found.to_dict() for name, found in curves.items()},
+            "elastic": {name: value.model_dump() for name, value in self.elastic.items()},
+            "lattice": {name: value.model_dump() for name, value in self.lattice.items()},
+            "warnings": list(self.warnings),
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Evaluation:
+        """What :meth:`to_dict` gave.
+
+        Raises
+        ------
+        KeyError, TypeError, AttributeError, InputError
+            When `data` is something else.
+        """
+        phonons, harmonic = (
+            None if data[name] is None else PhononComparison.from_dict(data[name]) for name in ("phonons", "harmonic")
+        )
+        return cls(
+            run=data["run"],
+            metrics=data["metrics"],
+            phonons=phonons,
+            harmonic=harmonic,
+            elastic={name: Comparison(**value) for name, value in data["elastic"].items()},
+            lattice={name: Comparison(**value) for name, value in data["lattice"].items()},
+            warnings=tuple(data["warnings"]),
+        )
+
 
 @dataclass(frozen=True, eq=False)
-class Outcome:
+class PotentialResult:
     """One fitted potential.
 
     Attributes
@@ -97,11 +130,9 @@ class Outcome:
     settings, regularisation : dict
         Of the fit.
     evaluations : dict of run to Evaluation
-        Empty when the fit failed.
+        Without metrics when the fit failed.
     failure : str or None
         Why there is no potential.
-    reused : bool
-        Whether all of it was found in the study's folder.
     """
 
     variant: Variant
@@ -111,7 +142,6 @@ class Outcome:
     regularisation: dict[str, Any]
     evaluations: dict[str, Evaluation] = field(default_factory=dict)
     failure: str | None = None
-    reused: bool = False
 
     def value(self, metric: str, run: str | None = None) -> float | None:
         """One number of the fit or, with a run, of its evaluation there; None where there is none."""
@@ -164,92 +194,6 @@ class RunFacts:
     label_seconds: float
 
 
-@dataclass(frozen=True)
-class Numbers:
-    """One metric over the seeds of one point of the study.
-
-    Attributes
-    ----------
-    of : str
-        The point.
-    values : tuple of float
-        One a seed; infinite where the number could not be computed.
-    """
-
-    of: str
-    values: tuple[float, ...]
-
-    @property
-    def median(self) -> float:
-        """The median over the seeds."""
-        return float(np.median(self.values))
-
-    @property
-    def smallest(self) -> float:
-        """The smallest of the seeds."""
-        return min(self.values)
-
-    @property
-    def largest(self) -> float:
-        """The largest of the seeds."""
-        return max(self.values)
-
-    def __str__(self) -> str:
-        if len(self.values) == 1:
-            return f"{self.median:.4g}"
-        return f"{self.median:.4g} ({self.smallest:.4g} to {self.largest:.4g}, {len(self.values)} seeds)"
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One comparison behind a check: at one point of the sweep and on one run.
-
-    Attributes
-    ----------
-    run : str or None
-    metric : str
-    left : Numbers
-    relation : str
-        ``"below"`` or ``"above"``.
-    right : Numbers
-        Of the other potential, or the bound as a single number.
-    share : float
-        Share of the seeds, paired, at which the relation is true.
-    holds : bool
-    """
-
-    run: str | None
-    metric: str
-    left: Numbers
-    relation: str
-    right: Numbers
-    share: float
-    holds: bool
-
-
-@dataclass(frozen=True)
-class CheckResult:
-    """A claim and whether the numbers bear it out.
-
-    Attributes
-    ----------
-    says : str
-    judged : str
-        ``"median"``, ``"every seed"`` or the share of the seeds that is asked for.
-    findings : tuple of Finding
-        The claim holds when all of them do.
-    """
-
-    says: str
-    judged: str
-    findings: tuple[Finding, ...]
-
-    @property
-    def holds(self) -> bool:
-        """Whether all findings do; a claim without evidence does not hold."""
-        return bool(self.findings) and all(finding.holds for finding in self.findings)
-
-
 @dataclass(frozen=True, eq=False)
 class StudyResults:
     """Everything that a study found.
@@ -259,7 +203,7 @@ class StudyResults:
     title, claim : str
     seeds : tuple of int
     runs : dict of str to RunFacts
-    outcomes : tuple of Outcome
+    outcomes : tuple of PotentialResult
         In the order of the study's file: potentials, swept values, seeds.
     checks : tuple of CheckResult
     verified : dict of str to float
@@ -277,7 +221,7 @@ class StudyResults:
     claim: str
     seeds: tuple[int, ...]
     runs: dict[str, RunFacts]
-    outcomes: tuple[Outcome, ...]
+    outcomes: tuple[PotentialResult, ...]
     checks: tuple[CheckResult, ...]
     verified: dict[str, float]
     seconds: float
@@ -290,17 +234,32 @@ class StudyResults:
         """Whether every check does; None where there are none."""
         return all(check.holds for check in self.checks) if self.checks else None
 
-    def points(self, potentials: Iterable[str] | None = None) -> Iterator[tuple[str, list[Outcome]]]:
+    @cached_property
+    def frame(self) -> DataFrame:
+        """results.csv: one row a potential, swept values, seed and run; one column a metric."""
+        from pandas import DataFrame
+
+        rows = []
+        for outcome in self.outcomes:
+            head = {"potential": outcome.variant.potential, **outcome.variant.values, "seed": outcome.variant.seed}
+            for run, evaluation in outcome.evaluations.items():
+                rows.append({**head, "run": run, **outcome.metrics, **evaluation.metrics})
+        swept = dict.fromkeys(key for outcome in self.outcomes for key in outcome.variant.values)
+        found = dict.fromkeys(key for row in rows for key in row)
+        order = dict.fromkeys(["potential", *swept, "seed", "run", *FIT_METRICS, *found])
+        return DataFrame(rows, columns=list(order))
+
+    def points(self, potentials: Iterable[str] | None = None) -> Iterator[tuple[str, list[PotentialResult]]]:
         """The outcomes grouped by potential and swept values, seeds together, as (point, outcomes)."""
         wanted = None if potentials is None else set(potentials)
-        groups: dict[str, list[Outcome]] = {}
+        groups: dict[str, list[PotentialResult]] = {}
         for outcome in self.outcomes:
             if wanted is None or outcome.variant.potential in wanted:
                 groups.setdefault(outcome.variant.point, []).append(outcome)
         yield from groups.items()
 
 
-def typical(outcomes: Iterable[Outcome], run: str, metric: str = "rmse_mesh_thz") -> Outcome | None:
+def typical(outcomes: Iterable[PotentialResult], run: str, metric: str = "rmse_mesh_thz") -> PotentialResult | None:
     """The outcome whose metric is the median of the seeds (the lower of two); None where none has the metric."""
     known = [(value, outcome) for outcome in outcomes if (value := outcome.value(metric, run)) is not None]
     known.sort(key=lambda pair: pair[0])

@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from ndsc.config.study import StudyConfig
 from ndsc.errors import FitError
 from ndsc.progress import Progress, silent
-from ndsc.study.cache import Cache, evaluation_key, fit_key, sparse_key
-from ndsc.study.checks import judge
+from ndsc.study.checks import run_check
 from ndsc.study.evaluation import asked, evaluate_potential
+from ndsc.study.finished import Finished
 from ndsc.study.fitting import FitGroup, Fitted, without_fit
-from ndsc.study.page import write_study
-from ndsc.study.results import Evaluation, Outcome, StudyResults, Variant
+from ndsc.study.results import Evaluation, PotentialResult, StudyResults, Variant
 from ndsc.study.runs import StudyRun, load_runs
-from ndsc.study.timing import Clock
-from ndsc.study.variants import Planner, Task, needed_runs
+from ndsc.study.variants import FitTask, Planner, needed_runs
+from ndsc.study.write import write_study
 from ndsc.versions import package_versions
 
 log = logging.getLogger(__name__)
@@ -71,25 +72,48 @@ def compute_study(config: StudyConfig, cache: Path, *, progress: Progress = sile
     progress("databases", 0, 1)
     runs = load_runs(config.runs, needed_runs(config))
     tasks = Planner(config, runs).tasks()
+    check_tests(config, tasks)
     judging = list(dict.fromkeys(name for task in tasks for name in task.runs))
     for name in judging:
-        _require_reference(config, runs[name])
+        # Before any fit, whether the reference's side is there.
+        runs[name].reference(phonons=config.evaluate.phonons, elastic=config.evaluate.elastic)
     progress("databases", 1, 1)
-    engine = _Engine(config, runs, Cache(cache), len(tasks), progress)
-    outcomes = engine.run(tasks)
-    return StudyResults(
+    engine = _Engine(config, runs, Finished(cache))
+    results = StudyResults(
         title=config.study.title,
         claim=config.study.claim,
         seeds=config.study.seeds,
         runs={name: run.facts(elastic=config.evaluate.elastic and name in judging) for name, run in runs.items()},
-        outcomes=tuple(outcomes),
-        checks=tuple(judge(check, outcomes) for check in config.checks),
+        outcomes=tuple(engine.run(tasks, progress)),
+        checks=(),
         verified=engine.verified,
         seconds=time.perf_counter() - started,
         versions=package_versions(),
-        warnings=tuple(_warnings(outcomes)),
-        time=engine.clock.total(),
+        time=engine.finished.time(),
     )
+    checks = tuple(run_check(check, results.frame) for check in config.checks)
+    return replace(results, checks=checks, warnings=tuple(_warnings(results.outcomes)))
+
+
+def check_tests(config: StudyConfig, tasks: Sequence[FitTask]) -> None:
+    """Refuse checks that the results cannot answer, whatever their numbers are, before anything is computed.
+
+    Raises
+    ------
+    InputError
+        When a test names a run that does not judge, or leaves open which of several points it means.
+    """
+    from pandas import DataFrame
+
+    rows = [
+        {"potential": task.variant.potential, **task.variant.values, "seed": task.variant.seed, "run": run}
+        for task in tasks
+        for run in task.runs
+    ]
+    swept = dict.fromkeys(key for task in tasks for key in task.variant.values)
+    frame = DataFrame(rows, columns=["potential", *swept, "seed", "run"])
+    for check in config.checks:
+        run_check(check, frame)
 
 
 @dataclass(frozen=True)
@@ -121,138 +145,99 @@ def plan_study(config: StudyConfig, cache: Path) -> list[Planned]:
         As :func:`run_study`, but for labels of the references, which are not looked at.
     """
     runs = load_runs(config.runs, needed_runs(config))
-    finished = Cache(cache)
-    references = {name: run.reference_content() for name, run in runs.items()}
-    what = asked(config.evaluate)
+    engine = _Engine(config, runs, Finished(cache))
+    tasks = Planner(config, runs).tasks()
+    check_tests(config, tasks)
     return [
         Planned(
             variant=task.variant,
             labels=len(task.selected.members),
             atoms=task.selected.n_atoms,
             label_seconds=task.selected.seconds,
-            finished=finished.has_fit(fit_key(task))
-            and all(finished.has_evaluation(evaluation_key(task, references[name], what)) for name in task.runs),
+            finished=f"fit-{task.fit_key}" in engine.finished
+            and all(engine.evaluation_name(task, name) in engine.finished for name in task.runs),
         )
-        for task in Planner(config, runs).tasks()
+        for task in tasks
     ]
-
-
-def _require_reference(config: StudyConfig, run: StudyRun) -> None:
-    """Find out before any fit whether the reference's side is there."""
-    run.reference(phonons=config.evaluate.phonons, elastic=config.evaluate.elastic)
 
 
 class _Engine:
     """Fits and evaluates tasks, group by group of shared sparse points, and keeps what is finished."""
 
-    def __init__(
-        self,
-        config: StudyConfig,
-        runs: dict[str, StudyRun],
-        cache: Cache,
-        total: int,
-        progress: Progress,
-    ) -> None:
+    def __init__(self, config: StudyConfig, runs: dict[str, StudyRun], finished: Finished) -> None:
         self.config = config
         self.runs = runs
-        self.cache = cache
-        self.progress = progress
-        self.total = total
-        self.done = 0
+        self.finished = finished
         self.verified: dict[str, float] = {}
-        self.clock = Clock()
         self._references = {name: run.reference_content() for name, run in runs.items()}
 
-    def run(self, tasks: Sequence[Task]) -> list[Outcome]:
-        """The outcomes, in the order of the tasks."""
+    def run(self, tasks: Sequence[FitTask], progress: Progress) -> list[PotentialResult]:
+        """The potentials, in the order of the tasks."""
         groups: dict[str, list[int]] = {}
         for number, task in enumerate(tasks):
-            groups.setdefault(sparse_key(task), []).append(number)
-        outcomes: dict[int, Outcome] = {}
-        self.progress(TASK, 0, self.total)
+            groups.setdefault(task.sparse_key, []).append(number)
+        found: dict[int, PotentialResult] = {}
+        progress(TASK, 0, len(tasks))
         for numbers in groups.values():
-            group = FitGroup([tasks[number] for number in numbers], self.cache.folder, silent)
-            with group:
+            with FitGroup([tasks[number] for number in numbers], self.finished.folder, silent) as group:
                 for number in numbers:
-                    outcomes[number] = self._outcome(tasks[number], group)
-                    self.done += 1
-                    self.progress(TASK, self.done, self.total)
-        return [outcomes[number] for number in range(len(tasks))]
+                    found[number] = self._result(tasks[number], group)
+                    progress(TASK, len(found), len(tasks))
+        return [found[number] for number in range(len(tasks))]
 
-    def _outcome(self, task: Task, group: FitGroup) -> Outcome:
-        key = fit_key(task)
-        metrics = self.cache.fit(key)
-        found: dict[str, Evaluation] = {}
-        keys = {name: evaluation_key(task, self._references[name], asked(self.config.evaluate)) for name in task.runs}
-        for name in task.runs:
-            evaluation = self.cache.evaluation(keys[name])
-            if evaluation is not None:
-                found[name] = evaluation
-                self.clock.found("evaluation", keys[name], self.cache.took("evaluation", keys[name]))
-        reused = metrics is not None and len(found) == len(task.runs)
+    def evaluation_name(self, task: FitTask, run: str) -> str:
+        """The name of the stored evaluation of a task on a run."""
+        return f"evaluation-{task.evaluation_key(self._references[run], asked(self.config.evaluate))}"
+
+    def _result(self, task: FitTask, group: FitGroup) -> PotentialResult:
+        # Fitted when it is first needed, and not again.
+        fitted = functools.cache(lambda: group.fit(task))
         failure = None
-        fitted = _Once(lambda: group.fit(task))
         try:
-            if metrics is None:
-                with self.clock.computing("fit", key):
-                    metrics = fitted().metrics
-                self.cache.put_fit(key, metrics, self.clock.computed("fit", key))
-            else:
-                self.clock.found("fit", key, self.cache.took("fit", key))
-            for name in task.runs:
-                if name not in found:
-                    log.info("evaluating %s on %s", task.variant, name)
-                    model = fitted().calculator
-                    with self.clock.computing("evaluation", keys[name]):
-                        found[name] = evaluate_potential(
-                            model, self.runs[name], self.config.evaluate, task.selected.frames, self.runs
-                        )
-                    self.cache.put_evaluation(keys[name], found[name], self.clock.computed("evaluation", keys[name]))
-            self._verify(task, group, fitted)
+            metrics = self.finished.get_or_compute(
+                f"fit-{task.fit_key}", lambda: {"metrics": fitted().metrics}, lambda found: dict(found["metrics"])
+            )
+            evaluations = {name: self._evaluation(task, name, fitted) for name in task.runs}
+            if len(self.verified) < self.config.study.verify:
+                self.verified[str(task.variant)] = self._difference(task, group, fitted)
         except FitError as error:
-            failure, metrics, found = str(error), without_fit(task), {}
+            failure, metrics = str(error), without_fit(task)
+            evaluations = {name: Evaluation(name, {}) for name in task.runs}
             log.warning("no potential %s: %s", task.variant, error)
-        return Outcome(
+        return PotentialResult(
             variant=task.variant,
             metrics=metrics,
             labels=tuple(f"{run}/{name}" for run, name in task.selected.members),
             settings=task.settings.hyperparameters(),
             regularisation=task.regularisation.expected_errors(),
-            evaluations={name: found[name] for name in task.runs if name in found},
+            evaluations=evaluations,
             failure=failure,
-            reused=reused,
         )
 
-    def _verify(self, task: Task, group: FitGroup, fitted: Callable[[], Fitted]) -> None:
-        """Fit the first few potentials once more, by gap_fit alone."""
-        if len(self.verified) >= self.config.study.verify:
-            return
-        key = f"verified-{fit_key(task)}"
-        difference = self.cache.number(key)
-        if difference is None:
-            potential = fitted()
-            with self.clock.computing("fit", key):
-                difference = group.largest_difference(potential)
-            self.cache.put_number(key, difference, self.clock.computed("fit", key))
-        else:
-            self.clock.found("fit", key, self.cache.took("number", key))
-        self.verified[str(task.variant)] = difference
+    def _evaluation(self, task: FitTask, run: str, fitted: Callable[[], Fitted]) -> Evaluation:
+        name = self.evaluation_name(task, run)
+
+        def evaluate() -> dict[str, Any]:
+            log.info("evaluating %s on %s", task.variant, run)
+            model = fitted().calculator
+            found = evaluate_potential(model, self.runs[run], self.config.evaluate, task.selected.frames, self.runs)
+            return found.to_dict()
+
+        if name not in self.finished:
+            fitted()  # so that its time is not that of the evaluation
+        return self.finished.get_or_compute(name, evaluate, Evaluation.from_dict)
+
+    def _difference(self, task: FitTask, group: FitGroup, fitted: Callable[[], Fitted]) -> float:
+        """The largest difference of a force from a second fit, by gap_fit alone, eV/Å."""
+        name = f"number-verified-{task.fit_key}"
+        if name not in self.finished:
+            fitted()
+        return self.finished.get_or_compute(
+            name, lambda: {"value": group.largest_difference(fitted())}, lambda found: float(found["value"])
+        )
 
 
-class _Once:
-    """A fit that is made when it is first asked for, and not again."""
-
-    def __init__(self, make: Callable[[], Fitted]) -> None:
-        self._make = make
-        self._made: Fitted | None = None
-
-    def __call__(self) -> Fitted:
-        if self._made is None:
-            self._made = self._make()
-        return self._made
-
-
-def _warnings(outcomes: Sequence[Outcome]) -> list[str]:
+def _warnings(outcomes: Sequence[PotentialResult]) -> list[str]:
     """What went wrong with potentials, each once."""
     found = [f"{outcome.variant}: {outcome.failure}" for outcome in outcomes if outcome.failure is not None]
     for outcome in outcomes:

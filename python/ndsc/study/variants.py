@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from ase import Atoms
@@ -17,13 +20,18 @@ from ndsc.messages import explain
 from ndsc.study.results import Variant
 from ndsc.study.runs import StudyRun
 from ndsc.study.selection import Selected, candidates, draw
+from ndsc.versions import package_versions
 
+#: Goes up when this version of ndsc would find other numbers than an earlier one from the same input.
+FORMAT = 1
+#: Packages whose versions the numbers depend on.
+PACKAGES = ("ase", "phonopy", "symfc", "matscipy", "spglib", "quippy-ase")
 #: Ways of choosing sparse points that use random numbers.
 RANDOM_METHODS = ("random", "kmeans", "cluster")
 
 
 @dataclass(frozen=True, eq=False)
-class Task:
+class FitTask:
     """Everything that one fit needs.
 
     Attributes
@@ -61,6 +69,56 @@ class Task:
         """Whether the sparse points come from exactly the labels to learn from, and unlabelled configurations."""
         return [id(frame) for frame in self.pool] == [id(frame) for frame in self.selected.frames]
 
+    @cached_property
+    def sparse_key(self) -> str:
+        """What the sparse points depend on: tasks with the same key share one linear system."""
+        return _digest(
+            {
+                "format": FORMAT,
+                "pool": self.pool_keys,
+                "labelled": len(self.pool),
+                "settings": self.settings.hyperparameters(),
+                "quippy": package_versions().get("quippy-ase"),
+            }
+        )
+
+    @cached_property
+    def fit_key(self) -> str:
+        """What the potential depends on."""
+        return _digest(
+            {
+                "sparse": self.sparse_key,
+                "frames": self.frame_keys,
+                "regularisation": self.regularisation.expected_errors(),
+                "solver": self.settings.solver,
+            }
+        )
+
+    def evaluation_key(self, reference: Mapping[str, Any], asked: Mapping[str, Any]) -> str:
+        """What the evaluation of the potential on a run depends on.
+
+        Parameters
+        ----------
+        reference : mapping
+            :meth:`ndsc.study.runs.StudyRun.reference_content`.
+        asked : mapping
+            What is evaluated.
+        """
+        versions = package_versions()
+        return _digest(
+            {
+                "fit": self.fit_key,
+                "reference": reference,
+                "asked": asked,
+                "versions": {name: versions.get(name) for name in PACKAGES},
+            }
+        )
+
+
+def _digest(content: Mapping[str, Any]) -> str:
+    """A hash of JSON content."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()[:32]
+
 
 def needed_runs(config: StudyConfig) -> list[str]:
     """Names of the runs that a study reads, in the order of its file."""
@@ -96,7 +154,7 @@ def at_values(potential: PotentialConfig, values: Mapping[str, Any]) -> Potentia
         for part in path:
             table = table.setdefault(part, {})
             if not isinstance(table, dict):
-                raise InputError(f"The sweep over {key!r} goes through {part!r}, which is no table.")
+                raise InputError(f"The sweep over {key!r} goes through {part!r}, which is not a table.")
         if (path[0] if path else last) in ("name", "sweep"):
             raise InputError(
                 f"A sweep cannot go over {key!r}. Sweep select.*, fit.*, regularisation.* or sparse_points."
@@ -124,7 +182,7 @@ class Planner:
         self.leave_out = config.study.missing == "leave out"
         self._drawn: dict[str, Selected] = {}
 
-    def tasks(self) -> list[Task]:
+    def tasks(self) -> list[FitTask]:
         """One task a variant; where nothing depends on the seed, one for all seeds.
 
         Raises
@@ -143,7 +201,7 @@ class Planner:
             tasks.append(self._task(variant, section))
         return tasks
 
-    def _task(self, variant: Variant, section: PotentialConfig) -> Task:
+    def _task(self, variant: Variant, section: PotentialConfig) -> FitTask:
         seed = variant.seed if variant.seed is not None else self.config.study.seeds[0]
         selected = self._select(section, seed, variant.values, ())
         everything = candidates(self._train(section), section.select, leave_out=self.leave_out)
@@ -154,7 +212,7 @@ class Planner:
         fit, regularisation = self._settings(section)
         if variant.seed is not None and fit.sparse_method in RANDOM_METHODS:
             fit = fit.model_copy(update={"seed": seed})
-        return Task(
+        return FitTask(
             variant=variant,
             selected=selected,
             left_out=left_out,

@@ -1,0 +1,143 @@
+"""Tests of claims in a study file: comparisons of columns of results.csv, such as ``rmse_mesh_thz[Al] < 0.06``.
+
+A reference ``metric[potential]`` is the column *metric* in the rows of a potential, ``metric[potential; key = value]``
+in those at a swept value, ``metric[potential; on = run]`` in those judged on a run. Numbers, ``+ - * /``, ``abs()``,
+``<``, ``<=``, ``>``, ``>=``, ``and`` and ``or`` have their usual meaning.
+"""
+
+from __future__ import annotations
+
+import ast
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+#: Every number that a study finds of a potential; docs/studies.md explains each.
+METRIC = re.compile(
+    r"n_labels|n_atoms|label_seconds|atoms_cubed|n_sparse|fit_seconds|held_out_labels"
+    r"|(train|held_out)_force_rmse_ev_per_angstrom|rmse_mesh_thz|rmse_path_thz|max_error_thz|min_frequency_thz"
+    r"|reference_(min|max)_frequency_thz|harmonic_rmse_mesh_thz|branch_[1-9]\d*_rmse_thz"
+    r"|(largest|rms)_elastic_error_percent|(B|C[1-6][1-6]|a|b|c|volume_per_atom)(_error_percent)?"
+)
+_REFERENCE = re.compile(r"([A-Za-z_]\w*)\s*\[([^\[\]]*)\]")
+_ALLOWED = (
+    ast.Expression, ast.Compare, ast.BoolOp, ast.BinOp, ast.UnaryOp, ast.Constant, ast.Name, ast.Load, ast.Call,
+    ast.And, ast.Or, ast.Add, ast.Sub, ast.Mult, ast.Div, ast.USub, ast.Lt, ast.LtE, ast.Gt, ast.GtE,
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Column:
+    """What a reference in a test means.
+
+    Attributes
+    ----------
+    text : str
+        As it is written.
+    metric, potential : str
+    at : dict of str to str
+        Swept values by their dotted keys, as text.
+    on : str or None
+        Name of a run.
+    """
+
+    text: str
+    metric: str
+    potential: str
+    at: dict[str, str] = field(default_factory=dict)
+    on: str | None = None
+
+
+@dataclass(frozen=True)
+class ClaimTest:
+    """A test of a claim.
+
+    Attributes
+    ----------
+    text : str
+    columns : tuple of Column
+        Each once, in the order of the text.
+    expression : str
+        The text with its references replaced by ``c0``, ``c1`` …
+    """
+
+    text: str
+    columns: tuple[Column, ...]
+    expression: str
+
+    @classmethod
+    def parse(cls, text: str) -> ClaimTest:
+        """Read a test.
+
+        Raises
+        ------
+        ValueError
+            When it is not a comparison of columns.
+        """
+        found: dict[str, Column] = {}
+
+        def name(match: re.Match[str]) -> str:
+            column = _column(match)
+            found.setdefault(column.text, column)
+            return f" c{list(found).index(column.text)} "
+
+        expression = _REFERENCE.sub(name, text).strip()
+        try:
+            tree = ast.parse(expression, mode="eval")
+        except (SyntaxError, RecursionError, MemoryError) as error:
+            raise ValueError(f"{text!r} is not a comparison such as 'rmse_mesh_thz[{{potential}}] < 0.5'") from error
+        known = {f"c{number}" for number in range(len(found))} | {"abs"}
+        for node in ast.walk(tree):
+            if not isinstance(node, _ALLOWED) or (isinstance(node, ast.Name) and node.id not in known):
+                strange = ast.unparse(node) if isinstance(node, ast.expr) else type(node).__name__
+                raise ValueError(f"{text!r} contains {strange!r}; write columns as metric[potential]")
+        if not found or not isinstance(tree.body, ast.Compare | ast.BoolOp):
+            raise ValueError(f"{text!r} compares nothing; write for example 'rmse_mesh_thz[{{potential}}] < 0.5'")
+        return cls(text, tuple(found.values()), expression)
+
+    def holds(self, values: Mapping[str, float]) -> bool:
+        """Whether the test is true of one number for each column, by its text.
+
+        A number that could not be computed (NaN) counts as infinitely large, so that others may be below it; a test
+        does not hold when the number that it is about, its first column, is missing.
+        """
+        numbers = {f"c{number}": values[column.text] for number, column in enumerate(self.columns)}
+        if math.isnan(numbers["c0"]):
+            return False
+        numbers = {name: math.inf if math.isnan(number) else number for name, number in numbers.items()}
+        # The expression has nothing but the nodes that `parse` allows.
+        return bool(eval(self.expression, {"__builtins__": {}, "abs": abs}, numbers))
+
+
+def needed_for(metric: str) -> str | None:
+    """The key of ``[evaluate]`` that a metric needs to be true; None for a metric of the fit or the lattice."""
+    if metric.startswith("harmonic"):
+        return "harmonic"
+    if metric.endswith("_thz"):
+        return "phonons"
+    return "elastic" if "elastic" in metric or metric[0] in "BC" else None
+
+
+def same_value(found: object, value: object) -> bool:
+    """Whether a swept value is another one, which may be its text."""
+    if found == value:
+        return True
+    try:
+        return float(str(found)) == float(str(value))
+    except ValueError:
+        return str(found) == str(value).strip("'\"")
+
+
+def _column(match: re.Match[str]) -> Column:
+    metric, (potential, *conditions) = match[1], [part.strip() for part in match[2].split(";")]
+    if not METRIC.fullmatch(metric):
+        raise ValueError(f"there is no metric {metric!r}; the page on studies in the documentation lists them")
+    values: dict[str, str] = {}
+    for condition in conditions:
+        key, equals, value = (part.strip() for part in condition.partition("="))
+        if not (key and equals and value):
+            raise ValueError(f"{condition!r} in {match[0]!r} is not of the form key = value")
+        values[key] = value
+    on = values.pop("on", None)
+    return Column(re.sub(r"\s+", " ", match[0]), metric, potential, values, on)
