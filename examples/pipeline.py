@@ -23,7 +23,7 @@ def minimal_supercells() -> None:
     """Which supercells hold a grid of q-points, and where a q-point is."""
     found = ndsc.find_supercells(bulk("Mg"), grid=(6, 6, 4))
     print(f"{len(found)} supercells of at most {found.sizes.max()} cells hold the 6x6x4 grid of hcp Mg")
-    index, rotation = found.locate((1, 2, 3))
+    index, rotation = found.locate((1 / 6, 2 / 6, 3 / 4))
     print(f"q = (1/6, 2/6, 3/4) is in number {index}, turned by {rotation.tolist()}")
     print(f"as ase.Atoms: {found.structures()[index]}")
 

@@ -28,6 +28,7 @@ __all__ = [
     "minimal_cover",
     "minkowski_reduce",
     "orders",
+    "overlap",
     "programme_columns",
     "shortest_distance",
     "site_images",
@@ -130,3 +131,6 @@ def site_images(
     tolerance: float,
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]: ...
 def shortest_distance(cell: NDArray[np.float64], positions: NDArray[np.float64]) -> tuple[float, int, int]: ...
+def overlap(
+    cell: NDArray[np.float64], positions: NDArray[np.float64], radii: NDArray[np.float64], shortest: float
+) -> tuple[float, int, int] | None: ...

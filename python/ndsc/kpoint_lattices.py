@@ -23,7 +23,7 @@ from ndsc.crystal import Crystal, as_crystal
 from ndsc.errors import InputError
 from ndsc.kpoints import KpointGrid, kgrid_size, normal_kgrid, reduced_kpoints
 from ndsc.progress import Progress, silent
-from ndsc.qgrid import checked_grid
+from ndsc.qgrid import checked_grid, keeps_grid
 from ndsc.sublattices import hermite_normal_forms, reduce_supercells
 
 #: Points, in those of the supercells' grid: without `max_points`, and the most that can be asked for.
@@ -62,22 +62,25 @@ class KpointLattice:
 
 
 def find_kpoint_lattices(
-    atoms: Atoms | Crystal,
+    structure: Atoms | Crystal,
     grid: int | Sequence[int],
     *,
     max_points: int | None = None,
+    symprec: float | None = None,
     progress: Progress = silent,
 ) -> list[KpointLattice]:
     """The grids of k-points that no other with as few points beats, from the coarsest to the densest.
 
     Parameters
     ----------
-    atoms : ase.Atoms or Crystal
+    structure : ase.Atoms or Crystal
         The unit cell.
     grid : int or three ints
         The q-point grid of the supercells; every grid of k-points folds without loss into each of its supercells.
     max_points : int, optional
         Most points in the unit cell; 64 times those of the q-point grid without it.
+    symprec : float, Å, optional
+        Distance tolerance of the symmetry search.
     progress : callable
         Called with (task, done, total) when this takes longer than two seconds.
 
@@ -91,15 +94,15 @@ def find_kpoint_lattices(
     Raises
     ------
     InputError
-        When the grid is none, has more than `max_points` points itself, or `max_points` is above 300 times that.
+        When the grid is not a grid, has more than `max_points` points itself, or `max_points` is above 300 times that.
 
     Notes
     -----
-    All sublattices are looked at (Hermite normal forms), so that none is missed. P. Wisesa, K. A. McGill and
+    All sublattices are looked at (as Hermite normal forms), so that none is missed. P. Wisesa, K. A. McGill and
     T. Mueller, Phys. Rev. B 93, 155109 (2016), and W. S. Morgan et al., Comput. Mater. Sci. 173, 109340 (2020),
     measured what such grids save.
     """
-    crystal = as_crystal(atoms)
+    crystal = as_crystal(structure, symprec=symprec)
     divisions = np.array(checked_grid(grid), dtype=np.int64)
     smallest = int(np.prod(divisions))
     largest = USUAL_INDEX if max_points is None else max_points // smallest
@@ -130,9 +133,9 @@ def find_kpoint_lattices(
 def _rotations_of_grid(point_group: NDArray[np.int64], divisions: NDArray[np.int64]) -> NDArray[np.int64]:
     """Rotations that keep the grid, acting from the right on rows in the basis of ``diag(divisions) @ cell``."""
     # x' = W x for columns, so v' = v W^T for the coordinates v of a lattice vector, and v = w diag(N) in the basis.
-    scaled = divisions[:, None] * point_group.transpose(0, 2, 1)
-    kept = np.all(scaled % divisions == 0, axis=(1, 2))
-    found: NDArray[np.int64] = scaled[kept] // divisions
+    acting = point_group.transpose(0, 2, 1)
+    kept = acting[keeps_grid(acting, divisions.tolist())]
+    found: NDArray[np.int64] = divisions[:, None] * kept // divisions
     return found
 
 

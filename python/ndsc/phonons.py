@@ -219,8 +219,7 @@ def compare_phonons(
         crystal = as_crystal(reference.crystal, symprec=symprec)
     chosen = path if path is not None else band_path(crystal)
     divisions = checked_grid(mesh)
-    numerators, weights = irreducible_qpoints(crystal, divisions)
-    qpoints = numerators / np.array(divisions)
+    qpoints, weights = irreducible_qpoints(crystal, divisions)
     on_path = [_frequencies(phonon, chosen.qpoints) for phonon in phonons]
     on_mesh = [_frequencies(phonon, qpoints) for phonon in phonons]
     densities: dict[str, Any] = {}

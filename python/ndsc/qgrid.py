@@ -1,23 +1,27 @@
 """Grids of q-points: orders, stars, little groups, and which are irreducible.
 
-Convention: a q-point of an ``N1 x N2 x N3`` grid is three integer numerators k, ``q = (k1/N1, k2/N2, k3/N3)`` in
-reduced coordinates (columns); rotations R = W^-T act as ``q' = R q``.
+Convention: a q-point is three fractions, reduced coordinates (columns), and lies on an ``N1 x N2 x N3`` grid:
+``q = (k1/N1, k2/N2, k3/N3)``. Inside, it is its integer numerators k. Rotations R = W^-T act as ``q' = R q``.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from numbers import Integral
 from typing import Any
 
 import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
 
-import ndsc._core as _core  # Not `from ndsc`, which runs its __init__: see reference/start.py.
+import ndsc._core as _core  # Not `from ndsc`, which runs its __init__.
 from ndsc.crystal import Crystal, as_crystal
-from ndsc.errors import InputError, IntegerOverflowError
+from ndsc.errors import InputError
+from ndsc.integers import checked_integers, checked_matrix
 from ndsc.progress import Progress, silent
 
 #: Stars that are compared at a time, to bound the memory.
@@ -26,26 +30,63 @@ JOINED_AT_A_TIME = 50_000
 #: The largest division of a grid that the compiled core takes.
 MOST_DIVISIONS = 1 << 20
 
+#: How far a fraction may be from a point of the grid.
+OFF_GRID = 1e-9
+
+#: Grids of so many q-points never take more than so many bytes; for larger ones the system is asked.
+SMALL_GRID, SMALL_MEMORY = 1 << 20, 1 << 28
+
 IntArray = NDArray[np.int64]
+FloatArray = NDArray[np.float64]
 Grid = tuple[int, int, int]
 
 
 @dataclass(frozen=True, eq=False)
-class QpointMap:
+class IrreducibleQpoints:
+    """One q-point of each star of a grid. Unpacks to (qpoints, weights).
+
+    Attributes
+    ----------
+    grid : 3 ints
+    numerators : (n, 3) int64 array
+        The first q-point of each star in the order of the grid (third axis fastest), ``qpoints = numerators / grid``.
+    weights : (n,) int64 array
+        How many q-points of the grid each stands for; they add up to ``N1 N2 N3``.
+    """
+
+    grid: Grid
+    numerators: IntArray
+    weights: IntArray
+
+    @cached_property
+    def qpoints(self) -> FloatArray:
+        """(n, 3) float array : the q-points as fractions."""
+        qpoints: FloatArray = self.numerators / np.array(self.grid)
+        return qpoints
+
+    def _pair(self) -> tuple[FloatArray, IntArray]:
+        return self.qpoints, self.weights
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self._pair())
+
+    def __getitem__(self, index: int) -> Any:
+        return self._pair()[index]
+
+    def __len__(self) -> int:
+        return 2
+
+
+@dataclass(frozen=True, eq=False)
+class QpointMap(IrreducibleQpoints):
     """The irreducible q-points of a grid, and which one each q-point of the grid is equivalent to.
 
     Attributes
     ----------
-    numerators : (n, 3) int64 array
-        One q-point of each star, ``q = numerators / grid``.
-    weights : (n,) int64 array
-        How many q-points of the grid each stands for.
     mapping : (N1, N2, N3) uint32 array
         For the q-point ``(i/N1, j/N2, k/N3)`` the number of its star, at ``mapping[i, j, k]``.
     """
 
-    numerators: IntArray
-    weights: IntArray
     mapping: NDArray[np.uint32]
 
 
@@ -71,49 +112,65 @@ def checked_grid(grid: int | Sequence[int]) -> Grid:
     return int(array[0]), int(array[1]), int(array[2])
 
 
-def checked_integers(values: Any, name: str, wanted: str) -> IntArray:
-    """`values` as an int64 array, refusing what is not exactly integer.
+def qpoint_numerators(q: Sequence[Any], grid: Grid) -> IntArray:
+    """(3,) int64 array : the integer numerators over the grid of a q-point given as fractions.
+
+    Parameters
+    ----------
+    q : 3 numbers
+        Fractions, as floats or :class:`fractions.Fraction`. Three ints that are not all zero are taken for numerators,
+        as they were before: as fractions they would all be the same q-point, Γ.
+    grid : 3 ints
 
     Raises
     ------
     InputError
-        When a value is no integer.
-    IntegerOverflowError
-        When a value does not fit into 64 bits.
+        When `q` is not three numbers, or is not on the grid within 1e-9.
     """
-    not_integers = f"{name} {values!r} is not made of integers. Give {wanted}."
+    wanted = "three fractions of reciprocal lattice vectors, for example (0.25, 0, 0.5)"
     try:
-        array = np.asarray(values)
-    except ValueError as error:
-        raise InputError(not_integers) from error
-    if array.dtype.kind == "O" and not all(isinstance(x, int) and not isinstance(x, bool) for x in array.ravel()):
-        raise InputError(not_integers)
-    if array.dtype.kind not in "iufO" or (array.dtype.kind == "f" and not np.all(array == np.rint(array))):
-        raise InputError(not_integers)
-    limits = np.iinfo(np.int64)
-    # Comparing as Python integers: float64 rounds the limit itself up.
-    if array.size and not limits.min <= int(array.min()) <= int(array.max()) <= limits.max:
-        raise IntegerOverflowError(f"{name} {values!r} does not fit into 64-bit integers. Give smaller numbers.")
-    return np.array(array, dtype=np.int64, order="C")
-
-
-def checked_qpoint(q: Any) -> IntArray:
-    """(3,) int64 array : a q-point given as three integer numerators.
-
-    Raises
-    ------
-    InputError
-        When `q` is anything else.
-    """
-    numerators = checked_integers(q, "The q-point", "three integer numerators over the grid")
-    if numerators.shape != (3,):
-        raise InputError(f"The q-point {q!r} is not three numbers. Give three integer numerators over the grid.")
-    return numerators
+        values = list(q)
+        is_integer = [isinstance(x, Integral) and not isinstance(x, bool | np.bool_) for x in values]
+        fractions = [float(x) for x in values if not isinstance(x, str)]
+    except (TypeError, ValueError, OverflowError) as error:
+        raise InputError(f"The q-point {q!r} is not three numbers. Give {wanted}.") from error
+    if len(fractions) != 3 or len(values) != 3 or not all(math.isfinite(x) for x in fractions):
+        raise InputError(f"The q-point {q!r} is not three finite numbers. Give {wanted}.")
+    if all(is_integer):
+        numerators = checked_integers(values, "The q-point", wanted)
+        if numerators.any():
+            warnings.warn(
+                f"The q-point {tuple(numerators.tolist())} is taken for numerators over the grid {grid}. Give "
+                f"fractions: ({', '.join(f'{k}/{n}' for k, n in zip(numerators.tolist(), grid, strict=True))}).",
+                DeprecationWarning,
+                stacklevel=3,
+            )
+        return numerators
+    scaled = np.array(fractions) * np.array(grid)
+    nearest = np.rint(scaled)
+    off = np.abs(scaled - nearest) > OFF_GRID * np.maximum(np.array(grid), np.abs(scaled))
+    if off.any() or np.abs(nearest).max() >= 2**53:
+        axis = int(np.argmax(off))
+        raise InputError(
+            f"The q-point {tuple(fractions)} is not on the grid {grid}: {fractions[axis]} is not a multiple of "
+            f"1/{grid[axis]}. The nearest q-point of the grid is {tuple((nearest / np.array(grid)).tolist())}."
+        )
+    numbers: IntArray = nearest.astype(np.int64)
+    return numbers
 
 
 def q_rotations(crystal: Crystal) -> IntArray:
     """(m, 3, 3) int64 array, contiguous : the rotations that act on reduced q-points."""
     return np.ascontiguousarray(crystal.reciprocal_rotations, dtype=np.int64)
+
+
+def keeps_grid(rotations: IntArray, grid: Sequence[int]) -> NDArray[np.bool_]:
+    """(n,) bool array : whether a rotation R of q-points maps the grid onto itself, ``N_i R_ij / N_j`` integer."""
+    if len(set(grid)) == 1:
+        return np.ones(len(rotations), dtype=bool)
+    n = np.array(grid, dtype=np.int64)
+    kept: NDArray[np.bool_] = np.all(n[:, None] * rotations % n[None, :] == 0, axis=(1, 2))
+    return kept
 
 
 def available_memory() -> int:
@@ -128,6 +185,11 @@ def available_memory() -> int:
     return int(rest.split()[0]) * 1024 if found else 4_000_000_000
 
 
+def memory_for(grid: Grid) -> int:
+    """Bytes that work on a grid may use; asking the system would take longer than the work on a small grid."""
+    return SMALL_MEMORY if math.prod(grid) <= SMALL_GRID else available_memory()
+
+
 def reporter(progress: Progress, task: str) -> Callable[[int, int], None] | None:
     """What the compiled core calls with (done, total); None, which it skips, when nobody listens."""
     if progress is silent:
@@ -136,12 +198,13 @@ def reporter(progress: Progress, task: str) -> Callable[[int, int], None] | None
 
 
 def irreducible_qpoints(
-    atoms: Atoms | Crystal,
+    structure: Atoms | Crystal,
     grid: int | Sequence[int],
     *,
+    symprec: float | None = None,
     time_reversal: bool = True,
     progress: Progress = silent,
-) -> tuple[IntArray, IntArray]:
+) -> IrreducibleQpoints:
     """The irreducible q-points of a grid under the point group of the crystal.
 
     Memory: one bit for each q-point of the grid, 8 bytes for each line of them along the third axis, and at most
@@ -149,11 +212,13 @@ def irreducible_qpoints(
 
     Parameters
     ----------
-    atoms : ase.Atoms or Crystal
+    structure : ase.Atoms or Crystal
         The unit cell, primitive or not; or its :class:`Crystal`, whose symmetry is then not searched for again.
     grid : int or 3 ints
-        Divisions N1, N2, N3 along the reciprocal lattice vectors of `atoms`. Two q-points of the grid are equivalent
-        when any rotation of the crystal relates them, also one that does not map all of the grid onto itself.
+        Divisions N1, N2, N3 along the reciprocal lattice vectors. Two q-points of the grid are equivalent when any
+        rotation of the crystal relates them, also one that does not map all of the grid onto itself.
+    symprec : float, Å, optional
+        Distance tolerance of the symmetry search.
     time_reversal : bool
         Count -q as equivalent to q.
     progress : callable
@@ -161,28 +226,27 @@ def irreducible_qpoints(
 
     Returns
     -------
-    numerators : (n, 3) int64 array
-        One q-point of each star, ``q = numerators / grid``: the first in the order of the grid (third axis fastest).
-    weights : (n,) int64 array
-        How many q-points of the grid each stands for; they add up to ``N1 N2 N3``.
+    IrreducibleQpoints
+        Unpacks to the q-points as fractions, (n, 3), and their weights, (n,).
 
     Raises
     ------
     InputError
-        When `atoms` is no crystal, `grid` is no grid, or the memory does not suffice.
+        When `structure` is not a crystal, `grid` is not a grid, or the memory does not suffice.
     """
     divisions = checked_grid(grid)
-    rotations = q_rotations(as_crystal(atoms))
+    rotations = q_rotations(as_crystal(structure, symprec=symprec))
     report = reporter(progress, "irreducible q-points")
-    found = _core.irreducible_qpoints(divisions, rotations, bool(time_reversal), available_memory(), report)
+    found = _core.irreducible_qpoints(divisions, rotations, bool(time_reversal), memory_for(divisions), report)
     numerators, weights, _ = _join_stars(*found, rotations, divisions, time_reversal=time_reversal)
-    return numerators, weights
+    return IrreducibleQpoints(divisions, numerators, weights)
 
 
 def map_qpoints(
-    atoms: Atoms | Crystal,
+    structure: Atoms | Crystal,
     grid: int | Sequence[int],
     *,
+    symprec: float | None = None,
     time_reversal: bool = True,
     progress: Progress = silent,
 ) -> QpointMap:
@@ -193,21 +257,21 @@ def map_qpoints(
 
     Parameters
     ----------
-    atoms, grid, time_reversal, progress
+    structure, grid, symprec, time_reversal, progress
         As for :func:`irreducible_qpoints`.
 
     Raises
     ------
     InputError
-        When `atoms` is no crystal, `grid` is no grid, or the memory does not suffice.
+        When `structure` is not a crystal, `grid` is not a grid, or the memory does not suffice.
     """
     divisions = checked_grid(grid)
-    rotations = q_rotations(as_crystal(atoms))
+    rotations = q_rotations(as_crystal(structure, symprec=symprec))
     report = reporter(progress, "irreducible q-points")
-    found = _core.irreducible_qpoints_with_map(divisions, rotations, bool(time_reversal), available_memory(), report)
+    found = _core.irreducible_qpoints_with_map(divisions, rotations, bool(time_reversal), memory_for(divisions), report)
     numerators, weights, mapping = found
     numerators, weights, joined = _join_stars(numerators, weights, rotations, divisions, time_reversal=time_reversal)
-    return QpointMap(numerators, weights, mapping if joined is None else joined[mapping])
+    return QpointMap(divisions, numerators, weights, mapping if joined is None else joined[mapping])
 
 
 def _join_stars(
@@ -230,12 +294,10 @@ def _join_stars(
     joined : (n,) uint32 array or None
         The new number of each star; None when every rotation keeps the grid, and so nothing is joined.
     """
-    if len(set(grid)) == 1:
-        return numerators, weights, None
-    divisions = np.array(grid, dtype=np.int64)
-    keeps = np.all((rotations * divisions[None, :, None]) % divisions[None, None, :] == 0, axis=(1, 2))
+    keeps = keeps_grid(rotations, grid)
     if np.all(keeps):
         return numerators, weights, None
+    divisions = np.array(grid, dtype=np.int64)
     signs = (1, -1) if time_reversal else (1,)
     kept = [sign * rotation for rotation in rotations[keeps] for sign in signs]
     other = [sign * rotation for rotation in rotations[~keeps] for sign in signs]
@@ -259,73 +321,86 @@ def _join_stars(
     return numerators[remaining], sums, joined.astype(np.uint32)
 
 
-def qpoint_order(q: Sequence[int], grid: int | Sequence[int]) -> int:
-    """The smallest m for which m q is a reciprocal lattice vector; q is three numerators over the grid.
+def qpoint_order(q: Sequence[Any], grid: int | Sequence[int]) -> int:
+    """The smallest m for which m q is a reciprocal lattice vector.
+
+    Parameters
+    ----------
+    q : 3 fractions
+        A q-point of the grid, see :func:`qpoint_numerators`.
+    grid : int or 3 ints
 
     Raises
     ------
     InputError
-        When `q` is no q-point or `grid` no grid.
+        When `q` is not on the grid or `grid` is not a grid.
     """
-    return int(_core.orders(checked_grid(grid), checked_qpoint(q)[None, :])[0])
+    divisions = checked_grid(grid)
+    return int(_core.orders(divisions, qpoint_numerators(q, divisions)[None, :])[0])
 
 
-def is_commensurate(matrix: Any, q: Sequence[int], grid: int | Sequence[int]) -> bool:
-    """Whether the supercell `matrix` (rows) holds q, three numerators over the grid: ``matrix @ q`` integer.
+def is_commensurate(matrix: Any, q: Sequence[Any], grid: int | Sequence[int]) -> bool:
+    """Whether the supercell `matrix` (rows) holds a q-point of the grid: ``matrix @ q`` integer, exactly.
 
     Raises
     ------
     InputError
-        When `matrix` is no (3, 3) matrix of integers, `q` is no q-point or `grid` no grid.
+        When `matrix` is not a (3, 3) matrix of integers, `q` is not on the grid or `grid` is not a grid.
     """
-    checked = checked_integers(matrix, "The supercell matrix", "a (3, 3) matrix of integers")
-    if checked.shape != (3, 3):
-        raise InputError(f"The supercell matrix has the shape {checked.shape}. Give a (3, 3) matrix of integers.")
-    return bool(_core.are_commensurate(checked_grid(grid), checked, checked_qpoint(q)[None, :])[0])
+    checked = checked_matrix(matrix)
+    divisions = checked_grid(grid)
+    return bool(_core.are_commensurate(divisions, checked, qpoint_numerators(q, divisions)[None, :])[0])
 
 
-def smallest_supercell(q: Sequence[int], grid: int | Sequence[int]) -> IntArray:
-    """(3, 3) int64 array : the one smallest supercell that holds q, as a Hermite normal form.
+def smallest_supercell(q: Sequence[Any], grid: int | Sequence[int]) -> IntArray:
+    """(3, 3) int64 array : the one smallest supercell that holds a q-point of the grid, as a Hermite normal form.
 
     Its size is the order of q; no other supercell of that size holds q.
 
     Raises
     ------
     InputError
-        When `q` is no q-point or `grid` no grid.
+        When `q` is not on the grid or `grid` is not a grid.
     """
-    form: IntArray = _core.smallest_supercells(checked_grid(grid), checked_qpoint(q)[None, :])[0]
+    divisions = checked_grid(grid)
+    form: IntArray = _core.smallest_supercells(divisions, qpoint_numerators(q, divisions)[None, :])[0]
     return form
 
 
-def star(atoms: Atoms | Crystal, q: Sequence[int], grid: int | Sequence[int]) -> tuple[IntArray, IntArray]:
+def star(
+    structure: Atoms | Crystal, q: Sequence[Any], grid: int | Sequence[int], *, symprec: float | None = None
+) -> tuple[FloatArray, IntArray]:
     """The star of a q-point under the rotations that keep the grid.
 
     Returns
     -------
-    numerators : (n, 3) int64 array
-        The distinct images of q, in order.
+    qpoints : (n, 3) float array
+        The distinct images of q, fractions in 0 to 1, in order.
     rotations : (n, 3, 3) int64 array
         For each a rotation R (columns) that leads there: ``R q``.
 
     Raises
     ------
     InputError
-        When `atoms` is no crystal, `q` is no q-point or `grid` no grid.
+        When `structure` is not a crystal, `q` is not on the grid or `grid` is not a grid.
     """
-    rotations = q_rotations(as_crystal(atoms))
-    numerators, indices = _core.star(checked_grid(grid), rotations, checked_qpoint(q).tolist())
-    return numerators, rotations[indices]
+    rotations = q_rotations(as_crystal(structure, symprec=symprec))
+    divisions = checked_grid(grid)
+    numerators, indices = _core.star(divisions, rotations, qpoint_numerators(q, divisions).tolist())
+    return numerators / np.array(divisions), rotations[indices]
 
 
-def little_group(atoms: Atoms | Crystal, q: Sequence[int], grid: int | Sequence[int]) -> IntArray:
+def little_group(
+    structure: Atoms | Crystal, q: Sequence[Any], grid: int | Sequence[int], *, symprec: float | None = None
+) -> IntArray:
     """(n, 3, 3) int64 array : the rotations R (columns) with ``R q = q`` up to a reciprocal lattice vector.
 
     Raises
     ------
     InputError
-        When `atoms` is no crystal, `q` is no q-point or `grid` no grid.
+        When `structure` is not a crystal, `q` is not on the grid or `grid` is not a grid.
     """
-    rotations = q_rotations(as_crystal(atoms))
-    indices = _core.little_group(checked_grid(grid), rotations, checked_qpoint(q).tolist())
+    rotations = q_rotations(as_crystal(structure, symprec=symprec))
+    divisions = checked_grid(grid)
+    indices = _core.little_group(divisions, rotations, qpoint_numerators(q, divisions).tolist())
     return rotations[indices]

@@ -13,6 +13,7 @@ import numpy as np
 from ase import Atoms
 from ase.data import covalent_radii
 
+import ndsc._core as _core  # Not `from ndsc`, which runs its __init__.
 from ndsc.errors import InputError
 
 log = logging.getLogger(__name__)
@@ -199,20 +200,14 @@ def _check_arrays(atoms: Atoms) -> None:
 
 
 def _check_distances(atoms: Atoms) -> None:
-    from ase.neighborlist import neighbor_list
-
-    reach = max(SHORTEST_DISTANCE, 2 * OVERLAP * float(covalent_radii[atoms.numbers].max()))
-    i, j, distances = neighbor_list("ijd", atoms, reach)
-    if len(distances) == 0:
-        return
-    allowed = np.maximum(
-        SHORTEST_DISTANCE, OVERLAP * (covalent_radii[atoms.numbers[i]] + covalent_radii[atoms.numbers[j]])
+    cell = atoms.cell.array
+    worst = _core.overlap(
+        cell, atoms.positions @ np.linalg.inv(cell), OVERLAP * covalent_radii[atoms.numbers], SHORTEST_DISTANCE
     )
-    if np.any(distances < allowed):
-        worst = int(np.argmin(distances - allowed))
-        first, second = int(i[worst]), int(j[worst])
+    if worst is not None:
+        distance, first, second = worst
         names = f"{atoms.symbols[first]} (atom {first}) and {atoms.symbols[second]} (atom {second})"
         raise InputError(
-            f"{names} are {distances[worst]:.3g} Å apart, so they overlap. Check the positions and the length of the "
-            "lattice vectors; remove atoms that are there twice."
+            f"{names} are {distance:.3g} Å apart, so they overlap. Check the positions and the length of the lattice "
+            "vectors; remove atoms that are there twice."
         )

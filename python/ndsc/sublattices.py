@@ -6,17 +6,18 @@ Convention: rows are lattice vectors, ``cell_supercell = S @ cell``.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from ase import Atoms
 from numpy.typing import ArrayLike, NDArray
 
-import ndsc._core as _core  # Not `from ndsc`, which runs its __init__: see reference/start.py.
+import ndsc._core as _core  # Not `from ndsc`, which runs its __init__.
 from ndsc.crystal import Crystal, as_crystal
 from ndsc.errors import InputError
+from ndsc.integers import checked_integers, checked_matrix, determinant
 from ndsc.progress import Progress, silent
-from ndsc.qgrid import available_memory, checked_integers, q_rotations, reporter
+from ndsc.qgrid import available_memory, q_rotations, reporter
 
 IntArray = NDArray[np.int64]
 FloatArray = NDArray[np.float64]
@@ -40,15 +41,19 @@ class DistinctSupercells(NamedTuple):
     orbit_sizes: IntArray
 
 
-def enumerate_supercells(atoms: Atoms | Crystal, size: int, *, progress: Progress = silent) -> IntArray:
+def enumerate_supercells(
+    structure: Atoms | Crystal, size: int, *, symprec: float | None = None, progress: Progress = silent
+) -> IntArray:
     """All symmetry-distinct supercells of `size` unit cells.
 
     Parameters
     ----------
-    atoms : ase.Atoms or Crystal
+    structure : ase.Atoms or Crystal
         The unit cell, or its :class:`Crystal`, whose symmetry is then not searched for again.
     size : int
         Unit cells in a supercell.
+    symprec : float, Å, optional
+        Distance tolerance of the symmetry search.
     progress : callable
         Called with (task, done, total) when this takes longer than two seconds.
 
@@ -61,19 +66,19 @@ def enumerate_supercells(atoms: Atoms | Crystal, size: int, *, progress: Progres
     Raises
     ------
     InputError
-        When `atoms` is no crystal, `size` is no positive integer, or the memory does not suffice.
+        When `structure` is not a crystal, `size` is not a positive integer, or the memory does not suffice.
     """
-    return _distinct(as_crystal(atoms), _checked_size(size), progress).matrices
+    return _distinct(as_crystal(structure, symprec=symprec), _checked_size(size), progress).matrices
 
 
 def enumerate_supercells_up_to(
-    atoms: Atoms | Crystal, limit: int, *, progress: Progress = silent
+    structure: Atoms | Crystal, limit: int, *, symprec: float | None = None, progress: Progress = silent
 ) -> Iterator[DistinctSupercells]:
     """All symmetry-distinct supercells of 1, 2, ... `limit` unit cells, one size at a time, with orbit sizes.
 
     Parameters
     ----------
-    atoms, progress
+    structure, symprec, progress
         As for :func:`enumerate_supercells`.
     limit : int
         The largest size.
@@ -81,10 +86,10 @@ def enumerate_supercells_up_to(
     Raises
     ------
     InputError
-        When `atoms` is no crystal, `limit` is no positive integer, or the memory does not suffice.
+        When `structure` is not a crystal, `limit` is not a positive integer, or the memory does not suffice.
     """
     last = _checked_size(limit)
-    crystal = as_crystal(atoms)
+    crystal = as_crystal(structure, symprec=symprec)
     return (_distinct(crystal, size, progress) for size in range(1, last + 1))
 
 
@@ -112,7 +117,7 @@ def hermite_normal_forms(determinant: int, *, progress: Progress = silent) -> In
     Raises
     ------
     InputError
-        When `determinant` is no positive integer, or the list does not fit into memory.
+        When `determinant` is not a positive integer, or the list does not fit into memory.
     """
     report = reporter(progress, "Hermite normal forms")
     return _core.hermite_normal_forms(_checked_size(determinant), available_memory(), report)
@@ -167,7 +172,7 @@ def reduce_supercells(cell: ArrayLike, matrices: ArrayLike, *, progress: Progres
     Raises
     ------
     InputError
-        When `matrices` are not integer or one is singular, or the cell is no cell.
+        When `matrices` are not integer or one is singular, or the cell is not a cell.
     IntegerOverflowError
         When an exact result does not fit into 64 bits.
     """
@@ -228,7 +233,7 @@ def make_supercell(atoms: Atoms, matrix: ArrayLike) -> Atoms:
         When `matrix` is not a (3, 3) matrix of integers, or its determinant is not positive.
     """
     checked = checked_matrix(matrix)
-    if (size := _determinant(checked)) <= 0:
+    if (size := determinant(checked)) <= 0:
         raise InputError(
             f"The supercell matrix {checked.tolist()} has the determinant {size}, so it is "
             f"{'left-handed, which phonopy refuses' if size else 'singular'}. "
@@ -248,27 +253,8 @@ def make_supercell(atoms: Atoms, matrix: ArrayLike) -> Atoms:
     return supercell
 
 
-def checked_matrix(matrix: Any) -> IntArray:
-    """(3, 3) int64 array : a supercell matrix.
-
-    Raises
-    ------
-    InputError
-        When `matrix` is anything else.
-    """
-    checked = checked_integers(matrix, "The supercell matrix", "a (3, 3) matrix of integers")
-    if checked.shape != (3, 3):
-        raise InputError(f"The supercell matrix has the shape {checked.shape}. Give a (3, 3) matrix of integers.")
-    return checked
-
-
 def _checked_size(size: int) -> int:
     array = checked_integers(size, "The number of cells", "one positive integer")
     if array.shape != () or array < 1:
         raise InputError(f"A supercell of {size!r} cells does not exist. Give one positive integer.")
     return int(array)
-
-
-def _determinant(matrix: IntArray) -> int:
-    (a, b, c), (d, e, f), (g, h, i) = matrix.tolist()
-    return int(a * (e * i - f * h) - b * (d * i - f * g) + c * (d * h - e * g))

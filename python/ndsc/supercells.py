@@ -16,12 +16,11 @@ import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
 
-import ndsc._core as _core  # Not `from ndsc`, which runs its __init__: see reference/start.py.
-from ndsc.cover_programme import Programme, solve
+import ndsc._core as _core  # Not `from ndsc`, which runs its __init__.
 from ndsc.crystal import Crystal, as_crystal
 from ndsc.errors import InputError, InternalError
 from ndsc.progress import Progress, silent
-from ndsc.qgrid import Grid, available_memory, checked_grid, checked_qpoint, q_rotations, reporter
+from ndsc.qgrid import Grid, checked_grid, keeps_grid, memory_for, q_rotations, qpoint_numerators, reporter
 from ndsc.sublattices import make_supercell, reduce_forms
 
 __all__ = [
@@ -40,9 +39,8 @@ IntArray = NDArray[np.int64]
 # From this cost exponent on, one supercell per orbit of maximal cyclic subgroups is proven cheapest.
 PROVEN_EXPONENT = math.log2(3)
 
-# Pairs of a candidate supercell and a q-point to be held that the integer programme looks at; beyond, it keeps to the
-# smaller candidates, and the gap it reports allows for the larger ones.
-MOST_LOOKS = 20_000_000
+#: Q-points that are located between two reports of progress.
+LOCATED_AT_A_TIME = 1 << 15
 
 
 class Location(NamedTuple):
@@ -112,41 +110,78 @@ class SupercellSet:
         return forms
 
     @property
-    def gap(self) -> float:
+    def optimality_gap(self) -> float:
         """How much cheaper another set could be at the most, relative to the cost; 0 when proven cheapest."""
         return max(0.0, 1.0 - self.lower_bound / self.cost)
+
+    @property
+    def proof(self) -> str:
+        """What is proven, and for which symmetry: ``"proven smallest for P4_2/mnm (136)"``.
+
+        A set that is smallest for one group need not be for a larger one, such as a looser tolerance may find.
+        """
+        group = f"{self.crystal.symbol} ({self.crystal.number})"
+        gap = self.optimality_gap
+        return f"at most {gap:.2%} above the smallest for {group}" if gap > 0 else f"proven smallest for {group}"
 
     def structures(self) -> list[Atoms]:
         """The supercells as ase.Atoms (see :func:`make_supercell`)."""
         return [make_supercell(self.atoms, matrix) for matrix in self.matrices]
 
-    def locate(self, q: Sequence[int]) -> Location:
+    def locate(self, q: Sequence[Any]) -> Location:
         """The supercell that holds a q-point, and the rotation that brings the q-point into it.
 
         Parameters
         ----------
-        q : 3 ints
-            Numerators over the grid.
+        q : 3 fractions
+            A q-point of the grid: floats or Fractions. Three ints that are not all zero are taken for numerators over
+            the grid, which is deprecated.
 
         Raises
         ------
         InputError
-            When `q` is not three integers.
+            When `q` is not three numbers, or not on the grid within 1e-9.
         """
-        wrapped = np.mod(checked_qpoint(q), self.grid)
-        forms, found = _core.locate(self.grid, self.rotations, wrapped[None, :])
-        rotation = self.rotations[found[0]]
-        index = self._index_of_form.get(_key(forms[0]))
-        if index is not None:
-            return Location(index, rotation)
-        return self._locate_in_larger(forms[0], rotation)
+        indices, rotations = self.locate_all(qpoint_numerators(q, self.grid)[None, :])
+        return Location(int(indices[0]), rotations[0])
+
+    def locate_all(self, numerators: IntArray, *, progress: Progress = silent) -> tuple[IntArray, IntArray]:
+        """Where each of many q-points is held.
+
+        Parameters
+        ----------
+        numerators : (n, 3) int64 array
+            ``q = numerators / grid``, as :attr:`ndsc.qgrid.IrreducibleQpoints.numerators`.
+        progress : callable
+
+        Returns
+        -------
+        indices : (n,) int64 array
+            Which supercell of the set.
+        rotations : (n, 3, 3) int64 array
+            For each the R of :class:`Location`.
+        """
+        indices = np.empty(len(numerators), dtype=np.int64)
+        rotations = np.empty((len(numerators), 3, 3), dtype=np.int64)
+        for start in range(0, len(numerators), LOCATED_AT_A_TIME):
+            part = slice(start, start + LOCATED_AT_A_TIME)
+            wrapped = np.mod(numerators[part], np.array(self.grid, dtype=np.int64))
+            forms, found = _core.locate(self.grid, self.rotations, np.ascontiguousarray(wrapped))
+            rotations[part] = self.rotations[found]
+            indices[part] = [self._index_of_form.get(form.tobytes(), -1) for form in forms]
+            for number in start + np.flatnonzero(indices[part] < 0):
+                index, onwards = self._locate_in_larger(forms[number - start])
+                indices[number], rotations[number] = index, onwards @ rotations[number]
+            if start:
+                progress("q-points located", start, len(numerators))
+        return indices, rotations
 
     @cached_property
     def _index_of_form(self) -> dict[bytes, int]:
-        return {_key(form): index for index, form in enumerate(self._forms)}
+        return {form.tobytes(): index for index, form in enumerate(self._forms)}
 
-    def _locate_in_larger(self, form: IntArray, rotation: IntArray) -> Location:
-        """Where a set that is not the cyclic one holds all q-points of the supercell `form`."""
+    def _locate_in_larger(self, form: IntArray) -> tuple[int, IntArray]:
+        """Which supercell of a set that is not the cyclic one holds all q-points of the supercell `form`, and how."""
         size = int(np.prod(np.diagonal(form)))
         adjugate = np.rint(np.linalg.inv(form) * size).astype(np.int64)
         # S R form^-1 integer: the lattice of S R lies in that of the form.
@@ -158,7 +193,7 @@ class SupercellSet:
                 "bug: please report the crystal and the grid."
             )
         index, number = held[0]
-        return Location(int(index), self.rotations[number] @ rotation)
+        return int(index), self.rotations[number]
 
     def to_dict(self) -> dict[str, Any]:
         """Everything as numbers, strings and lists, for JSON."""
@@ -168,7 +203,7 @@ class SupercellSet:
             "cost_exponent": self.cost_exponent,
             "cost": self.cost,
             "lower_bound": self.lower_bound,
-            "gap": self.gap,
+            "gap": self.optimality_gap,
             "sizes": self.sizes.tolist(),
             "matrices": self.matrices.tolist(),
             "rotations": self.rotations.tolist(),
@@ -195,7 +230,7 @@ class SupercellSet:
             consistent = loaded.sizes.tolist() == list(data["sizes"])
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(
-                f"This is no stored supercell set ({type(error).__name__}: {error}). Make it again with "
+                f"This is not a stored supercell set ({type(error).__name__}: {error}). Make it again with "
                 "find_supercells(...).to_dict()."
             ) from error
         if not consistent:
@@ -207,10 +242,11 @@ class SupercellSet:
 
 
 def find_supercells(
-    atoms: Atoms | Crystal,
+    structure: Atoms | Crystal,
     grid: int | Sequence[int],
     cost_exponent: float = 3.0,
     *,
+    symprec: float | None = None,
     time_limit: float = 60.0,
     progress: Progress = silent,
 ) -> SupercellSet:
@@ -218,19 +254,22 @@ def find_supercells(
 
     Each q-point needs a supercell of as many cells as its order at least, and the one of that size is unique. From a
     cost exponent of log2(3) = 1.585 up that forces every choice, and the answer is proven cheapest. Below, cells that
-    hold several of them can be cheaper; an integer programme then decides, and `gap` says what it leaves open.
+    hold several of them can be cheaper; an integer programme then decides, and `optimality_gap` says what it leaves
+    open.
 
     Time and memory grow with the number of supercells, not with the number of q-points.
 
     Parameters
     ----------
-    atoms : ase.Atoms or Crystal
+    structure : ase.Atoms or Crystal
         The unit cell, primitive or not: the supercells are made of it and the grid refers to it. Or its
         :class:`Crystal`, whose symmetry is then not searched for again.
     grid : int or 3 ints
-        Divisions N1, N2, N3 along the reciprocal lattice vectors of `atoms`.
+        Divisions N1, N2, N3 along the reciprocal lattice vectors.
     cost_exponent : float
         The set minimises the sum of size^cost_exponent.
+    symprec : float, Å, optional
+        Distance tolerance of the symmetry search; 1e-5 without it.
     time_limit : float, s
         For the integer programme.
     progress : callable
@@ -243,37 +282,43 @@ def find_supercells(
     Raises
     ------
     InputError
-        When `atoms` is no crystal, `grid` is no grid, the exponent is not positive, or the set does not fit into
-        memory (see :func:`iterate_supercells`).
+        When `structure` is not a crystal, `grid` is not a grid, the exponent is not positive, the set does not fit into
+        memory (see :func:`iterate_supercells`), or the integer programme is too large.
     """
     divisions = checked_grid(grid)
     if not (_is_number(cost_exponent) and math.isfinite(cost_exponent) and cost_exponent > 0):
         raise InputError(f"The cost exponent {cost_exponent!r} is not a positive number. Give one, usually 3.")
-    crystal = as_crystal(atoms)
-    rotations = _keeping(q_rotations(crystal), divisions)
-    bound: float | None = None
+    crystal = as_crystal(structure, symprec=symprec)
+    rotations = _grid_rotations(crystal, divisions)
+    memory = memory_for(divisions)
+    bound = math.inf
     if cost_exponent >= PROVEN_EXPONENT:
-        report = reporter(progress, "minimal supercells")
-        forms = _core.minimal_cover(divisions, rotations, available_memory(), report)
+        report = reporter(progress, "minimal set of supercells")
+        forms = _core.minimal_cover(divisions, rotations, memory, report)
     else:
-        forms, bound = _programme(divisions, rotations, cost_exponent, time_limit, progress)
-    cost = _cost(_sizes(forms), cost_exponent)
+        from ndsc.set_cover import cheapest_cover
+
+        forms, bound = cheapest_cover(
+            divisions, rotations, cost_exponent, time_limit=time_limit, memory=memory, progress=progress
+        )
     return SupercellSet(
         crystal=crystal,
         matrices=reduce_forms(forms, crystal, progress),
         grid=divisions,
         cost_exponent=float(cost_exponent),
-        lower_bound=cost if bound is None else min(bound, cost),
+        lower_bound=min(bound, _cost(_sizes(forms), cost_exponent)),
         rotations=rotations,
     )
 
 
-def iterate_supercells(atoms: Atoms | Crystal, grid: int | Sequence[int]) -> Iterator[IntArray]:
+def iterate_supercells(
+    structure: Atoms | Crystal, grid: int | Sequence[int], *, symprec: float | None = None
+) -> Iterator[IntArray]:
     """The set of :func:`find_supercells` piece by piece, for grids whose set does not fit into memory.
 
     Parameters
     ----------
-    atoms, grid
+    structure, grid, symprec
         As for :func:`find_supercells`.
 
     Yields
@@ -284,15 +329,17 @@ def iterate_supercells(atoms: Atoms | Crystal, grid: int | Sequence[int]) -> Ite
     Raises
     ------
     InputError
-        When `atoms` is no crystal or `grid` is no grid.
+        When `structure` is not a crystal or `grid` is not a grid.
     """
     divisions = checked_grid(grid)
-    crystal = as_crystal(atoms)
-    pieces = _core.CoverIterator(divisions, _keeping(q_rotations(crystal), divisions))
+    crystal = as_crystal(structure, symprec=symprec)
+    pieces = _core.CoverIterator(divisions, _grid_rotations(crystal, divisions))
     return (reduce_forms(forms, crystal) for forms in pieces)
 
 
-def find_single_supercell(atoms: Atoms | Crystal, grid: int | Sequence[int]) -> IntArray:
+def find_single_supercell(
+    structure: Atoms | Crystal, grid: int | Sequence[int], *, symprec: float | None = None
+) -> IntArray:
     """The smallest single supercell that holds every q-point of a grid up to symmetry.
 
     It is smaller than the diagonal N1 x N2 x N3 supercell wherever symmetry can bring q-points into it (fcc 12x12x12:
@@ -300,7 +347,7 @@ def find_single_supercell(atoms: Atoms | Crystal, grid: int | Sequence[int]) -> 
 
     Parameters
     ----------
-    atoms, grid
+    structure, grid, symprec
         As for :func:`find_supercells`.
 
     Returns
@@ -311,35 +358,36 @@ def find_single_supercell(atoms: Atoms | Crystal, grid: int | Sequence[int]) -> 
     Raises
     ------
     InputError
-        When `atoms` is no crystal or `grid` is no grid.
+        When `structure` is not a crystal or `grid` is not a grid.
     """
     divisions = checked_grid(grid)
-    crystal = as_crystal(atoms)
+    crystal = as_crystal(structure, symprec=symprec)
     form = _core.smallest_single(divisions, q_rotations(crystal))
     reduced: IntArray = reduce_forms(form[None, :, :], crystal)[0]
     return reduced
 
 
-def diagonal_supercell(atoms: Atoms | Crystal, grid: int | Sequence[int], cost_exponent: float = 3.0) -> SupercellSet:
+def diagonal_supercell(
+    structure: Atoms | Crystal, grid: int | Sequence[int], cost_exponent: float = 3.0, *, symprec: float | None = None
+) -> SupercellSet:
     """The N1 x N2 x N3 supercell as a set of its own, to compare with the cheapest set.
 
     Parameters
     ----------
-    atoms, grid, cost_exponent
+    structure, grid, cost_exponent, symprec
         As for :func:`find_supercells`.
 
     Returns
     -------
     SupercellSet
-        With one supercell; its `gap` says how much of the cost the cheapest set of the same grid saves.
+        With one supercell; its `optimality_gap` says how much of the cost the cheapest set of the same grid saves.
 
     Raises
     ------
     InputError
         As :func:`find_supercells`.
     """
-    crystal = as_crystal(atoms)
-    cheapest = find_supercells(crystal, grid, cost_exponent)
+    cheapest = find_supercells(structure, grid, cost_exponent, symprec=symprec)
     matrices: IntArray = np.diag(np.array(cheapest.grid, dtype=np.int64))[None, :, :]
     return replace(
         cheapest,
@@ -348,24 +396,10 @@ def diagonal_supercell(atoms: Atoms | Crystal, grid: int | Sequence[int], cost_e
     )
 
 
-def _programme(
-    divisions: Grid, rotations: IntArray, exponent: float, time_limit: float, progress: Progress
-) -> tuple[IntArray, float]:
-    report = reporter(progress, "candidate supercells")
-    row_forms, column_forms, starts, held, beyond = _core.programme_columns(
-        divisions, rotations, exponent, MOST_LOOKS, available_memory(), report
-    )
-    programme = Programme(_sizes(row_forms), _sizes(column_forms), starts, held, beyond)
-    chosen, bound = solve(programme, exponent, time_limit)
-    return column_forms[chosen], bound
-
-
-def _keeping(rotations: IntArray, divisions: Grid) -> IntArray:
-    """The rotations that map the grid onto itself: ``N_i R_ij / N_j`` integer."""
-    n = np.array(divisions, dtype=np.int64)
-    kept = np.all(n[:, None] * rotations % n[None, :] == 0, axis=(1, 2))
-    keeping: IntArray = np.ascontiguousarray(rotations[kept])
-    return keeping
+def _grid_rotations(crystal: Crystal, divisions: Grid) -> IntArray:
+    """(n, 3, 3) int64 array : the rotations of q-points that map the grid onto itself."""
+    rotations = q_rotations(crystal)
+    return np.ascontiguousarray(rotations[keeps_grid(rotations, divisions)])
 
 
 def _sizes(forms: IntArray) -> IntArray:
@@ -379,7 +413,3 @@ def _cost(sizes: IntArray, exponent: float) -> float:
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
-
-
-def _key(form: IntArray) -> bytes:
-    return form.tobytes()

@@ -43,7 +43,7 @@ CRYSTALS = {
     "sc": (bulk("Po", "sc", a=3.3), (2, 2, 2)),
     "diamond": (bulk("Si", a=5.47), (2, 2, 2)),
     "hcp": (bulk("Mg", a=3.2, c=5.2), (2, 2, 1)),
-    "triclinic": (Atoms("X", cell=[[3, 0.1, 0.2], [0.4, 3.6, 0.3], [0.5, 0.6, 4.1]], pbc=True), (1, 2, 1)),
+    "triclinic": (Atoms("Po", cell=[[3, 0.1, 0.2], [0.4, 3.6, 0.3], [0.5, 0.6, 4.1]], pbc=True), (1, 2, 1)),
     "a grid that breaks the symmetry": (bulk("Al", a=4.04), (1, 1, 2)),
 }
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
 import spglib
@@ -11,7 +13,8 @@ from ase.build import bulk
 import ndsc
 from ndsc.crystal import Crystal
 from ndsc.errors import InputError
-from ndsc.qgrid import available_memory, checked_integers
+from ndsc.integers import checked_integers
+from ndsc.qgrid import available_memory, qpoint_numerators
 
 CRYSTALS = {
     "fcc": bulk("Al"),
@@ -74,10 +77,12 @@ def test_anisotropic_grids_count_as_spglib(name, grid, time_reversal):
         is_time_reversal=time_reversal,
     )
     stars = sorted(np.unique(numbers, return_counts=True)[1])
-    points, weights = ndsc.irreducible_qpoints(atoms, grid, time_reversal=time_reversal)
+    found = ndsc.irreducible_qpoints(atoms, grid, time_reversal=time_reversal)
+    points, weights = found
+    assert np.array_equal(points, found.numerators / np.array(grid))
     assert sorted(weights) == stars
     mapped = ndsc.map_qpoints(atoms, grid, time_reversal=time_reversal)
-    assert np.array_equal(mapped.numerators, points)
+    assert np.array_equal(mapped.numerators, found.numerators)
     assert np.array_equal(mapped.weights, weights)
     assert np.array_equal(np.bincount(mapped.mapping.ravel()), weights)
 
@@ -89,24 +94,24 @@ def test_stars_of_high_symmetry():
     assert len(rotations) == 1
     assert len(ndsc.little_group(fcc, (0, 0, 0), 4)) == 48
     # L = (1/2, 0, 0): 4 of them; X = (1/2, 1/2, 0): 3.
-    assert len(ndsc.star(fcc, (2, 0, 0), 4)[0]) == 4
-    assert len(ndsc.star(fcc, (2, 2, 0), 4)[0]) == 3
-    assert len(ndsc.little_group(fcc, (2, 0, 0), 4)) == 12
+    assert len(ndsc.star(fcc, (0.5, 0, 0), 4)[0]) == 4
+    assert len(ndsc.star(fcc, (0.5, 0.5, 0), 4)[0]) == 3
+    assert len(ndsc.little_group(fcc, (0.5, 0, 0), 4)) == 12
 
 
 def test_qpoints_one_by_one():
-    assert ndsc.qpoint_order((2, 3, 0), 6) == 6
+    assert ndsc.qpoint_order((1 / 3, 1 / 2, 0), 6) == 6
     assert ndsc.qpoint_order((0, 0, 0), (3, 1, 2)) == 1
-    assert ndsc.qpoint_order((1, 0, 1), (4, 1, 6)) == 12
-    assert ndsc.smallest_supercell((1, 0, 0), 2).tolist() == [[2, 0, 0], [0, 1, 0], [0, 0, 1]]
-    assert ndsc.is_commensurate([[2, 0, 0], [0, 1, 0], [0, 0, 1]], (1, 0, 0), 2)
-    assert not ndsc.is_commensurate([[1, 0, 0], [0, 2, 0], [0, 0, 1]], (1, 0, 0), 2)
+    assert ndsc.qpoint_order((Fraction(1, 4), 0, Fraction(1, 6)), (4, 1, 6)) == 12
+    assert ndsc.smallest_supercell((0.5, 0, 0), 2).tolist() == [[2, 0, 0], [0, 1, 0], [0, 0, 1]]
+    assert ndsc.is_commensurate([[2, 0, 0], [0, 1, 0], [0, 0, 1]], (0.5, 0, 0), 2)
+    assert not ndsc.is_commensurate([[1, 0, 0], [0, 2, 0], [0, 0, 1]], (0.5, 0, 0), 2)
 
 
 def test_what_is_no_qpoint_is_refused():
     for call in (
         lambda: ndsc.qpoint_order((1, 2), 4),
-        lambda: ndsc.smallest_supercell((0.5, 0, 0), 4),
+        lambda: ndsc.smallest_supercell((0.3, 0, 0), 4),
         lambda: ndsc.star(CRYSTALS["fcc"], "abc", 4),
         lambda: ndsc.little_group(CRYSTALS["fcc"], (1, 2, 3, 4), 4),
         lambda: ndsc.is_commensurate(np.eye(3, dtype=int), (1, 2), 4),
@@ -114,9 +119,29 @@ def test_what_is_no_qpoint_is_refused():
         with pytest.raises(InputError, match="q-point"):
             call()
     with pytest.raises(InputError, match="supercell matrix"):
-        ndsc.is_commensurate([[1, 2], [3, 4]], (1, 2, 3), 4)
+        ndsc.is_commensurate([[1, 2], [3, 4]], (0.25, 0.5, 0.75), 4)
     with pytest.raises(InputError, match="finer than"):
-        ndsc.qpoint_order((1, 2, 3), 2**21)
+        ndsc.qpoint_order((0.5, 0, 0), 2**21)
+
+
+@pytest.mark.parametrize("q", [(0.25, 0.5, 0.75), (-0.75, 1.5, 0.75), tuple(Fraction(k, 4) for k in (1, 2, 3)),
+                               (0.25 + 1e-11, 0.5, 0.75)])  # fmt: skip
+def test_fractions_are_exact_inside(q):
+    assert np.mod(qpoint_numerators(q, (4, 4, 4)), 4).tolist() == [1, 2, 3]
+
+
+@pytest.mark.parametrize("q", [(0.25, 0.3, 0), (0.25, 0.5 + 1e-8, 0), (1 / 3, 0, 0), (float("nan"), 0, 0)])
+def test_fractions_off_the_grid_are_refused(q):
+    with pytest.raises(InputError, match="q-point"):
+        qpoint_numerators(q, (4, 4, 4))
+
+
+def test_integers_are_numerators_as_before():
+    with pytest.warns(DeprecationWarning, match="numerators"):
+        assert qpoint_numerators((1, 2, 3), (4, 4, 4)).tolist() == [1, 2, 3]
+    assert qpoint_numerators((0, 0, 0), (4, 4, 4)).tolist() == [0, 0, 0]
+    # Not all are ints: fractions.
+    assert qpoint_numerators((1.0, 0, 0), (4, 4, 4)).tolist() == [4, 0, 0]
 
 
 def test_grids_beyond_memory_are_refused_with_an_estimate():

@@ -142,7 +142,7 @@ def harmonic_model(
         phonopy=phonon,
         phi=phi,
         internal_strain=internal_strain,
-        exact_qpoints=irreducible_qpoints(crystal, divisions)[0] / np.array(divisions),
+        exact_qpoints=irreducible_qpoints(crystal, divisions).qpoints,
         n_frames=len(placed),
         force_rmse=np.nan,
         force_rms=np.nan,

@@ -386,9 +386,9 @@ def _result(
     residual: float,
     samples: Sequence[Samples],
 ) -> SupercellPhonons:
-    numerators, weights = irreducible_qpoints(crystal, grid)
+    irreducible = irreducible_qpoints(crystal, grid)
     return SupercellPhonons(
-        crystal=crystal, phonopy=phonon, grid=grid, exact_qpoints=numerators / np.array(grid), weights=weights,
+        crystal=crystal, phonopy=phonon, grid=grid, exact_qpoints=irreducible.qpoints, weights=irreducible.weights,
         cost=cost, route=route, residual_force=residual,
-        warnings=phonon_warnings(phonon, grid, numerators, samples, residual),
+        warnings=phonon_warnings(phonon, grid, irreducible.numerators, samples, residual),
     )  # fmt: skip

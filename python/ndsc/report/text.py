@@ -130,12 +130,12 @@ def qpoints_by_supercell(supercells: SupercellSet) -> list[str]:
 
     Every irreducible q-point is named once, at the supercell where :meth:`SupercellSet.locate` finds it.
     """
-    numerators, _ = irreducible_qpoints(supercells.atoms, supercells.grid)
+    numerators = irreducible_qpoints(supercells.crystal, supercells.grid).numerators
     if len(numerators) > MOST_QPOINTS:
         return [NOTHING] * len(supercells)
     held: list[list[str]] = [[] for _ in range(len(supercells))]
-    for point in numerators:
-        held[supercells.locate(point.tolist()).index].append(qpoint(point, supercells.grid))
+    for point, index in zip(numerators, supercells.locate_all(numerators)[0], strict=True):
+        held[index].append(qpoint(point, supercells.grid))
     return [_some(points) for points in held]
 
 

@@ -85,13 +85,8 @@ class DryRun:
         return "\n".join(lines)
 
     def _supercell_lines(self) -> list[str]:
-        supercells, crystal = self.plan.supercells, self.plan.crystal
-        group = f"{crystal.symbol} ({crystal.number}), symprec = {crystal.symprec:g} Å"
-        verdict = (
-            f"proven smallest for {group}"
-            if supercells.gap == 0
-            else f"at most {supercells.gap:.2%} above the smallest for {group}"
-        )
+        supercells = self.plan.supercells
+        verdict = f"{supercells.proof}, symprec = {self.plan.crystal.symprec:g} Å"
         grid = " x ".join(str(n) for n in supercells.grid)
         lines = [f"Supercells      {len(supercells)} for the grid {grid}: cost {supercells.cost:g}, {verdict}"]
         listed = zip(supercells.matrices[:LISTED].tolist(), supercells.sizes.tolist(), strict=False)

@@ -72,7 +72,7 @@ def summarise(record: RunRecord, directory: Path) -> Results:
         },
         "supercells": {
             **_attributes_of(plan.supercells, SupercellsSummary),
-            "n_irreducible_qpoints": len(irreducible_qpoints(crystal, plan.supercells.grid)[0]),
+            "n_irreducible_qpoints": len(irreducible_qpoints(crystal, plan.supercells.grid).weights),
         },
         "configurations": {
             "total": len(plan.to_fit),

@@ -9,6 +9,8 @@
 //! nothing is remembered but the answer, and threads cannot change it. Where N^2 bits are at hand, marking the images of
 //! those that were met saves most of the judging.
 
+mod axis;
+
 use rayon::prelude::*;
 
 use crate::context::{Context, Ticker};
@@ -304,7 +306,14 @@ pub fn minimal_cover(grid: &Grid, rotations: &[Mat3], context: &Context) -> Resu
         ),
         "use a coarser grid, or go through the set piece by piece",
     )?;
-    let marks = (grid.divisions()[0] as u128).pow(2) / 8;
+    let [n, n1, n2] = grid.divisions();
+    if n == n1
+        && n == n2
+        && let Some(operations) = axis::keeping_third(&pieces.orbits.operations, n)
+    {
+        return axis::cover(n, &operations, context);
+    }
+    let marks = (n as u128).pow(2) / 8;
     if let Some(table) = pieces
         .orbits
         .table

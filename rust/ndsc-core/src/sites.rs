@@ -227,6 +227,54 @@ pub fn shortest_distance(
     Ok(best)
 }
 
+/// The pair of atoms that overlap most, with their distance: closer together than `shortest` or than the sum of their
+/// radii, by the largest difference. The two can be one atom and its own image.
+pub fn overlap(
+    cell: &Cell,
+    positions: &[Position],
+    radii: &[f64],
+    shortest: f64,
+    context: &Context,
+) -> Result<Option<(f64, usize, usize)>> {
+    if radii.len() != positions.len() {
+        return Err(Error::input("one radius for each position is needed"));
+    }
+    let closest = shortest_distance(cell, positions, context)?;
+    let allowed = |i: usize, j: usize| shortest.max(radii[i] + radii[j]);
+    let largest = 2.0 * radii.iter().copied().fold(shortest / 2.0, f64::max);
+    if closest.0 >= largest {
+        return Ok(None);
+    }
+    if closest.0 < shortest {
+        // Any number of atoms can be this close together; one pair says enough.
+        return Ok(Some(closest));
+    }
+    let reduced = Reduced::new(cell, positions)?;
+    let mut bins = Bins::new(&reduced.heights, largest, positions.len());
+    let mut worst: Option<(f64, usize, usize)> = None;
+    let excess = |(distance, i, j): (f64, usize, usize)| allowed(i, j) - distance;
+    let mut ticker = Ticker::new();
+    for (atom, x) in reduced.positions.iter().enumerate() {
+        bins.insert(x, atom);
+        bins.around(x, |other, image| {
+            if other == atom && image == [0.0; 3] {
+                return;
+            }
+            let y = &reduced.positions[other];
+            let pair = (
+                reduced.length(&[0, 1, 2].map(|i| y[i] + image[i] - x[i])),
+                other,
+                atom,
+            );
+            if excess(pair) > worst.map_or(0.0, excess) {
+                worst = Some(pair);
+            }
+        });
+        ticker.tick(context, atom as u64, positions.len() as u64)?;
+    }
+    Ok(worst)
+}
+
 /// The numbers below `n` in an order without a pattern, the same each time.
 fn shuffled(n: usize) -> Vec<usize> {
     let mut order: Vec<usize> = (0..n).collect();

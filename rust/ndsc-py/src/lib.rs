@@ -26,7 +26,7 @@ mod _core {
         smallest_supercells, star,
     };
     #[pymodule_export]
-    use crate::structures::{shortest_distance, site_images, symmetry_operations};
+    use crate::structures::{overlap, shortest_distance, site_images, symmetry_operations};
     use pyo3::prelude::*;
 
     #[pymodule_init]

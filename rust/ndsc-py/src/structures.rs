@@ -189,3 +189,18 @@ pub fn shortest_distance(
         sites::shortest_distance(&cell, &positions, context)
     })
 }
+
+/// The pair of atoms closer together than the sum of their radii (or than `shortest`) that overlaps most.
+#[pyfunction]
+pub fn overlap(
+    py: Python<'_>,
+    cell: PyReadonlyArray2<'_, f64>,
+    positions: PyReadonlyArray2<'_, f64>,
+    radii: PyReadonlyArray1<'_, f64>,
+    shortest: f64,
+) -> PyResult<Option<(f64, usize, usize)>> {
+    let (cell, positions, radii) = (metric(&cell)?, reals(&positions)?, radii.as_array().to_vec());
+    run(py, u64::MAX, None, |context| {
+        sites::overlap(&cell, &positions, &radii, shortest, context)
+    })
+}
