@@ -47,7 +47,7 @@ def code_of(name: str) -> Code:
     if colon and factory.isidentifier() and all(part.isidentifier() for part in module.split(".")):
         return Factory(name)
     raise InputError(
-        f"There is no calculator {name!r}.{nearest(name.lower(), CODES)} Choose one of {', '.join(CODES)}, or "
+        f"There is no calculator {name!r}.{nearest(name, CODES)} Choose one of {', '.join(CODES)}, or "
         "'module:factory' for a function of your own that returns an ASE calculator."
     )
 

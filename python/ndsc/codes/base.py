@@ -58,6 +58,8 @@ class Code:
     keywords : dict of str to (str, float)
         Keywords in lower case, with a dot for each table: what they mean (:data:`MEANINGS`), and the factor to the
         unit of the meaning.
+    unpolarised : dict
+        Values of keywords in lower case with which there is no spin.
     atom_drops : str
         Keywords that a calculation of a single atom does not take from the crystal's.
     """
@@ -68,6 +70,7 @@ class Code:
     has_kpoints: ClassVar[bool] = False
     is_program: ClassVar[bool] = False
     keywords: ClassVar[Mapping[str, tuple[str, float]]] = {}
+    unpolarised: ClassVar[Mapping[str, Any]] = {}
     atom_drops: ClassVar[str] = ""
 
     def create(self, spec: CalculatorSpec, atoms: Atoms, directory: Path) -> Calculator:
@@ -101,13 +104,13 @@ class Code:
             Naming them.
         """
 
-    def check_structure(self, atoms: Atoms) -> None:
+    def check_structure(self, atoms: Atoms, parameters: Mapping[str, Any]) -> None:
         """Refuse data of a structure that a density-functional code would leave out of its calculation.
 
         Raises
         ------
         InputError
-            For charges of atoms, and moments that are vectors.
+            For charges of atoms, moments that are vectors, and moments where the parameters switch off the spin.
         """
         charged = bool(atoms.has("initial_charges") and atoms.get_initial_charges().any())
         if charged and not self.has_kpoints:
@@ -117,7 +120,15 @@ class Code:
                 f"The structure has charges of atoms, which {self.title} cannot be given. Remove initial_charges; a "
                 "charged cell, where it is meant, is a parameter of the code."
             )
-        if self.has_kpoints and atoms.get_initial_magnetic_moments().ndim > 1:
+        moments = atoms.get_initial_magnetic_moments()
+        names = {path.rpartition(".")[2].lower(): value for path, value in flat(parameters).items()}
+        off = [name for name, value in self.unpolarised.items() if name in names and names[name] == value]
+        if moments.any() and off:
+            raise InputError(
+                f"The structure has magnetic moments, but {off[0]} = {names[off[0]]!r} makes {self.title} leave them "
+                "out. Remove the parameter, or the moments."
+            )
+        if self.has_kpoints and moments.ndim > 1:
             raise InputError(
                 f"The structure has magnetic moments that are vectors; {self.title} is given collinear ones only. Give "
                 "one number for each atom."
@@ -211,8 +222,9 @@ def check_names(title: str, given: Iterable[str], known: Iterable[str]) -> None:
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """`` Did you mean …?``, or nothing where no known name is near."""
-    found = difflib.get_close_matches(name, list(known), n=1)
-    return f" Did you mean {found[0]!r}?" if found else ""
+    spelled = {word.lower(): word for word in known}
+    found = difflib.get_close_matches(name.lower(), spelled, n=1)
+    return f" Did you mean {spelled[found[0]]!r}?" if found else ""
 
 
 def refused(name: str, parameters: Mapping[str, Any], error: Exception) -> InputError:

@@ -49,6 +49,7 @@ class Castep(Program):
         "smearing_width": ("smearing_ev", 1), "nbands": ("bands", 1),
         "elec_energy_tol": ("scf_tolerance_per_atom_ev", 1),
     }  # fmt: skip
+    unpolarised: ClassVar[Mapping[str, Any]] = {"spin_polarized": False, "spin_polarised": False}
     atom_drops: ClassVar[str] = (
         "fix_occupancy smearing_width smearing_scheme nextra_bands perc_extra_bands nbands spin spin_fix "
         "spin_polarized spin_polarised"

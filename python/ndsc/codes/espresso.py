@@ -51,6 +51,7 @@ class Espresso(Program):
         for name, meaning in names.items()
         for table in (f"input_data.{namelist}.", "input_data.", f"{namelist}.", "")
     }
+    unpolarised: ClassVar[Mapping[str, Any]] = {"nspin": 1}
     atom_drops: ClassVar[str] = "occupations smearing degauss nbnd nspin tot_magnetization"
 
     def check_parameters(self, parameters: Mapping[str, Any]) -> None:

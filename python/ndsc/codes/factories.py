@@ -79,10 +79,10 @@ class Factory(Code):
         _check_signature(self.name, factory, keywords)
         if not isinstance(factory, type) or known_keywords(factory) is None:
             return
-        unknown = unknown_elements(self.create(spec, Atoms(), Path()), symbols)
+        unknown = unknown_elements(lambda: self.create(spec, Atoms(), Path()), symbols)
         if unknown:
             raise InputError(
-                f"The calculator {self.name!r} gives no forces to {', '.join(unknown)}. Choose another crystal or "
+                f"The calculator {self.name!r} does not know {', '.join(unknown)}: it gives them no forces. Choose another crystal or "
                 "another potential."
             )
 

@@ -30,6 +30,7 @@ class Gpaw(Code):
         "occupations.width": ("smearing_ev", 1), "nbands": ("bands", 1),
         "convergence.energy": ("scf_tolerance_per_electron_ev", 1), "convergence.density": ("scf_density_tolerance", 1),
     }  # fmt: skip
+    unpolarised: ClassVar[Mapping[str, Any]] = {"spinpol": False}
     atom_drops: ClassVar[str] = "occupations nbands magmoms spinpol hund charge"
 
     def create(self, spec: CalculatorSpec, atoms: Atoms, directory: Path) -> Calculator:

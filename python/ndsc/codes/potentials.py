@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from itertools import combinations_with_replacement
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -108,25 +108,26 @@ class Quip(Code):
     def check_elements(self, spec: CalculatorSpec, symbols: set[str]) -> None:
         """See :meth:`Code.check_elements`: a GAP gives no forces to elements that it was not fitted to."""
         try:
-            calculator = self.create(spec, Atoms(), Path())
+            unknown = unknown_elements(lambda: self.create(spec, Atoms(), Path()), symbols)
         except (MissingExtraError, InputError, RuntimeError) as error:
             raise_if_interrupted(error)
             return  # stored labels serve without the potential, and the first label says what is wrong
-        unknown = unknown_elements(calculator, symbols)
         if unknown:
             raise _unknown(spec, unknown)
 
 
-def unknown_elements(calculator: Calculator, symbols: set[str]) -> list[str]:
+def unknown_elements(make: Callable[[], Calculator], symbols: set[str]) -> list[str]:
     """The elements that a potential gives no forces to, in pairs with any of the others, or that it refuses.
 
     Parameters
     ----------
-    calculator : ase.calculators.calculator.Calculator
+    make : callable
+        Returns the potential; called again after an error, which may leave it unusable.
     symbols : set of str
         All elements of a structure.
     """
     silent = set(symbols)
+    calculator = make()
     for pair in combinations_with_replacement(sorted(symbols), 2):
         for relative in DISTANCES:
             distance = relative * sum(covalent_radii[atomic_numbers[symbol]] for symbol in pair)
@@ -134,8 +135,9 @@ def unknown_elements(calculator: Calculator, symbols: set[str]) -> list[str]:
             atoms.calc = calculator
             try:
                 forces = atoms.get_forces()
-            except (RuntimeError, KeyError) as error:  # the first holds NotImplementedError
+            except Exception as error:  # each potential has its own for an element that it does not have
                 raise_if_interrupted(error)
+                calculator = make()
                 continue
             if np.any(forces):
                 silent -= set(pair)

@@ -67,7 +67,7 @@ class ReferenceConfig(Section):
         try:
             code_of(name)
         except InputError as error:
-            raise ValueError(f"no calculator has this name.{nearest(name.lower(), CODES)}".rstrip(".")) from error
+            raise ValueError(f"no calculator has this name.{nearest(name, CODES)}".rstrip(".")) from error
         return name
 
     @field_validator("parameters", "atom_parameters")

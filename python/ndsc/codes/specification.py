@@ -123,7 +123,7 @@ class CalculatorSpec:
         frames = [structures] if isinstance(structures, Atoms) else list(structures)
         self.code.check_complete(self.parameters)
         for atoms in frames:
-            self.code.check_structure(atoms)
+            self.code.check_structure(atoms, self.parameters)
         for symbols in {frozenset(atoms.get_chemical_symbols()) for atoms in frames}:
             _check_elements(self.name, json.dumps(self.parameters), self.kgrid, symbols)
         matrices = {tuple(supercell_matrix(atoms).ravel().tolist()) for atoms in frames}

@@ -40,6 +40,7 @@ class Vasp(Program):
         "xc": ("xc", 1), "encut": ("cutoff_ev", 1), "sigma": ("smearing_ev", 1), "nbands": ("bands", 1),
         "ediff": ("scf_tolerance_ev", 1),
     }  # fmt: skip
+    unpolarised: ClassVar[Mapping[str, Any]] = {"ispin": 1}
     atom_drops: ClassVar[str] = "ismear sigma ispin magmom nupdown nbands"
 
     def check_parameters(self, parameters: Mapping[str, Any]) -> None:
