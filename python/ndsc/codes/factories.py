@@ -14,7 +14,7 @@ from ase import Atoms
 from ase.calculators.calculator import Calculator
 
 from ndsc.codes.base import Code, check_names, nearest, not_made, refused
-from ndsc.codes.potentials import known_keywords, unknown_elements
+from ndsc.codes.potentials import known_keywords, unknown_elements, unknown_refused
 from ndsc.errors import InputError, NdscError
 from ndsc.interrupts import raise_if_interrupted
 from ndsc.kpoints import fold_kpoints
@@ -81,10 +81,7 @@ class Factory(Code):
             return
         unknown = unknown_elements(lambda: self.create(spec, Atoms(), Path()), symbols)
         if unknown:
-            raise InputError(
-                f"The calculator {self.name!r} does not know {', '.join(unknown)}: it gives them no forces. Choose another crystal or "
-                "another potential."
-            )
+            raise unknown_refused(spec, unknown)
 
     def version(self) -> str:
         """The version of the module's package; of a file that is no package a hash, so that changes of it are seen."""

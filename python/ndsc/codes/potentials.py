@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from ase import Atoms
-from ase.calculators.calculator import Calculator, FileIOCalculator
+from ase.calculators.calculator import Calculator
 from ase.data import atomic_numbers, covalent_radii
 
 from ndsc.codes.base import Code, check_names
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 #: Distances of two atoms that a potential is tried at, relative to the sum of their covalent radii.
 DISTANCES = (0.9, 1.2)
+#: Modules of the potentials of ASE that compute in Python, at once.
+_OF_ASE = {f"ase.calculators.{name}" for name in ("eam", "emt", "lj", "morse", "tersoff")}
 #: Keywords of all of ASE's calculators, which mean nothing here.
 _OF_EVERY_CALCULATOR = {"self", "restart", "ignore_bad_restart_file", "label", "atoms", "directory", "kwargs"}
 
@@ -50,7 +52,7 @@ class Emt(Code):
         from ase.calculators.emt import parameters
 
         if unknown := sorted(symbols - set(parameters)):
-            raise _unknown(spec, unknown, f" It knows {', '.join(sorted(parameters))}.")
+            raise unknown_refused(spec, unknown, f" It knows {', '.join(sorted(parameters))}.")
 
 
 class LennardJones(Code):
@@ -113,7 +115,7 @@ class Quip(Code):
             raise_if_interrupted(error)
             return  # stored labels serve without the potential, and the first label says what is wrong
         if unknown:
-            raise _unknown(spec, unknown)
+            raise unknown_refused(spec, unknown)
 
 
 def unknown_elements(make: Callable[[], Calculator], symbols: set[str]) -> list[str]:
@@ -145,17 +147,15 @@ def unknown_elements(make: Callable[[], Calculator], symbols: set[str]) -> list[
 
 
 def known_keywords(calculator: type[Calculator]) -> set[str] | None:
-    """What a calculator of ASE that runs in Python takes; None where that cannot be told.
-
-    Most of them take any keyword and use those that they know.
-    """
-    if not calculator.__module__.startswith("ase.calculators.") or issubclass(calculator, FileIOCalculator):
+    """What a potential of ASE takes, which accepts any keyword and uses those that it knows; None for others."""
+    if calculator.__module__ not in _OF_ASE:
         return None
     named = set(inspect.signature(calculator).parameters)
     return (named | set(calculator.default_parameters)) - _OF_EVERY_CALCULATOR
 
 
-def _unknown(spec: CalculatorSpec, unknown: list[str], known: str = "") -> InputError:
+def unknown_refused(spec: CalculatorSpec, unknown: list[str], known: str = "") -> InputError:
+    """The message for elements that a calculator does not know; `known` is a sentence on those that it does."""
     return InputError(
         f"The calculator {spec.name!r} does not know {', '.join(unknown)}.{known} Choose another crystal, another "
         "potential, or a density-functional code such as 'gpaw'."
