@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from ase import Atoms
+from ase import Atoms, units
 from matscipy.neighbours import neighbour_list
 from numpy.typing import NDArray
 from scipy.spatial.distance import pdist
@@ -41,6 +41,31 @@ ONE_SITE = 0.1
 CLOSE = 0.6
 #: A median virial per atom and typical force below this (Å) is far too small for a virial.
 SMALL_VIRIAL = 0.01
+#: A factor that differs from a unit by less than this part, as a logarithm, is explained by it.
+CLOSE_TO_UNIT = 0.45
+#: What values may be instead of virials or forces, with the factor that makes them virials or forces; those of stresses
+#: also need the volume.
+VIRIAL_UNITS = {
+    "virials with the opposite sign": -1.0,
+    "in Hartree instead of eV": units.Hartree,
+    "in Rydberg instead of eV": units.Rydberg,
+    "made of stresses in GPa": units.GPa,
+    "made of stresses in kbar": 0.1 * units.GPa,
+    "made of stresses in kbar with the opposite sign": -0.1 * units.GPa,
+}
+STRESS_UNITS = {
+    "stresses in eV/Å³ with ASE's sign": -1.0,
+    "stresses in eV/Å³ with the opposite of ASE's sign": 1.0,
+    "stresses in GPa with ASE's sign": -units.GPa,
+    "stresses in GPa with the opposite of ASE's sign": units.GPa,
+    "stresses in kbar with ASE's sign": -0.1 * units.GPa,
+    "stresses in kbar with the opposite of ASE's sign": 0.1 * units.GPa,
+}
+FORCE_UNITS = {
+    "gradients, with the opposite sign": -1.0,
+    "in Hartree/Bohr instead of eV/Å": units.Hartree / units.Bohr,
+    "in Rydberg/Bohr instead of eV/Å": units.Rydberg / units.Bohr,
+}
 #: How many problems a message lists.
 LISTED = 5
 #: Pairs of frames that are compared at most, and how far their atoms (Å) and strains may differ.
@@ -188,29 +213,40 @@ def _check_derivatives(frames: Sequence[Atoms], targets: Sequence[Targets], sour
     pairs = list(_pairs(frames, targets))
     energies, force, virial, stress = np.array(pairs or [(0.0,) * 4]).T
     as_virial, as_stress = _slopes(energies, force, virial), _slopes(energies, force, stress)
-    found = as_virial
-    if as_stress.virial is not None and as_virial.virial is not None:
-        # With equal volumes both explain the energies equally well; then the slope closer to one is the right one.
-        closer = abs(np.log(abs(as_stress.virial))) < abs(np.log(abs(as_virial.virial)))
-        if as_stress.misfit < 0.8 * as_virial.misfit or (closer and as_stress.misfit <= 1.25 * as_virial.misfit):
-            found = as_stress
+    is_virial = as_virial.virial is None or (
+        0.3 < as_virial.virial < 3.0 and not (as_stress.virial and as_stress.misfit < 0.25 * as_virial.misfit)
+    )
     evidence = f"so say the differences of energies in {len(pairs)} pairs of similar frames"
-    if found is as_stress and found.virial is not None and 0.7 < abs(found.virial) < 1.4:
-        sign = "ASE's" if found.virial < 0 else "the opposite of ASE's"
-        raise InputError(
-            f"The virials of {source} are stresses in eV/Å³ with {sign} sign: {evidence}. Give the key as the stress "
-            "(stress_key, --stress-key), with ASE's sign; a virial is -volume * stress, in eV."
-        )
-    for name, slope, definition in (
-        ("virials", as_virial.virial, "A virial is -volume * stress (ASE's sign) in eV, positive under compression"),
-        ("forces", found.force, "Forces are -dE/dr in eV/Å"),
-    ):
-        if slope is None or 0.1 < slope < 10.0:
-            continue
-        if len(pairs) >= 3 or -1.4 < slope < -0.7:  # one pair may say anything by chance
-            what = "have the wrong sign" if -10.0 < slope < -0.1 else f"would have to be multiplied by {slope:.4g}"
-            raise InputError(f"The {name} of {source} {what}: {evidence}. {definition}. Convert them.")
-    return [] if as_virial.virial is not None else _small_virials(targets, frames, source)
+    if not is_virial:
+        readings = [
+            (slopes.misfit_as(slopes.virial, unit), name)
+            for slopes, names in ((as_virial, VIRIAL_UNITS), (as_stress, STRESS_UNITS))
+            for name, unit in names.items()
+        ]
+        least, meaning = min(readings)
+        if np.isfinite(least):
+            raise InputError(
+                f"The virials of {source} are {meaning}: {evidence}. A virial is -volume * stress, in eV, positive on "
+                "the diagonal of a compressed crystal. Convert them; a stress in eV/Å³ with ASE's sign can be given as "
+                "it is (stress_key, --stress-key)."
+            )
+    found = as_virial if is_virial else as_stress
+    if len(pairs) < 3:  # one pair may say anything by chance
+        return _small_virials(targets, frames, source) if as_virial.virial is None else []
+    for meaning, unit in FORCE_UNITS.items():
+        if np.isfinite(found.misfit_as(found.force, unit)):
+            raise InputError(f"The forces of {source} are {meaning}: {evidence}. Forces are -dE/dr in eV/Å.")
+    strange = [
+        f"{name} {slope:.3g} times as large"
+        for name, slope in (("virials", as_virial.virial), ("forces", found.force))
+        if slope is not None and not 0.3 < slope < 3.0
+    ]
+    if strange:
+        return [
+            f"The energies of {source} want {' and '.join(strange)}: {evidence}. Check units and signs, and whether "
+            "the basis of the calculations is large enough for their stresses."
+        ]
+    return _small_virials(targets, frames, source) if as_virial.virial is None else []
 
 
 @dataclass(frozen=True)
@@ -220,6 +256,12 @@ class _Slopes:
     force: float | None
     virial: float | None
     misfit: float
+
+    def misfit_as(self, slope: float | None, unit: float) -> float:
+        """How badly `unit` explains one of the slopes; infinite where it does not."""
+        if slope is None or slope * unit <= 0 or abs(np.log(slope / unit)) > CLOSE_TO_UNIT:
+            return np.inf
+        return (self.misfit + 1e-12) * (1.0 + abs(float(np.log(slope / unit))))
 
 
 def _slopes(energies: FloatArray, force: FloatArray, virial: FloatArray) -> _Slopes:

@@ -180,7 +180,7 @@ class TestWhatAQuantityIs:
 
     @pytest.mark.parametrize(
         ("factor", "word"),
-        [(-1.0, "ASE's sign"), (1.0, "opposite of ASE's"), (-160.2, "wrong sign"), (-1602.0, "multiplied")],
+        [(-1.0, "ASE's sign"), (1.0, "opposite of ASE's"), (-160.2, "GPa with ASE"), (-1602.0, "kbar with ASE")],
     )
     def test_by_the_energies(self, factor: float, word: str) -> None:
         frames = self.frames()
@@ -197,7 +197,7 @@ class TestWhatAQuantityIs:
                 values = frame.info if key in frame.info else frame.arrays
                 values[key] = -values[key]
             write("x.xyz", frames, format="extxyz")
-            with pytest.raises(InputError, match="wrong sign"):
+            with pytest.raises(InputError, match="opposite sign"):
                 read_database("x.xyz")
 
     def test_the_right_ones_pass(self, caplog: pytest.LogCaptureFixture) -> None:

@@ -180,7 +180,10 @@ def _show(found: GapFit) -> None:
         ["config_type", "configurations", "energy, meV/atom", "force, meV/Å", "virial, meV/atom"],
         rows,
     )
-    points = ", ".join(f"{number} of {symbol}" for symbol, number in found.n_sparse.items())
+    points = ", ".join(
+        f"{number} of {symbol}" + (" (all environments)" if number < found.settings.n_sparse else "")
+        for symbol, number in found.n_sparse.items()
+    )
     counts = ", ".join(f"{number} {name.replace('_', ' ')}" for name, number in found.counts_read.items())
     say(f"gap_fit used all that it was given: {counts}.")
     say(f"Sparse points: {points}. {found.seconds:.1f} s{', found in the folder' if found.reused else ''}.")
