@@ -12,7 +12,6 @@ second order in the displacement by itself; any other is made with both signs.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,14 +20,19 @@ from ase import Atoms
 from numpy.typing import ArrayLike
 
 from ndsc.errors import InputError, InternalError
-from ndsc.force_constants.space_group import FloatArray, SpaceGroupAction
+from ndsc.force_constants.space_group import (
+    SAME_DIRECTION,
+    FloatArray,
+    SpaceGroupAction,
+    distinct_directions,
+    first_of_each,
+    rotation_axis,
+)
 from ndsc.rounding import rounded
 from ndsc.supercells import SupercellSet, make_supercell
 
 #: Displacements above this length are no longer small beside a bond, Å.
 LARGEST_DISPLACEMENT = 0.5
-#: Two directions closer than this are one.
-SAME_DIRECTION = 1e-4
 #: The smallest mean square of the images of unit displacements along any direction; one third would be the best.
 LEAST_SPREAD = 0.03
 
@@ -144,27 +148,16 @@ def fewest_directions(site_group: FloatArray, axes: FloatArray) -> list[FloatArr
 
 def _candidate_directions(group: FloatArray, axes: FloatArray) -> FloatArray:
     """Axes of the group, three orthonormal vectors that fit them, and the bisectors between those (up to sign)."""
-    own = [_axis(rotation) for rotation in group]
+    own = [rotation_axis(rotation) for rotation in group]
     base = [axis for axis in own if axis is not None]
     frame = _orthonormal(np.array([*_independent(base), *axes]))
-    base = list(_distinct_directions(np.array([*frame, *base])))
+    base = list(distinct_directions(np.array([*frame, *base])))
     combined = list(base)
     for pair in itertools.combinations(base[:9], 2):
         combined += [pair[0] + sign * pair[1] for sign in (1, -1)]
     for first, second, third in itertools.combinations(list(frame), 3):
         combined += [first + s * second + t * third for s in (1, -1) for t in (1, -1)]
-    return _distinct_directions(np.array(combined))
-
-
-def _axis(rotation: FloatArray) -> FloatArray | None:
-    """The axis of a rotation or rotoinversion, None for the identity and the inversion."""
-    proper = rotation * np.sign(np.linalg.det(rotation))
-    if np.allclose(proper, np.eye(3), atol=1e-6):
-        return None
-    # R + R^T - (tr R - 1) I is (3 - tr R) times the projector onto the axis.
-    projector = proper + proper.T - (np.trace(proper) - 1) * np.eye(3)
-    column = projector[:, int(np.argmax(np.round(np.diag(projector), 6)))]
-    return np.asarray(column / np.linalg.norm(column), dtype=float)
+    return distinct_directions(np.array(combined))
 
 
 def _independent(vectors: list[FloatArray]) -> list[FloatArray]:
@@ -192,23 +185,7 @@ def _orthonormal(vectors: FloatArray) -> FloatArray:
 
 def _distinct(rows: FloatArray) -> FloatArray:
     """Distinct rows, the first of each, in their order."""
-    return np.array(list(_first_of_each(rows, np.zeros(0))))
-
-
-def _distinct_directions(vectors: FloatArray) -> FloatArray:
-    """Unit vectors, distinct up to sign, in their order."""
-    lengths = np.linalg.norm(vectors, axis=1)
-    units = vectors[lengths > 1e-3] / lengths[lengths > 1e-3, None]
-    return np.array(list(_first_of_each(units, np.array([-1.0]))))
-
-
-def _first_of_each(rows: FloatArray, other_signs: FloatArray) -> Iterator[FloatArray]:
-    kept: list[FloatArray] = []
-    for row in rows:
-        versions = [row, *(sign * row for sign in other_signs)]
-        if not any(np.max(np.abs(version - other)) < SAME_DIRECTION for version in versions for other in kept):
-            kept.append(row)
-            yield row
+    return np.array(list(first_of_each(rows, np.zeros(0))))
 
 
 def _frames(atoms: Atoms, matrix: ArrayLike, index: int, displacements: list[AtomDisplacement]) -> list[Atoms]:

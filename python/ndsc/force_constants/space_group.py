@@ -14,6 +14,7 @@ of that map.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -25,6 +26,9 @@ from ndsc.crystal import Crystal
 IntArray = NDArray[np.int64]
 FloatArray = NDArray[np.float64]
 ComplexArray = NDArray[np.complex128]
+
+#: Two directions closer than this are one.
+SAME_DIRECTION = 1e-4
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,3 +116,31 @@ def cartesian_rotations(rotations: IntArray, cell: FloatArray) -> FloatArray:
     # A cell symmetric to the tolerance only would give matrices that are not quite orthogonal: take the nearest ones.
     left, _, right = np.linalg.svd(approximate)
     return np.asarray(left @ right, dtype=float)
+
+
+def rotation_axis(rotation: FloatArray) -> FloatArray | None:
+    """The axis of a rotation or rotoinversion, None for the identity and the inversion."""
+    proper = rotation * np.sign(np.linalg.det(rotation))
+    if np.allclose(proper, np.eye(3), atol=1e-6):
+        return None
+    # R + R^T - (tr R - 1) I is (3 - tr R) times the projector onto the axis.
+    projector = proper + proper.T - (np.trace(proper) - 1) * np.eye(3)
+    column = projector[:, int(np.argmax(np.round(np.diag(projector), 6)))]
+    return np.asarray(column / np.linalg.norm(column), dtype=float)
+
+
+def distinct_directions(vectors: FloatArray) -> FloatArray:
+    """Unit vectors, distinct up to sign, in their order."""
+    lengths = np.linalg.norm(vectors, axis=1)
+    units = vectors[lengths > 1e-3] / lengths[lengths > 1e-3, None]
+    return np.array(list(first_of_each(units, np.array([-1.0]))))
+
+
+def first_of_each(rows: FloatArray, other_signs: FloatArray) -> Iterator[FloatArray]:
+    """The rows that no earlier one is equal to, also after multiplication with any of `other_signs`."""
+    kept: list[FloatArray] = []
+    for row in rows:
+        versions = [row, *(sign * row for sign in other_signs)]
+        if not any(np.max(np.abs(version - other)) < SAME_DIRECTION for version in versions for other in kept):
+            kept.append(row)
+            yield row
