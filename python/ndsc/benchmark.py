@@ -12,12 +12,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import Calculator
 
 from ndsc.crystal import Crystal
-from ndsc.elastic import NOTABLE_STRESS, ElasticConstants, elastic_constants
+from ndsc.elastic import ElasticConstants, elastic_constants
 from ndsc.errors import InputError, NdscError
 from ndsc.files import write_text
 from ndsc.force_constants import (
@@ -280,14 +279,4 @@ def _phonon_warnings(phonons: SupercellPhonons, whose: str) -> list[str]:
 
 
 def _elastic_warnings(constants: ElasticConstants, whose: str) -> list[str]:
-    """Instability, and stress left in the cell."""
-    warnings = []
-    if not constants.stable:
-        warnings.append(f"The crystal of {whose} is elastically unstable: its Voigt matrix is not positive definite.")
-    stress = float(np.max(np.abs(constants.residual_stress)))
-    if stress > NOTABLE_STRESS:
-        warnings.append(
-            f"The cell of {whose} carries a stress of {stress:.2f} GPa, which shifts its elastic constants by "
-            "about as much; relax it with [crystal] relax = true."
-        )
-    return warnings
+    return [f"Elastic constants of {whose}: {text}" for text in constants.warnings]

@@ -1,18 +1,15 @@
 """Elastic constants with relaxed ions, in the standard axes of the crystal (Allen and Bartók 2022, Table 3).
 
-Convention. The crystal is turned to the standard setting of the International Tables as spglib gives it: a along x and
-b in the plane of x and y (monoclinic: unique axis b along y), trigonal crystals in hexagonal axes with a two-fold axis
-(or a mirror's normal) along x where there is one. The constants refer to these Cartesian axes whatever the orientation,
-setting or size of the cell given. Voigt order is xx, yy, zz, yz, xz, xy with engineering shear strains. A constant is
-the derivative of the true (Cauchy) stress at the cell given: if that cell carries a stress, constants shift by about as
-much as it.
+Axes are those of :mod:`ndsc.elastic_setting`, whatever the orientation, setting or size of the cell given. Voigt order
+is xx, yy, zz, yz, xz, xy with engineering shear strains. A constant is the derivative of the true (Cauchy) stress at
+the cell given: if that cell carries a stress, constants shift by about as much.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import numpy as np
@@ -25,23 +22,22 @@ from ase.units import GPa
 from matscipy.elasticity import fit_elastic_constants, generate_strained_configs
 from numpy.typing import NDArray
 
-from ndsc.crystal import DEFAULT_SYMPREC
+from ndsc.benchmark_settings import StrainedCellSettings
+from ndsc.crystal import Crystal, as_crystal
+from ndsc.elastic_quality import elastic_warnings, misfit
 from ndsc.elastic_setting import constant_names, standard_orientation, without_forbidden
 from ndsc.errors import InputError, NdscError, ReferenceCalculationError
 from ndsc.interrupts import raise_if_interrupted
 from ndsc.progress import Progress, silent
 from ndsc.rounding import DECIMALS, rounded
+from ndsc.vacuum import Vacuum, in_plane_constants
 
 log = logging.getLogger(__name__)
 
 FloatArray = NDArray[np.float64]
 
-#: Largest strain that linear elasticity is asked at.
-LARGEST_STRAIN = 0.05
 #: An ion that relaxes further than this from where the strain puts it has left its site, Å.
 LARGEST_RELAXATION = 0.5
-#: A stress above this at the cell given is told, GPa.
-NOTABLE_STRESS = 0.5
 
 # matscipy's patterns for trigonal_high and hexagonal strain along e1 + e4 and take the responses for C11 and C44 alone,
 # which leaves C14 in both. Those of trigonal_low keep them apart, and the higher classes are special cases of it.
@@ -72,6 +68,15 @@ class ElasticConstants:
         Stress of the cell given, in Voigt order and ASE's sign, in the standard axes.
     calculations : int
         Evaluations of the calculator.
+    dimension : int
+        3 for a crystal; 2 for a sheet, 1 for a wire and 0 for separate molecules or atoms with vacuum around them, for
+        which bulk, shear and Young's moduli and Poisson's ratio mean nothing and are NaN.
+    in_plane : dict of str to float, N/m
+        Constants of a sheet per area, C11, C12, C22, C66 (and C16, C26 where they are not zero), with x along its
+        shortest lattice vector and z along its normal; empty unless `dimension` is 2.
+    warnings : tuple of str
+        Why the constants may be wrong or mean something else: stress in the cell, instability, a calculator that is not
+        smooth, clamped ions, vacuum.
     """
 
     matrix: FloatArray
@@ -81,16 +86,28 @@ class ElasticConstants:
     strain: float
     residual_stress: FloatArray
     calculations: int
+    dimension: int = 3
+    in_plane: dict[str, float] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
 
     @property
     def compliance(self) -> FloatArray:
-        """(6, 6) array, 1/GPa : inverse of the Voigt matrix."""
+        """(6, 6) array, 1/GPa : inverse of the Voigt matrix; NaN where it has none, and for what is not a crystal."""
+        if self.dimension < 3 or np.linalg.matrix_rank(self.matrix, tol=1e-9 * np.max(np.abs(self.matrix))) < 6:
+            return np.full((6, 6), np.nan)
         return np.asarray(np.linalg.inv(self.matrix), dtype=float)
 
     @property
     def stable(self) -> bool:
-        """Whether every homogeneous strain costs energy (Born's criteria: the matrix is positive definite)."""
-        return bool(np.linalg.eigvalsh(self.matrix)[0] > 0)
+        """Whether every homogeneous strain costs energy (Born's criteria: the matrix is positive definite).
+
+        Of a sheet, every strain in its plane; of wires and molecules nothing is said, and it is True.
+        """
+        matrix = self.matrix
+        if self.dimension == 2:
+            c11, c22, c12, c66, c16, c26 = (self.in_plane.get(f"C{i}", 0.0) for i in (11, 22, 12, 66, 16, 26))
+            matrix = np.array([[c11, c12, c16], [c12, c22, c26], [c16, c26, c66]])
+        return self.dimension < 2 or bool(np.linalg.eigvalsh(matrix)[0] > 0)
 
     @property
     def bulk_modulus(self) -> float:
@@ -105,11 +122,15 @@ class ElasticConstants:
     @property
     def bulk_bounds(self) -> tuple[float, float]:
         """Voigt's and Reuss's average of the bulk modulus, GPa."""
+        if self.dimension < 3:
+            return np.nan, np.nan
         return float(np.sum(self.matrix[:3, :3])) / 9, 1.0 / float(np.sum(self.compliance[:3, :3]))
 
     @property
     def shear_bounds(self) -> tuple[float, float]:
         """Voigt's and Reuss's average of the shear modulus, GPa."""
+        if self.dimension < 3:
+            return np.nan, np.nan
         voigt = _shear_sum(self.matrix, normal=1.0, shear=3.0) / 15
         reuss = 15.0 / _shear_sum(self.compliance, normal=4.0, shear=3.0)
         return voigt, reuss
@@ -126,7 +147,9 @@ class ElasticConstants:
         return (3 * bulk - 2 * shear) / (6 * bulk + 2 * shear)
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything as numbers, strings and lists, for JSON, with the averages."""
+        """Everything as numbers, strings and lists, for JSON, with the averages, None where they mean nothing."""
+        names = ("bulk_modulus", "shear_modulus", "young_modulus", "poisson_ratio")
+        averages = {name: float(getattr(self, name)) for name in names}
         return {
             "matrix": self.matrix.tolist(),
             "constants": dict(self.constants),
@@ -135,10 +158,10 @@ class ElasticConstants:
             "strain": self.strain,
             "residual_stress": self.residual_stress.tolist(),
             "calculations": self.calculations,
-            "bulk_modulus": self.bulk_modulus,
-            "shear_modulus": self.shear_modulus,
-            "young_modulus": self.young_modulus,
-            "poisson_ratio": self.poisson_ratio,
+            "dimension": self.dimension,
+            "in_plane": dict(self.in_plane),
+            "warnings": list(self.warnings),
+            **{name: value if np.isfinite(value) else None for name, value in averages.items()},
             "stable": self.stable,
         }
 
@@ -152,20 +175,26 @@ class ElasticConstants:
             When `data` lacks something.
         """
         try:
-            values = {field.name: data[field.name] for field in fields(cls)}
+            added: dict[str, Any] = {
+                "dimension": 3,
+                "in_plane": {},
+                "warnings": (),
+            }  # Not in records of earlier versions.
+            values = {item.name: (added | dict(data))[item.name] for item in fields(cls)}
+            values["warnings"] = tuple(str(text) for text in values["warnings"])
             values["matrix"] = np.array(values["matrix"], dtype=float).reshape(6, 6)
             values["residual_stress"] = np.array(values["residual_stress"], dtype=float).reshape(6)
             values["constants"] = {str(name): float(value) for name, value in values["constants"].items()}
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise InputError(
-                f"These are no stored elastic constants ({type(error).__name__}: {error}). Make them again with "
+                f"These are not stored elastic constants ({type(error).__name__}: {error}). Make them again with "
                 "elastic_constants(...).to_dict()."
             ) from error
         return cls(**values)
 
 
 def elastic_constants(
-    atoms: Atoms,
+    structure: Atoms | Crystal,
     calculator: Calculator,
     *,
     strain: float = 0.005,
@@ -173,19 +202,19 @@ def elastic_constants(
     n_steps: int = 3,
     fmax: float = 1e-4,
     max_steps: int = 200,
-    symprec: float = DEFAULT_SYMPREC,
+    symprec: float | None = None,
     progress: Progress = silent,
 ) -> ElasticConstants:
     """Elastic constants from the stresses of strained cells, by matscipy's fit with symmetry-reduced strains.
 
     Parameters
     ----------
-    atoms : ase.Atoms
+    structure : ase.Atoms or Crystal
         A relaxed cell of the crystal in any setting and orientation.
     calculator : ase.calculators.calculator.Calculator
         Gives stresses, and forces when ions relax.
     strain : float
-        Largest strain; each strain is applied with both signs.
+        Largest strain of the finite differences; each strain is applied with both signs.
     relax_ions : bool
         Relax the ions in each strained cell. Clamped ions give wrong constants wherever symmetry leaves them free.
     n_steps : int
@@ -194,50 +223,45 @@ def elastic_constants(
         Largest force left on an ion.
     max_steps : int
         Steps of an ion relaxation after which it is given up.
-    symprec : float, Å
-        Tolerance of the symmetry search.
+    symprec : float, Å, optional
+        Tolerance of the symmetry search, when `structure` is Atoms.
     progress : callable
         Called with ("elastic constants", strained cells done, all).
 
     Returns
     -------
     ElasticConstants
-        In the standard axes, see the module's convention.
+        In the standard axes of :mod:`ndsc.elastic_setting`. Its warnings are logged too.
 
     Raises
     ------
     InputError
-        When a number is out of its range or `atoms` is no crystal.
+        When a number is out of its range or `structure` is not a crystal.
     ReferenceCalculationError
-        When the calculator fails, or the ions of a strained cell run away from their sites or do not come to rest: the
-        potential (or the calculation) is then unstable, and there are no elastic constants.
+        When the calculator fails or gives no stress at all, or the ions of a strained cell run away from their sites or
+        do not come to rest: the potential (or the calculation) is then unstable, and there are no elastic constants.
     """
-    if not 0 < strain <= LARGEST_STRAIN:
-        raise InputError(f"strain = {strain} is out of range. Give a number above 0 and at most {LARGEST_STRAIN}.")
-    if n_steps < 3 or n_steps % 2 == 0:
-        raise InputError(f"n_steps = {n_steps} leaves the unstrained cell out. Give an odd number of at least 3.")
-    if fmax <= 0 or max_steps < 1:
-        raise InputError(f"fmax = {fmax} and max_steps = {max_steps} must be positive.")
-    standard, laue_class = standard_orientation(atoms, symprec=symprec)
+    settings = StrainedCellSettings(
+        strain=strain, relax_ions=relax_ions, n_steps=n_steps, fmax=fmax, max_steps=max_steps
+    )
+    crystal = as_crystal(structure, symprec=symprec)
+    standard, laue_class = standard_orientation(crystal)
     pattern = _PATTERNS.get(laue_class, laue_class)
-    run = _Relaxations(calculator, relax_ions=relax_ions, fmax=fmax, max_steps=max_steps)
+    run = _Relaxations(calculator, settings)
     delta = 2 * strain / (n_steps - 1)
     cells = list(generate_strained_configs(standard, pattern, n_steps, delta))
     needed = _UNUSED_PATTERN.get(pattern, len(cells)) * n_steps
     strained = run.run(cells[:needed], progress)
-    strained += [_with_stress(cell, strained[n_steps // 2].get_stress()) for cell in cells[needed:]]
+    unstrained = strained[n_steps // 2]
+    _check_response(strained, unstrained, crystal)
+    strained += [_with_stress(cell, unstrained.get_stress()) for cell in cells[needed:]]
     # The cells are relaxed already, and carry their stresses: what is left is the linear regression.
     matrix, _ = fit_elastic_constants(
         strained, symmetry=pattern, N_steps=n_steps, delta=delta, optimizer=None, verbose=False, graphics=False
     )
     matrix = without_forbidden(np.array(matrix, dtype=float) / GPa, laue_class)
-    residual = np.array(strained[n_steps // 2].get_stress(), dtype=float) / GPa
-    if np.max(np.abs(residual)) > NOTABLE_STRESS:
-        log.warning(
-            "The cell of %s carries a stress of up to %.2f GPa, which shifts its elastic constants by about as much. "
-            "Relax the cell with the same calculator first.", atoms.get_chemical_formula(), np.max(np.abs(residual)),
-        )  # fmt: skip
-    result = ElasticConstants(
+    vacuum = Vacuum.around(standard)
+    found = ElasticConstants(
         matrix=matrix,
         constants={
             f"C{name}": float(matrix[int(name[0]) - 1, int(name[1]) - 1]) for name in constant_names(laue_class)
@@ -245,15 +269,26 @@ def elastic_constants(
         laue_class=laue_class,
         relaxed_ions=relax_ions,
         strain=strain,
-        residual_stress=residual,
+        residual_stress=np.array(unstrained.get_stress(), dtype=float) / GPa,
         calculations=run.calculations,
+        dimension=3 - len(vacuum.normals),
+        in_plane=in_plane_constants(matrix, standard, vacuum) if len(vacuum.normals) == 1 else {},
     )
-    if not result.stable:
-        log.warning(
-            "The elastic constants of %s are not positive definite: the crystal is unstable against a strain.",
-            atoms.get_chemical_formula(),
-        )
+    response = misfit(matrix, strained[:needed], unstrained)
+    result = replace(found, warnings=elastic_warnings(found, crystal, response, vacuum))
+    for text in result.warnings:
+        log.warning("%s: %s", crystal.atoms.get_chemical_formula(), text)
     return result
+
+
+def _check_response(strained: Sequence[Atoms], unstrained: Atoms, crystal: Crystal) -> None:
+    """Refuse stresses that no strain changes."""
+    if all(np.array_equal(cell.get_stress(), unstrained.get_stress()) for cell in strained):
+        raise ReferenceCalculationError(
+            f"No strain changes the stress of {crystal.atoms.get_chemical_formula()}: its atoms do not interact with "
+            "this calculator (it does not know the elements, or they are farther apart than its cutoff), so there are "
+            "no elastic constants. Check the calculator and the lattice vectors."
+        )
 
 
 class _Rounding(FixConstraint):  # type: ignore[misc]
@@ -274,11 +309,9 @@ class _Rounding(FixConstraint):  # type: ignore[misc]
 class _Relaxations:
     """Relaxes the ions of strained cells and counts the calculations."""
 
-    def __init__(self, calculator: Calculator, *, relax_ions: bool, fmax: float, max_steps: int) -> None:
+    def __init__(self, calculator: Calculator, settings: StrainedCellSettings) -> None:
         self.calculator = calculator
-        self.relax_ions = relax_ions
-        self.fmax = fmax
-        self.max_steps = max_steps
+        self.settings = settings
         self.calculations = 0
 
     def run(self, cells: Sequence[Atoms], progress: Progress) -> list[Atoms]:
@@ -302,7 +335,7 @@ class _Relaxations:
         cell.info["ndsc_name"] = name
         cell.calc = self.calculator
         try:
-            if self.relax_ions:
+            if self.settings.relax_ions:
                 self._relax(cell, name)
             else:
                 self.calculations += 1
@@ -324,7 +357,7 @@ class _Relaxations:
         cell.set_constraint(_Rounding())
         optimiser = BFGS(cell, logfile=None)
         converged, moved = False, 0.0
-        for at_rest in optimiser.irun(fmax=self.fmax, steps=self.max_steps):
+        for at_rest in optimiser.irun(fmax=self.settings.fmax, steps=self.settings.max_steps):
             converged = at_rest
             self.calculations += 1
             moved = float(np.max(np.linalg.norm(cell.positions - start, axis=1)))
@@ -340,8 +373,8 @@ class _Relaxations:
             )
         if not converged:
             raise ReferenceCalculationError(
-                f"The ions do not come to rest under {name}: forces above {self.fmax:g} eV/Å are left after "
-                f"{self.max_steps} steps. Raise max_steps, or fmax where the calculator's forces are noisy."
+                f"The ions do not come to rest under {name}: forces above {self.settings.fmax:g} eV/Å are left after "
+                f"{self.settings.max_steps} steps. Raise max_steps, or fmax where the calculator's forces are noisy."
             )
 
 

@@ -16,7 +16,7 @@ This leaves the sense of axes open in trigonal crystals with a primitive lattice
 -3 (C15), and in 4, -4 and 4/m (C16); and lengths can be equal by chance. Of the axes that are left, those are chosen in
 which a sum over pairs of atoms is positive: of ``w y y y z`` where the sign of C14 is open (bonds rise along +Y), of
 ``w x x x z`` for C15 and of ``w x x x y`` for C16, with (x, y, z) the vector from atom to atom and the weight
-``w = Z1 Z2 exp(-r^2 / 2 s^2) / r^4``, Z being atomic numbers and s the cube root of the volume per atom. So axes follow
+``w = Z1 Z2 exp(-r^2 / 2 s^2) / r^4``, Z being atomic numbers and s twice the mean covalent radius. So axes follow
 from the structure alone, neither from the lattice vectors given nor from the calculator: a constant can have any sign.
 """
 
@@ -26,6 +26,7 @@ import itertools
 
 import numpy as np
 from ase import Atoms
+from ase.data import covalent_radii
 from ase.geometry import minkowski_reduce
 from ase.neighborlist import neighbor_list
 from numpy.typing import NDArray
@@ -243,7 +244,7 @@ def _along(lattice: FloatArray, axis: FloatArray) -> FloatArray:
 def _pair_sums(crystal: Crystal) -> list[FloatArray]:
     """Pair sums of the module's convention, relative to their size, two ranges and the moments' own."""
     atoms = crystal.atoms
-    width = (atoms.get_volume() / len(atoms)) ** (1 / 3)
+    width = 2 * float(np.mean(covalent_radii[atoms.numbers]))
     first, second, vectors = neighbor_list("ijD", atoms, 6 * width)
     squares = np.sum(vectors**2, axis=1)
     directions = vectors / np.sqrt(squares)[:, None]

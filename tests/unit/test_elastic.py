@@ -182,7 +182,7 @@ def test_constants_survive_json():
     np.testing.assert_array_equal(loaded.matrix, found.matrix)
     assert loaded.constants == found.constants
     assert loaded.to_dict() == found.to_dict()
-    with pytest.raises(InputError, match="no stored elastic constants"):
+    with pytest.raises(InputError, match="stored elastic constants"):
         ElasticConstants.from_dict({"matrix": [1, 2]})
 
 
@@ -190,7 +190,9 @@ def test_a_stressed_cell_is_told(caplog):
     atoms = bulk("Al", a=4.0)
     found = elastic_constants(atoms, Linear(atoms.cell.array, 100 * np.eye(6), residual=2.0))
     np.testing.assert_allclose(found.residual_stress[:3], 2.0, atol=1e-6)
-    assert "carries a stress of up to 2.00 GPa" in caplog.text
+    assert len(found.warnings) == 1
+    assert "stress of up to 2 GPa" in found.warnings[0]
+    assert found.warnings[0] in caplog.text
 
 
 def test_an_unstable_crystal_is_flagged(caplog):
@@ -198,7 +200,9 @@ def test_an_unstable_crystal_is_flagged(caplog):
     found = elastic_constants(atoms, Linear(atoms.cell.array, np.diag([100, 100, 100, -5, -5, -5])))
     assert not found.stable
     assert found.constants["C44"] == pytest.approx(-5, abs=1e-3)
-    assert "unstable against a strain" in caplog.text
+    assert len(found.warnings) == 1
+    assert "unstable" in found.warnings[0]
+    assert found.warnings[0] in caplog.text
 
 
 class Ions(Linear):
@@ -240,11 +244,11 @@ def test_ions_that_do_not_come_to_rest():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"strain": 0.0}, "strain = 0.0 is out of range"),
-        ({"strain": 0.3}, "strain = 0.3 is out of range"),
-        ({"n_steps": 4}, "n_steps = 4 leaves the unstrained cell out"),
-        ({"fmax": 0.0}, "must be positive"),
-        ({"max_steps": 0}, "must be positive"),
+        ({"strain": 0.0}, "strain = 0.0"),
+        ({"strain": 0.3}, "strain = 0.3"),
+        ({"n_steps": 4}, "n_steps = 4"),
+        ({"fmax": 0.0}, "fmax = 0.0"),
+        ({"max_steps": 0}, "max_steps = 0"),
     ],
 )
 def test_numbers_out_of_range(options, message):

@@ -6,14 +6,13 @@ Everything that can be wrong with an input file is found when it is read, before
 
 from __future__ import annotations
 
+from ndsc.benchmark_settings import ElasticSettings, PhononSettings
 from ndsc.codes.settings import ReferenceConfig
 from ndsc.config.files import dump_config, load_config, load_fit_settings, parse_config, write_config
 from ndsc.config.fitting import FitSections
 from ndsc.config.sections import (
     ConfigurationsConfig,
     CrystalConfig,
-    ElasticConfig,
-    PhononsConfig,
     RunConfig,
     SupercellsConfig,
 )
@@ -22,10 +21,10 @@ from ndsc.reference.executors import ExecutorSettings
 __all__ = [
     "ConfigurationsConfig",
     "CrystalConfig",
-    "ElasticConfig",
+    "ElasticSettings",
     "ExecutorSettings",
     "FitSections",
-    "PhononsConfig",
+    "PhononSettings",
     "ReferenceConfig",
     "RunConfig",
     "SupercellsConfig",

@@ -5,12 +5,12 @@ The description of a field is the hint that a user reads when its value is wrong
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
+from ndsc.benchmark_settings import ElasticSettings, PhononSettings
 from ndsc.codes.settings import ReferenceConfig
 from ndsc.fit.regularisation import Regularisation
 from ndsc.fit.settings import GapSettings
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
 # Configurations of one supercell: more than anybody can label.
 MOST_CONFIGURATIONS = 100_000
-# Points of a mesh, whose frequencies take about a gigabyte for ten atoms.
-MOST_MESH_POINTS = 10**7
 
 
 class CrystalConfig(Section):
@@ -155,47 +153,6 @@ class ConfigurationsConfig(Section):
         return self
 
 
-class PhononsConfig(Section):
-    """``[phonons]``: the phonons that the potential is judged by."""
-
-    reference: Literal["supercells", "diagonal"] = Field(
-        default="supercells",
-        description="Give 'supercells' (the minimal set) or 'diagonal' (one large supercell) for the reference.",
-    )
-    displacement: Real = Field(
-        default=0.01, ge=1e-4, le=0.5, description="Give the displacement in Å, for example 0.01."
-    )
-    grid: Grid | None = Field(
-        default=None, description="Give the grid of the force constants; without it, the supercells'."
-    )
-    dos_mesh: Grid = Field(default=(40, 40, 40), description="Give the mesh of the density of states, as [40, 40, 40].")
-    residual_force_limit: Real = Field(
-        default=0.01,
-        gt=0,
-        le=100,
-        description="Give the largest force in eV/Å that the unperturbed crystal may have, as 0.01.",
-    )
-
-    @field_validator("dos_mesh")
-    @classmethod
-    def _fits_into_memory(cls, mesh: tuple[int, int, int]) -> tuple[int, int, int]:
-        if math.prod(mesh) > MOST_MESH_POINTS:
-            raise ValueError(f"the mesh has {math.prod(mesh):,} points, and at most {MOST_MESH_POINTS:,} are taken")
-        return mesh
-
-
-class ElasticConfig(Section):
-    """``[elastic]``: the elastic constants that the potential is judged by."""
-
-    enabled: Flag = Field(default=True, description="Give false to leave the elastic constants out.")
-    strain: Real = Field(
-        default=0.005, ge=1e-5, lt=0.1, description="Give the strain of the finite differences, as 0.005."
-    )
-    relax_ions: Flag = Field(
-        default=True, description="Give true to relax the ions in the strained cell, false to clamp them."
-    )
-
-
 def _parts(value: object) -> object:
     """One table is a database of one part."""
     return (value,) if isinstance(value, Mapping | ConfigurationsConfig) else value
@@ -214,8 +171,8 @@ class RunConfig(InputFile):
     executor: ExecutorSettings = Field(default=ExecutorSettings(), description="Write it as a section, [executor].")
     fit: GapSettings = Field(default=GapSettings(), description="Write it as a section, [fit].")
     regularisation: Regularisation = Field(default=Regularisation(), description="Write it as [regularisation].")
-    phonons: PhononsConfig = Field(default=PhononsConfig(), description="Write it as a section, [phonons].")
-    elastic: ElasticConfig = Field(default=ElasticConfig(), description="Write it as a section, [elastic].")
+    phonons: PhononSettings = Field(default=PhononSettings(), description="Write it as a section, [phonons].")
+    elastic: ElasticSettings = Field(default=ElasticSettings(), description="Write it as a section, [elastic].")
 
     @field_validator("configurations")
     @classmethod

@@ -14,7 +14,7 @@ import numpy as np
 from ase import Atoms
 from ase.units import GPa
 
-from ndsc.elastic import NOTABLE_STRESS
+from ndsc.elastic_quality import NOTABLE_STRESS
 from ndsc.errors import ReferenceCalculationError
 from ndsc.force_constants.samples import check_residual
 from ndsc.progress import Progress

@@ -1,0 +1,78 @@
+"""The settings of benchmarks: the sections ``[phonons]`` and ``[elastic]``, checked alike in files and in Python."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+from pydantic import Field, field_validator
+
+from ndsc.section import Flag, Grid, Positive, Real, Section, Whole
+
+#: Points of a mesh, whose frequencies take about a gigabyte for ten atoms.
+MOST_MESH_POINTS = 10**7
+
+
+class PhononSettings(Section):
+    """``[phonons]``: the phonons that the potential is judged by."""
+
+    reference: Literal["supercells", "diagonal"] = Field(
+        default="supercells",
+        description="Give 'supercells' (the minimal set) or 'diagonal' (one large supercell) for the reference.",
+    )
+    displacement: Real = Field(
+        default=0.01, ge=1e-4, le=0.5, description="Give the length of the displacements in Å, for example 0.01."
+    )
+    grid: Grid | None = Field(
+        default=None, description="Give the grid of the force constants; without it, the supercells'."
+    )
+    dos_mesh: Grid = Field(default=(40, 40, 40), description="Give the mesh of the density of states, as [40, 40, 40].")
+    residual_force_limit: Real = Field(
+        default=0.01,
+        gt=0,
+        le=100,
+        description="Give the largest force in eV/Å that the unperturbed crystal may have, as 0.01.",
+    )
+
+    @field_validator("dos_mesh")
+    @classmethod
+    def _fits_into_memory(cls, mesh: tuple[int, int, int]) -> tuple[int, int, int]:
+        if math.prod(mesh) > MOST_MESH_POINTS:
+            raise ValueError(f"the mesh has {math.prod(mesh):,} points, and at most {MOST_MESH_POINTS:,} are taken")
+        return mesh
+
+
+class ElasticSettings(Section):
+    """``[elastic]``: the elastic constants that the potential is judged by."""
+
+    enabled: Flag = Field(default=True, description="Give false to leave the elastic constants out.")
+    strain: Real = Field(
+        default=0.005, ge=1e-5, le=0.05, description="Give the largest strain of the finite differences, as 0.005."
+    )
+    relax_ions: Flag = Field(
+        default=True, description="Give true to relax the ions in the strained cell, false to clamp them."
+    )
+
+
+class StrainedCellSettings(ElasticSettings):
+    """What else Python can say about the strained cells."""
+
+    n_steps: Whole = Field(
+        default=3, ge=3, le=99, description="Give the odd number of strains of each kind, -strain to +strain, as 3."
+    )
+    fmax: Real = Field(default=1e-4, gt=0, description="Give the largest force left on an ion in eV/Å, as 1e-4.")
+    max_steps: Positive = Field(default=200, description="Give the steps of a relaxation after which it is given up.")
+
+    @field_validator("n_steps")
+    @classmethod
+    def _with_the_unstrained_cell(cls, value: int) -> int:
+        if value % 2 == 0:
+            raise ValueError("an even number leaves the unstrained cell out")
+        return value
+
+
+class RelaxationSettings(Section):
+    """When a relaxation ends."""
+
+    fmax: Real = Field(default=1e-4, gt=0, description="Give the largest force left in eV/Å, for example 1e-4.")
+    max_steps: Positive = Field(default=200, description="Give the steps after which it is given up, as 200.")
