@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import phonopy
 import pytest
@@ -384,3 +386,17 @@ def test_the_diagonal_supercell_as_a_set_of_its_own():
     found = phonons_from_labels(supercells, frames, forces)
     expected = phonons_from_supercells(ALUMINIUM, 3, EMT()).phonopy.force_constants
     np.testing.assert_allclose(found.phonopy.force_constants, expected, atol=1e-3)
+
+
+@pytest.mark.parametrize("atoms", [bulk("Al"), bulk("Mg"), bulk("W"), bulk("Si")], ids=str)
+def test_displacements_do_not_depend_on_the_order_of_the_operations(atoms):
+    crystal = Crystal.from_atoms(atoms)
+    order = np.random.default_rng(1).permutation(len(crystal.rotations))
+    shuffled = replace(
+        crystal,
+        rotations=crystal.rotations[order],
+        translations=crystal.translations[order],
+        time_reversals=crystal.time_reversals[order],
+    )
+    first, second = (phonon_displacements(find_supercells(one, 4)) for one in (crystal, shuffled))
+    assert [frame.positions.tolist() for frame in first] == [frame.positions.tolist() for frame in second]

@@ -148,8 +148,7 @@ def fewest_directions(site_group: FloatArray, axes: FloatArray) -> list[FloatArr
 
 def _candidate_directions(group: FloatArray, axes: FloatArray) -> FloatArray:
     """Axes of the group, three orthonormal vectors that fit them, and the bisectors between those (up to sign)."""
-    own = [rotation_axis(rotation) for rotation in group]
-    base = [axis for axis in own if axis is not None]
+    base = _ordered_axes(group)
     frame = _orthonormal(np.array([*_independent(base), *axes]))
     base = list(distinct_directions(np.array([*frame, *base])))
     combined = list(base)
@@ -158,6 +157,30 @@ def _candidate_directions(group: FloatArray, axes: FloatArray) -> FloatArray:
     for first, second, third in itertools.combinations(list(frame), 3):
         combined += [first + s * second + t * third for s in (1, -1) for t in (1, -1)]
     return distinct_directions(np.array(combined))
+
+
+def _ordered_axes(group: FloatArray) -> list[FloatArray]:
+    """The axes of a group, in an order that does not depend on how its rotations are listed.
+
+    Of displacements that serve equally well the first is taken, so the order decides which cells are calculated; stored
+    labels rely on it. The z axis comes first, then axes of rotations before those of mirrors, and those closest to x.
+    """
+    axes: dict[tuple[float, ...], FloatArray] = {}
+    proper: set[tuple[float, ...]] = set()
+    for rotation in group:
+        axis = rotation_axis(rotation)
+        if axis is not None:
+            axis = axis * np.sign(axis[np.argmax(np.abs(axis) > 1e-3)])
+            x, y, z = np.round(axis, 4).tolist()
+            axes[x, y, z] = axis
+            if np.linalg.det(rotation) > 0:
+                proper.add((x, y, z))
+
+    def order(key: tuple[float, ...]) -> tuple[float, ...]:
+        x, y, z = key
+        return (abs(z) < 1, key not in proper, -x, abs(z), y, -z)
+
+    return [axes[key] for key in sorted(axes, key=order)]
 
 
 def _independent(vectors: list[FloatArray]) -> list[FloatArray]:
