@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from ase import Atoms
 
-    from ndsc.convergence import Targets
+    from ndsc.convergence import Tolerances
     from ndsc.reference import CalculatorSpec, ExecutorSettings, LabelStore
     from ndsc.supercells import SupercellSet
 
@@ -129,10 +129,10 @@ def converge(
 
       ndsc converge al.toml --check 10 --kgrid 12 --set mode.ecut=500
     """
-    from ndsc.convergence import Targets
+    from ndsc.convergence import Tolerances
     from ndsc.reference import LabelStore
 
-    targets = Targets(force=force, virial=virial, energy=energy, virial_offset=virial_offset)
+    targets = Tolerances(force=force, virial=virial, energy=energy, virial_offset=virial_offset)
     if check is not None and scan:
         raise InputError("--check compares with one set of denser settings, --scan with many. Give one of the two.")
     name, kgrid = source.structure, calculator.kgrid
@@ -300,7 +300,7 @@ def _scan(
     sample: list[Atoms],
     scans: dict[str, list[Any] | None] | None,
     changed: dict[str, Any],
-    targets: Targets,
+    targets: Tolerances,
     store: LabelStore,
     folder: Path,
 ) -> None:

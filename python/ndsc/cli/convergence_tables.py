@@ -9,62 +9,41 @@ from ndsc.cli.console import note, print_json, print_table, say
 if TYPE_CHECKING:
     from ase import Atoms
 
-    from ndsc.convergence import ConvergencePlan, ConvergenceReport, NoisePlan, NoiseTable, Scan
+    from ndsc.convergence import ConvergencePlan, ConvergenceReport, NoisePlan, NoiseTable, Point, Scan
 
-NOTHING = 1e-6
+#: Changes below this are rounding, meV/Å and meV/atom.
+ROUNDING = 1e-6
 
 
 def show_plan(plan: ConvergencePlan, sample: list[Atoms], *, json: bool) -> None:
     """The values of a scan, with their k-points and what is still to be calculated."""
     from ndsc.convergence.settings import setting_text
 
+    counts = {"calculations": plan.calculations, "to_compute": plan.to_compute}
     if json:
-        print_json(
-            {
-                "configurations": [{"name": atoms.info["ndsc_name"], "atoms": len(atoms)} for atoms in sample],
-                "values": [
-                    {
-                        "setting": planned.setting.path,
-                        "value": planned.value,
-                        "kpoints": planned.kpoints,
-                        "to_compute": planned.missing,
-                    }
-                    for planned in plan.values
-                ],
-                "calculations": plan.calculations,
-                "to_compute": plan.to_compute,
-            }
-        )
+        configurations = [{"name": atoms.info["ndsc_name"], "atoms": len(atoms)} for atoms in sample]
+        print_json({"configurations": configurations, "values": plan.values, **counts})
         return
     say(
         f"{len(sample)} configurations, {sum(len(atoms) for atoms in sample)} atoms: "
         + ", ".join(f"{atoms.info['ndsc_name']} ({len(atoms)})" for atoms in sample)
     )
-    print_table(
-        "Values to scan",
-        ["setting", "value", "k-points in all", "to calculate"],
-        [
-            [
-                planned.setting.path,
-                setting_text(planned.value),
-                "none" if planned.kpoints is None else planned.kpoints,
-                planned.missing,
-            ]
-            for planned in plan.values
-        ],
-    )
+    rows = [list((row | {"value": setting_text(row["value"])}).values()) for row in plan.values]
+    print_table("Values to scan", ["setting", "value", "k-points in all", "to calculate"], _with_none(rows))
     say(f"{plan.calculations} different calculations, {plan.to_compute} of them to be made.")
 
 
 def show_report(report: ConvergenceReport) -> None:
     """A table for each setting, and what is recommended."""
     from ndsc.config.files import toml_value
+    from ndsc.convergence.settings import setting_text
 
     for scan in report.scans:
+        against = setting_text(scan.reference.value)
         print_table(
-            f"{scan.setting}: changes against {_text(scan.reference.value)}; forces in meV/Å, the rest in meV/atom",
+            f"{scan.setting.path}: changes against {against}; forces in meV/Å, the rest in meV/atom",
             ["value", "force max", "rms", "energy max", "rms", "virial max", "rms", "constant", "time, s", ""],
-            [_row(scan, number) for number in range(len(scan.points))],
+            [_row(scan, point) for point in scan.points],
         )
     for text in report.notes:
         note(text)
@@ -79,19 +58,14 @@ def show_report(report: ConvergenceReport) -> None:
 
 
 def show_noise(table: NoiseTable) -> None:
-    """One line for each configuration, and what they say of the database."""
+    """One line for each configuration, and the noise of the database."""
     for line in table.changed:
         note(line)
-    numbers = [
-        [row.name, row.atoms, *map(_digits, (row.force_rms, row.force_max, row.energy, row.virial_max)), row.seconds,
-         row.denser_seconds]
-        for row in table.rows
-    ]  # fmt: skip
     print_table(
         "Labels of the database minus labels with the denser settings; forces in meV/Å, energies and virials in "
         "meV/atom, without their common constants",
         ["", "atoms", "force rms", "max", "energy", "virial max", "time, s", "denser, s"],
-        numbers,
+        [[*list(row.values())[:2], *map(_digits, list(row.values())[2:])] for row in table.rows],
     )
     found = table.difference
     offset = "" if found.virial_offset is None else f"{_digits(found.virial_offset)} (moves the volume)"
@@ -111,51 +85,38 @@ def show_noise(table: NoiseTable) -> None:
 
 def show_noise_plan(plan: NoisePlan, *, json: bool) -> None:
     """The configurations that would be checked, with their k-points."""
-    rows = [
-        {
-            "name": atoms.info["ndsc_name"],
-            "atoms": len(atoms),
-            "kpoints": None if plan.kpoints is None else plan.kpoints[number],
-            "denser_kpoints": None if plan.denser_kpoints is None else plan.denser_kpoints[number],
-        }
-        for number, atoms in enumerate(plan.configurations)
-    ]
+    to_compute = len(plan.rows) - plan.in_store
     if json:
-        print_json({"configurations": rows, "in_store": plan.in_store, "to_compute": len(rows) - plan.in_store})
+        print_json({"configurations": plan.rows, "in_store": plan.in_store, "to_compute": to_compute})
         return
-    print_table(
-        "Configurations to check",
-        ["", "atoms", "k-points", "denser k-points"],
-        [["none" if value is None else value for value in row.values()] for row in rows],
-    )
-    say(f"{len(rows) - plan.in_store} of {len(rows)} calculations are to be made; the others are in the store.")
+    rows = _with_none([list(row.values()) for row in plan.rows])
+    print_table("Configurations to check", ["", "atoms", "k-points", "denser k-points"], rows)
+    say(f"{to_compute} of {len(plan.rows)} calculations are to be made; the others are in the store.")
 
 
-def _row(scan: Scan, number: int) -> list[object]:
-    point, found = scan.points[number], scan.points[number].difference
-    marks = ["given"] if point.value == scan.given else []
-    if found is None:
-        errors: list[object] = ["compared with", *[""] * 6]
-    else:
+def _row(scan: Scan, point: Point) -> list[object]:
+    from ndsc.convergence.settings import setting_text
+
+    found = point.difference
+    marks = ["given"] if point.value == scan.setting.given else []
+    errors: list[object] = ["compared with", *[""] * 6]
+    if found is not None:
         values = (found.force_max, found.force_rms, found.energy_max, found.energy_rms)
-        virials = (found.virial_max, found.virial_rms, found.virial_offset)
-        errors = [_digits(value) for value in (*values, *virials)]
+        errors = [*map(_digits, (*values, found.virial_max, found.virial_rms, found.virial_offset))]
         if scan.judged:
             missed = scan.targets.missed(found)
             marks.append(f"off in {', '.join(missed)}" if missed else "within the targets")
     if scan.recommended is not None and point.value == scan.recommended:
         marks.append("recommended")
-    return [_text(point.value), *errors, round(point.seconds, 2), "; ".join(marks)]
+    return [setting_text(point.value), *errors, round(point.seconds, 2), "; ".join(marks)]
 
 
-def _text(value: Any) -> str:
-    from ndsc.convergence.settings import setting_text
-
-    return setting_text(value)
+def _with_none(rows: list[list[Any]]) -> list[list[Any]]:
+    return [["none" if value is None else value for value in row] for row in rows]
 
 
 def _digits(value: float | None) -> object:
-    """Three digits; what is below a millionth of the unit is nothing."""
+    """Three digits; rounding is zero."""
     if value is None:
         return "none"
-    return float(f"{value:.3g}") if abs(value) >= NOTHING else 0.0
+    return float(f"{value:.3g}") if abs(value) >= ROUNDING else 0.0

@@ -1,12 +1,18 @@
 """Are the settings of a reference calculator good enough, for the configurations that a database holds?"""
 
 from ndsc.convergence.differences import Difference, compare_labels
-from ndsc.convergence.noise import NoisePlan, NoiseTable, noise_table, plan_noise, spread_over_supercells
-from ndsc.convergence.report import ConvergenceReport, Point, Scan, Targets
-from ndsc.convergence.sample import sample_configurations
+from ndsc.convergence.noise import NoisePlan, NoiseTable, noise_table, plan_noise
+from ndsc.convergence.report import ConvergenceReport, Point, Scan, Tolerances
+from ndsc.convergence.sample import sample_configurations, spread_over_supercells
 from ndsc.convergence.scan import ConvergencePlan, converge, plan_convergence
-from ndsc.convergence.settings import setting_of, with_setting, with_settings
-from ndsc.convergence.values import ScannedSetting, kgrids_around, scanned_settings
+from ndsc.convergence.settings import (
+    ScannedSetting,
+    kgrids_around,
+    scanned_settings,
+    setting_of,
+    with_setting,
+    with_settings,
+)
 
 __all__ = [
     "ConvergencePlan",
@@ -17,7 +23,7 @@ __all__ = [
     "Point",
     "Scan",
     "ScannedSetting",
-    "Targets",
+    "Tolerances",
     "compare_labels",
     "converge",
     "kgrids_around",

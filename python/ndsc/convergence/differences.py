@@ -1,14 +1,15 @@
 """How far the labels of one series of calculations are from those of another, by what a database is made of.
 
 A constant in the energies cancels in everything that is learned, so energies are compared as differences between
-configurations. A constant in the virials does not cancel, it moves the equilibrium volume (Pulay stress, for one), but
-it is the same for all configurations; what is left beside it is noise. The two are given separately.
+configurations. A constant in the virials does not cancel: it moves the equilibrium volume (Pulay stress, for example).
+What is left after it is subtracted is noise. The two are given separately.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from ase import Atoms
 from numpy.typing import NDArray
 
 from ndsc.errors import InputError
+from ndsc.files import write_text
 from ndsc.reference import Label
 
 FloatArray = NDArray[np.float64]
@@ -56,7 +58,7 @@ class Difference:
     virial_max: float | None
 
     @property
-    def is_nothing(self) -> bool:
+    def is_zero(self) -> bool:
         """Whether the labels are the same to the last digit."""
         return not any((self.force_max, self.energy_max, self.energy_offset, self.virial_offset, self.virial_max))
 
@@ -108,6 +110,19 @@ def with_unit(name: str) -> str:
     if name.startswith("force"):
         return f"{name}_mev_per_angstrom"
     return f"{name}_mev_per_atom" if name.startswith(("energy", "virial")) else name
+
+
+def write_table(path: Path, rows: Sequence[dict[str, Any]]) -> None:
+    """Write rows as a CSV file, with the names of the first row, in their order.
+
+    Raises
+    ------
+    InputError
+        When it cannot be written.
+    """
+    from pandas import DataFrame  # takes half a second to import
+
+    write_text(path, DataFrame(rows, columns=list(rows[0]), dtype=object).to_csv(index=False, lineterminator="\n"))
 
 
 def virial_differences(

@@ -64,7 +64,7 @@ def convergence_figure(report: ConvergenceReport) -> Figure:
                 times.set_ylabel("time of one\ncalculation (s)")
             times.set_xticks(range(len(scan.points)), [_tick(scan, point.value) for point in scan.points])
             times.set_xlim(-0.4, len(scan.points) - 0.6)
-            times.set_xlabel("k-point grid" if scan.setting == KGRID else scan.setting)
+            times.set_xlabel("k-point grid" if scan.setting.path == KGRID else scan.setting.path)
             _mark_recommended(list(panels[:, column]), scan)
     return figure
 

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
-from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
@@ -15,9 +12,8 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 
-from ndsc.codes.specification import supercell_matrix
-from ndsc.convergence.differences import MILLI, Difference, compare_labels, virial_differences, with_unit
-from ndsc.convergence.kpoint_counts import count_kpoints
+from ndsc.convergence.differences import MILLI, Difference, compare_labels, virial_differences, with_unit, write_table
+from ndsc.convergence.sample import count_kpoints, spread_over_supercells
 from ndsc.errors import InputError
 from ndsc.files import write_text
 from ndsc.progress import Progress, silent
@@ -28,44 +24,16 @@ from ndsc.targets import is_isolated_atom
 
 
 @dataclass(frozen=True)
-class NoiseRow:
-    """One configuration.
-
-    Attributes
-    ----------
-    name : str
-    atoms : int
-    force_rms, force_max : float, meV/Å
-    energy : float, meV/atom
-        Change of the energy, without the mean change.
-    virial_max : float or None, meV/atom
-        Largest component of the change of the virial, without the mean change.
-    seconds, denser_seconds : float
-        Times of the two calculations.
-    """
-
-    name: str
-    atoms: int
-    force_rms: float
-    force_max: float
-    energy: float
-    virial_max: float | None
-    seconds: float
-    denser_seconds: float
-
-    def to_dict(self) -> dict[str, Any]:
-        """Numbers by name and unit, for JSON and CSV."""
-        return {with_unit(name): value for name, value in vars(self).items()}
-
-
-@dataclass(frozen=True)
 class NoiseTable:
     """Labels of a database minus those with denser settings.
 
     Attributes
     ----------
     spec, denser : CalculatorSpec
-    rows : tuple of NoiseRow
+    rows : list of dict
+        For each configuration ``name``, ``atoms``, and with their units (:func:`with_unit`) ``force_rms``,
+        ``force_max``, ``energy`` and ``virial_max`` (of the changes without their means; None where a label has no
+        stress), ``seconds`` and ``denser_seconds``.
     difference : Difference
         Over all of the configurations.
     notes : list of str
@@ -74,7 +42,7 @@ class NoiseTable:
 
     spec: CalculatorSpec
     denser: CalculatorSpec
-    rows: tuple[NoiseRow, ...]
+    rows: list[dict[str, Any]]
     difference: Difference
     notes: list[str] = field(default_factory=list)
 
@@ -89,7 +57,7 @@ class NoiseTable:
             "settings": settings_of(self.spec),
             "denser": settings_of(self.denser),
             "difference": self.difference.to_dict(),
-            "configurations": [row.to_dict() for row in self.rows],
+            "configurations": self.rows,
             "notes": self.notes,
         }
 
@@ -104,11 +72,7 @@ class NoiseTable:
         folder = Path(folder)
         written = [folder / "noise.json", folder / "noise.csv"]
         write_text(written[0], json.dumps(self.to_dict(), indent=1, allow_nan=False) + "\n")
-        table = io.StringIO()
-        writer = csv.DictWriter(table, [with_unit(name) for name in NoiseRow.__dataclass_fields__], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(row.to_dict() for row in self.rows)
-        write_text(written[1], table.getvalue())
+        write_table(written[1], self.rows)
         return written
 
 
@@ -119,18 +83,14 @@ class NoisePlan:
     Attributes
     ----------
     configurations : list of ase.Atoms
-    spec, denser : CalculatorSpec
-    kpoints, denser_kpoints : tuple of ints or None
-        Folded k-points of each configuration, for calculators with k-points.
+    rows : list of dict
+        For each configuration ``name``, ``atoms``, ``kpoints`` and ``denser_kpoints`` (folded ones, or None).
     in_store : int
         Denser calculations that need not be made again.
     """
 
     configurations: list[Atoms]
-    spec: CalculatorSpec
-    denser: CalculatorSpec
-    kpoints: tuple[int, ...] | None
-    denser_kpoints: tuple[int, ...] | None
+    rows: list[dict[str, Any]]
     in_store: int
 
 
@@ -166,14 +126,12 @@ def plan_noise(
         )
     chosen = spread_over_supercells(labelled, n)
     denser.check(chosen)
-    return NoisePlan(
-        chosen,
-        spec,
-        denser,
-        count_kpoints(chosen, spec),
-        count_kpoints(chosen, denser),
-        len(chosen) - len(denser_store.missing(chosen, denser)),
-    )
+    counts = [count_kpoints(chosen, one) or [None] * len(chosen) for one in (spec, denser)]
+    rows = [
+        {"name": atoms.info["ndsc_name"], "atoms": len(atoms), "kpoints": kpoints, "denser_kpoints": more}
+        for atoms, kpoints, more in zip(chosen, *counts, strict=True)
+    ]
+    return NoisePlan(chosen, rows, len(chosen) - len(denser_store.missing(chosen, denser)))
 
 
 def noise_table(
@@ -229,66 +187,26 @@ def noise_table(
     )  # fmt: skip
 
 
-def spread_over_supercells(configurations: Sequence[Atoms], n: int) -> list[Atoms]:
-    """At most n of the configurations, evenly over the unit cell and the supercells, and over how they were made.
-
-    Parameters
-    ----------
-    configurations : sequence of ase.Atoms
-        With ``info["ndsc_matrix"]``.
-    n : int
-
-    Returns
-    -------
-    list of ase.Atoms
-        In the order given.
-    """
-    groups: dict[bytes, list[int]] = {}
-    for index, atoms in enumerate(configurations):
-        groups.setdefault(supercell_matrix(atoms).tobytes(), []).append(index)
-    members = list(groups.values())
-    if n < len(members):
-        members = [members[i] for i in np.linspace(0, len(members) - 1, n).round().astype(int)]
-    used: Counter[tuple[Any, ...]] = Counter()
-    chosen: list[int] = []
-    while len(chosen) < n and any(members):
-        for group in members:
-            if group and len(chosen) < n:
-                # Of the recipe that was taken least, so that all scales, amplitudes and parts of a database occur.
-                index = min(group, key=lambda i: used[_recipe(configurations[i])])
-                group.remove(index)
-                used[_recipe(configurations[index])] += 1
-                chosen.append(index)
-    return [configurations[index] for index in sorted(chosen)]
-
-
-def _recipe(atoms: Atoms) -> tuple[Any, ...]:
-    return tuple(atoms.info.get(name) for name in ("ndsc_part", "ndsc_scale", "ndsc_displacement"))
-
-
-def _rows(configurations: Sequence[Atoms], labels: Sequence[Label], others: Sequence[Label]) -> tuple[NoiseRow, ...]:
-    energies = np.array(
-        [(a.energy - b.energy) / len(atoms) for atoms, a, b in zip(configurations, labels, others, strict=True)]
-    )
-    energies -= energies.mean()
+def _rows(configurations: Sequence[Atoms], labels: Sequence[Label], others: Sequence[Label]) -> list[dict[str, Any]]:
+    triples = list(zip(configurations, labels, others, strict=True))
+    energies = np.array([(a.energy - b.energy) / len(atoms) for atoms, a, b in triples])
     virials = virial_differences(configurations, labels, others)
     scatter = None if virials is None else np.abs(virials - virials.mean(axis=0)).max(axis=1)
     rows = []
-    for number, (atoms, label, other) in enumerate(zip(configurations, labels, others, strict=True)):
+    for number, (atoms, label, other) in enumerate(triples):
         change = label.forces - other.forces
-        rows.append(
-            NoiseRow(
-                name=atoms.info["ndsc_name"],
-                atoms=len(atoms),
-                force_rms=MILLI * float(np.sqrt(np.mean(change**2))),
-                force_max=MILLI * float(np.abs(change).max()),
-                energy=MILLI * float(energies[number]),
-                virial_max=None if scatter is None else MILLI * float(scatter[number]),
-                seconds=label.seconds,
-                denser_seconds=other.seconds,
-            )
-        )
-    return tuple(rows)
+        values = {
+            "name": atoms.info["ndsc_name"],
+            "atoms": len(atoms),
+            "force_rms": MILLI * float(np.sqrt(np.mean(change**2))),
+            "force_max": MILLI * float(np.abs(change).max()),
+            "energy": MILLI * float(energies[number] - energies.mean()),
+            "virial_max": None if scatter is None else MILLI * float(scatter[number]),
+            "seconds": label.seconds,
+            "denser_seconds": other.seconds,
+        }
+        rows.append({with_unit(name): value for name, value in values.items()})
+    return rows
 
 
 def _stored(store: LabelStore, key: str) -> Label:

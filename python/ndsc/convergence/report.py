@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from ndsc.convergence.differences import Difference, with_unit
-from ndsc.convergence.settings import setting_text, with_settings
-from ndsc.convergence.values import Kind
+from ndsc.convergence.differences import Difference, with_unit, write_table
+from ndsc.convergence.settings import ScannedSetting, setting_text, with_settings
 from ndsc.errors import InputError, ReferenceCalculationError
 from ndsc.files import write_text
 from ndsc.reference import CalculatorSpec
@@ -20,7 +17,7 @@ from ndsc.reference.settings import settings_of
 
 
 @dataclass(frozen=True)
-class Targets:
+class Tolerances:
     """Largest errors that settings may have, against the densest ones.
 
     Attributes
@@ -92,37 +89,30 @@ class Scan:
 
     Attributes
     ----------
-    setting : str
-        ``"kgrid"``, or the dotted path into the parameters.
-    kind : str
-        ``"kgrid"``, ``"cutoff"``, ``"smearing"`` or ``"other"``.
-    given : object
-        The value that the settings have.
+    setting : ScannedSetting
     points : tuple of Point
-        From coarse to dense; smearing widths from the smallest to the largest.
-    targets : Targets
+        One for each value of the setting.
+    targets : Tolerances
     """
 
-    setting: str
-    kind: Kind
-    given: Any
+    setting: ScannedSetting
     points: tuple[Point, ...]
-    targets: Targets
+    targets: Tolerances
 
     @property
     def judged(self) -> bool:
         """Whether a value is recommended: not of a smearing width, which is physics and not accuracy."""
-        return self.kind != "smearing"
+        return self.setting.kind != "smearing"
 
     @property
     def has_effect(self) -> bool:
         """Whether the results depend on the setting at all."""
-        return any(point.difference is not None and not point.difference.is_nothing for point in self.points)
+        return any(point.difference is not None and not point.difference.is_zero for point in self.points)
 
     @property
     def reference(self) -> Point:
         """The value that the others are compared with."""
-        return next(point for point in self.points if point.difference is None)
+        return self.points[self.setting.reference]
 
     @cached_property
     def recommended(self) -> Any:
@@ -139,35 +129,36 @@ class Scan:
     @property
     def verdict(self) -> str:
         """One sentence for a person."""
-        values = ", ".join(setting_text(point.value) for point in self.points)
+        path, given = self.setting.path, self.setting.given
+        values = ", ".join(setting_text(value) for value in self.setting.values)
+        reference = setting_text(self.reference.value)
         if not self.judged:
             return (
-                f"{self.setting}: a width is a choice, not an accuracy; given are the changes against the smallest, "
-                f"{setting_text(self.reference.value)}."
+                f"{path}: a width is a choice, not an accuracy; the changes against the smallest, {reference}, are "
+                "given, and nothing is recommended."
             )
         if not self.has_effect:
             return (
-                f"{self.setting}: nothing depends on it, the results are the same for {values}. Nothing is "
-                "recommended; see whether the calculator has this parameter."
+                f"{path}: nothing depends on it, the results are the same for {values}. Nothing is recommended; check "
+                "that the calculator has this parameter."
             )
         if self.recommended is None:
             last = self.points[-2]
             missed = ", ".join(self.targets.missed(last.difference)) if last.difference else ""
             return (
-                f"{self.setting}: not converged within the scanned values ({values}): {setting_text(last.value)} is "
-                f"still off in {missed} against {setting_text(self.reference.value)}. Nothing is recommended; extend "
-                "the list."
+                f"{path}: not converged within the scanned values ({values}): {setting_text(last.value)} is still off "
+                f"in {missed} against {reference}. Nothing is recommended; extend the list."
             )
-        given = "" if self.given is None else f", where {setting_text(self.given)} is given"
-        given = ", as given" if self.recommended == self.given else given
-        return f"{self.setting}: {setting_text(self.recommended)} is enough{given}."
+        beside = "" if given is None else f", where {setting_text(given)} is given"
+        beside = ", as given" if self.recommended == given else beside
+        return f"{path}: {setting_text(self.recommended)} is enough{beside}."
 
     def to_dict(self) -> dict[str, Any]:
         """Everything, for JSON."""
         return {
-            "setting": self.setting,
-            "kind": self.kind,
-            "given": self.given,
+            "setting": self.setting.path,
+            "kind": self.setting.kind,
+            "given": self.setting.given,
             "recommended": self.recommended,
             "reference": self.reference.value,
             "verdict": self.verdict,
@@ -192,7 +183,7 @@ class ConvergenceReport:
     ----------
     given : CalculatorSpec
         The settings around which was scanned.
-    targets : Targets
+    targets : Tolerances
     configurations : tuple of (name, atoms)
         What was calculated.
     scans : tuple of Scan
@@ -201,7 +192,7 @@ class ConvergenceReport:
     """
 
     given: CalculatorSpec
-    targets: Targets
+    targets: Tolerances
     configurations: tuple[tuple[str, int], ...]
     scans: tuple[Scan, ...]
     notes: list[str] = field(default_factory=list)
@@ -209,7 +200,7 @@ class ConvergenceReport:
     @property
     def recommended(self) -> dict[str, Any]:
         """The recommended value of each setting that is judged, by its path; None where there is none."""
-        return {scan.setting: scan.recommended for scan in self.scans if scan.judged}
+        return {scan.setting.path: scan.recommended for scan in self.scans if scan.judged}
 
     @property
     def converged(self) -> bool:
@@ -263,25 +254,20 @@ class ConvergenceReport:
         folder = Path(folder)
         document, table = folder / "convergence.json", folder / "convergence.csv"
         write_text(document, json.dumps(self.to_dict(), indent=1, allow_nan=False) + "\n")
-        write_text(table, self._csv())
+        write_table(table, [self._row(scan, point) for scan in self.scans for point in scan.points])
         figure = save_figure(convergence_figure(self), None, folder / "convergence")
         return [document, table, figure.png, figure.pdf]
 
-    def _csv(self) -> str:
-        text = io.StringIO()
+    @staticmethod
+    def _row(scan: Scan, point: Point) -> dict[str, Any]:
         names = [with_unit(name) for name in Difference.__dataclass_fields__ if name != "virial_offset_tensor"]
-        columns = ["setting", "value", "is_reference", "is_recommended", "kpoints", "seconds", *names]
-        writer = csv.DictWriter(text, columns, lineterminator="\n", extrasaction="ignore")
-        writer.writeheader()
-        for scan in self.scans:
-            for point in scan.points:
-                row = {
-                    "setting": scan.setting,
-                    "value": setting_text(point.value),
-                    "is_reference": int(point is scan.reference),
-                    "is_recommended": int(scan.recommended is not None and point.value == scan.recommended),
-                    "kpoints": point.kpoints,
-                    "seconds": round(point.seconds, 3),
-                }
-                writer.writerow(row | ({} if point.difference is None else point.difference.to_dict()))
-        return text.getvalue()
+        differences = {} if point.difference is None else point.difference.to_dict()
+        return {
+            "setting": scan.setting.path,
+            "value": setting_text(point.value),
+            "is_reference": int(point is scan.reference),
+            "is_recommended": int(scan.recommended is not None and point.value == scan.recommended),
+            "kpoints": point.kpoints,
+            "seconds": round(point.seconds, 3),
+            **{name: differences.get(name) for name in names},
+        }

@@ -1,15 +1,18 @@
-"""A few configurations that stand for a database: the cheapest of its supercells, and strained unit cells."""
+"""A few configurations that represent a database."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
+from typing import Any
 
+import numpy as np
 from ase import Atoms
 
-from ndsc.codes.specification import supercell_matrix
+from ndsc.codes.specification import CalculatorSpec, supercell_matrix
 from ndsc.configurations import make_configurations
-from ndsc.convergence.noise import spread_over_supercells
 from ndsc.errors import InputError
+from ndsc.kpoints import kgrid_size
 from ndsc.supercells import SupercellSet
 from ndsc.targets import is_isolated_atom
 
@@ -64,3 +67,52 @@ def sample_configurations(
             "two, supercells and unit cells."
         )
     return chosen
+
+
+def spread_over_supercells(configurations: Sequence[Atoms], n: int) -> list[Atoms]:
+    """At most n of the configurations, evenly over the unit cell and the supercells, and over how they were made.
+
+    Parameters
+    ----------
+    configurations : sequence of ase.Atoms
+        With ``info["ndsc_matrix"]``.
+    n : int
+
+    Returns
+    -------
+    list of ase.Atoms
+        In the order given.
+    """
+    groups: dict[bytes, list[int]] = {}
+    for index, atoms in enumerate(configurations):
+        groups.setdefault(supercell_matrix(atoms).tobytes(), []).append(index)
+    members = list(groups.values())
+    if n < len(members):
+        members = [members[i] for i in np.linspace(0, len(members) - 1, n).round().astype(int)]
+    used: Counter[tuple[Any, ...]] = Counter()
+    chosen: list[int] = []
+    while len(chosen) < n and any(members):
+        for group in members:
+            if group and len(chosen) < n:
+                # Of the recipe that was taken least, so that all scales, amplitudes and parts of a database occur.
+                index = min(group, key=lambda i: used[_recipe(configurations[i])])
+                group.remove(index)
+                used[_recipe(configurations[index])] += 1
+                chosen.append(index)
+    return [configurations[index] for index in sorted(chosen)]
+
+
+def _recipe(atoms: Atoms) -> tuple[Any, ...]:
+    return tuple(atoms.info.get(name) for name in ("ndsc_part", "ndsc_scale", "ndsc_displacement"))
+
+
+def count_kpoints(configurations: Sequence[Atoms], spec: CalculatorSpec) -> tuple[int, ...] | None:
+    """The number of folded k-points of each configuration; None for calculators without k-points.
+
+    k and -k are counted as two, though most codes calculate one of them.
+    """
+    if spec.kgrid is None:
+        return None
+    points = kgrid_size(spec.kgrid)
+    sizes = [abs(round(float(np.linalg.det(supercell_matrix(atoms))))) for atoms in configurations]
+    return tuple(points // size for size in sizes)

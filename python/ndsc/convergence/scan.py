@@ -1,7 +1,7 @@
 """Convergence of the settings of a reference calculator, judged by what a database holds.
 
-One setting is varied at a time, the others stay as given, and the densest value is what the others are compared with.
-A value is recommended when it and all denser ones are within the targets; where the last but one is not, nothing is.
+One setting is varied at a time, the others stay as given, and all values are compared with the densest one. A value is
+recommended when it and all denser ones are within the targets; where the last but one is not, nothing is.
 """
 
 from __future__ import annotations
@@ -15,10 +15,9 @@ import numpy as np
 from ase import Atoms
 
 from ndsc.convergence.differences import compare_labels
-from ndsc.convergence.kpoint_counts import count_kpoints
-from ndsc.convergence.report import ConvergenceReport, Point, Scan, Targets
-from ndsc.convergence.settings import setting_text, with_setting
-from ndsc.convergence.values import ScannedSetting, scanned_settings
+from ndsc.convergence.report import ConvergenceReport, Point, Scan, Tolerances
+from ndsc.convergence.sample import count_kpoints
+from ndsc.convergence.settings import ScannedSetting, scanned_settings, setting_text, with_setting
 from ndsc.errors import InputError
 from ndsc.progress import Progress, silent
 from ndsc.reference import CalculatorSpec, ExecutorSettings, Label, LabelStore, label_configurations
@@ -30,42 +29,24 @@ NO_FORCE = 1e-3
 
 
 @dataclass(frozen=True)
-class PlannedValue:
-    """One value of a scan, before anything is computed.
-
-    Attributes
-    ----------
-    setting : ScannedSetting
-    value : object
-    spec : CalculatorSpec
-    kpoints : int or None
-        Folded k-points of all configurations together.
-    missing : int
-        Calculations that are not in the store.
-    """
-
-    setting: ScannedSetting
-    value: Any
-    spec: CalculatorSpec
-    kpoints: int | None
-    missing: int
-
-
-@dataclass(frozen=True)
 class ConvergencePlan:
     """What a scan will calculate.
 
     Attributes
     ----------
     settings : list of ScannedSetting
-    values : list of PlannedValue
-        Those of the first setting, then those of the next.
+    specs : list of lists of CalculatorSpec
+        For each setting, one for each value.
+    values : list of dict
+        For people and for JSON, one for each value of each setting: ``setting``, ``value``, ``kpoints`` (folded ones of
+        all configurations together, or None) and ``to_compute`` (calculations that are not in the store).
     calculations, to_compute : int
         Different calculations of all scans together, and how many of them are not in the store.
     """
 
     settings: list[ScannedSetting]
-    values: list[PlannedValue]
+    specs: list[list[CalculatorSpec]]
+    values: list[dict[str, Any]]
     calculations: int
     to_compute: int
 
@@ -92,20 +73,20 @@ def plan_convergence(
             "two, perturbed supercells among them."
         )
     settings = scanned_settings(spec, scans, grid)
-    values: list[PlannedValue] = []
+    specs = [[with_setting(spec, setting.path, value) for value in setting.values] for setting in settings]
+    values: list[dict[str, Any]] = []
     everything: set[str] = set()
     absent: set[str] = set()
-    for setting in settings:
-        for value in setting.values:
-            changed = with_setting(spec, setting.path, value)
-            changed.check(configurations)
-            keys = list(keys_of(configurations, changed))
+    for setting, changed in zip(settings, specs, strict=True):
+        for value, one in zip(setting.values, changed, strict=True):
+            one.check(configurations)
+            keys = set(keys_of(configurations, one))
             missing = {key for key in keys if key not in store and (known is None or key not in known)}
-            everything.update(keys)
-            absent.update(missing)
-            counts = count_kpoints(configurations, changed)
-            values.append(PlannedValue(setting, value, changed, None if counts is None else sum(counts), len(missing)))
-    return ConvergencePlan(settings, values, len(everything), len(absent))
+            everything |= keys
+            absent |= missing
+            kpoints = _total(count_kpoints(configurations, one))
+            values.append({"setting": setting.path, "value": value, "kpoints": kpoints, "to_compute": len(missing)})
+    return ConvergencePlan(settings, specs, values, len(everything), len(absent))
 
 
 def converge(
@@ -115,7 +96,7 @@ def converge(
     *,
     scans: Mapping[str, Sequence[Any] | None] | None = None,
     grid: Sequence[int] = (1, 1, 1),
-    targets: Targets | None = None,
+    targets: Tolerances | None = None,
     known: LabelStore | None = None,
     workers: int = 2,
     executor: Executor | ExecutorSettings | None = None,
@@ -137,7 +118,7 @@ def converge(
         settings have them.
     grid : three ints
         Grid of the supercells, of which k-point grids are multiples by default.
-    targets : Targets, optional
+    targets : Tolerances, optional
         Largest errors allowed.
     known : LabelStore, optional
         A store whose labels are copied instead of being computed: that of a run.
@@ -156,25 +137,22 @@ def converge(
         When a calculation fails; those that are finished are kept.
     """
     plan = plan_convergence(configurations, spec, store, scans=scans, grid=grid, known=known)
-    targets = targets or Targets()
+    targets = targets or Tolerances()
     every_label: list[Label] = []
-    labels: list[list[Label]] = []
-    for planned in plan.values:
-        if known is not None:
-            _copy_labels(configurations, planned.spec, known, store)
-        report = label_configurations(
-            configurations, planned.spec, store, workers=workers, executor=executor, progress=progress,
-            task=f"{planned.setting.path} = {setting_text(planned.value)}",
-        )  # fmt: skip
-        report.require_all()
-        labels.append([report.labels[atoms.info["ndsc_name"]] for atoms in configurations])
-        every_label += labels[-1]
     found = []
-    start = 0
-    for setting in plan.settings:
-        stop = start + len(setting.values)
-        found.append(_scan(configurations, plan.values[start:stop], labels[start:stop], targets))
-        start = stop
+    for setting, specs in zip(plan.settings, plan.specs, strict=True):
+        labels = []
+        for value, changed in zip(setting.values, specs, strict=True):
+            if known is not None:
+                _copy_labels(configurations, changed, known, store)
+            report = label_configurations(
+                configurations, changed, store, workers=workers, executor=executor, progress=progress,
+                task=f"{setting.path} = {setting_text(value)}",
+            )  # fmt: skip
+            report.require_all()
+            labels.append([report.labels[atoms.info["ndsc_name"]] for atoms in configurations])
+            every_label += labels[-1]
+        found.append(_scan(configurations, setting, specs, labels, targets))
     notes = describe_code_versions(every_label)
     if max(float(np.abs(label.forces).max()) for label in every_label) < NO_FORCE:
         notes.append(
@@ -186,20 +164,27 @@ def converge(
 
 
 def _scan(
-    configurations: Sequence[Atoms], planned: Sequence[PlannedValue], labels: Sequence[list[Label]], targets: Targets
+    configurations: Sequence[Atoms],
+    setting: ScannedSetting,
+    specs: Sequence[CalculatorSpec],
+    labels: Sequence[list[Label]],
+    targets: Tolerances,
 ) -> Scan:
-    setting = planned[0].setting
     reference = labels[setting.reference]
     points = tuple(
         Point(
-            value=entry.value,
-            difference=None if index == setting.reference else compare_labels(configurations, values, reference),
-            seconds=float(np.mean([label.seconds for label in values])),
-            kpoints=entry.kpoints,
+            value=value,
+            difference=None if found is reference else compare_labels(configurations, found, reference),
+            seconds=float(np.mean([label.seconds for label in found])),
+            kpoints=_total(count_kpoints(configurations, spec)),
         )
-        for index, (entry, values) in enumerate(zip(planned, labels, strict=True))
+        for value, spec, found in zip(setting.values, specs, labels, strict=True)
     )
-    return Scan(setting.path, setting.kind, setting.given, points, targets)
+    return Scan(setting, points, targets)
+
+
+def _total(counts: Sequence[int] | None) -> int | None:
+    return None if counts is None else sum(counts)
 
 
 def _copy_labels(configurations: Sequence[Atoms], spec: CalculatorSpec, known: LabelStore, store: LabelStore) -> None:
