@@ -141,7 +141,7 @@ def test_a_study_fits_judges_and_writes(folder, first):
     record = json.loads((out / "study.json").read_text())
     assert record["holds"] is False
     assert record["outcomes"][0]["labels"][0] == "al/unit-0000"
-    assert not [path for path in out.iterdir() if path.name.startswith(".fit-")]
+    assert not list(out.rglob(".ndsc-*"))
 
 
 def test_a_second_run_fits_nothing_and_finds_the_same(folder, first, monkeypatch):
@@ -218,7 +218,7 @@ def test_an_interrupted_study_goes_on_where_it_stopped(folder, first, monkeypatc
     with pytest.raises(KeyboardInterrupt):
         run_study(config, tmp_path / "out")
     assert len(list((tmp_path / "out" / "cache").glob("evaluation-*"))) == 1
-    assert not list((tmp_path / "out").glob(".fit-*"))
+    assert not list((tmp_path / "out").rglob(".ndsc-*"))
     assert not (tmp_path / "out" / "study.json").exists()
 
 

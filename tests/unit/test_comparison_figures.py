@@ -136,6 +136,18 @@ def test_dispersion_data_are_what_was_passed(tmp_path):
     assert figure.axes[0].get_ylim()[0] < -0.4
 
 
+def test_the_path_of_a_stored_comparison_keeps_its_names_and_jumps():
+    """Distances are rounded when they are stored, ticks are not."""
+    stored = PhononComparison.from_dict(made_up().to_dict())
+    drawn = DispersionPanel.from_comparisons({"GAP": stored})
+    table = dispersion_data(drawn)
+    names = table[(table.branch == 1) & (table.kind == "reference")].label
+    assert tuple(name for name in names if name) == PATH.labels
+    black = [line for line in dispersion_comparison_figure([drawn]).axes[0].lines if line.get_color() == "#000000"]
+    jump = PATH.distances[PATH.segments[1][0]]
+    assert any(np.allclose(line.get_xdata(), jump) for line in black if len(line.get_xdata()) == 2)
+
+
 def test_the_same_figure_gives_the_same_bytes(tmp_path):
     first, second = (
         save_figure(dispersion_comparison_figure([panel()]), dispersion_data(panel()), tmp_path / name)

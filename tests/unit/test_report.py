@@ -299,7 +299,7 @@ def test_damaged_files_leave_the_old_report(run, name, content):
     assert name in str(error.value)
     assert (run / "report.html").read_text() == "old"
     assert (run / "figures" / "cost.png").read_bytes() == b"old"
-    assert not list(run.glob(".report-*"))
+    assert not list(run.glob(".ndsc-*"))
 
 
 def test_folders_without_results(tmp_path):

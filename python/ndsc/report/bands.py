@@ -28,6 +28,8 @@ SAME_REFERENCE_THZ = 1e-3
 #: Branches closer than this (THz) along a whole leg of the path are drawn once: dashes that do not coincide would make
 #: a solid line.
 _DEGENERATE_THZ = 1e-3
+#: Points of a path closer than this (1/Å) are the same: distances and ticks are rounded when they are stored.
+SAME_PLACE = 1e-6
 #: Grey that is dark enough to be read on the tinted band.
 _NOTE = "#6B6B6B"
 _GREEK = {
@@ -218,7 +220,7 @@ def merged_ticks(ticks: Sequence[float] | FloatArray, labels: Sequence[str]) -> 
     names: list[str] = []
     for tick, label in zip(ticks, labels, strict=True):
         pretty = pretty_label(label)
-        if places and abs(float(tick) - places[-1]) < 1e-9:
+        if places and abs(float(tick) - places[-1]) < SAME_PLACE:
             if pretty not in names[-1].split("|"):
                 names[-1] = f"{names[-1]}|{pretty}"
         else:
@@ -232,7 +234,11 @@ def path_legs(path: BandPath) -> list[slice]:
     legs = []
     for first, last in path.segments:
         part = path.distances[first : last + 1]
-        inner = [tick for tick in merged_ticks(path.ticks, path.labels)[0] if part[0] + 1e-9 < tick < part[-1] - 1e-9]
+        inner = [
+            tick
+            for tick in merged_ticks(path.ticks, path.labels)[0]
+            if part[0] + SAME_PLACE < tick < part[-1] - SAME_PLACE
+        ]
         edges = [0, *(int(np.argmin(np.abs(part - tick))) for tick in inner), len(part) - 1]
         legs += [slice(first + start, first + end + 1) for start, end in itertools.pairwise(edges)]
     return legs
@@ -244,7 +250,7 @@ def draw_path_axis(axes: Axes, path: BandPath) -> None:
     jumps = np.array([path.distances[first] for first, _ in path.segments[1:]])
     axes.set_xlim(float(path.distances[0]), float(path.distances[-1]))
     for tick in ticks[1:-1]:
-        is_jump = bool(np.any(np.abs(jumps - tick) < 1e-9))
+        is_jump = bool(np.any(np.abs(jumps - tick) < SAME_PLACE))
         axes.axvline(tick, color=REFERENCE if is_jump else GRID, linewidth=0.7, zorder=0)
     axes.set_xticks(ticks, _without_collisions(ticks, labels, axes), linespacing=0.9)
     axes.tick_params(axis="x", length=0)

@@ -15,6 +15,7 @@ from matplotlib.lines import Line2D
 from ndsc.errors import InputError
 from ndsc.report.bands import (
     REFERENCE_LINE,
+    SAME_PLACE,
     DispersionPanel,
     Line,
     PhononCurves,
@@ -292,7 +293,7 @@ def _labels_of_points(panel: DispersionPanel) -> list[str]:
     remaining = list(zip(panel.path.ticks, panel.path.labels, strict=True))
     for index, distance in enumerate(panel.path.distances):
         # Special points come in the order of the path; at a jump two share one distance.
-        if remaining and abs(float(distance) - float(remaining[0][0])) < 1e-9:
+        if remaining and abs(float(distance) - float(remaining[0][0])) < SAME_PLACE:
             names[index] = remaining.pop(0)[1]
     return names
 

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from tempfile import mkdtemp
 from typing import Any, TypeVar
 
 from ndsc.database import read_frames
 from ndsc.errors import InputError
-from ndsc.files import write_text
+from ndsc.files import ScratchFolder, write_text
 from ndsc.fit import Predictions
 from ndsc.phonons import PhononComparison
 from ndsc.report.bands import DispersionPanel
@@ -66,13 +64,13 @@ def write_report(run_directory: str | Path) -> Path:
     results = with_input_warning(read_results(directory), directory)
     found = _RunFiles(directory, results)
     try:
-        temporary = Path(mkdtemp(prefix=".report-", dir=directory))
+        scratch = ScratchFolder(directory)
     except OSError as error:
         raise InputError(
             f"{directory} cannot be written ({error.strerror}). Choose a folder that you may write to, with space left."
         ) from error
-    try:
-        figures = _draw_figures(results, found, temporary)
+    with scratch:
+        figures = _draw_figures(results, found, scratch.path)
         page = report_page(
             results,
             figures=figures,
@@ -81,10 +79,8 @@ def write_report(run_directory: str | Path) -> Path:
             input_file=found.input_file,
             phonons=found.phonons,
         )
-        write_text(temporary / "report.html", page)
-        _move_all(temporary, directory)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        write_text(scratch.path / "report.html", page)
+        _move_all(scratch.path, directory)
     return directory / "report.html"
 
 

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ndsc.errors import InputError
-from ndsc.files import write_text
 from ndsc.report.text import count
 from ndsc.report.text import seconds as in_words
-
-log = logging.getLogger(__name__)
+from ndsc.store import Store
 
 T = TypeVar("T")
 
@@ -112,24 +109,23 @@ class Finished:
         decode : callable
             From what JSON holds to the result; a stored one with which it fails is damaged, and computed again.
         """
-        path = self.folder / f"{name}.json"
-        try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-            found = decode(content)
-            self._times.setdefault(name, (_took(content.get("took")), True))
-            return found
-        except FileNotFoundError:
-            pass
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, InputError) as error:
-            log.warning("%s is damaged (%s: %s) and is made again.", path, type(error).__name__, error)
-        started = time.perf_counter()
-        try:
-            content = dict(compute())
-        finally:
-            took = (time.perf_counter() - started, _cores())
-            self._times[name] = (took, False)
-        stored = {**content, "took": {"seconds": round(took[0], 3), "cores": took[1]}}
-        write_text(path, json.dumps(stored, allow_nan=False) + "\n")
+
+        def checked(_: str, content: Any) -> dict[str, Any]:
+            decode(content)
+            return dict(content)
+
+        def timed() -> dict[str, Any]:
+            started = time.perf_counter()
+            try:
+                content = dict(compute())
+            finally:
+                took = (time.perf_counter() - started, _cores())
+                self._times[name] = (took, False)
+            return {**content, "took": {"seconds": round(took[0], 3), "cores": took[1]}}
+
+        store = Store(self.folder, checked, partial(json.dumps, allow_nan=False))
+        content = store.get_or_compute(name, timed)
+        self._times.setdefault(name, (_took(content.get("took")), True))
         return decode(content)
 
     def time(self) -> StudyTime:

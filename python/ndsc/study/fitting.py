@@ -5,14 +5,13 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 from ase import Atoms
 
+from ndsc.files import ScratchFolder
 from ndsc.fit import GapFit, apply_regularisation, fit_gap
 from ndsc.fit.calculator import GapCalculator
 from ndsc.fit.evaluate import Predictions, evaluate
@@ -44,7 +43,7 @@ class Fitted:
     e0: dict[str, float]
 
 
-class FitGroup:
+class FitGroup(ScratchFolder):
     """The fits that share their sparse points; use it as a context, which removes its files in the end.
 
     Parameters
@@ -57,21 +56,13 @@ class FitGroup:
     """
 
     def __init__(self, tasks: Sequence[FitTask], folder: Path, progress: Progress) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        super().__init__(folder)
         self.tasks = list(tasks)
         self.progress = progress
-        folder.mkdir(parents=True, exist_ok=True)
-        self._temporary = TemporaryDirectory(prefix=".fit-", dir=folder)
-        self.folder = Path(self._temporary.name)
         self._points: GapFit | None = None
         self._system: LinearSystem | None = None
         self._numbers: dict[int, int] = {}
-
-    def __enter__(self) -> FitGroup:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        with suppress(OSError):
-            self._temporary.cleanup()
 
     def fit(self, task: FitTask) -> Fitted:
         """Fit one of the tasks.
@@ -93,7 +84,7 @@ class FitGroup:
         NdscError
             When gap_fit fails.
         """
-        task, folder = fitted.task, self.folder / "verified"
+        task, folder = fitted.task, self.path / "verified"
         frames = apply_regularisation(task.selected.frames, task.regularisation)
         settings = task.settings.replaced(e0=fitted.e0, solver="gap_fit")
         again = fit_gap(frames, folder, settings, fixed_sparse_points=fitted.sparse_points, progress=self.progress)
@@ -104,7 +95,7 @@ class FitGroup:
     def _fit_alone(self, task: FitTask) -> Fitted:
         fit = fit_gap(
             apply_regularisation(task.selected.frames, task.regularisation),
-            self.folder / "alone",
+            self.path / "alone",
             task.settings,
             sparse_only=task.pool_unlabelled,
             reuse=False,
@@ -124,7 +115,7 @@ class FitGroup:
         weights = system.solve(numbers, task.regularisation, sparse_jitter=task.settings.sparse_jitter)
         seconds = time.perf_counter() - started
         # The calculator of the fit before may still be alive, so that each has a folder of its own.
-        folder = self.folder / f"solved-{self.tasks.index(task)}"
+        folder = self.path / f"solved-{self.tasks.index(task)}"
         calculator = GapCalculator(system.write_potential(weights, folder))
         predicted = system.predict(weights)
         learned = _part(predicted, numbers)
@@ -140,7 +131,7 @@ class FitGroup:
             first = self.tasks[0]
             self._points = fit_gap(
                 apply_regularisation(first.pool, first.regularisation),
-                self.folder / "points",
+                self.path / "points",
                 first.settings.replaced(solver="numpy"),
                 sparse_only=first.pool_unlabelled,
                 reuse=False,

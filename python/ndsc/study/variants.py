@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import itertools
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,6 +15,7 @@ from ndsc.config.study import PotentialConfig, SparseFrom, StudyConfig
 from ndsc.errors import InputError
 from ndsc.fit import GapSettings, Regularisation
 from ndsc.messages import explain
+from ndsc.store import digest
 from ndsc.study.results import Variant
 from ndsc.study.runs import StudyRun
 from ndsc.study.selection import Selected, candidates, draw
@@ -72,7 +71,7 @@ class FitTask:
     @cached_property
     def sparse_key(self) -> str:
         """What the sparse points depend on: tasks with the same key share one linear system."""
-        return _digest(
+        return digest(
             {
                 "format": FORMAT,
                 "pool": self.pool_keys,
@@ -85,7 +84,7 @@ class FitTask:
     @cached_property
     def fit_key(self) -> str:
         """What the potential depends on."""
-        return _digest(
+        return digest(
             {
                 "sparse": self.sparse_key,
                 "frames": self.frame_keys,
@@ -105,7 +104,7 @@ class FitTask:
             What is evaluated.
         """
         versions = package_versions()
-        return _digest(
+        return digest(
             {
                 "fit": self.fit_key,
                 "reference": reference,
@@ -113,11 +112,6 @@ class FitTask:
                 "versions": {name: versions.get(name) for name in PACKAGES},
             }
         )
-
-
-def _digest(content: Mapping[str, Any]) -> str:
-    """A hash of JSON content."""
-    return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()[:32]
 
 
 def needed_runs(config: StudyConfig) -> list[str]:
