@@ -23,7 +23,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ndsc.errors import InputError, InternalError
 from ndsc.structure import bulk_structure, checked_structure, read_structure, split_index
-from ndsc.symmetry import find_operations
+from ndsc.symmetry import distinct_rotations, find_operations
 
 IntArray = NDArray[np.int64]
 FloatArray = NDArray[np.float64]
@@ -149,13 +149,13 @@ class Crystal:
     @cached_property
     def point_group(self) -> IntArray:
         """(m, 3, 3) int64 array : the distinct rotations W, sorted, the identity among them."""
-        return np.unique(self.rotations, axis=0)
+        return distinct_rotations(self.rotations)
 
     @cached_property
     def reciprocal_rotations(self) -> IntArray:
         """(m, 3, 3) int64 array : the distinct W^-T, which act on reduced q-points as columns."""
-        inverse = np.rint(np.linalg.inv(self.point_group)).astype(np.int64)
-        return np.unique(inverse.transpose(0, 2, 1), axis=0)
+        # The inverses of a group are the group.
+        return distinct_rotations(self.point_group.transpose(0, 2, 1))
 
     @cached_property
     def n_primitive_cells(self) -> int:

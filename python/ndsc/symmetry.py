@@ -94,6 +94,16 @@ def find_operations(
     return _by_spglib(rows, positions, kinds, magnetic, symprec, magnetic_tolerance)
 
 
+def distinct_rotations(rotations: IntArray) -> IntArray:
+    """(m, 3, 3) int64 array : the distinct ones among (n, 3, 3) integer matrices, sorted."""
+    rows = rotations.reshape(len(rotations), 9)
+    ordered = rows[np.lexsort(rows.T[::-1])]
+    new = np.ones(len(ordered), dtype=bool)
+    new[1:] = (ordered[1:] != ordered[:-1]).any(axis=1)
+    distinct: IntArray = ordered[new].reshape(-1, 3, 3)
+    return distinct
+
+
 def _distinct_moments(moments: FloatArray, tolerance: float) -> FloatArray | None:
     """The moments, equal where they differ by less than the tolerance; None when all are below it.
 

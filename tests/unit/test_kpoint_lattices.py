@@ -254,7 +254,7 @@ def test_the_command_lists_them() -> None:
 
 
 @pytest.mark.parametrize(
-    ("option", "message"), [("[[1,0,0],[0,1,0]", "no list of three rows"), ("[[1,0,0],[0,1,0]]", "nor 3x3")]
+    ("option", "message"), [("[[1,0,0],[0,1,0]", "not a list of three rows"), ("[[1,0,0],[0,1,0]]", "nor 3x3")]
 )
 @pytest.mark.usefixtures("_in_an_empty_folder")
 def test_a_matrix_on_the_command_line(option: str, message: str) -> None:

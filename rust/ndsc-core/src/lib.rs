@@ -2,9 +2,10 @@
 //!
 //! Conventions: rows of a supercell matrix S are lattice vectors in units of the unit cell; a q-point in reduced
 //! coordinates is a column, and is commensurate with S exactly when `S q` is integer. Module order:
-//! `error, context <- int3 <- hnf, snf, reduce <- sites, symmetry <- qpoint <- cyclic <- cover, columns, irreducible,
+//! `error, context <- int3 <- hnf, snf, reduce <- sites, symmetry <- bravais, qpoint <- cyclic <- cover, columns, irreducible,
 //! enumerate, single`.
 
+pub mod bravais;
 pub mod columns;
 pub mod context;
 pub mod cover;

@@ -23,7 +23,7 @@ const MAX_ROUNDS: usize = 10_000;
 const LARGEST_COEFFICIENT: f64 = 4.0e18;
 /// Supercells between two reports, and in one piece of work for a thread.
 const CHUNK: usize = 1 << 17;
-const PIECE: usize = 1 << 11;
+const PIECE: usize = 1 << 8;
 
 /// Checks that a metric is finite, symmetric and positive definite.
 pub fn check_metric(g: &Metric) -> Result<()> {

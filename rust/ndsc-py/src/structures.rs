@@ -7,6 +7,7 @@ use moyo::base::{
 use moyo::data::Setting;
 use moyo::{MoyoDataset, MoyoMagneticDataset};
 use nalgebra::{Matrix3, Vector3};
+use ndsc_core::bravais;
 use ndsc_core::context::{Context, Silent};
 use ndsc_core::int3::Mat3;
 use ndsc_core::sites::{self, Position};
@@ -88,6 +89,31 @@ pub fn symmetry_operations<'py>(
             .map(|row| row.to_vec())
             .collect::<Vec<_>>()
     });
+    if let [_] = species[..]
+        && moments.as_ref().is_none_or(|m| m[0].len() == 1)
+    {
+        // A lattice of one atom: every rotation of the lattice, without a translation, and no spin is reversed.
+        let g = [0, 1, 2].map(|i| [0, 1, 2].map(|j| (0..3).map(|k| cell[i][k] * cell[j][k]).sum()));
+        if let Ok(Some(rotations)) = bravais::rotations(&g, symprec) {
+            // x' = W x + w, and the atom stays where it is: w = x - W x.
+            let x = positions[0];
+            let translation = |w: &Mat3| {
+                [0, 1, 2].map(|i| {
+                    let shift = x[i] - (0..3).map(|j| w[i][j] as f64 * x[j]).sum::<f64>();
+                    shift - shift.round()
+                })
+            };
+            let translations = rotations.iter().map(translation).collect();
+            let reversals = vec![false; rotations.len()];
+            return Ok(Some((
+                matrices_out(py, rotations)?,
+                reals_out(py, translations)?,
+                reversals.into_pyarray(py),
+                symprec,
+                0.0,
+            )));
+        }
+    }
     let found = py.detach(|| {
         let rows = Matrix3::from_fn(|i, j| cell[i][j]);
         let places = positions.iter().map(|x| Vector3::new(x[0], x[1], x[2])).collect();
