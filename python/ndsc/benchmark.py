@@ -261,7 +261,7 @@ def _model_elastic(
         return None
     try:
         found = elastic_constants(
-            crystal.atoms,
+            crystal,
             model,
             strain=reference.elastic.strain,
             relax_ions=reference.elastic.relaxed_ions,

@@ -115,8 +115,7 @@ def test_residual_forces_are_found_with_the_first_label(tmp_path):
     ("sections", "word"),
     [
         ({"fit": "e0 = {Al = -3.0}"}, "Cu"),
-        ({"fit": SMALL_FIT, "configurations": "per_supercell = 1000000000"}, "memory"),
-        ({"fit": SMALL_FIT, "configurations": "per_supercell = 1\nunlabelled = 1000000000"}, "memory"),
+        ({"fit": SMALL_FIT, "configurations": "per_supercell = 50000", "supercells": "grid = 60"}, "memory"),
         ({"fit": SMALL_FIT, "reference": 'labels = "crystal.extxyz"'}, "crystal.extxyz"),
     ],
 )
@@ -126,6 +125,12 @@ def test_what_cannot_end_well_is_refused_before_the_first_label(tmp_path, sectio
         with pytest.raises(InputError, match=word):
             start(settings, tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("key", ["per_supercell", "unit_cells", "unlabelled"])
+def test_a_thousand_million_configurations_are_refused_at_once(tmp_path, key):
+    with pytest.raises(InputError, match=key):
+        dry_run(config(tmp_path, configurations=f"{key} = 1000000000"), tmp_path / "run")
 
 
 def test_results_of_another_input_are_named(tmp_path):

@@ -13,7 +13,7 @@ from typing import Any
 
 from ase import Atoms
 
-from ndsc.crystal import Crystal, as_crystal
+from ndsc.crystal import DEFAULT_SYMPREC, Crystal, as_crystal
 from ndsc.elastic import ElasticConstants, elastic_constants
 from ndsc.progress import Progress, silent
 from ndsc.reference import StoredCalculator
@@ -26,13 +26,14 @@ def relaxed_through_store(
     structure: Atoms | Crystal, calculator: StoredCalculator, *, progress: Progress = silent
 ) -> Atoms:
     """The relaxed crystal: from the store when it is there, otherwise by :func:`~ndsc.relaxation.relax_crystal`."""
-    atoms = as_crystal(structure).atoms
+    crystal = as_crystal(structure)
+    atoms = crystal.atoms
 
     def compute() -> dict[str, Any]:
-        return structure_record(relax_crystal(structure, calculator, progress=progress))
+        return structure_record(relax_crystal(atoms, calculator, progress=progress))
 
     relaxed = atoms.copy()  # with all per-atom data
-    found = structure_from_record(_derived("relaxed", atoms, calculator, {}, compute))
+    found = structure_from_record(_derived("relaxed", crystal, calculator, {}, compute))
     relaxed.set_cell(found.cell.array)
     relaxed.positions = found.positions
     if found.has("initial_magmoms"):
@@ -49,19 +50,21 @@ def elastic_through_store(
         return elastic_constants(structure, calculator, strain=strain, relax_ions=relax_ions).to_dict()
 
     settings = {"strain": strain, "relax_ions": relax_ions}
-    atoms = as_crystal(structure).atoms
-    return ElasticConstants.from_dict(_derived("elastic", atoms, calculator, settings, compute))
+    crystal = as_crystal(structure)
+    return ElasticConstants.from_dict(_derived("elastic", crystal, calculator, settings, compute))
 
 
 def _derived(
     kind: str,
-    atoms: Atoms,
+    crystal: Crystal,
     calculator: StoredCalculator,
     settings: dict[str, Any],
     compute: Callable[[], dict[str, Any]],
 ) -> dict[str, Any]:
     """The result of a kind for a start and settings, which its file repeats for people."""
-    content = {"kind": kind, "start": calculator.store.key_of(atoms, calculator.spec), "settings": settings}
+    if crystal.symprec != DEFAULT_SYMPREC:
+        settings = settings | {"symprec": crystal.symprec}
+    content = {"kind": kind, "start": calculator.store.key_of(crystal.atoms, calculator.spec), "settings": settings}
 
     def decode(key: str, found: Any) -> dict[str, Any]:
         if found["of"] != content:

@@ -17,6 +17,8 @@ from ndsc.workflow.plan import Plan, make_plan
 
 #: Supercells that are listed one by one.
 LISTED = 40
+#: Up to this number of supercells, the calculations behind the phonons are counted by making their structures.
+FEW_SUPERCELLS = 100
 
 
 @dataclass(frozen=True)
@@ -137,7 +139,7 @@ def dry_run(config: RunConfig, directory: Path, *, progress: Progress = silent) 
     kgrid = plan.spec.kgrid
     listed = plan.supercells.matrices[:LISTED]
     kpoints = () if kgrid is None else tuple(len(fold_kpoints(matrix, kgrid)) for matrix in listed)
-    few = plan.n_configurations + len(plan.phonon_supercells) <= COUNTED
+    few = plan.n_configurations <= COUNTED and len(plan.phonon_supercells) <= FEW_SUPERCELLS
     return DryRun(
         plan=plan,
         kpoints=kpoints,

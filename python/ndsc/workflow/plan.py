@@ -23,6 +23,9 @@ from ndsc.supercells import SupercellSet, diagonal_supercell, find_supercells
 from ndsc.workflow.derived import relaxed_through_store
 from ndsc.workflow.isolated import IsolatedAtom, isolated_atoms
 
+#: Above this number of atoms, the search for symmetry takes more than a second.
+LARGE_CELL = 500
+
 
 @dataclass(frozen=True, eq=False)
 class Plan:
@@ -165,8 +168,14 @@ def _stored_calculator(
     )
 
 
-def starting_crystal(config: RunConfig) -> Crystal:
+def starting_crystal(config: RunConfig, *, progress: Progress = silent) -> Crystal:
     """The crystal of the input file, not relaxed.
+
+    Parameters
+    ----------
+    config : RunConfig
+    progress : callable
+        Called with (task, done, total) where the search for symmetry takes long.
 
     Raises
     ------
@@ -175,7 +184,10 @@ def starting_crystal(config: RunConfig) -> Crystal:
     """
     section = config.crystal
     atoms = load_crystal(section.structure, lattice=section.lattice, a=section.a, c=section.c)
+    report = progress if len(atoms) > LARGE_CELL else silent
+    report(f"symmetry of {len(atoms)} atoms", 0, 1)
     crystal = Crystal.from_atoms(atoms, symprec=section.symprec)
+    report(f"symmetry of {len(atoms)} atoms", 1, 1)
     return crystal.primitive if section.primitive else crystal
 
 
@@ -204,15 +216,13 @@ def make_plan(
         When the relaxation fails, or needs a label that may not be computed.
     """
     spec, store = config.reference.to_spec(), label_store(config, directory)
-    crystal = starting_crystal(config)
+    crystal = starting_crystal(config, progress=progress)
     spec.check(crystal.atoms)
     warnings: tuple[str, ...] = ()
     if relax and config.crystal.relax:
         calculator = _stored_calculator(config, spec, store, compute=compute)
-        crystal, warnings = _with_structure(
-            crystal, relaxed_through_store(crystal.atoms, calculator, progress=progress)
-        )
-    supercells, phonon_supercells = _supercells(config, crystal)
+        crystal, warnings = _with_structure(crystal, relaxed_through_store(crystal, calculator, progress=progress))
+    supercells, phonon_supercells = _supercells(config, crystal, progress)
     return Plan(
         config=config,
         spec=spec,
@@ -226,14 +236,17 @@ def make_plan(
     )
 
 
-def _supercells(config: RunConfig, crystal: Crystal) -> tuple[SupercellSet, SupercellSet]:
+def _supercells(config: RunConfig, crystal: Crystal, progress: Progress) -> tuple[SupercellSet, SupercellSet]:
     """The supercells of the database and those of the phonons, which are often the same."""
     section = config.supercells
-    choose = diagonal_supercell if section.kind == "diagonal" else find_supercells
-    supercells = choose(crystal, section.grid, section.cost_exponent)
+    if section.kind == "diagonal":
+        supercells = diagonal_supercell(crystal, section.grid, section.cost_exponent)
+    else:
+        supercells = find_supercells(crystal, section.grid, section.cost_exponent, progress=progress)
     phonon_grid = config.phonons.grid or supercells.grid
-    shared = choose is find_supercells and phonon_grid == supercells.grid
-    return supercells, supercells if shared else find_supercells(crystal, phonon_grid)
+    if section.kind == "minimal" and phonon_grid == supercells.grid:
+        return supercells, supercells
+    return supercells, find_supercells(crystal, phonon_grid, progress=progress)
 
 
 def _with_structure(crystal: Crystal, relaxed: Atoms) -> tuple[Crystal, tuple[str, ...]]:

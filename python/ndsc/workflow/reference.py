@@ -48,7 +48,7 @@ def run_reference(
     if elastic and section.enabled:
         progress("elastic constants", 0, 1)
         constants = elastic_through_store(
-            plan.crystal.atoms, calculator, strain=section.strain, relax_ions=section.relax_ions
+            plan.crystal, calculator, strain=section.strain, relax_ions=section.relax_ions
         )
         progress("elastic constants", 1, 1)
     return Reference(
