@@ -1,6 +1,6 @@
 """What the label store and the driver cost: ``python benches/labels.py [--labels N] [--store N]``.
 
-Prints the time of N labels of a calculator that takes 10 ms, relative to the ideal on two workers, and the time to open
+Prints the time of N labels of a calculator that takes 0.1 s, relative to the ideal on two workers, and the time to open
 a store of many labels and find what is missing.
 """
 
@@ -18,7 +18,7 @@ from ase.build import bulk
 
 from ndsc.reference import CalculatorSpec, LabelStore, label_configurations
 
-SECONDS = 0.010
+SECONDS = 0.1
 
 
 def structures(n: int) -> list[Atoms]:
@@ -34,7 +34,7 @@ def structures(n: int) -> list[Atoms]:
 
 
 def overhead(n: int, folder: Path) -> None:
-    """n labels of 10 ms each on two workers."""
+    """n labels of 0.1 s each on two workers."""
     sys.path.insert(0, str(Path(__file__).parent))
     spec = CalculatorSpec("_sleeping_calculator:sleeping", {"seconds": SECONDS})
     started = time.perf_counter()

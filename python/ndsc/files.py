@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
@@ -35,7 +36,7 @@ def whole_file(path: Path) -> Iterator[Path]:
     Raises
     ------
     InputError
-        When the folder cannot be made or written.
+        When the folder cannot be made or written, or `path` is a folder.
     """
     path = Path(path)
     try:
@@ -50,7 +51,10 @@ def whole_file(path: Path) -> Iterator[Path]:
     try:
         yield temporary
         os.chmod(temporary, 0o666 & ~_umask())
-        os.replace(temporary, path)
+        try:
+            os.replace(temporary, path)
+        except IsADirectoryError as error:
+            raise InputError(f"{path} cannot be written: it is a folder. Choose another name.") from error
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -74,7 +78,12 @@ def read_json(path: Path) -> Any:
     ValueError
         When it holds no JSON, is nested too deeply, is far too large, or is no file at all.
     """
-    found = path.stat()
+    try:
+        found = path.stat()
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise ValueError("it is a link to itself") from None
+        raise
     if not stat.S_ISREG(found.st_mode):
         raise ValueError("it is not a file")
     if found.st_size > LARGEST_JSON:

@@ -79,19 +79,44 @@ class Store(Generic[T]):
             raise DamagedError(str(error) or type(error).__name__) from error
 
     def get(self, key: str) -> T | None:
-        """The result of a key, or None where there is none that can be used; damage is a warning."""
+        """The result of a key, or None where there is none that can be used.
+
+        A damaged file is moved aside (``.damaged``) with a warning, so that the result is computed again.
+
+        Raises
+        ------
+        InputError
+            When the file was written by a newer ndsc, or may not be read.
+        """
         path = self.path_of(key)
         try:
             return self.load(key)
         except FileNotFoundError:
             return None
-        except (OSError, ValueError) as error:
-            log.warning("%s cannot be used (%s) and is made again.", path, error)
+        except OSError as error:
+            raise InputError(
+                f"{path} cannot be read ({error.strerror}). Give the right to read it, or remove it."
+            ) from error
+        except DamagedError as error:
+            self._set_aside(path, error)
             return None
 
     def put(self, key: str, result: T) -> None:
         """Write a result, whole or not at all."""
         write_text(self.path_of(key), self._encode(result) + "\n")
+
+    def _set_aside(self, path: Path, reason: DamagedError) -> None:
+        aside = path.with_suffix(".damaged")
+        try:
+            path.replace(aside)
+            log.warning("%s is damaged (%s); it was renamed to %s and is made again.", path, reason, aside.name)
+        except OSError as error:
+            log.warning(
+                "%s is damaged (%s), and it cannot be moved aside (%s); it counts as missing.",
+                path,
+                reason,
+                error.strerror,
+            )
 
     def get_or_compute(self, key: str, compute: Callable[[], T]) -> T:
         """The result of a key: as it is in the store, or else computed now and kept."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -177,6 +176,7 @@ def _check_kgrid(crystal: Crystal, grid: tuple[int, int, int], spec: CalculatorS
 @contextmanager
 def _store(ctx: typer.Context, labels: Path | None) -> Iterator[LabelStore]:
     """The label store that the user named, or one that is gone afterwards."""
+    from ndsc.files import ScratchFolder
     from ndsc.reference import LabelStore
 
     if labels is not None:
@@ -185,8 +185,8 @@ def _store(ctx: typer.Context, labels: Path | None) -> Iterator[LabelStore]:
         yield LabelStore(labels)
         return
     ctx.meta[RESUME] = "Nothing was kept; with --labels DIR the calculations are, and the command can go on."
-    with tempfile.TemporaryDirectory(prefix="ndsc-labels-") as folder:
-        yield LabelStore(Path(folder))
+    with ScratchFolder() as folder:
+        yield LabelStore(folder.path)
 
 
 def _stored(spec: CalculatorSpec, store: LabelStore, settings: ExecutorSettings) -> StoredCalculator:

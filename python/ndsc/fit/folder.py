@@ -57,4 +57,7 @@ def recorded_key(target: Path) -> str | None:
             raise DamagedError(f"{PREDICTIONS_NAME} is missing")
         return str(record["key"])
 
-    return Store(target, decode).get(Path(RECORD_NAME).stem)
+    try:
+        return Store(target, decode).load(Path(RECORD_NAME).stem)
+    except (OSError, ValueError):
+        return None

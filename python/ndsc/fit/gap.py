@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from ase import Atoms
 
 from ndsc.database import read_frames, write_database
 from ndsc.errors import FitError, InputError
-from ndsc.files import write_text
+from ndsc.files import ScratchFolder, write_text
 from ndsc.fit.calculator import GapCalculator
 from ndsc.fit.evaluate import Errors, Predictions, predict
 from ndsc.fit.executable import (
@@ -167,13 +166,13 @@ def fit_gap(
     find_gap_fit()
     try:
         target.mkdir(parents=True, exist_ok=True)
-        scratch_folder = tempfile.TemporaryDirectory(prefix=".fit-", dir=target)
+        scratch_folder = ScratchFolder(target)
     except OSError as error:
         raise InputError(
             f"The potential cannot be written to {target} ({error.strerror}). Choose a folder that you may write to."
         ) from error
-    with scratch_folder as name:
-        scratch = Path(name)
+    with scratch_folder:
+        scratch = scratch_folder.path
         training = write_training_file(scratch / TRAINING_NAME, frames, sparse_only or [], settings)
         sparse_files = None
         if fixed_sparse_points is not None:

@@ -7,7 +7,6 @@ whoever computed them, and carry a checksum that is verified when they are read.
 
 from __future__ import annotations
 
-import logging
 import os
 import re
 import tempfile
@@ -25,8 +24,6 @@ from ndsc.reference.label_file import Label, key_of, keys_of, label_text, parse_
 from ndsc.store import Store
 
 __all__ = ["Label", "LabelStore"]
-
-log = logging.getLogger(__name__)
 
 _LABEL_FILE = re.compile(r"([0-9a-f]{64})\.json")
 #: Labels that took longer are forced to the disk before they count as written: they would be missed after a power cut.
@@ -81,32 +78,6 @@ class LabelStore(Store[Label]):
         todo = dict(zip(keys_of(configurations, spec), configurations, strict=True))
         return [atoms for key, atoms in todo.items() if key not in present]
 
-    def get(self, key: str) -> Label | None:
-        """The label of a key, or None when there is none that can be used.
-
-        A damaged file is moved aside (``.damaged``) with a warning, so that the label is computed again; a file of a
-        newer format is an error.
-
-        Raises
-        ------
-        InputError
-            When the file was written by a newer ndsc, or may not be read.
-        """
-        path = self.path_of(key)
-        try:
-            return self.load(key)
-        except FileNotFoundError:
-            return None
-        except OSError as error:
-            raise InputError(
-                f"The label {path} cannot be read ({error.strerror}). Give the right to read it, or remove it."
-            ) from error
-        except InputError:
-            raise
-        except ValueError as error:
-            self._set_aside(path, str(error))
-            return None
-
     def read(self, key: str) -> tuple[Label, dict[str, Any]]:
         """A label and the record of its structure; raises what :meth:`load` does."""
         label = self.load(key)
@@ -145,21 +116,6 @@ class LabelStore(Store[Label]):
                 return {match[1] for entry in entries if (match := _LABEL_FILE.fullmatch(entry.name))}
         except FileNotFoundError:
             return set()
-
-    def _set_aside(self, path: Path, reason: str) -> None:
-        aside = path.with_suffix(".damaged")
-        try:
-            path.replace(aside)
-        except OSError as error:
-            log.warning(
-                "The label %s is damaged (%s), and it cannot be moved aside (%s); it counts as missing.",
-                path, reason, error.strerror,
-            )  # fmt: skip
-            return
-        log.warning(
-            "The label %s is damaged (%s); it was renamed to %s and will be computed again.",
-            path.name, reason, aside.name,
-        )  # fmt: skip
 
 
 def _rescue(name: str, text: str) -> str:
