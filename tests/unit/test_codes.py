@@ -411,9 +411,9 @@ def test_a_program_that_is_killed_may_be_tried_again(tmp_path):
     spec = CalculatorSpec("castep", CASES["castep"][0], (2, 2, 2), command=str(path))
     with pytest.raises(ReferenceCalculationError, match="killed by signal 9") as caught:
         compute_label(salt(), spec, LabelStore(tmp_path / "labels"))
-    from ndsc.reference.computing import BY_CHANCE
+    from ndsc.reference.computing import TRANSIENT
 
-    assert isinstance(caught.value.__cause__, BY_CHANCE)
+    assert isinstance(caught.value.__cause__, TRANSIENT)
 
 
 def test_memory_is_that_of_the_program(tmp_path):

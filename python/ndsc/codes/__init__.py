@@ -10,14 +10,16 @@ from ndsc.codes.castep import Castep
 from ndsc.codes.espresso import Espresso
 from ndsc.codes.factories import Factory
 from ndsc.codes.gpaw import Gpaw
-from ndsc.codes.potentials import Emt, LennardJones, Quip
+from ndsc.codes.potentials import Quip
 from ndsc.codes.program import Program
 from ndsc.codes.vasp import Vasp
 from ndsc.errors import InputError
 
+EMT = Factory("ase.calculators.emt:EMT", "emt", "EMT")
+LENNARD_JONES = Factory("ase.calculators.lj:LennardJones", "lj", "Lennard-Jones")
 #: The codes by the name of their calculator.
 CODES: dict[str, Code] = {
-    code.name: code for code in (Emt(), LennardJones(), Quip(), Gpaw(), Espresso(), Abinit(), Castep(), Vasp())
+    code.name: code for code in (EMT, LENNARD_JONES, Quip(), Gpaw(), Espresso(), Abinit(), Castep(), Vasp())
 }
 #: Those that are programs, which are started.
 PROGRAMS = {name: code for name, code in CODES.items() if isinstance(code, Program)}
@@ -59,11 +61,9 @@ __all__ = [
     "Abinit",
     "Castep",
     "Code",
-    "Emt",
     "Espresso",
     "Factory",
     "Gpaw",
-    "LennardJones",
     "Program",
     "Quip",
     "Vasp",

@@ -6,23 +6,18 @@ ABINIT has them. ``etotal`` of ABINIT holds the term -TS of smeared occupations.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
-import numpy as np
 from ase import Atoms
-from numpy.typing import NDArray
 
 from ndsc.codes.base import ATOM_WIDTH
-from ndsc.codes.program import Output, Program, pseudopotential_files, text_of, words
+from ndsc.codes.program import Array, Files, Keywords, Output, Program, pseudopotential_files, text_of
 from ndsc.errors import InputError
 
 #: The functionals that ASE names, and ABINIT's numbers of them.
 FUNCTIONALS = ("LDA", "PBE", "revPBE", "RPBE", "WC")
-#: Results are in one file, errors in what ABINIT prints.
-RESULTS = "abinit.abo"
 _TOLERANCES = ("toldfe", "toldff", "tolrff", "tolvrs", "tolwfr")
 
 
@@ -31,11 +26,13 @@ class Abinit(Program):
 
     name = "abinit"
     title = "ABINIT"
-    default_command: ClassVar[str] = "abinit"
-    command_variable: ClassVar[str] = "NDSC_ABINIT_COMMAND"
-    pseudo_variable: ClassVar[str] = "ABI_PSPDIR"
-    output: ClassVar[str] = "stdout.txt"
-    reserved: ClassVar[frozenset[str]] = words(
+    default_command = "abinit"
+    command_variable = "NDSC_ABINIT_COMMAND"
+    pseudo_variable = "ABI_PSPDIR"
+    results = "abinit.abo"  # errors are in what ABINIT prints
+    not_converged = r"nstep=\s*\d+ was not enough.*"
+    arguments = ("abinit.in",)
+    reserved = (
         "kpts kptopt kpt kptnrm nkpt wtk ngkpt shiftk nshiftk kptrlatt kptrlen nsym symrel tnons spgroup ptgroupma "
         "ionmov optcell ntime ndtset jdtset optforces optstress natom ntypat typat znucl acell rprim angdeg xred xcart "
         "xangst pseudos pp_dirpath pp_paths pps raw nsppol spinat chkprim"
@@ -44,9 +41,9 @@ class Abinit(Program):
         "xc": ("xc", 1), "ecut": ("cutoff_ev", 1), "pawecutdg": ("density_cutoff_ev", 1), "tsmear": ("smearing_ev", 1),
         "nband": ("bands", 1), "toldfe": ("scf_tolerance_ev", 1),
     }  # fmt: skip
-    atom_drops: ClassVar[str] = "occopt tsmear smearing nband nbands spinmagntarget ngfft"
+    atom_drops = "occopt tsmear smearing nband nbands spinmagntarget ngfft"
 
-    def check_parameters(self, parameters: Mapping[str, Any]) -> None:
+    def check_parameters(self, parameters: Keywords) -> None:
         """See :meth:`Code.check_parameters`."""
         super().check_parameters(parameters)
         if "ixc" not in parameters and (xc := parameters.get("xc", "PBE")) not in FUNCTIONALS:
@@ -54,19 +51,12 @@ class Abinit(Program):
                 f"ABINIT's xc = {xc!r} is none of {', '.join(FUNCTIONALS)}. Give ABINIT's number of it as ixc."
             )
 
-    def check_complete(self, parameters: Mapping[str, Any]) -> None:
+    def check_complete(self, parameters: Keywords) -> None:
         """See :meth:`Code.check_complete`."""
         if "ecut" not in parameters:
             raise InputError("ABINIT needs ecut, the cutoff of the plane waves in eV.")
 
-    def write(
-        self,
-        folder: Path,
-        atoms: Atoms,
-        parameters: Mapping[str, Any],
-        kpoints: NDArray[np.float64],
-        pseudo_dir: Path | None,
-    ) -> dict[str, Path]:
+    def write(self, folder: Path, atoms: Atoms, parameters: Keywords, kpoints: Array, pseudo_dir: Path | None) -> Files:
         """See :meth:`Program.write`."""
         from ase.io.abinit import write_abinit_in
 
@@ -100,30 +90,15 @@ class Abinit(Program):
             )
         return files
 
-    def arguments(self) -> list[str]:
-        """See :meth:`Program.arguments`."""
-        return ["abinit.in"]
-
-    def unconverged(self, folder: Path) -> str:
-        """See :meth:`Program.unconverged`."""
-        found = re.search(r"nstep=\s*\d+ was not enough.*", text_of(folder / RESULTS), re.IGNORECASE)
-        return found[0].strip(" ;") if found else ""
-
     def read(self, folder: Path, atoms: Atoms) -> Output:
         """See :meth:`Program.read`."""
         from ase.io.abinit import read_abinit_out
 
-        if "Calculation completed." not in text_of(folder / RESULTS):
+        if "Calculation completed." not in text_of(folder / self.results):
             raise ValueError("it does not say that the calculation was completed")
-        with (folder / RESULTS).open(encoding="utf-8", errors="replace") as file:
+        with (folder / self.results).open(encoding="utf-8", errors="replace") as file:
             results = read_abinit_out(file)
-        return Output(
-            atoms=results["atoms"],
-            free_energy=float(results["free_energy"]),
-            forces=np.asarray(results["forces"], dtype=float),
-            stress=np.asarray(results["stress"], dtype=float),
-            version=f"ABINIT {results['version']}",
-        )
+        return Output.of(results["atoms"], results, f"ABINIT {results['version']}")
 
     def atom_settings(self, moment: float) -> dict[str, Any]:
         """See :meth:`Code.atom_settings`."""

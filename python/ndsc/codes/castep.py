@@ -13,12 +13,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
-import numpy as np
 from ase import Atoms
-from numpy.typing import NDArray
 
 from ndsc.codes.base import ATOM_WIDTH, species_labels
-from ndsc.codes.program import Output, Program, pseudopotential_files, text_of, words
+from ndsc.codes.program import Array, Files, Keywords, Output, Program, pseudopotential_files, text_of
 from ndsc.errors import InputError
 
 #: The lines that tell the energy, the one to believe first.
@@ -35,11 +33,13 @@ class Castep(Program):
 
     name = "castep"
     title = "CASTEP"
-    default_command: ClassVar[str] = "castep.serial"
-    command_variable: ClassVar[str] = "NDSC_CASTEP_COMMAND"
-    pseudo_variable: ClassVar[str] = "CASTEP_PP_PATH"
-    output: ClassVar[str] = "ndsc.castep"
-    reserved: ClassVar[frozenset[str]] = words(
+    default_command = "castep.serial"
+    command_variable = "NDSC_CASTEP_COMMAND"
+    pseudo_variable = "CASTEP_PP_PATH"
+    output = results = "ndsc.castep"
+    not_converged = r"max\. SCF cycles performed.*|electronic minimi[sz]ation did not converge.*"
+    arguments = ("ndsc",)
+    reserved = (
         "task calculate_stress reuse continuation kpoints_list kpoint_list kpoints_mp_grid kpoint_mp_grid "
         "kpoints_mp_spacing kpoint_mp_spacing kpoints_mp_offset kpoint_mp_offset symmetry_generate symmetry_ops "
         "lattice_cart lattice_abc positions_abs positions_frac species_pot ionic_constraints cell_constraints"
@@ -49,13 +49,13 @@ class Castep(Program):
         "smearing_width": ("smearing_ev", 1), "nbands": ("bands", 1),
         "elec_energy_tol": ("scf_tolerance_per_atom_ev", 1),
     }  # fmt: skip
-    unpolarised: ClassVar[Mapping[str, Any]] = {"spin_polarized": False, "spin_polarised": False}
-    atom_drops: ClassVar[str] = (
+    unpolarised: ClassVar[Keywords] = {"spin_polarized": False, "spin_polarised": False}
+    atom_drops = (
         "fix_occupancy smearing_width smearing_scheme nextra_bands perc_extra_bands nbands spin spin_fix "
         "spin_polarized spin_polarised"
     )
 
-    def check_parameters(self, parameters: Mapping[str, Any]) -> None:
+    def check_parameters(self, parameters: Keywords) -> None:
         """See :meth:`Code.check_parameters`."""
         cell = parameters.get("cell", {})
         if not isinstance(cell, Mapping):
@@ -65,19 +65,12 @@ class Castep(Program):
             raise InputError(f"The parameter pseudopotentials of CASTEP is a table of file names, not {named!r}.")
         self.refuse_reserved([*parameters, *cell])
 
-    def check_complete(self, parameters: Mapping[str, Any]) -> None:
+    def check_complete(self, parameters: Keywords) -> None:
         """See :meth:`Code.check_complete`."""
         if not ({"cut_off_energy", "basis_precision"} & {key.lower() for key in parameters}):
             raise InputError("CASTEP needs cut_off_energy, the cutoff of the plane waves in eV.")
 
-    def write(
-        self,
-        folder: Path,
-        atoms: Atoms,
-        parameters: Mapping[str, Any],
-        kpoints: NDArray[np.float64],
-        pseudo_dir: Path | None,
-    ) -> dict[str, Path]:
+    def write(self, folder: Path, atoms: Atoms, parameters: Keywords, kpoints: Array, pseudo_dir: Path | None) -> Files:
         """See :meth:`Program.write`."""
         given = dict(parameters)
         cell = given.pop("cell", {})
@@ -114,16 +107,6 @@ class Castep(Program):
         (folder / "ndsc.cell").write_text(text, encoding="utf-8")
         return found
 
-    def arguments(self) -> list[str]:
-        """See :meth:`Program.arguments`."""
-        return ["ndsc"]
-
-    def unconverged(self, folder: Path) -> str:
-        """See :meth:`Program.unconverged`."""
-        said = r"max\. SCF cycles performed.*|electronic minimi[sz]ation did not converge.*"
-        found = re.search(said, text_of(folder / self.output))
-        return found[0].strip() if found else ""
-
     def read(self, folder: Path, atoms: Atoms) -> Output:
         """See :meth:`Program.read`."""
         from ase.io import read
@@ -137,15 +120,9 @@ class Castep(Program):
         if not energies:
             raise ValueError("it tells no final energy")
         back = _order(atoms.get_chemical_symbols(), computed.get_chemical_symbols())
-        results = computed.calc.results
+        results = dict(computed.calc.results) | {"free_energy": energies[0]}
         version = re.search(r"CASTEP version\s+([\w.]+)", text)
-        return Output(
-            atoms=computed[back],
-            free_energy=float(energies[0]),
-            forces=np.asarray(results["forces"], dtype=float)[back],
-            stress=np.asarray(results["stress"], dtype=float),
-            version=f"CASTEP {version[1] if version else 'of unknown version'}",
-        )
+        return Output.of(computed, results, f"CASTEP {version[1] if version else 'of unknown version'}", back)
 
     def atom_settings(self, moment: float) -> dict[str, Any]:
         """See :meth:`Code.atom_settings`."""

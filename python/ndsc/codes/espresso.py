@@ -14,10 +14,9 @@ from typing import Any, ClassVar
 import numpy as np
 from ase import Atoms
 from ase.units import Rydberg
-from numpy.typing import NDArray
 
 from ndsc.codes.base import nearest
-from ndsc.codes.program import Output, Program, pseudopotential_files, text_of, words
+from ndsc.codes.program import Array, Files, Keywords, Output, Program, pseudopotential_files, text_of
 from ndsc.errors import InputError
 
 _SECTIONS = ("control", "system", "electrons", "ions", "cell", "fcp", "rism")
@@ -36,11 +35,12 @@ class Espresso(Program):
 
     name = "espresso"
     title = "Quantum ESPRESSO"
-    default_command: ClassVar[str] = "pw.x"
-    command_variable: ClassVar[str] = "NDSC_ESPRESSO_COMMAND"
-    pseudo_variable: ClassVar[str] = "ESPRESSO_PSEUDO"
-    output: ClassVar[str] = "stdout.txt"
-    reserved: ClassVar[frozenset[str]] = words(
+    default_command = "pw.x"
+    command_variable = "NDSC_ESPRESSO_COMMAND"
+    pseudo_variable = "ESPRESSO_PSEUDO"
+    not_converged = r"convergence NOT achieved.*"
+    arguments = ("-in", "espresso.pwi")
+    reserved = (
         "calculation tprnfor tstress outdir wfcdir prefix pseudo_dir nosym noinv nosym_evc ibrav nat ntyp "
         "kpts kspacing koffset crystal_coordinates"
     )
@@ -51,10 +51,10 @@ class Espresso(Program):
         for name, meaning in names.items()
         for table in (f"input_data.{namelist}.", "input_data.", f"{namelist}.", "")
     }
-    unpolarised: ClassVar[Mapping[str, Any]] = {"nspin": 1}
-    atom_drops: ClassVar[str] = "occupations smearing degauss nbnd nspin tot_magnetization"
+    unpolarised: ClassVar[Keywords] = {"nspin": 1}
+    atom_drops = "occupations smearing degauss nbnd nspin tot_magnetization"
 
-    def check_parameters(self, parameters: Mapping[str, Any]) -> None:
+    def check_parameters(self, parameters: Keywords) -> None:
         """See :meth:`Code.check_parameters`."""
         given = {key: value for key, value in parameters.items() if key not in _NO_KEYWORDS}
         nested = given.pop("input_data", {})
@@ -74,14 +74,7 @@ class Espresso(Program):
                 f"{nearest(unknown[0], known)}"
             )
 
-    def write(
-        self,
-        folder: Path,
-        atoms: Atoms,
-        parameters: Mapping[str, Any],
-        kpoints: NDArray[np.float64],
-        pseudo_dir: Path | None,
-    ) -> dict[str, Path]:
+    def write(self, folder: Path, atoms: Atoms, parameters: Keywords, kpoints: Array, pseudo_dir: Path | None) -> Files:
         """See :meth:`Program.write`."""
         from ase.io.espresso import write_espresso_in
 
@@ -116,15 +109,6 @@ class Espresso(Program):
             )
         return files
 
-    def arguments(self) -> list[str]:
-        """See :meth:`Program.arguments`."""
-        return ["-in", "espresso.pwi"]
-
-    def unconverged(self, folder: Path) -> str:
-        """See :meth:`Program.unconverged`."""
-        found = re.search(r"convergence NOT achieved.*", text_of(folder / self.output))
-        return found[0].strip() if found else ""
-
     def read(self, folder: Path, atoms: Atoms) -> Output:
         """See :meth:`Program.read`."""
         from ase.io import read
@@ -133,15 +117,9 @@ class Espresso(Program):
         if "convergence has been achieved" not in text:
             raise ValueError("it does not say that convergence has been achieved")
         computed = read(folder / self.output, format="espresso-out")
-        results = computed.calc.results
         version = re.search(r"Program PWSCF\s+v\.?\s*(\S+)", text)
-        return Output(
-            atoms=computed,
-            free_energy=float(results["free_energy"]),
-            forces=np.asarray(results["forces"], dtype=float),
-            stress=np.asarray(results["stress"], dtype=float),
-            version=f"Quantum ESPRESSO {version[1] if version else 'of unknown version'}",
-        )
+        named = f"Quantum ESPRESSO {version[1] if version else 'of unknown version'}"
+        return Output.of(computed, computed.calc.results, named)
 
     def atom_settings(self, moment: float) -> dict[str, Any]:
         """See :meth:`Code.atom_settings`."""

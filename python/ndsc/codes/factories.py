@@ -14,7 +14,7 @@ from ase import Atoms
 from ase.calculators.calculator import Calculator
 
 from ndsc.codes.base import Code, check_names, nearest, not_made, refused
-from ndsc.codes.potentials import known_keywords, unknown_elements, unknown_refused
+from ndsc.codes.potentials import OF_ASE, known_keywords, unknown_elements, unknown_refused
 from ndsc.errors import InputError, NdscError
 from ndsc.interrupts import raise_if_interrupted
 from ndsc.kpoints import fold_kpoints
@@ -25,16 +25,25 @@ if TYPE_CHECKING:
 
 
 class Factory(Code):
-    """A calculator of the user's own.
+    """A calculator that a function or class of a Python module makes: the user's own, or a potential of ASE.
 
     Parameters
     ----------
-    name : str
+    source : str
         ``"module:factory"``.
+    name, title : str, optional
+        Where they are not the source.
     """
 
-    def __init__(self, name: str) -> None:
-        self.name = self.title = name
+    def __init__(self, source: str, name: str = "", title: str = "") -> None:
+        self.source = source
+        self.name = name or source
+        self.title = title or source
+
+    def check_parameters(self, parameters: Mapping[str, Any]) -> None:
+        """See :meth:`Code.check_parameters`; of potentials of ASE only, as importing a module runs it."""
+        if parameters and self.source.partition(":")[0] in OF_ASE:
+            _check_signature(self.title, load_factory(self.source), {**parameters})
 
     def create(self, spec: CalculatorSpec, atoms: Atoms, directory: Path) -> Calculator:
         """See :meth:`Code.create`.
@@ -51,8 +60,8 @@ class Factory(Code):
         keywords = dict(spec.parameters)
         if spec.kgrid is not None:
             keywords["kpts"] = fold_kpoints(supercell_matrix(atoms), spec.kgrid)
-        factory = load_factory(self.name)
-        _check_signature(self.name, factory, keywords)
+        factory = load_factory(self.source)
+        _check_signature(self.title, factory, keywords)
         try:
             made = factory(**keywords)
         except (NdscError, KeyboardInterrupt):
@@ -72,11 +81,11 @@ class Factory(Code):
 
         Only potentials of ASE itself are tried on the elements: a function of somebody's own may start anything.
         """
-        if not (sys.modules.get(module := self.name.partition(":")[0]) or _is_there(module)):
+        if not (sys.modules.get(module := self.source.partition(":")[0]) or _is_there(module)):
             return  # stored labels serve without the module, and the first label says what is missing
-        factory = load_factory(self.name)
+        factory = load_factory(self.source)
         keywords = dict(spec.parameters) | ({} if spec.kgrid is None else {"kpts": None})
-        _check_signature(self.name, factory, keywords)
+        _check_signature(self.title, factory, keywords)
         if not isinstance(factory, type) or known_keywords(factory) is None:
             return
         unknown = unknown_elements(lambda: self.create(spec, Atoms(), Path()), symbols)
@@ -85,7 +94,7 @@ class Factory(Code):
 
     def version(self) -> str:
         """The version of the module's package; of a file that is no package a hash, so that changes of it are seen."""
-        module = self.name.partition(":")[0]
+        module = self.source.partition(":")[0]
         package = module.partition(".")[0]
         if installed := package_version(package):
             return f"{package} {installed}"
@@ -105,7 +114,7 @@ def _check_signature(name: str, factory: Callable[..., Calculator], keywords: Ma
         Naming them.
     """
     if isinstance(factory, type) and (known := known_keywords(factory)) is not None:
-        check_names(f"The calculator {name!r}", keywords, known)
+        check_names(name, keywords, known)
     try:
         signature = inspect.signature(factory)
     except ValueError:  # what is written in C may not tell its parameters

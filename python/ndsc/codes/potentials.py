@@ -1,4 +1,4 @@
-"""Empirical potentials: those of ASE, and QUIP's."""
+"""Empirical potentials: what is common to them, and QUIP's."""
 
 from __future__ import annotations
 
@@ -20,59 +20,13 @@ from ndsc.interrupts import raise_if_interrupted
 if TYPE_CHECKING:
     from ndsc.codes.specification import CalculatorSpec
 
-#: Distances of two atoms that a potential is tried at, relative to the sum of their covalent radii.
-DISTANCES = (0.9, 1.2)
+#: Distances of two atoms that a potential is tried at, relative to the sum of their covalent radii: near those in
+#: crystals, and shorter ones for potentials whose parameters are not those of the element.
+DISTANCES = (0.9, 1.2, 0.6, 0.3)
 #: Modules of the potentials of ASE that compute in Python, at once.
-_OF_ASE = {f"ase.calculators.{name}" for name in ("eam", "emt", "lj", "morse", "tersoff")}
+OF_ASE = {f"ase.calculators.{name}" for name in ("eam", "emt", "lj", "morse", "tersoff")}
 #: Keywords of all of ASE's calculators, which mean nothing here.
 _OF_EVERY_CALCULATOR = {"self", "restart", "ignore_bad_restart_file", "label", "atoms", "directory", "kwargs"}
-
-
-class Emt(Code):
-    """Effective medium theory of ASE."""
-
-    name = "emt"
-    title = "EMT"
-    package: ClassVar[str] = "ase"
-
-    def create(self, spec: CalculatorSpec, atoms: Atoms, directory: Path) -> Calculator:
-        """See :meth:`Code.create`."""
-        from ase.calculators.emt import EMT
-
-        return EMT(**spec.parameters)
-
-    def check_parameters(self, parameters: Mapping[str, Any]) -> None:
-        """See :meth:`Code.check_parameters`."""
-        from ase.calculators.emt import EMT
-
-        check_names(self.title, parameters, EMT.default_parameters)
-
-    def check_elements(self, spec: CalculatorSpec, symbols: set[str]) -> None:
-        """See :meth:`Code.check_elements`."""
-        from ase.calculators.emt import parameters
-
-        if unknown := sorted(symbols - set(parameters)):
-            raise unknown_refused(spec, unknown, f" It knows {', '.join(sorted(parameters))}.")
-
-
-class LennardJones(Code):
-    """The Lennard-Jones potential of ASE, the same for all elements."""
-
-    name = "lj"
-    title = "Lennard-Jones"
-    package: ClassVar[str] = "ase"
-
-    def create(self, spec: CalculatorSpec, atoms: Atoms, directory: Path) -> Calculator:
-        """See :meth:`Code.create`."""
-        from ase.calculators.lj import LennardJones as Potential
-
-        return Potential(**spec.parameters)
-
-    def check_parameters(self, parameters: Mapping[str, Any]) -> None:
-        """See :meth:`Code.check_parameters`."""
-        from ase.calculators.lj import LennardJones as Potential
-
-        check_names(self.title, parameters, Potential.default_parameters)
 
 
 class Quip(Code):
@@ -132,6 +86,8 @@ def unknown_elements(make: Callable[[], Calculator], symbols: set[str]) -> list[
     calculator = make()
     for pair in combinations_with_replacement(sorted(symbols), 2):
         for relative in DISTANCES:
+            if not silent & set(pair):
+                break
             distance = relative * sum(covalent_radii[atomic_numbers[symbol]] for symbol in pair)
             atoms = Atoms(pair, positions=[[5.0, 5.0, 5.0], [5.0, 5.0, 5.0 + distance]], cell=[30.0] * 3, pbc=True)
             atoms.calc = calculator
@@ -148,7 +104,7 @@ def unknown_elements(make: Callable[[], Calculator], symbols: set[str]) -> list[
 
 def known_keywords(calculator: type[Calculator]) -> set[str] | None:
     """What a potential of ASE takes, which accepts any keyword and uses those that it knows; None for others."""
-    if calculator.__module__ not in _OF_ASE:
+    if calculator.__module__ not in OF_ASE:
         return None
     named = set(inspect.signature(calculator).parameters)
     return (named | set(calculator.default_parameters)) - _OF_EVERY_CALCULATOR

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import resource
 import shlex
 import shutil
@@ -18,7 +19,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 import numpy as np
 from ase import Atoms
@@ -37,6 +38,11 @@ if TYPE_CHECKING:
 TAIL_LINES = 12
 #: Files above this size are removed when a calculation ends: wave functions and densities.
 LARGEST_KEPT = 5_000_000
+
+
+Keywords: TypeAlias = Mapping[str, Any]
+Array: TypeAlias = NDArray[np.float64]
+Files: TypeAlias = dict[str, Path]
 
 
 @dataclass(frozen=True)
@@ -62,6 +68,13 @@ class Output:
     stress: NDArray[np.float64]
     version: str
 
+    @classmethod
+    def of(cls, atoms: Atoms, results: Mapping[str, Any], version: str, order: Sequence[int] | None = None) -> Output:
+        """What ASE read; atom i of the configuration is atom ``order[i]`` of the output."""
+        back = list(range(len(atoms)) if order is None else order)
+        forces = np.asarray(results["forces"], dtype=float)[back]
+        return cls(atoms[back], float(results["free_energy"]), forces, np.asarray(results["stress"], float), version)
+
 
 class Program(Code, ABC):
     """A code that is started once for each label.
@@ -72,9 +85,13 @@ class Program(Code, ABC):
         What is run, and the environment variable that says otherwise.
     pseudo_variable : str
         The environment variable that names the folder of the pseudopotentials.
-    output : str
-        The main output file, whose end goes into error messages.
-    reserved : frozenset of str
+    arguments : tuple of str
+        What follows the command.
+    output, results : str
+        The file whose end goes into error messages, and the one that holds the results.
+    not_converged : str
+        A regular expression: what the file of the results says where self-consistency was not reached.
+    reserved : str
         Keywords that are set here, so that every label is the same kind of calculation.
     """
 
@@ -83,18 +100,14 @@ class Program(Code, ABC):
     default_command: ClassVar[str]
     command_variable: ClassVar[str]
     pseudo_variable: ClassVar[str]
-    output: ClassVar[str]
-    reserved: ClassVar[frozenset[str]]
+    arguments: ClassVar[tuple[str, ...]] = ()
+    output: ClassVar[str] = "stdout.txt"
+    results: ClassVar[str] = "stdout.txt"
+    not_converged: ClassVar[str]
+    reserved: ClassVar[str]
 
     @abstractmethod
-    def write(
-        self,
-        folder: Path,
-        atoms: Atoms,
-        parameters: Mapping[str, Any],
-        kpoints: NDArray[np.float64],
-        pseudo_dir: Path | None,
-    ) -> dict[str, Path]:
+    def write(self, folder: Path, atoms: Atoms, parameters: Keywords, kpoints: Array, pseudo_dir: Path | None) -> Files:
         """Write the input files; the pseudopotential files that they name, by chemical symbol, are returned.
 
         Parameters
@@ -113,13 +126,10 @@ class Program(Code, ABC):
             When the parameters cannot be used.
         """
 
-    @abstractmethod
-    def arguments(self) -> list[str]:
-        """What follows the command."""
-
-    @abstractmethod
     def unconverged(self, folder: Path) -> str:
         """What the program wrote when it did not reach self-consistency; empty when it did."""
+        found = re.search(self.not_converged, text_of(folder / self.results), re.IGNORECASE)
+        return found[0].strip(" ;") if found else ""
 
     @abstractmethod
     def read(self, folder: Path, atoms: Atoms) -> Output:
@@ -155,7 +165,7 @@ class Program(Code, ABC):
         InputError
             Naming them.
         """
-        wrong = sorted(key for key in keywords if key.lower() in self.reserved)
+        wrong = sorted(key for key in keywords if key.lower() in self.reserved.split())
         if wrong:
             raise InputError(
                 f"The parameters of {self.title} contain {', '.join(wrong)}, which ndsc sets itself: k-points come "
@@ -242,7 +252,7 @@ class ProgramCalculator(Calculator):  # type: ignore[misc]
 
     def _run(self, name: str, folder: Path) -> float:
         """Run the program and refuse what it did not finish; its peak memory in MB."""
-        argv = [*self.command, *self.program.arguments()]
+        argv = [*self.command, *self.program.arguments]
         environment = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", **os.environ}
         with (folder / "stdout.txt").open("wb") as out, (folder / "stderr.txt").open("wb") as err:
             process = None
@@ -353,11 +363,6 @@ def pseudopotential_files(
             )
         found[symbol] = path
     return found
-
-
-def words(text: str) -> frozenset[str]:
-    """The words of a text."""
-    return frozenset(text.split())
 
 
 def text_of(path: Path) -> str:

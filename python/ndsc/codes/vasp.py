@@ -13,10 +13,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 from ase import Atoms
-from numpy.typing import NDArray
 
 from ndsc.codes.base import ATOM_WIDTH, check_names
-from ndsc.codes.program import Output, Program, text_of, words
+from ndsc.codes.program import Array, Files, Keywords, Output, Program, text_of
 from ndsc.errors import InputError
 
 #: ASE's names of the folders of POTCAR files.
@@ -28,11 +27,11 @@ class Vasp(Program):
 
     name = "vasp"
     title = "VASP"
-    default_command: ClassVar[str] = "vasp_std"
-    command_variable: ClassVar[str] = "NDSC_VASP_COMMAND"
-    pseudo_variable: ClassVar[str] = "VASP_PP_PATH"
-    output: ClassVar[str] = "stdout.txt"
-    reserved: ClassVar[frozenset[str]] = words(
+    default_command = "vasp_std"
+    command_variable = "NDSC_VASP_COMMAND"
+    pseudo_variable = "VASP_PP_PATH"
+    not_converged = ""
+    reserved = (
         "kpts gamma reciprocal kspacing kgamma kpts_nintersections isym nsw ibrion isif txt command directory restart "
         "ignore_bad_restart_file ignore_constraints icharg istart"
     )
@@ -40,10 +39,10 @@ class Vasp(Program):
         "xc": ("xc", 1), "encut": ("cutoff_ev", 1), "sigma": ("smearing_ev", 1), "nbands": ("bands", 1),
         "ediff": ("scf_tolerance_ev", 1),
     }  # fmt: skip
-    unpolarised: ClassVar[Mapping[str, Any]] = {"ispin": 1}
-    atom_drops: ClassVar[str] = "ismear sigma ispin magmom nupdown nbands"
+    unpolarised: ClassVar[Keywords] = {"ispin": 1}
+    atom_drops = "ismear sigma ispin magmom nupdown nbands"
 
-    def check_parameters(self, parameters: Mapping[str, Any]) -> None:
+    def check_parameters(self, parameters: Keywords) -> None:
         """See :meth:`Code.check_parameters`."""
         from ase.calculators.vasp.create_input import GenerateVaspInput
 
@@ -55,19 +54,12 @@ class Vasp(Program):
         )
         check_names(self.title, given, known)
 
-    def check_complete(self, parameters: Mapping[str, Any]) -> None:
+    def check_complete(self, parameters: Keywords) -> None:
         """See :meth:`Code.check_complete`."""
         if not {"xc", "pp", "gga"} & {key.lower() for key in parameters}:
             raise InputError("VASP needs xc, the functional, and with it the pseudopotentials: xc = 'PBE', say.")
 
-    def write(
-        self,
-        folder: Path,
-        atoms: Atoms,
-        parameters: Mapping[str, Any],
-        kpoints: NDArray[np.float64],
-        pseudo_dir: Path | None,
-    ) -> dict[str, Path]:
+    def write(self, folder: Path, atoms: Atoms, parameters: Keywords, kpoints: Array, pseudo_dir: Path | None) -> Files:
         """See :meth:`Program.write`."""
         from ase.calculators.vasp.create_input import GenerateVaspInput
 
@@ -93,12 +85,8 @@ class Vasp(Program):
         )
         return {symbol: Path(name) for (symbol, _), name in zip(inputs.symbol_count, inputs.ppp_list, strict=True)}
 
-    def arguments(self) -> list[str]:
-        """See :meth:`Program.arguments`."""
-        return []
-
     def unconverged(self, folder: Path) -> str:
-        """See :meth:`Program.unconverged`."""
+        """See :meth:`Program.unconverged`; the last line of the steps tells it, or their number."""
         ends = re.findall(r"aborting loop.*", text_of(folder / "OUTCAR"))
         if ends:
             return "" if "EDIFF is reached" in ends[-1] else str(ends[-1]).strip(" -")
@@ -118,15 +106,9 @@ class Vasp(Program):
             raise ValueError("vasprun.xml has no end")
         computed = read(folder / "vasprun.xml", format="vasp-xml")
         back = np.loadtxt(folder / "ase-sort.dat", dtype=int, ndmin=2)[:, 1]
-        results = computed.calc.results
         version = re.search(r'name="version"[^>]*>\s*([^<\s]+)', xml)
-        return Output(
-            atoms=computed[back],
-            free_energy=float(results["free_energy"]),
-            forces=np.asarray(results["forces"], dtype=float)[back],
-            stress=np.asarray(results["stress"], dtype=float),
-            version=f"VASP {version[1] if version else 'of unknown version'}",
-        )
+        named = f"VASP {version[1] if version else 'of unknown version'}"
+        return Output.of(computed, computed.calc.results, named, back.tolist())
 
     def atom_settings(self, moment: float) -> dict[str, Any]:
         """See :meth:`Code.atom_settings`."""
@@ -134,7 +116,7 @@ class Vasp(Program):
         return {"ismear": 0, "sigma": ATOM_WIDTH, **spin}
 
 
-def _pp_folder(inputs: Mapping[str, Any]) -> str:
+def _pp_folder(inputs: Keywords) -> str:
     name, version = str(inputs["pp"]), inputs["pp_version"]
     known = _FOLDERS.get(name.lower())
     if known is None:
