@@ -32,7 +32,7 @@ class Limits:
     unit: str
 
 
-ENERGY = Limits(warn=10.0, refuse=100.0, times=20.0, unit="eV/atom")
+ENERGY = Limits(warn=5.0, refuse=100.0, times=20.0, unit="eV/atom")
 FORCE = Limits(warn=100.0, refuse=1e4, times=50.0, unit="eV/Å")
 VIRIAL = Limits(warn=100.0, refuse=1e4, times=50.0, unit="eV/atom")
 #: Two atoms closer than this (Å) are on one site.
@@ -107,7 +107,10 @@ def check_plausible(frames: Sequence[Atoms], *, source: str = "the database") ->
         for number in np.flatnonzero(sizes > min(unusual, limits.refuse)).tolist():
             quantity = what.format(energy=targets[number].energy)
             text = f"{frame_name(frames[number], number)} has {quantity} {sizes[number]:.4g} {limits.unit}"
-            (errors if sizes[number] > limits.refuse else warnings).append(text)
+            if sizes[number] > limits.refuse:
+                errors.append(text)
+            elif limits is not ENERGY or frames[number].pbc.all():  # molecules and atoms are bound less than crystals
+                warnings.append(text)
     for number, frame in enumerate(frames):
         shortest = _shortest_distance(frame)
         if shortest < CLOSE:

@@ -46,6 +46,7 @@ from ndsc.fit.training import (
     e0_warnings,
     kernel_descriptions,
     single_atom_energies,
+    with_sigmas,
     write_training_file,
 )
 from ndsc.plausibility import check_plausible
@@ -271,29 +272,18 @@ def _solve_here(job: _Job, frames: list[Atoms]) -> dict[str, int]:
     system = LinearSystem.from_potential(potential, frames, progress=job.progress)
     system.write_potential(system.solve(sparse_jitter=job.settings.sparse_jitter), job.scratch)
     energies, forces, virials = (int(system.used(kinds=[kind]).sum()) for kind in ALL_KINDS)
-    return {
-        "energies": energies,
-        "force_components": forces,
-        "virial_components": virials,
-        "energy_sigmas": energies,
-        "force_component_sigmas": forces,
-        "virial_component_sigmas": virials * 9 // 6,
-    }
+    return with_sigmas({"energies": energies, "force_components": forces, "virial_components": virials})
 
 
 def _from_record(folder: Path, record: Mapping[str, Any], predictions: Predictions, *, reused: bool) -> GapFit:
+    kept = {name: record[name] for name in ("e0", "counts_sent", "counts_read", "n_sparse", "seconds", "memory_gb")}
     return GapFit(
         xml_path=folder / XML_NAME,
         settings=GapSettings(**record["settings"]),
-        e0=record["e0"],
-        counts_sent=record["counts_sent"],
-        counts_read=record["counts_read"],
-        n_sparse=record["n_sparse"],
-        seconds=record["seconds"],
-        memory_gb=record["memory_gb"],
         predictions=predictions,
         reused=reused,
         warnings=tuple(record.get("warnings", ())),
+        **kept,
     )
 
 

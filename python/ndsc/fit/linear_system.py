@@ -272,32 +272,6 @@ class LinearSystem:
         return folder / "gap.xml"
 
 
-def read_dump(prefix: str | Path) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
-    """Read what gap_fit writes with ``linear_system_dump_file=prefix``.
-
-    Returns
-    -------
-    tuple of (R, m) rows, (R,) targets, (R,) sigmas and (m, m) covariance
-        In gap_fit's order and signs: the energies of all configurations, then of each configuration the negative forces
-        and the negative virial (xx, xy, xz, yy, yz, zz). The covariance includes the jitter.
-
-    Raises
-    ------
-    InputError
-        When a file is missing or they do not fit together.
-    """
-    try:
-        parts = [np.loadtxt(f"{prefix}_{name}") for name in ("globalY.0", "lambda.0", "Kmn.0", "Kmm")]
-        targets, variances, rows, covariance = parts
-        size = round(np.sqrt(len(covariance)))
-        return rows.reshape(len(targets), size), targets, np.sqrt(variances), covariance.reshape(size, size)
-    except (OSError, ValueError) as error:
-        raise InputError(
-            f"The linear system {prefix}_* cannot be read ({error}). Give the prefix that was given to gap_fit as "
-            "linear_system_dump_file."
-        ) from error
-
-
 def _read_kernels(path: Path) -> tuple[list[Kernel], dict[int, float]]:
     """Kernels of a potential, in the order of its weights, and its single-atom energies by atomic number."""
     from quippy.descriptors import Descriptor
