@@ -70,7 +70,7 @@ def export_database(frames: Sequence[Atoms], path: str | Path, dialect: str) -> 
           reads pickled data frames, which ndsc neither writes nor opens.)
         - "mtp": the ``.cfg`` of MLIP; types are numbered from 0 in the order of atomic numbers.
         - "pypolymlp": a folder with one minimal ``vasprun-*.xml`` a configuration, the one kind of text that pypolymlp
-          documents for labels of its own choice.
+          documents for labels from other sources.
 
     Returns
     -------

@@ -164,7 +164,7 @@ def test_input_that_cannot_be_solved(system, fit, frames):
 
 def test_kernels_of_other_kinds_are_refused(tmp_path):
     path = tmp_path / "gap.xml"
-    for text, message in (("distance_2b cutoff=4 zeta=1 delta=1 Z=13", "no SOAP"), ("soap Z=13 zeta=1", "delta")):
+    for text, message in (("distance_2b cutoff=4 zeta=1 delta=1 Z=13", "not a SOAP"), ("soap Z=13 zeta=1", "delta")):
         path.write_text(
             f'<a><gpCoordinates dimensions="2" sparseX_filename="x"><descriptor>{text}</descriptor>'
             '<sparseX sparseCutoff="1.0"/></gpCoordinates></a>'

@@ -74,7 +74,7 @@ class LinearSystem:
     rows : (R, m) array
         ``rows @ weights`` are energies without single atoms (eV), forces (eV/Å) and virials (eV).
     targets : (R,) array
-        Reference values, not-a-number where a configuration has none.
+        Reference values, NaN where a configuration has none.
     kinds : (R,) int array
         :data:`ENERGY`, :data:`FORCE` or :data:`VIRIAL`.
     frame_of : (R,) int array
@@ -113,13 +113,13 @@ class LinearSystem:
         MissingExtraError
             When quippy is not installed.
         InputError
-            When there are no frames, a target is not finite, or the file is no such potential.
+            When there are no frames, a target is not finite, or the file is not such a potential.
         """
         require_quippy()
         path = Path(potential).resolve()
         kernels, single_atoms = _read_kernels(path)
         if not frames:
-            raise InputError("There are no configurations to make a linear system of. Give at least one.")
+            raise InputError("There are no configurations to set up a linear system. Give at least one.")
         cutoff = max(_word(kernel.text, "cutoff") for kernel in kernels)
         rows, targets = [], []
         for number, frame in enumerate(frames):
@@ -141,7 +141,7 @@ class LinearSystem:
         )
 
     def sigmas(self, regularisation: Regularisation | None = None) -> FloatArray:
-        """(R,) array: the expected error of each row, not-a-number where there is no target.
+        """(R,) array: the expected error of each row, NaN where there is no target.
 
         Parameters
         ----------
@@ -157,7 +157,7 @@ class LinearSystem:
         Raises
         ------
         InputError
-            When a number is no configuration's.
+            When a number is out of range.
         """
         rows = np.isfinite(self.targets) & np.isin(self.kinds, kinds)
         if frames is None:
@@ -198,7 +198,7 @@ class LinearSystem:
         Raises
         ------
         InputError
-            When no target is left to learn from, one has no sigma, or a number is no configuration's.
+            When no target is left to learn from, one has no sigma, or a number is out of range.
         FitError
             When the covariance of the sparse points is not positive definite.
         """
@@ -216,7 +216,7 @@ class LinearSystem:
         except np.linalg.LinAlgError as error:
             raise FitError(
                 f"The covariance of the {len(self.covariance)} sparse points is not positive definite with "
-                f"sparse_jitter = {sparse_jitter:g}: some are too much alike. Use fewer sparse points or a larger one."
+                f"sparse_jitter = {sparse_jitter:g}: some are too similar. Use fewer sparse points or a larger one."
             ) from error
         matrix = np.vstack([self.rows[used] / sigmas[:, None], root.T])
         q, r = np.linalg.qr(matrix)
@@ -284,7 +284,7 @@ def _read_kernels(path: Path) -> tuple[list[Kernel], dict[int, float]]:
         text = entry.findtext("descriptor", default="").strip()
         if not text.startswith("soap ") or not np.all(cutoffs == 1.0):
             raise InputError(
-                f"{path} holds a kernel that is no SOAP kernel ({text[:40]}). Give a GAP that ndsc fitted."
+                f"{path} holds a kernel that is not a SOAP kernel ({text[:40]}). Give a GAP that ndsc fitted."
             )
         columns = slice(start, start + len(values))
         zeta, delta = _word(text, "zeta"), _word(text, "delta")

@@ -251,7 +251,7 @@ def _sigma(value: object, shape: tuple[int, ...], what: str, where: str) -> Floa
     if not (sigma >= SMALLEST_SIGMA).all() or not np.isfinite(sigma).all():
         raise InputError(
             f"A {what} sigma of {where} is {np.nanmin(sigma):.3g} or not finite; below {SMALLEST_SIGMA} gap_fit makes "
-            "a potential of NaN without a word. Use a regularisation with a positive minimum."
+            "a potential of NaN without a message. Use a regularisation with a positive minimum."
         )
     return sigma.reshape(shape)
 
