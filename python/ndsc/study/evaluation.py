@@ -71,7 +71,6 @@ def evaluate_potential(
         phonons=found.phonons,
         harmonic=found.harmonic_phonons,
         elastic=elastic,
-        lattice=found.lattice,
         warnings=found.warnings,
     )
 
