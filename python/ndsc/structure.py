@@ -27,6 +27,9 @@ SMALLEST_VOLUME = 0.2
 RESULT_NAMES = re.compile(r"force|energ|stress|virial|momenta|velocit|^magmoms?$|^charges$|^dipole", re.IGNORECASE)
 # What ASE's CIF reader leaves in `info`: objects, or numbers that the door has looked at.
 READER_NAMES = ("spacegroup", "unit_cell", "occupancy", "spacegroup_kinds")
+# What this package writes of how a supercell was made. A supercell that is given as a crystal is the unit cell of what
+# follows: its k-points are not folded, and its sites are numbered anew.
+RECIPE = "ndsc_"
 # Computed moments of a file above this, in Bohr magnetons, make its crystal magnetic.
 SMALLEST_MOMENT = 0.01
 
@@ -123,8 +126,11 @@ def checked_structure(atoms: Atoms) -> Atoms:
         copy.set_constraint()
     if len(copy.arrays) > 2:
         _check_arrays(copy)
-    for name in [name for name in copy.info if name in READER_NAMES or RESULT_NAMES.search(str(name))]:
-        del copy.info[name]
+    for name in list(copy.info):
+        if name in READER_NAMES or str(name).startswith(RECIPE) or RESULT_NAMES.search(str(name)):
+            del copy.info[name]
+    for name in [name for name in copy.arrays if name.startswith(RECIPE)]:
+        del copy.arrays[name]
     _check_distances(copy)
     return copy
 

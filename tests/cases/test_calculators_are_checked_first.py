@@ -16,6 +16,8 @@ from typer.testing import CliRunner, Result
 from ndsc import CalculatorSpec, LabelStore, find_supercells, label_configurations, make_configurations
 from ndsc.cli import app
 from ndsc.codes import CODES
+from ndsc.codes.specification import supercell_matrix
+from ndsc.crystal import Crystal, load_crystal
 from ndsc.errors import InputError, MissingExtraError
 
 DATA = Path(__file__).parents[1] / "data"
@@ -193,6 +195,22 @@ def test_a_potential_warns_of_charges(caplog: pytest.LogCaptureFixture) -> None:
     atoms.set_initial_charges([1.0])
     CalculatorSpec("emt").check(atoms)
     assert "charges" in caplog.text
+
+
+def test_a_supercell_that_is_given_as_a_crystal_is_the_unit_cell() -> None:
+    """Its own k-points are those of the grid: it does not remember the crystal that it was made of."""
+    frame = make_configurations(find_supercells(bulk("Al"), 2), per_supercell=1, displacement=0.0)[-1]
+    assert supercell_matrix(frame).tolist() != np.eye(3).tolist()
+    crystal = Crystal.from_atoms(frame)
+    assert supercell_matrix(crystal.atoms).tolist() == np.eye(3).tolist()
+    assert not [name for name in crystal.atoms.arrays if name.startswith("ndsc")]
+    frame.write("frame.xyz", format="extxyz")
+    assert supercell_matrix(load_crystal("frame.xyz")).tolist() == np.eye(3).tolist()
+
+
+def test_a_single_atom_may_have_no_forces_in_a_potential_without_a_term_for_its_element() -> None:
+    atom = Atoms("Fe", cell=[20] * 3, pbc=True, info={"config_type": "isolated_atom"})
+    CalculatorSpec("emt").check(atom)
 
 
 def test_kpoints_of_gpaw_come_from_the_kgrid() -> None:

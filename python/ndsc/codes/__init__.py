@@ -54,19 +54,4 @@ def code_of(name: str) -> Code:
     )
 
 
-__all__ = [
-    "CODES",
-    "MEANINGS",
-    "PROGRAMS",
-    "Abinit",
-    "Castep",
-    "Code",
-    "Espresso",
-    "Factory",
-    "Gpaw",
-    "Program",
-    "Quip",
-    "Vasp",
-    "calculator_names",
-    "code_of",
-]
+__all__ = ["CODES", "MEANINGS", "PROGRAMS", "Code", "Factory", "Program", "calculator_names", "code_of"]

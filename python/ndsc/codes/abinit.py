@@ -44,7 +44,6 @@ class Abinit(Program):
     atom_drops = "occopt tsmear smearing nband nbands spinmagntarget ngfft"
 
     def check_parameters(self, parameters: Keywords) -> None:
-        """See :meth:`Code.check_parameters`."""
         super().check_parameters(parameters)
         if "ixc" not in parameters and (xc := parameters.get("xc", "PBE")) not in FUNCTIONALS:
             raise InputError(
@@ -52,12 +51,10 @@ class Abinit(Program):
             )
 
     def check_complete(self, parameters: Keywords) -> None:
-        """See :meth:`Code.check_complete`."""
         if "ecut" not in parameters:
             raise InputError("ABINIT needs ecut, the cutoff of the plane waves in eV.")
 
     def write(self, folder: Path, atoms: Atoms, parameters: Keywords, kpoints: Array, pseudo_dir: Path | None) -> Files:
-        """See :meth:`Program.write`."""
         from ase.io.abinit import write_abinit_in
 
         given = dict(parameters)
@@ -91,7 +88,6 @@ class Abinit(Program):
         return files
 
     def read(self, folder: Path, atoms: Atoms) -> Output:
-        """See :meth:`Program.read`."""
         from ase.io.abinit import read_abinit_out
 
         if "Calculation completed." not in text_of(folder / self.results):
@@ -101,6 +97,5 @@ class Abinit(Program):
         return Output.of(results["atoms"], results, f"ABINIT {results['version']}")
 
     def atom_settings(self, moment: float) -> dict[str, Any]:
-        """See :meth:`Code.atom_settings`."""
         spin = {"spinmagntarget": moment} if moment else {}
         return {"occopt": 7, "tsmear": ATOM_WIDTH, **spin}

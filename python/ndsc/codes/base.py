@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import logging
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -17,8 +16,6 @@ from ndsc.versions import package_version
 
 if TYPE_CHECKING:
     from ndsc.codes.specification import CalculatorSpec
-
-log = logging.getLogger(__name__)
 
 #: What settings mean, in the order of a table, with the head of their row.
 MEANINGS = {
@@ -112,10 +109,9 @@ class Code:
         InputError
             For charges of atoms, moments that are vectors, and moments where the parameters switch off the spin.
         """
-        charged = bool(atoms.has("initial_charges") and atoms.get_initial_charges().any())
-        if charged and not self.has_kpoints:
-            log.warning("%s does not use the charges of the atoms.", self.title)
-        elif charged:
+        if not self.has_kpoints:
+            return
+        if atoms.get_initial_charges().any():
             raise InputError(
                 f"The structure has charges of atoms, which {self.title} cannot be given. Remove initial_charges; a "
                 "charged cell, where it is meant, is a parameter of the code."
@@ -128,7 +124,7 @@ class Code:
                 f"The structure has magnetic moments, but {off[0]} = {names[off[0]]!r} makes {self.title} leave them "
                 "out. Remove the parameter, or the moments."
             )
-        if self.has_kpoints and moments.ndim > 1:
+        if moments.ndim > 1:
             raise InputError(
                 f"The structure has magnetic moments that are vectors; {self.title} is given collinear ones only. Give "
                 "one number for each atom."

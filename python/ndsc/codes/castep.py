@@ -56,7 +56,6 @@ class Castep(Program):
     )
 
     def check_parameters(self, parameters: Keywords) -> None:
-        """See :meth:`Code.check_parameters`."""
         cell = parameters.get("cell", {})
         if not isinstance(cell, Mapping):
             raise InputError(f"The parameter cell of CASTEP is a table of keywords of the .cell file, not {cell!r}.")
@@ -66,12 +65,10 @@ class Castep(Program):
         self.refuse_reserved([*parameters, *cell])
 
     def check_complete(self, parameters: Keywords) -> None:
-        """See :meth:`Code.check_complete`."""
         if not ({"cut_off_energy", "basis_precision"} & {key.lower() for key in parameters}):
             raise InputError("CASTEP needs cut_off_energy, the cutoff of the plane waves in eV.")
 
     def write(self, folder: Path, atoms: Atoms, parameters: Keywords, kpoints: Array, pseudo_dir: Path | None) -> Files:
-        """See :meth:`Program.write`."""
         given = dict(parameters)
         cell = given.pop("cell", {})
         named = given.pop("pseudopotentials", {})
@@ -108,7 +105,6 @@ class Castep(Program):
         return found
 
     def read(self, folder: Path, atoms: Atoms) -> Output:
-        """See :meth:`Program.read`."""
         from ase.io import read
 
         text = text_of(folder / self.output)
@@ -125,7 +121,6 @@ class Castep(Program):
         return Output.of(computed, results, f"CASTEP {version[1] if version else 'of unknown version'}", back)
 
     def atom_settings(self, moment: float) -> dict[str, Any]:
-        """See :meth:`Code.atom_settings`."""
         spin = {"spin_polarized": True, "spin": moment, "spin_fix": -1} if moment else {}
         return {"fix_occupancy": False, "smearing_scheme": "Gaussian", "smearing_width": ATOM_WIDTH, **spin}
 

@@ -55,7 +55,6 @@ class Espresso(Program):
     atom_drops = "occupations smearing degauss nbnd nspin tot_magnetization"
 
     def check_parameters(self, parameters: Keywords) -> None:
-        """See :meth:`Code.check_parameters`."""
         given = {key: value for key, value in parameters.items() if key not in _NO_KEYWORDS}
         nested = given.pop("input_data", {})
         if not isinstance(nested, Mapping):
@@ -75,7 +74,6 @@ class Espresso(Program):
             )
 
     def write(self, folder: Path, atoms: Atoms, parameters: Keywords, kpoints: Array, pseudo_dir: Path | None) -> Files:
-        """See :meth:`Program.write`."""
         from ase.io.espresso import write_espresso_in
 
         given = dict(parameters)
@@ -110,7 +108,6 @@ class Espresso(Program):
         return files
 
     def read(self, folder: Path, atoms: Atoms) -> Output:
-        """See :meth:`Program.read`."""
         from ase.io import read
 
         text = text_of(folder / self.output)
@@ -122,7 +119,6 @@ class Espresso(Program):
         return Output.of(computed, computed.calc.results, named)
 
     def atom_settings(self, moment: float) -> dict[str, Any]:
-        """See :meth:`Code.atom_settings`."""
         spin = {"nspin": 2, "tot_magnetization": moment} if moment else {}
         # In Ry, about as sharp as ATOM_WIDTH.
         return {"occupations": "smearing", "smearing": "gaussian", "degauss": 0.001, **spin}

@@ -34,7 +34,6 @@ class Gpaw(Code):
     atom_drops: ClassVar[str] = "occupations nbands magmoms spinpol hund charge"
 
     def create(self, spec: CalculatorSpec, atoms: Atoms, directory: Path) -> Calculator:
-        """See :meth:`Code.create`."""
         from ndsc.codes.specification import supercell_matrix
 
         try:
@@ -50,12 +49,10 @@ class Gpaw(Code):
         return GPAW(**{**defaults, **spec.parameters, "kpts": kpoints})
 
     def check_parameters(self, parameters: Mapping[str, Any]) -> None:
-        """See :meth:`Code.check_parameters`."""
         if "kpts" in parameters:
             raise InputError("The parameters of GPAW contain kpts, but k-points come from kgrid. Remove kpts.")
 
     def atom_settings(self, moment: float) -> dict[str, Any]:
-        """See :meth:`Code.atom_settings`."""
         occupations = {"name": "fermi-dirac", "width": ATOM_WIDTH}
         if not moment:
             return {"occupations": occupations}

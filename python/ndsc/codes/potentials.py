@@ -37,7 +37,6 @@ class Quip(Code):
     package: ClassVar[str] = "quippy-ase"
 
     def create(self, spec: CalculatorSpec, atoms: Atoms, directory: Path) -> Calculator:
-        """See :meth:`Code.create`."""
         file = spec.parameters.get("param_filename")
         if file is not None and not Path(file).is_file():
             raise InputError(f"There is no file {file}, the param_filename of the calculator 'quip'. Correct its path.")
@@ -50,11 +49,9 @@ class Quip(Code):
         return Potential(**spec.parameters)
 
     def check_parameters(self, parameters: Mapping[str, Any]) -> None:
-        """See :meth:`Code.check_parameters`."""
         check_names(self.title, parameters, ("args_str", "param_str", "param_filename", "calc_args"))
 
     def check_complete(self, parameters: Mapping[str, Any]) -> None:
-        """See :meth:`Code.check_complete`."""
         if not {"args_str", "param_str", "param_filename"} & set(parameters):
             raise InputError(
                 "The calculator 'quip' needs a potential: give parameters = {param_filename = 'gap.xml'}, or the "

@@ -136,7 +136,6 @@ class Program(Code, ABC):
         """The results of a calculation that has ended well; whatever is raised is a failed calculation."""
 
     def create(self, spec: CalculatorSpec, atoms: Atoms, directory: Path) -> Calculator:
-        """See :meth:`Code.create`."""
         from ndsc.codes.specification import supercell_matrix
 
         points, weights = reduced_kpoints(supercell_matrix(atoms), spec.kgrid or 1)
@@ -154,7 +153,6 @@ class Program(Code, ABC):
         return f"{self.title} of unknown version"
 
     def check_parameters(self, parameters: Mapping[str, Any]) -> None:
-        """See :meth:`Code.check_parameters`."""
         self.refuse_reserved(parameters)
 
     def refuse_reserved(self, keywords: Iterable[str]) -> None:

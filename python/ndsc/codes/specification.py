@@ -7,6 +7,7 @@ imported only when a label has to be computed, so stored labels serve on a machi
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -23,6 +24,9 @@ from ndsc.codes.base import not_made, refused
 from ndsc.errors import InputError, NdscError
 from ndsc.interrupts import raise_if_interrupted
 from ndsc.kpoints import KpointGrid, check_kgrid_folds, normal_kgrid
+from ndsc.targets import is_isolated_atom
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -124,7 +128,10 @@ class CalculatorSpec:
         self.code.check_complete(self.parameters)
         for atoms in frames:
             self.code.check_structure(atoms, self.parameters)
-        for symbols in {frozenset(atoms.get_chemical_symbols()) for atoms in frames}:
+        if not self.code.has_kpoints and any(atoms.get_initial_charges().any() for atoms in frames):
+            log.warning("%s does not use the charges of the atoms.", self.code.title)
+        # A single atom needs no forces from a potential: it may have terms between different elements only.
+        for symbols in {frozenset(atoms.get_chemical_symbols()) for atoms in frames if not is_isolated_atom(atoms)}:
             _check_elements(self.name, json.dumps(self.parameters), self.kgrid, symbols)
         matrices = {tuple(supercell_matrix(atoms).ravel().tolist()) for atoms in frames}
         check_kgrid_folds(np.array(sorted(matrices), dtype=np.int64).reshape(-1, 3, 3), self.kgrid)

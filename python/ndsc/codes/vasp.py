@@ -43,7 +43,6 @@ class Vasp(Program):
     atom_drops = "ismear sigma ispin magmom nupdown nbands"
 
     def check_parameters(self, parameters: Keywords) -> None:
-        """See :meth:`Code.check_parameters`."""
         from ase.calculators.vasp.create_input import GenerateVaspInput
 
         given = {key.lower(): value for key, value in parameters.items()}
@@ -55,12 +54,10 @@ class Vasp(Program):
         check_names(self.title, given, known)
 
     def check_complete(self, parameters: Keywords) -> None:
-        """See :meth:`Code.check_complete`."""
         if not {"xc", "pp", "gga"} & {key.lower() for key in parameters}:
             raise InputError("VASP needs xc, the functional, and with it the pseudopotentials: xc = 'PBE', say.")
 
     def write(self, folder: Path, atoms: Atoms, parameters: Keywords, kpoints: Array, pseudo_dir: Path | None) -> Files:
-        """See :meth:`Program.write`."""
         from ase.calculators.vasp.create_input import GenerateVaspInput
 
         given = {key.lower(): value for key, value in parameters.items()}
@@ -98,7 +95,6 @@ class Vasp(Program):
         return ""
 
     def read(self, folder: Path, atoms: Atoms) -> Output:
-        """See :meth:`Program.read`."""
         from ase.io import read
 
         xml = text_of(folder / "vasprun.xml")
@@ -111,7 +107,6 @@ class Vasp(Program):
         return Output.of(computed, computed.calc.results, named, back.tolist())
 
     def atom_settings(self, moment: float) -> dict[str, Any]:
-        """See :meth:`Code.atom_settings`."""
         spin = {"ispin": 2, "nupdown": moment} if moment else {}
         return {"ismear": 0, "sigma": ATOM_WIDTH, **spin}
 
