@@ -22,7 +22,7 @@ from ase import Atoms
 from numpy.typing import ArrayLike, NDArray
 
 from ndsc.errors import InputError, InternalError
-from ndsc.structure import bulk_structure, checked_structure, read_structure, split_index
+from ndsc.structure import MANY_ATOMS, bulk_structure, checked_structure, read_structure, split_index
 from ndsc.symmetry import distinct_rotations, find_operations
 
 IntArray = NDArray[np.int64]
@@ -288,8 +288,10 @@ class Crystal:
     def larger_group(self) -> str | None:
         """The larger group that a slightly larger tolerance finds: ``"P6_3/mmc (194) with symprec = 0.001"``.
 
-        Coordinates cut to a few digits are the commonest reason.
+        Coordinates cut to a few digits are the commonest reason. Very large cells are not searched again.
         """
+        if len(self.atoms) > MANY_ATOMS:
+            return None
         for symprec in LOOSER_TOLERANCES:
             if symprec <= self.symprec:
                 continue

@@ -20,6 +20,8 @@ log = logging.getLogger(__name__)
 
 # Atoms closer together than this share of the sum of their covalent radii, or than this length in Å, overlap.
 OVERLAP, SHORTEST_DISTANCE = 0.4, 0.3
+# Unit cells above the first size take long to search, those above the second are refused.
+MANY_ATOMS, MOST_ATOMS = 1000, 20_000
 # Å³ for each atom; matter is not as dense in any experiment.
 SMALLEST_VOLUME = 0.2
 
@@ -113,6 +115,13 @@ def checked_structure(atoms: Atoms) -> Atoms:
         raise InputError(f"A crystal was expected as ase.Atoms, not {type(atoms).__name__}.")
     if len(atoms) == 0:
         raise InputError("The structure has no atoms. Give a crystal with at least one.")
+    if len(atoms) > MOST_ATOMS:
+        raise InputError(
+            f"The structure has {len(atoms):,} atoms, and a unit cell may have {MOST_ATOMS:,}. Give the unit cell of "
+            "the crystal, of which supercells are made, not a simulation cell."
+        )
+    if len(atoms) > MANY_ATOMS:
+        log.warning("The structure has %d atoms: searching its symmetry takes from seconds to minutes.", len(atoms))
     _check_cell(atoms)
     _check_elements(atoms)
     copy = atoms.copy()

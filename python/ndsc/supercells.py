@@ -36,6 +36,8 @@ __all__ = [
 
 IntArray = NDArray[np.int64]
 
+# Larger ones would make costs that are no floating-point numbers.
+LARGEST_EXPONENT = 20
 # From this cost exponent on, one supercell per orbit of maximal cyclic subgroups is proven cheapest.
 PROVEN_EXPONENT = math.log2(3)
 
@@ -286,8 +288,11 @@ def find_supercells(
         memory (see :func:`iterate_supercells`), or the integer programme is too large.
     """
     divisions = checked_grid(grid)
-    if not (_is_number(cost_exponent) and math.isfinite(cost_exponent) and cost_exponent > 0):
-        raise InputError(f"The cost exponent {cost_exponent!r} is not a positive number. Give one, usually 3.")
+    if not (_is_number(cost_exponent) and 0 < cost_exponent <= LARGEST_EXPONENT):
+        raise InputError(
+            f"The cost exponent {cost_exponent!r} is not a number above 0 and at most {LARGEST_EXPONENT}. Give one, "
+            "usually 3."
+        )
     crystal = as_crystal(structure, symprec=symprec)
     rotations = _grid_rotations(crystal, divisions)
     memory = memory_for(divisions)

@@ -36,7 +36,7 @@ Minimal supercells, optimal databases and benchmarked interatomic potentials of 
   ndsc run al.toml
 
 [bold]Exit codes[/bold]: 0 success; 1 a bug in ndsc; 2 bad input or usage; 3 a reference calculation failed,
-labels are missing, or settings did not converge; 4 the fit failed; 130 stopped with Ctrl-C; 141 nobody read the output.
+labels are missing, or settings did not converge; 4 the fit failed; 130 stopped with Ctrl-C.
 
 Results go to standard output, progress and messages to standard error.
 """,
@@ -89,7 +89,7 @@ def main() -> None:
         app()
     except SystemExit as end:
         if isinstance(end.__context__, BrokenPipeError):  # as after "| head", which has read enough
-            sys.exit(ExitCode.NO_READER)
+            sys.exit(ExitCode.OK)
         raise
     except OSError as error:  # a help text on a full disk; errors within a command are told where they are caught
         note(f"Error: {explain(error)[0]}")

@@ -89,7 +89,10 @@ def phonons(
     if route not in ROUTES:
         raise InputError(f"--route {route}: there is no such route. Choose one of {', '.join(ROUTES)}.")
     charges = None if born is None else _born_charges(crystal.atoms, born)
-    limit = residual_force_limit
+    from ndsc.benchmark_settings import PhononSettings
+
+    said = {"displacement": displacement, "residual_force_limit": residual_force_limit}
+    limit = PhononSettings.parse(said, "The options").residual_force_limit
     from ndsc.force_constants.supercell_phonons import set_nac
 
     with _store(ctx, labels) as store, progress_bars() as progress:

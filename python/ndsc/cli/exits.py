@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import re
 import sys
 import tempfile
 import traceback
@@ -20,6 +21,8 @@ from ndsc.errors import FitError, InternalError, NdscError, ReferenceCalculation
 # Keys of the context's `meta`, which all commands share.
 DEBUG = "ndsc.debug"
 RESUME = "ndsc.resume"
+
+LONG_WORD = re.compile(r"\S{400,}")
 
 # Wrong use of an option; typer shows it and exits with 2 by itself.
 UsageError: type[Exception] = typer.BadParameter.__bases__[0]
@@ -40,7 +43,6 @@ class ExitCode(IntEnum):
     REFERENCE = 3
     FIT = 4
     INTERRUPTED = 130
-    NO_READER = 141
 
 
 class NdscGroup(TyperGroup):
@@ -92,8 +94,13 @@ def exit_code(error: NdscError) -> ExitCode:
 
 def fail(message: str, code: ExitCode, *, label: str = "Error: ") -> None:
     """Say why on standard error, and end with the code."""
-    typer.secho(f"{label}{plain(message)}", err=True, fg=typer.colors.RED)
+    typer.secho(f"{label}{plain(LONG_WORD.sub(_cut, message))}", err=True, fg=typer.colors.RED)
     raise typer.Exit(int(code))
+
+
+def _cut(word: re.Match[str]) -> str:
+    """A word of a message that would fill the screen, such as a name that somebody pasted."""
+    return f"{word[0][:100]}… ({len(word[0])} characters)"
 
 
 def write_log() -> Path:
