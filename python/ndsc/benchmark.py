@@ -210,7 +210,7 @@ def _relaxed(reference: Reference, model: Calculator, warnings: list[str], progr
     if not reference.relax:
         return reference.crystal
     try:
-        return reference.crystal.with_structure(relax_crystal(reference.crystal.atoms, model, progress=progress))
+        return reference.crystal.with_structure(relax_crystal(reference.crystal, model, progress=progress))
     except NdscError as error:
         warnings.append(
             f"The crystal could not be relaxed with the potential: {error} Its phonons and elastic constants are those "

@@ -10,20 +10,89 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from ase import Atoms
 from numpy.typing import ArrayLike, NDArray
+from pydantic import BeforeValidator, Field
 
 from ndsc.errors import InputError
+from ndsc.progress import Progress, silent
+from ndsc.qgrid import available_memory
 from ndsc.rounding import rounded
+from ndsc.section import Real, Section, Whole, one_or_many
 from ndsc.supercells import SupercellSet, make_supercell
 
 FloatArray = NDArray[np.float64]
 
-#: Largest strain component and largest deviation of the scale from 1 that still count as a small perturbation.
-LARGEST_DEFORMATION = 0.25
+#: Configurations of one supercell: more than anybody can label.
+MOST_CONFIGURATIONS = 100_000
+#: Memory of a configuration, bytes, and of each of its atoms.
+BYTES, BYTES_PER_ATOM = 4000, 120
+#: What :func:`remake_configuration` needs, and what it may find.
+RECIPE = (
+    "ndsc_name", "config_type", "ndsc_matrix", "ndsc_seed", "ndsc_index", "ndsc_scale", "ndsc_strain",
+    "ndsc_displacement",
+)  # fmt: skip
+OPTIONAL_RECIPE = ("ndsc_part", "ndsc_displaced")
+
+
+class ConfigurationSettings(Section):
+    """``[configurations]``, or one part of a database in ``[[configurations]]``: how the supercells are perturbed."""
+
+    name: str | None = Field(
+        default=None,
+        pattern=r"^[A-Za-z0-9_.]+$",
+        description="Give the name of this part of the database: letters, digits, dots and underscores.",
+    )
+    per_supercell: Whole = Field(
+        default=20,
+        ge=0,
+        le=MOST_CONFIGURATIONS,
+        description="Give the number of configurations of each supercell, as 20.",
+    )
+    displacement: Annotated[tuple[Annotated[Real, Field(ge=0, le=1)], ...], BeforeValidator(one_or_many)] = Field(
+        default=(0.05,),
+        description="Give the standard deviation of the displacements in Å (0 to 1), or a list that configurations "
+        "take in turn, for example displacement = 0.05.",
+    )
+    displaced: Literal["all", "one"] = Field(
+        default="all",
+        description="Give 'all' (every atom is displaced) or 'one' (a single atom, by exactly the displacement).",
+    )
+    strain: Real = Field(
+        default=0.01,
+        ge=0,
+        le=0.25,
+        description="Give the largest entry of the random symmetric strain, for example 0.01.",
+    )
+    scale: Annotated[tuple[Annotated[Real, Field(ge=0.75, le=1.25)], ...], BeforeValidator(one_or_many)] = Field(
+        default=(0.98, 1.0, 1.02),
+        description="Give the isotropic factors of the cell vectors, 0.75 to 1.25, as scale = [0.98, 1.0, 1.02].",
+    )
+    unit_cells: Whole = Field(
+        default=1,
+        ge=0,
+        le=MOST_CONFIGURATIONS,
+        description="Give the number of configurations of the unit cell itself; the first is unperturbed.",
+    )
+    unit_cell_displacement: Real = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        description="Give the standard deviation of the displacements in Å (0 to 1) in all unit cells but the first, "
+        "for a crystal of several atoms a cell.",
+    )
+    seed: Whole = Field(
+        default=1, ge=0, description="Give a whole number, at least 0; the same seed gives the same bytes."
+    )
+    unlabelled: Whole = Field(
+        default=100,
+        ge=0,
+        le=MOST_CONFIGURATIONS,
+        description="Give the number of extra configurations that only offer sparse points to the fit.",
+    )
 
 
 def make_configurations(
@@ -39,6 +108,7 @@ def make_configurations(
     first_index: int = 0,
     displaced: Literal["all", "one"] = "all",
     part: str | None = None,
+    progress: Progress = silent,
 ) -> list[Atoms]:
     """Perturb every supercell of a set.
 
@@ -73,6 +143,8 @@ def make_configurations(
     part : str, optional
         Name of this part of a database. It is recorded as ``ndsc_part`` and begins the name of every configuration, so
         that parts made by several calls can be told apart.
+    progress : callable
+        Called with ("configurations", supercells done, all).
 
     Returns
     -------
@@ -83,23 +155,25 @@ def make_configurations(
     Raises
     ------
     InputError
-        When a number is out of its range.
+        When a number is out of its range, or the configurations do not fit into memory.
     """
-    displacements = _amplitudes("displacement", displacement, lowest=0.0, highest=np.inf)
-    scales = _amplitudes("scale", scale, lowest=1 - LARGEST_DEFORMATION, highest=1 + LARGEST_DEFORMATION)
-    strain = _one_amplitude("strain", strain, highest=LARGEST_DEFORMATION)
-    of_unit_cells = _one_amplitude("unit_cell_displacement", unit_cell_displacement, highest=np.inf)
-    if len(supercells.atoms) == 1:
-        of_unit_cells = 0.0  # The crystal would only be moved as a whole, and need another label for it.
-    for name, number in (
-        ("per_supercell", per_supercell),
-        ("unit_cells", unit_cells),
-        ("seed", seed),
-        ("first_index", first_index),
-    ):
-        _check_count(name, number)
-    if displaced not in ("all", "one"):
-        raise InputError(f"displaced = {displaced!r} is neither 'all' nor 'one'. Give one of the two.")
+    settings = ConfigurationSettings(
+        name=part,
+        per_supercell=per_supercell,
+        displacement=_plain(displacement),
+        displaced=displaced,
+        strain=strain,
+        scale=_plain(scale),
+        unit_cells=unit_cells,
+        unit_cell_displacement=unit_cell_displacement,
+        seed=seed,
+    )
+    if isinstance(first_index, bool) or not isinstance(first_index, int | np.integer) or first_index < 0:
+        raise InputError(f"first_index = {first_index!r} is not a whole number of at least 0. Give one.")
+    _check_memory(supercells, settings)
+    displacements, scales = settings.displacement, settings.scale
+    # The only atom of a unit cell stays: the crystal would only be moved as a whole, and need another label for it.
+    of_unit_cells = settings.unit_cell_displacement if len(supercells.atoms) > 1 else 0.0
     extra = ({} if part is None else {"ndsc_part": part}) | (
         {} if displaced == "all" else {"ndsc_displaced": displaced}
     )
@@ -118,7 +192,7 @@ def make_configurations(
                 "ndsc_seed": seed,
                 "ndsc_index": index,
                 "ndsc_scale": scales[index % len(scales)] if perturbed else 1.0,
-                "ndsc_strain": strain if perturbed else 0.0,
+                "ndsc_strain": settings.strain if perturbed else 0.0,
                 "ndsc_displacement": moved,
                 **extra,
             },
@@ -130,10 +204,12 @@ def make_configurations(
         for i in range(unit_cells)
     ]
     for number, matrix in enumerate(supercells.matrices):
+        progress("configurations", number, len(supercells))
         configurations += [
             recipe(f"s{number:03d}-{i:04d}", "supercell", matrix, i, perturbed=True, moved=amplitude(i))
             for i in range(first_index, first_index + per_supercell)
         ]
+    progress("configurations", len(supercells), len(supercells))
     return configurations
 
 
@@ -152,24 +228,13 @@ def remake_configuration(atoms: Atoms, info: Mapping[str, Any]) -> Atoms:
     InputError
         When `info` lacks one of the keys.
     """
-    needed = (
-        "ndsc_name",
-        "config_type",
-        "ndsc_matrix",
-        "ndsc_seed",
-        "ndsc_index",
-        "ndsc_scale",
-        "ndsc_strain",
-        "ndsc_displacement",
-    )
-    missing = [key for key in needed if key not in info]
+    missing = [key for key in RECIPE if key not in info]
     if missing:
         raise InputError(
             f"The configuration cannot be made again: its info lacks {', '.join(missing)}. Only configurations that "
             "ndsc made carry their recipe."
         )
-    optional = [key for key in ("ndsc_part", "ndsc_displaced") if key in info]
-    return _configuration(atoms, {key: info[key] for key in (*needed, *optional)})
+    return _configuration(atoms, {key: info[key] for key in (*RECIPE, *OPTIONAL_RECIPE) if key in info})
 
 
 def _configuration(unit_cell: Atoms, recipe: dict[str, Any]) -> Atoms:
@@ -184,15 +249,11 @@ def _configuration(unit_cell: Atoms, recipe: dict[str, Any]) -> Atoms:
         displacements = float(recipe["ndsc_displacement"]) * _normal(uniform, 3 * n_atoms).reshape(n_atoms, 3)
 
     deformation = float(recipe["ndsc_scale"]) * (np.eye(3) + strain)
-    configuration = Atoms(
-        numbers=perfect.numbers,
-        cell=perfect.cell.array @ deformation,
-        positions=perfect.positions @ deformation + displacements,
-        pbc=True,
-    )
-    if perfect.has("initial_magmoms"):
-        configuration.set_initial_magnetic_moments(perfect.get_initial_magnetic_moments())
-    configuration = rounded(configuration)
+    for name in ("ndsc_basis", "ndsc_lattice_point"):
+        del perfect.arrays[name]
+    perfect.set_cell(perfect.cell.array @ deformation)
+    perfect.positions = perfect.positions @ deformation + displacements
+    configuration = rounded(perfect)
     configuration.info.update(recipe)
     return configuration
 
@@ -234,29 +295,20 @@ def _normal(uniform: Any, n: int) -> FloatArray:
     return np.concatenate([radius * np.cos(angle), radius * np.sin(angle)])[:n]
 
 
-def _amplitudes(name: str, value: float | Sequence[float], *, lowest: float, highest: float) -> list[float]:
-    try:
-        numbers = np.atleast_1d(np.asarray(value, dtype=float))
-    except (TypeError, ValueError) as error:
-        raise InputError(f"{name} = {value!r} is not a number or a list of numbers. Give one or several.") from error
-    if numbers.ndim != 1 or numbers.size == 0:
-        raise InputError(f"{name} = {value!r} is empty or nested. Give one number or a flat list of them.")
-    if not (np.all(np.isfinite(numbers)) and np.all(numbers >= lowest) and np.all(numbers <= highest)):
-        upper = "" if np.isinf(highest) else f" and at most {highest:g}"
+def _plain(value: Any) -> Any:
+    """An array as a list."""
+    return value.tolist() if isinstance(value, np.ndarray) else value
+
+
+def _check_memory(supercells: SupercellSet, settings: ConfigurationSettings) -> None:
+    """Refuse more configurations than fit into memory before the first one is made."""
+    sizes = supercells.sizes
+    number = settings.unit_cells + settings.per_supercell * len(sizes)
+    cells = settings.unit_cells + settings.per_supercell * int(np.sum(sizes))
+    needed, there = BYTES * number + BYTES_PER_ATOM * cells * len(supercells.atoms), available_memory()
+    if needed > there:
         raise InputError(
-            f"{name} = {value!r} is out of range. Give finite numbers of at least {lowest:g}{upper}: perturbations "
-            "must stay small."
+            f"{number:,} configurations of {len(sizes)} supercells take {needed / 1e9:.3g} GB of memory, and "
+            f"{there / 1e9:.3g} GB are free. Lower per_supercell = {settings.per_supercell:,} (or unit_cells = "
+            f"{settings.unit_cells:,})."
         )
-    return [float(number) for number in numbers]
-
-
-def _one_amplitude(name: str, value: float, *, highest: float) -> float:
-    numbers = _amplitudes(name, value, lowest=0.0, highest=highest)
-    if len(numbers) > 1:
-        raise InputError(f"{name} = {value!r} is a list. Give one number.")
-    return numbers[0]
-
-
-def _check_count(name: str, number: int) -> None:
-    if isinstance(number, bool) or not isinstance(number, (int, np.integer)) or number < 0:
-        raise InputError(f"{name} = {number!r} is not a whole number of at least 0. Give one.")

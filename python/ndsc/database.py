@@ -1,7 +1,7 @@
 """Databases of labelled configurations: made from labels, written and read as extended XYZ, split and sampled.
 
 A labelled configuration carries ``info["REF_energy"]`` (free energy, eV), ``arrays["REF_forces"]`` (eV/Å) and
-``info["REF_virial"]`` (-V stress, eV, nine numbers in a row: gap_fit drops a 3x3 matrix without a word). Bare keys
+``info["REF_virial"]`` (-V stress, eV, nine numbers in a row: gap_fit ignores a 3x3 matrix). Bare keys
 such as ``energy`` or ``stress`` are never written, because other programs give them meanings of their own.
 """
 
@@ -76,8 +76,8 @@ def make_database(configurations: Iterable[Atoms], labels: Mapping[str, Label]) 
         if name is None or name in names:
             reason = "has no info['ndsc_name']" if name is None else f"is the second one named {name}"
             raise InputError(
-                f"Configuration {number} {reason}, so its label cannot be told from others. Give every configuration a "
-                "name of its own, as make_configurations does."
+                f"Configuration {number} {reason}, so its label cannot be identified. Give every configuration "
+                "a unique name, as make_configurations does."
             )
         names.add(name)
         label = labels.get(name)

@@ -9,16 +9,17 @@ from __future__ import annotations
 import logging
 import shutil
 import tempfile
-import xml.etree.ElementTree as ElementTree
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from ase import Atoms, units
 from ase.io import write
+from jinja2 import Environment
 from numpy.typing import NDArray
 
 from ndsc.database import write_database
@@ -34,6 +35,8 @@ log = logging.getLogger(__name__)
 VACUUM = 15.0
 #: One kilobar in eV/Å³: VASP's unit of stress.
 KILOBAR = 0.1 * units.GPa
+#: Template of the files of pypolymlp.
+VASPRUN = Path(__file__).with_name("vasprun.xml.jinja")
 
 
 @dataclass(frozen=True)
@@ -67,7 +70,7 @@ def export_database(frames: Sequence[Atoms], path: str | Path, dialect: str) -> 
           reads pickled data frames, which ndsc neither writes nor opens.)
         - "mtp": the ``.cfg`` of MLIP; types are numbered from 0 in the order of atomic numbers.
         - "pypolymlp": a folder with one minimal ``vasprun-*.xml`` a configuration, the one kind of text that pypolymlp
-          documents for labels of its own choice.
+          documents for labels from other sources.
 
     Returns
     -------
@@ -214,10 +217,11 @@ def _write_vaspruns(labelled: Sequence[_Labelled], folder: Path) -> list[Path]:
             f"{folder} cannot be written ({error.strerror}). Choose a folder that you may write to."
         ) from error
     try:
+        environment = Environment(trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True)
+        template = environment.from_string(VASPRUN.read_text(encoding="utf-8"))
+        template.globals["row"] = _row
         for name, entry in zip(names, labelled, strict=True):
-            tree = ElementTree.ElementTree(_vasprun(entry))
-            ElementTree.indent(tree, " ")
-            tree.write(scratch / name, encoding="ISO-8859-1", xml_declaration=True)
+            (scratch / name).write_text(template.render(_vasprun(entry)), encoding="latin-1")
         scratch.chmod(0o755)
         scratch.replace(folder)
     finally:
@@ -225,72 +229,22 @@ def _write_vaspruns(labelled: Sequence[_Labelled], folder: Path) -> list[Path]:
     return [folder / name for name in names]
 
 
-def _vasprun(entry: _Labelled) -> ElementTree.Element:
-    """The parts of a vasprun.xml that readers of results look at; VASP lists atoms species by species."""
+def _vasprun(entry: _Labelled) -> dict[str, Any]:
+    """The values of the template; VASP lists atoms species by species."""
     order = np.argsort(entry.atoms.numbers, kind="stable")
-    atoms, forces = entry.atoms[order], entry.forces[order]
-    symbols = list(dict.fromkeys(atoms.get_chemical_symbols()))
-    root = ElementTree.Element("modeling")
-    generator = ElementTree.SubElement(root, "generator")
-    _item(generator, "program", "ndsc", type="string")
-    _item(generator, "version", "1", type="string")
-
-    kpoints = ElementTree.SubElement(root, "kpoints")
-    for name in ("kpointlist", "weights"):
-        # Empty, since labels come from any code; ASE's reader insists on them.
-        ElementTree.SubElement(kpoints, "varray", {"name": name})
-
-    atominfo = ElementTree.SubElement(root, "atominfo")
-    ElementTree.SubElement(atominfo, "atoms").text = str(len(atoms))
-    ElementTree.SubElement(atominfo, "types").text = str(len(symbols))
-    of_atoms = [[symbol, str(symbols.index(symbol) + 1)] for symbol in atoms.get_chemical_symbols()]
-    _table(atominfo, "atoms", ("element", "atomtype"), of_atoms)
-    of_types = [[str(atoms.get_chemical_symbols().count(symbol)), symbol] for symbol in symbols]
-    _table(atominfo, "atomtypes", ("atomspertype", "element"), of_types)
-
-    _structure(root, atoms, "initialpos")
-    calculation = ElementTree.SubElement(root, "calculation")
-    _structure(calculation, atoms, None)
-    _varray(calculation, "forces", forces)
-    if entry.virial is not None:
-        _varray(calculation, "stress", entry.virial.reshape(3, 3) / atoms.get_volume() / KILOBAR)
-    for parent in (ElementTree.SubElement(calculation, "scstep"), calculation):
-        energy = ElementTree.SubElement(parent, "energy")
-        for name in ("e_fr_energy", "e_wo_entrp", "e_0_energy"):
-            # All three are the free energy, the one that the forces derive from.
-            _item(energy, name, repr(entry.energy))
-    _structure(root, atoms, "finalpos")
-    return root
-
-
-def _item(parent: ElementTree.Element, name: str, text: str, **attributes: str) -> None:
-    ElementTree.SubElement(parent, "i", {"name": name, **attributes}).text = f" {text} "
-
-
-def _table(parent: ElementTree.Element, name: str, fields: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    array = ElementTree.SubElement(parent, "array", {"name": name})
-    ElementTree.SubElement(array, "dimension", {"dim": "1"}).text = "ion" if name == "atoms" else "type"
-    for field in fields:
-        ElementTree.SubElement(array, "field", {"type": "string"}).text = field
-    table = ElementTree.SubElement(array, "set")
-    for row in rows:
-        line = ElementTree.SubElement(table, "rc")
-        for cell in row:
-            ElementTree.SubElement(line, "c").text = cell
-
-
-def _structure(parent: ElementTree.Element, atoms: Atoms, name: str | None) -> None:
-    structure = ElementTree.SubElement(parent, "structure", {} if name is None else {"name": name})
-    crystal = ElementTree.SubElement(structure, "crystal")
-    _varray(crystal, "basis", atoms.cell.array)
-    _item(crystal, "volume", repr(float(atoms.get_volume())))
-    _varray(structure, "positions", atoms.get_scaled_positions(wrap=False))
-
-
-def _varray(parent: ElementTree.Element, name: str, rows: FloatArray) -> None:
-    array = ElementTree.SubElement(parent, "varray", {"name": name})
-    for row in rows:
-        ElementTree.SubElement(array, "v").text = f" {_row(row)} "
+    atoms = entry.atoms[order]
+    symbols: list[str] = atoms.get_chemical_symbols()
+    volume = float(atoms.get_volume())
+    return {
+        "symbols": symbols,
+        "species": list(dict.fromkeys(symbols)),
+        "basis": atoms.cell.array,
+        "volume": volume,
+        "positions": atoms.get_scaled_positions(wrap=False),
+        "forces": entry.forces[order],
+        "stress": None if entry.virial is None else entry.virial.reshape(3, 3) / volume / KILOBAR,
+        "energy": entry.energy,
+    }
 
 
 def _row(values: FloatArray) -> str:

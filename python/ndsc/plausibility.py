@@ -1,4 +1,4 @@
-"""Whether the targets of a database can be true: outliers, units and signs, atoms on one site, contradictory frames.
+"""Plausibility of the targets of a database: outliers, units and signs, coinciding atoms, contradictory frames.
 
 What cannot be true is an error that names the frame and the value. What is unusual is a warning, because databases hold
 unusual configurations on purpose.
@@ -32,10 +32,10 @@ class Limits:
     unit: str
 
 
-ENERGY = Limits(warn=10.0, refuse=100.0, times=20.0, unit="eV/atom")
+ENERGY = Limits(warn=5.0, refuse=100.0, times=20.0, unit="eV/atom")
 FORCE = Limits(warn=100.0, refuse=1e4, times=50.0, unit="eV/Å")
 VIRIAL = Limits(warn=100.0, refuse=1e4, times=50.0, unit="eV/atom")
-#: Two atoms closer than this (Å) are on one site.
+#: Two atoms closer than this (Å) occupy the same site.
 ONE_SITE = 0.1
 #: Two atoms closer than this (Å) are closer than in any molecule or solid at ordinary pressure.
 CLOSE = 0.6
@@ -90,7 +90,7 @@ def check_plausible(frames: Sequence[Atoms], *, source: str = "the database") ->
     Raises
     ------
     InputError
-        When two atoms are on one site, an energy, force or virial is absurd, or forces or virials contradict the
+        When two atoms coincide, an energy, force or virial is absurd, or forces or virials contradict the
         differences of energies.
     """
     targets = [targets_of(frame, where=frame_name(frame, number)) for number, frame in enumerate(frames)]
@@ -107,7 +107,10 @@ def check_plausible(frames: Sequence[Atoms], *, source: str = "the database") ->
         for number in np.flatnonzero(sizes > min(unusual, limits.refuse)).tolist():
             quantity = what.format(energy=targets[number].energy)
             text = f"{frame_name(frames[number], number)} has {quantity} {sizes[number]:.4g} {limits.unit}"
-            (errors if sizes[number] > limits.refuse else warnings).append(text)
+            if sizes[number] > limits.refuse:
+                errors.append(text)
+            elif limits is not ENERGY or frames[number].pbc.all():  # molecules and atoms are bound less than crystals
+                warnings.append(text)
     for number, frame in enumerate(frames):
         shortest = _shortest_distance(frame)
         if shortest < CLOSE:
@@ -216,7 +219,7 @@ def _check_derivatives(frames: Sequence[Atoms], targets: Sequence[Targets], sour
     is_virial = as_virial.virial is None or (
         0.3 < as_virial.virial < 3.0 and not (as_stress.virial and as_stress.misfit < 0.25 * as_virial.misfit)
     )
-    evidence = f"so say the differences of energies in {len(pairs)} pairs of similar frames"
+    evidence = f"this follows from the energy differences of {len(pairs)} pairs of similar frames"
     if not is_virial:
         readings = [
             (slopes.misfit_as(slopes.virial, unit), name)
@@ -231,7 +234,7 @@ def _check_derivatives(frames: Sequence[Atoms], targets: Sequence[Targets], sour
                 "it is (stress_key, --stress-key)."
             )
     found = as_virial if is_virial else as_stress
-    if len(pairs) < 3:  # one pair may say anything by chance
+    if len(pairs) < 3:  # a few pairs may agree by chance
         return _small_virials(targets, frames, source) if as_virial.virial is None else []
     for meaning, unit in FORCE_UNITS.items():
         if np.isfinite(found.misfit_as(found.force, unit)):
@@ -243,7 +246,7 @@ def _check_derivatives(frames: Sequence[Atoms], targets: Sequence[Targets], sour
     ]
     if strange:
         return [
-            f"The energies of {source} want {' and '.join(strange)}: {evidence}. Check units and signs, and whether "
+            f"The energies of {source} require {' and '.join(strange)}: {evidence}. Check units and signs, and whether "
             "the basis of the calculations is large enough for their stresses."
         ]
     return _small_virials(targets, frames, source) if as_virial.virial is None else []
@@ -337,7 +340,7 @@ def _adds_up(works: Sequence[float]) -> bool:
 
 
 def _small_virials(targets: Sequence[Targets], frames: Sequence[Atoms], source: str) -> list[str]:
-    """A warning where virials are too small beside the forces, as stresses in their place are."""
+    """A warning where virials are too small compared with the forces, as stresses would be."""
     forces, virials = [], []
     for target, frame in zip(targets, frames, strict=True):
         if target.forces is not None and target.virial is not None:
@@ -346,7 +349,7 @@ def _small_virials(targets: Sequence[Targets], frames: Sequence[Atoms], source: 
     if not forces or np.median(forces) < 0.02 or np.median(virials) > SMALL_VIRIAL * np.median(forces):
         return []
     return [
-        f"The virials of {source} are small beside its forces (medians {np.median(virials):.2g} eV/atom and "
+        f"The virials of {source} are small compared with its forces (medians {np.median(virials):.2g} eV/atom and "
         f"{np.median(forces):.2g} eV/Å), as stresses in eV/Å³ would be. If they are stresses, give their key as the "
         "stress (stress_key, --stress-key)."
     ]

@@ -388,9 +388,19 @@ def lattice_comparison(model: Atoms, reference: Atoms) -> dict[str, Comparison]:
 def elastic_comparison(
     model: Mapping[str, float | None], reference: Mapping[str, float | None]
 ) -> dict[str, Comparison]:
-    """Elastic constants of model and reference, name by name, GPa, in the reference's order."""
+    """Elastic constants of model and reference, name by name, GPa, in the reference's order.
+
+    Where both are below a thousandth of the reference's largest constant there is no error in percent.
+    """
     names = [*reference, *(name for name in model if name not in reference)]
-    return {name: Comparison.of(model.get(name), reference.get(name)) for name in names}
+    negligible = 1e-3 * max((abs(value) for value in reference.values() if value is not None), default=0.0)
+    compared = {name: Comparison.of(model.get(name), reference.get(name)) for name in names}
+    return {
+        name: Comparison(model=value.model, reference=value.reference)
+        if max(abs(value.model or 0.0), abs(value.reference or 0.0)) < negligible
+        else value
+        for name, value in compared.items()
+    }
 
 
 def cost_summary(

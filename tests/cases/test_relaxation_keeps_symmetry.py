@@ -8,48 +8,16 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import bulk
-from ase.calculators.calculator import Calculator, all_changes
 from ase.calculators.emt import EMT
 from ase.constraints import FixSymmetry
 from ase.filters import FrechetCellFilter
-from ase.neighborlist import neighbor_list
 from ase.optimize import BFGS
 from ase.spacegroup import crystal
 
+from magnets_for_tests import SpinPair, layered_iron
 from ndsc.crystal import Crystal
 from ndsc.errors import ReferenceCalculationError
 from ndsc.relaxation import relax_crystal
-
-
-class SpinPair(Calculator):
-    """A pair potential with a term J s_i s_j, s the sign of the initial moment."""
-
-    implemented_properties = ("energy", "forces", "stress")
-    cutoff, coupling = 5.0, 0.02
-
-    def calculate(self, atoms=None, properties=("energy",), system_changes=all_changes):
-        super().calculate(atoms, properties, system_changes)
-        i, j, distances, vectors = neighbor_list("ijdD", self.atoms, self.cutoff)
-        inside = 1 - (distances / self.cutoff) ** 2
-        cut, cut_slope = inside**3, -6 * distances / self.cutoff**2 * inside**2
-        signs = np.sign(self.atoms.get_initial_magnetic_moments())
-        spin = self.coupling * signs[i] * signs[j] * np.exp(2.6 - distances)
-        x = np.exp(-1.4 * (distances - 2.6))
-        energy, slope = 0.3 * (x * x - 2 * x) + spin, 0.84 * (x - x * x) - spin
-        pull = ((slope * cut + energy * cut_slope) / distances)[:, None] * vectors
-        forces = np.zeros((len(self.atoms), 3))
-        np.add.at(forces, i, pull)
-        stress = 0.5 * np.einsum("ni,nj->ij", pull, vectors) / self.atoms.get_volume()
-        self.results = {
-            "energy": 0.5 * float((energy * cut).sum()), "forces": forces, "stress": stress.flat[[0, 4, 8, 5, 2, 1]],
-        }  # fmt: skip
-
-
-def layered_iron():
-    atoms = bulk("Fe", "fcc", a=3.7, cubic=True)
-    layer = np.rint(atoms.get_scaled_positions()[:, 2] * 2).astype(int) % 2
-    atoms.set_initial_magnetic_moments(np.where(layer == 0, 2.0, -2.0))
-    return atoms
 
 
 def test_magnetic_order_makes_a_cubic_cell_tetragonal():

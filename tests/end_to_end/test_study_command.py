@@ -200,7 +200,7 @@ def test_a_dry_run_says_what_is_finished(folder, first, tmp_path):
     for file, to_do in ((folder / "s.toml", 0), (tmp_path / "s.toml", 2)):
         result = CliRunner().invoke(app, ["study", str(file), "--out", str(folder / "out"), "--dry-run"])
         assert result.exit_code == 0, result.output
-        assert f"{to_do} of 4 potentials are to be fitted" in result.output
+        assert f"{to_do} of 4 potentials" in result.output
         assert "unit cells" in result.output
 
 

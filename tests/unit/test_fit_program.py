@@ -234,7 +234,7 @@ def test_files_that_are_no_potential(tmp_path):
     with pytest.raises(InputError, match="no kernel"):
         GapCalculator(path)
     path.write_text('<a><gpCoordinates sparseX_filename="gap.xml.sparseX.1"/></a>')
-    with pytest.raises(InputError, match=r"sparseX.1 is not beside it"):
+    with pytest.raises(InputError, match=r"sparseX.1 is missing in its folder"):
         GapCalculator(path)
 
 

@@ -196,6 +196,37 @@ def test_plain_structures_are_numbered(store):
     assert "ndsc_name" not in first.info
 
 
+@pytest.mark.parametrize("workers", [1, 2])
+def test_per_atom_data_reach_the_calculator_and_the_label(store, workers):
+    plain = bulk("NaCl", "rocksalt", a=5.6)
+    atoms = plain.copy()
+    atoms.set_initial_charges([1.0, -0.5])
+    atoms.set_tags([1, 2])
+    atoms.set_masses([2.0, 35.0])
+    atoms.set_initial_magnetic_moments([0.5, 0.25])
+    spec = CalculatorSpec("calculators_for_tests:sees_atoms")
+    report = label_configurations([atoms], spec, store, workers=workers, timeout=100 if workers > 1 else None)
+    (label,) = report.labels.values()
+    assert label.energy == pytest.approx(0.5 + 3e2 + 37e4 + 0.75e6)
+    found = store.load(label.key).atoms
+    assert found.get_initial_charges().tolist() == [1.0, -0.5]
+    assert found.get_tags().tolist() == [1, 2]
+    assert found.get_masses().tolist() == [2.0, 35.0]
+    assert found.get_initial_magnetic_moments().tolist() == [0.5, 0.25]
+
+
+def test_charges_and_tags_count_for_the_key_where_they_are_not_zero(store):
+    spec = CalculatorSpec("emt")
+    plain, zero, charged, tagged, heavy = (bulk("Al", cubic=True) for _ in range(5))
+    zero.set_initial_charges(np.zeros(4))
+    zero.set_tags(np.zeros(4))
+    charged.set_initial_charges([0, 0, 0, 1e-3])
+    tagged.set_tags([1, 0, 0, 0])
+    heavy.set_masses([27.5] * 4)
+    key = store.key_of(plain, spec)
+    assert [store.key_of(atoms, spec) == key for atoms in (zero, charged, tagged, heavy)] == [True, False, False, True]
+
+
 def test_names_must_differ(configurations, store):
     with pytest.raises(InputError, match="share the names unit-0000"):
         label_configurations([configurations[0]] * 2, CalculatorSpec("emt"), store)

@@ -53,6 +53,15 @@ def test_the_worst_elastic_constant():
     assert results().worst_elastic is None
 
 
+def test_constants_that_are_zero_to_rounding_have_no_error_in_percent():
+    reference = {"C11": 100.0, "C14": 1e-3, "C15": 1e-3, "C16": 0.0}
+    compared = elastic_comparison({"C11": 100.0, "C14": -2e-3, "C15": 5.0, "C16": 7.0}, reference)
+    assert compared["C14"].error_percent is None
+    assert compared["C14"].model == -2e-3
+    assert compared["C15"].error_percent == pytest.approx(4.999e5)
+    assert results(elastic=compared).worst_elastic[0] == "C15"
+
+
 def test_lattice():
     larger = bulk("Al")
     larger.set_cell(larger.cell.array * 1.01, scale_atoms=True)

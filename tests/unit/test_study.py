@@ -18,8 +18,9 @@ from ndsc.errors import InputError, ReferenceCalculationError
 from ndsc.kpoints import k_spacing
 from ndsc.results import Comparison
 from ndsc.study.checks import run_check
+from ndsc.study.figures import Shown
 from ndsc.study.finished import Finished, StudyTime
-from ndsc.study.results import Evaluation, PotentialResult, RunFacts, StudyResults, Variant, typical
+from ndsc.study.results import Evaluation, PotentialResult, RunFacts, StudyResults, Variant
 from ndsc.study.run import check_tests
 from ndsc.study.runs import StudyRun, load_runs
 from ndsc.study.selection import candidates, draw
@@ -126,7 +127,7 @@ def planner(folder, al, text):
         (CHECK + "test = 'C11[a] < open(1)'\n", "'open'"),
         (CHECK + "test = 'C11[a].imag < 1'\n", ".imag"),
         (CHECK + "test = 'C11[a] < 2 ** 9'\n", "Pow"),
-        (CHECK + "test = 'rmse[a] < 1'\n", "no metric 'rmse'"),
+        (CHECK + "test = 'rmse[a] < 1'\n", "'rmse'"),
         (CHECK + "test = 'C11[b] < 1'\n", "potential 'b'"),
         (CHECK + "test = 'C11[a; on = cu] < 1'\n", "run 'cu'"),
         (CHECK + "test = 'C11[a; fit.zeta = 2] < 1'\n", "a is not swept"),
@@ -615,8 +616,10 @@ def test_anchors_are_those_of_the_documentation():
 
 
 def test_the_typical_seed_is_the_median():
-    assert typical(A, "al").variant.seed == 2
-    assert typical([outcome("a", 1, None)], "al") is None
+    config = parse_study(HEAD + "[[potentials]]\nname = 'a'\n[[figures]]\nkind = 'errors'\nname = 'f'\n")
+    found = Shown.of(config.figures[0], results(A)).typical("a", "al")
+    assert found[0].variant.seed == 2
+    assert Shown.of(config.figures[0], results([outcome("a", 1, None)])).typical("a", "al") is None
     assert numbers_text((0.5,)) == "0.5"
     assert numbers_text((0.5, math.nan, math.nan)).startswith("not available")
 

@@ -5,9 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import math
-import shutil
 import sys
-import tempfile
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -17,6 +15,7 @@ from unicodedata import category as unicode_category
 
 import typer
 
+from ndsc.files import ScratchFolder
 from ndsc.files import check_folder as check_folder
 
 if TYPE_CHECKING:
@@ -137,7 +136,7 @@ def progress_bars() -> Iterator[Progress]:
         yield _PlainLines()
         return
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
     from rich.progress import Progress as Bars
 
     columns = (
@@ -145,14 +144,15 @@ def progress_bars() -> Iterator[Progress]:
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
-        TextColumn("{task.fields[left]}"),
+        TimeRemainingColumn(),
     )
-    with Bars(*columns, console=Console(stderr=True)) as bars:
+    # A step may take minutes, so the speed is that of all steps.
+    with Bars(*columns, console=Console(stderr=True), speed_estimate_period=1e9) as bars:
         yield _Bars(bars)
 
 
 class _Bars:
-    """A bar for each task, with the time left where the work knows it."""
+    """A bar for each task, with the time left by the speed of its steps."""
 
     def __init__(self, bars: Any) -> None:
         self.bars = bars
@@ -160,15 +160,9 @@ class _Bars:
 
     def __call__(self, task: str, done: int, total: int) -> None:
         if task not in self.tasks:
-            self.tasks[task] = self.bars.add_task(plain(task), total=max(total, 1), left="")
+            # What is done at the beginning was found, and says nothing about the speed.
+            self.tasks[task] = self.bars.add_task(plain(task), completed=done, total=max(total, 1))
         self.bars.update(self.tasks[task], completed=done if total else 1, total=max(total, 1))
-        if done >= total:
-            self.bars.update(self.tasks[task], left="")
-
-    def time_left(self, task: str, seconds: float) -> None:
-        """Show how long a task will still take."""
-        if task in self.tasks:
-            self.bars.update(self.tasks[task], left=f"about {duration(seconds)} left")
 
 
 def duration(seconds: float) -> str:
@@ -200,11 +194,8 @@ def staged_folder(path: Path) -> Iterator[Path]:
     """
     check_folder(path)
     path.absolute().parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.absolute().parent))
-    try:
-        yield temporary
+    with ScratchFolder(path.absolute().parent) as temporary:
+        yield temporary.path
         path.mkdir(exist_ok=True)
-        for file in sorted(temporary.iterdir()):
+        for file in sorted(temporary.path.iterdir()):
             file.replace(path / file.name)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)

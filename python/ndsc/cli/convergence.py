@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
     from ase import Atoms
 
-    from ndsc.convergence import Tolerances
     from ndsc.reference import CalculatorSpec, ExecutorSettings, LabelStore
     from ndsc.supercells import SupercellSet
 
@@ -129,7 +128,8 @@ def converge(
 
       ndsc converge al.toml --check 10 --kgrid 12 --set mode.ecut=500
     """
-    from ndsc.convergence import Tolerances
+    from ndsc.convergence import Tolerances, plan_convergence, sample_configurations, with_settings
+    from ndsc.convergence import converge as find
     from ndsc.reference import LabelStore
 
     targets = Tolerances(force=force, virial=virial, energy=energy, virial_offset=virial_offset)
@@ -145,20 +145,32 @@ def converge(
     else:
         problem = _from_structure(source, calculator.spec(), grid or "2", executor.settings())
         kgrid = None
-    work = _Work(problem, dry_run=dry_run, json=json)
     folder = check_folder(out if out is not None else Path(f"{problem.name}-convergence"))
     store = LabelStore(check_folder(labels if labels is not None else folder / "labels"))
     ctx.meta[RESUME] = f"What was calculated is kept in {store.path}; run the same command again to go on."
-    changed = parse_changes(changes or [], kgrid)
+    changed = with_settings(problem.spec, parse_changes(changes or [], kgrid))
     if check is not None:
-        _check(work, check, changed, store, folder)
+        _check(problem, changed, check, store, folder, dry_run=dry_run, json=json)
         return
-    from ndsc.convergence import sample_configurations
-
     sample = sample_configurations(
         problem.supercells, problem.configurations, displaced=configurations, unit_cells=unit_cells
     )
-    _scan(work, sample, parse_scans(scan), changed, targets, store, folder)
+    scans = parse_scans(scan)
+    what: dict[str, Any] = {"scans": scans, "grid": problem.supercells.grid, "known": problem.known}
+    if dry_run:
+        show_plan(plan_convergence(sample, changed, store, **what), sample, json=json)
+        return
+    with progress_bars() as progress:
+        report = find(sample, changed, store, targets=targets, progress=progress, **what, executor=problem.executor)
+    report.save(folder)
+    if json:
+        print_json(report.to_dict())
+    else:
+        show_report(report)
+        say(f"Written: {folder / 'convergence.json'}, .csv, .png and .pdf; calculations are in {store.path}")
+    if not report.converged:
+        unmet = [scan.verdict for scan in report.scans if scan.judged and scan.recommended is None]
+        fail(" ".join(unmet), ExitCode.REFERENCE)
 
 
 def parse_changes(texts: Sequence[str], kgrid: str | None = None) -> dict[str, Any]:
@@ -225,15 +237,6 @@ class _Problem:
     known: LabelStore | None = None
 
 
-@dataclass(frozen=True)
-class _Work:
-    """What is asked for, and how."""
-
-    problem: _Problem
-    dry_run: bool
-    json: bool
-
-
 def _from_structure(source: SourceOptions, spec: CalculatorSpec, grid: str, executor: ExecutorSettings) -> _Problem:
     from ndsc.configurations import make_configurations
     from ndsc.supercells import find_supercells
@@ -272,58 +275,32 @@ def _from_input(source: Path, run: Path | None, executor: ExecutorOptions, *, mu
     )
 
 
-def _check(work: _Work, n: int, changed: dict[str, Any], store: LabelStore, folder: Path) -> None:
-    from ndsc.convergence import noise_table, plan_noise, with_settings
+def _check(
+    problem: _Problem,
+    denser: CalculatorSpec,
+    n: int,
+    store: LabelStore,
+    folder: Path,
+    *,
+    dry_run: bool,
+    json: bool,
+) -> None:
+    """The noise of a database that exists."""
+    from ndsc.convergence import noise_table, plan_noise
 
-    problem = work.problem
     assert problem.known is not None
-    denser = with_settings(problem.spec, changed)
-    if work.dry_run:
-        plan = plan_noise(problem.configurations, problem.spec, problem.known, denser, store, n=n)
-        show_noise_plan(plan, json=work.json)
+    what = (problem.configurations, problem.spec, problem.known, denser, store)
+    if dry_run:
+        show_noise_plan(plan_noise(*what, n=n), json=json)
         return
     with progress_bars() as progress:
-        table = noise_table(
-            problem.configurations, problem.spec, problem.known, denser, store, n=n, progress=progress,
-            executor=problem.executor,
-        )  # fmt: skip
+        table = noise_table(*what, n=n, progress=progress, executor=problem.executor)
     table.save(folder)
-    if work.json:
+    if json:
         print_json(table.to_dict())
     else:
         show_noise(table)
         say(f"Written: {folder / 'noise.json'} and noise.csv; calculations are in {store.path}")
-
-
-def _scan(
-    work: _Work,
-    sample: list[Atoms],
-    scans: dict[str, list[Any] | None] | None,
-    changed: dict[str, Any],
-    targets: Tolerances,
-    store: LabelStore,
-    folder: Path,
-) -> None:
-    from ndsc.convergence import converge as find
-    from ndsc.convergence import plan_convergence, with_settings
-
-    problem = work.problem
-    spec = with_settings(problem.spec, changed)
-    what: dict[str, Any] = {"scans": scans, "grid": problem.supercells.grid, "known": problem.known}
-    if work.dry_run:
-        show_plan(plan_convergence(sample, spec, store, **what), sample, json=work.json)
-        return
-    with progress_bars() as progress:
-        report = find(sample, spec, store, targets=targets, progress=progress, **what, executor=problem.executor)
-    report.save(folder)
-    if work.json:
-        print_json(report.to_dict())
-    else:
-        show_report(report)
-        say(f"Written: {folder / 'convergence.json'}, .csv, .png and .pdf; calculations are in {store.path}")
-    if not report.converged:
-        unmet = [scan.verdict for scan in report.scans if scan.judged and scan.recommended is None]
-        fail(" ".join(unmet), ExitCode.REFERENCE)
 
 
 def _assignment(text: str, option: str, example: str) -> tuple[str, str]:

@@ -1,4 +1,4 @@
-"""``ndsc fit`` and ``ndsc export``: databases of one's own."""
+"""``ndsc fit`` and ``ndsc export``: databases of any origin."""
 
 from __future__ import annotations
 

@@ -13,9 +13,9 @@ from ndsc.cli.options import JsonOption
 from ndsc.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from pandas import DataFrame
 
-    from ndsc.study import Planned, StudyResults
+    from ndsc.study import StudyResults
 
 
 def study(
@@ -92,21 +92,22 @@ def study(
         print_json([study_record(results) for _, _, results in finished])
 
 
-def show_plan(title: str, planned: Sequence[Planned]) -> None:
+def show_plan(title: str, planned: DataFrame) -> None:
     """The potentials of a study, and what of it is done."""
     rows = [
-        [str(one.variant), one.labels, one.atoms, round(one.label_seconds, 1), "finished" if one.finished else "to do"]
-        for one in planned
+        [potential, labels, atoms, round(seconds, 1), "finished" if finished else "to do"]
+        for potential, labels, atoms, seconds, finished in planned.itertuples(index=False)
     ]
     print_table(title, ["potential", "labels", "atoms", "seconds of labels", ""], rows)
-    say(f"{sum(not one.finished for one in planned)} of {len(planned)} potentials are to be fitted and judged.")
+    say(f"{(~planned.finished).sum()} of {len(planned)} potentials are to be fitted and compared.")
 
 
 def show_verdict(results: StudyResults, folder: Path) -> None:
     """What holds and what fails, and where the rest is."""
+    from ndsc.report.text import count
     from ndsc.study.write import numbers_text
 
-    say(f"{results.title}: {len(results.outcomes)} potentials. {results.time.sentence()}")
+    say(f"{results.title}: {count(len(results.outcomes), 'potential')}. {results.time.sentence()}")
     for check in results.checks:
         say(f"  {'holds' if check.holds else 'FAILS'}  {check.claim}: {check.test}")
         for finding in check.findings:

@@ -132,7 +132,7 @@ def same_value(found: object, value: object) -> bool:
 def _column(match: re.Match[str]) -> Column:
     metric, (potential, *conditions) = match[1], [part.strip() for part in match[2].split(";")]
     if not METRIC.fullmatch(metric):
-        raise ValueError(f"there is no metric {metric!r}; the page on studies in the documentation lists them")
+        raise ValueError(f"{metric!r} is not a metric; the page on studies in the documentation lists them")
     values: dict[str, str] = {}
     for condition in conditions:
         key, equals, value = (part.strip() for part in condition.partition("="))

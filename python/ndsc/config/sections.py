@@ -12,17 +12,14 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from ndsc.benchmark_settings import ElasticSettings, PhononSettings
 from ndsc.codes.settings import ReferenceConfig
+from ndsc.configurations import ConfigurationSettings
 from ndsc.fit.regularisation import Regularisation
 from ndsc.fit.settings import GapSettings
 from ndsc.reference.executors import ExecutorSettings
-from ndsc.section import Flag, Grid, InputFile, Real, Section, Whole, one_or_many
+from ndsc.section import Flag, Grid, InputFile, Real, Section
 
 if TYPE_CHECKING:
     from ndsc.crystal import Crystal
-
-
-# Configurations of one supercell: more than anybody can label.
-MOST_CONFIGURATIONS = 100_000
 
 
 class CrystalConfig(Section):
@@ -90,61 +87,8 @@ class SupercellsConfig(Section):
     )
 
 
-class ConfigurationsConfig(Section):
-    """``[configurations]``, or one part of a database in ``[[configurations]]``: how the supercells are perturbed."""
-
-    name: str | None = Field(
-        default=None,
-        pattern=r"^[A-Za-z0-9_.]+$",
-        description="Give the name of this part of the database: letters, digits, dots and underscores.",
-    )
-    per_supercell: Whole = Field(
-        default=20,
-        ge=0,
-        le=MOST_CONFIGURATIONS,
-        description="Give the number of configurations of each supercell, as 20.",
-    )
-    displacement: Annotated[tuple[Annotated[Real, Field(ge=0, le=1)], ...], BeforeValidator(one_or_many)] = Field(
-        default=(0.05,),
-        description="Give the standard deviation of the displacements in Å (0 to 1), or a list that configurations "
-        "take in turn, for example displacement = 0.05.",
-    )
-    displaced: Literal["all", "one"] = Field(
-        default="all",
-        description="Give 'all' (every atom is displaced) or 'one' (a single atom, by exactly the displacement).",
-    )
-    strain: Real = Field(
-        default=0.01,
-        ge=0,
-        le=0.25,
-        description="Give the largest entry of the random symmetric strain, for example 0.01.",
-    )
-    scale: Annotated[tuple[Annotated[Real, Field(ge=0.75, le=1.25)], ...], BeforeValidator(one_or_many)] = Field(
-        default=(0.98, 1.0, 1.02),
-        description="Give the isotropic factors of the cell vectors, 0.75 to 1.25, as scale = [0.98, 1.0, 1.02].",
-    )
-    unit_cells: Whole = Field(
-        default=1,
-        ge=0,
-        le=MOST_CONFIGURATIONS,
-        description="Give the number of configurations of the unit cell itself; the first is unperturbed.",
-    )
-    unit_cell_displacement: Real = Field(
-        default=0.0,
-        ge=0,
-        le=1,
-        description="Give the standard deviation of the displacements in Å (0 to 1) in all unit cells but the first, "
-        "for a crystal of several atoms a cell.",
-    )
-    seed: Whole = Field(
-        default=1, ge=0, description="Give a whole number, at least 0; the same seed gives the same bytes."
-    )
-    unlabelled: Whole = Field(
-        default=100,
-        ge=0,
-        le=MOST_CONFIGURATIONS,
-        description="Give the number of extra configurations that only offer sparse points to the fit.",
-    )
+class ConfigurationsConfig(ConfigurationSettings):
+    """A part of a run's database, which must not be empty."""
 
     @model_validator(mode="after")
     def _something_to_label(self) -> ConfigurationsConfig:

@@ -29,7 +29,7 @@ def _numbers(value: object) -> object:
 
 def _metric(name: str) -> str:
     if not METRIC.fullmatch(name):
-        raise ValueError(f"there is no metric {name!r}; the page on studies in the documentation lists them")
+        raise ValueError(f"{name!r} is not a metric; the page on studies in the documentation lists them")
     return name
 
 
@@ -83,7 +83,7 @@ class SelectConfig(Section):
     scale: Numbers = Field(default=(), description="Give the scale of the cell, or a list; without it, all.")
     always: Texts = Field(
         default=(),
-        description="Give patterns of names that are in every draw, whatever the filters say, and count in its limit.",
+        description="Give patterns of names that are in every draw, also without the filters, and count in its limit.",
     )
     size: Positive | str | None = Field(
         default=None, description="Give the number of labels to draw, or the name of a potential that has as many."
@@ -144,10 +144,10 @@ class PotentialConfig(Section):
 
 
 class EvaluateConfig(Section):
-    """``[evaluate]``: what every potential is asked."""
+    """``[evaluate]``: what is computed of every potential."""
 
     on: Texts = Field(
-        default=(), description="Give the names of the runs whose references judge; without it, those learned from."
+        default=(), description="Give the names of the runs to compare with; without it, those learned from."
     )
     phonons: Flag = Field(default=True, description="Give true for phonons beside the reference's, or false.")
     elastic: Flag = Field(default=True, description="Give true for elastic constants beside the reference's, or false.")
@@ -222,7 +222,7 @@ def _one_or_more(value: object) -> object:
 
 
 class StudyConfig(InputFile):
-    """A whole study, as its input file says it."""
+    """The whole input file of a study."""
 
     study: StudyHead = Field(description="Add the section, for example [study] with title = 'Learning curve'.")
     runs: dict[str, Path] = Field(

@@ -25,14 +25,14 @@ class GapCalculator(Calculator):  # type: ignore[misc]
     Parameters
     ----------
     xml_path : path
-        The potential's XML file; its ``*.sparseX.*`` files must be beside it.
+        The potential's XML file; its ``*.sparseX.*`` files must be in the same folder.
 
     Raises
     ------
     MissingExtraError
         When quippy is not installed.
     InputError
-        When the file is no GAP, or the files beside it are missing.
+        When the file is not a GAP, or its ``*.sparseX.*`` files are missing.
     """
 
     implemented_properties = ["energy", "free_energy", "forces", "stress"]  # noqa: RUF012 - ASE's own convention
@@ -132,7 +132,7 @@ def _species_and_cutoff(path: Path) -> tuple[tuple[str, ...], float]:
     files = [entry.get("sparseX_filename", "") for entry in coordinates]
     missing = [name for name in files if name and not (path.parent / name).is_file()]
     if not coordinates or missing:
-        reason = f"{', '.join(missing)} is not beside it" if missing else "it holds no kernel"
+        reason = f"{', '.join(missing)} is missing in its folder" if missing else "it holds no kernel"
         raise InputError(
             f"{path} cannot be used as a potential: {reason}. Keep the XML file and its *.sparseX.* files together."
         )

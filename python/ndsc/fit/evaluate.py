@@ -41,7 +41,7 @@ class Errors:
 
 @dataclass(frozen=True, eq=False)
 class Predictions:
-    """Reference and model values of n configurations with m atoms together; not-a-number where there is no target.
+    """Reference and model values of n configurations with m atoms together; NaN where there is no target.
 
     Attributes
     ----------

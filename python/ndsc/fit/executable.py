@@ -1,4 +1,4 @@
-"""The program gap_fit: where it is, how it is run, and what its log says."""
+"""Finding and running the program gap_fit, and reading its log."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def find_gap_fit() -> Path:
         found = shutil.which(named)
         if found is None:
             raise MissingExtraError(
-                f"{EXECUTABLE_VARIABLE} names {named}, which is no program that can be run. Correct it, or unset it to "
+                f"{EXECUTABLE_VARIABLE} names {named}, which is not an executable program. Correct it, or unset it to "
                 "use the gap_fit of quippy-ase (pip install 'ndsc[gap]')."
             )
         return Path(found)
@@ -141,7 +141,7 @@ def parse_counts(log: str) -> dict[str, int]:
     -------
     dict
         ``energies``, ``force_components`` (3 an atom), ``virial_components`` (6 a configuration), and ``*_sigmas`` of
-        each (9 a configuration for virials); without what the log does not tell.
+        each (9 a configuration for virials); without those that the log does not mention.
     """
     found = {name: re.search(pattern, log) for name, pattern in _COUNTS.items()}
     return {name: int(match.group(1)) for name, match in found.items() if match}
@@ -157,7 +157,7 @@ def failure_reason(run: Run) -> str:
         ends = [i for i, line in enumerate(message) if i and line.startswith(("STOP", "libAtoms::", "===="))]
         return " ".join(message[: ends[0]] if ends else message)
     if run.code < 0:
-        return f"it was killed by signal {-run.code}, perhaps for want of memory"
+        return f"it was killed by signal {-run.code}, perhaps because memory ran out"
     return lines[-1] if lines else "it wrote nothing"
 
 

@@ -1,4 +1,4 @@
-"""The folder of a fit: its files, and the key that says what it was made from."""
+"""The folder of a fit: its files, and the key that identifies what it was made from."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ RECORD_FORMAT = 1
 
 
 def keep_log(run: Run, target: Path) -> Path:
-    """Write what gap_fit said into the folder of the fit, whatever becomes of it."""
+    """Write the log of gap_fit into the folder of the fit, also when the fit failed."""
     write_text(target / LOG_NAME, run.log + "\n")
     return target / LOG_NAME
 

@@ -46,6 +46,7 @@ from ndsc.fit.training import (
     e0_warnings,
     kernel_descriptions,
     single_atom_energies,
+    with_sigmas,
     write_training_file,
 )
 from ndsc.plausibility import check_plausible
@@ -67,11 +68,11 @@ class GapFit:
     Attributes
     ----------
     xml_path : path
-        The potential; its ``*.sparseX.*`` files are beside it.
+        The potential; its ``*.sparseX.*`` files are in the same folder.
     settings : GapSettings
     e0 : dict of symbol to eV
     counts_sent, counts_read : dict of str to int
-        Targets and sigmas written for gap_fit, and those its log tells of; equal, or there is no GapFit.
+        Targets and sigmas written for gap_fit, and read by it according to its log; always equal.
     n_sparse : dict of symbol to int
         Sparse points of each species.
     seconds : float
@@ -271,29 +272,18 @@ def _solve_here(job: _Job, frames: list[Atoms]) -> dict[str, int]:
     system = LinearSystem.from_potential(potential, frames, progress=job.progress)
     system.write_potential(system.solve(sparse_jitter=job.settings.sparse_jitter), job.scratch)
     energies, forces, virials = (int(system.used(kinds=[kind]).sum()) for kind in ALL_KINDS)
-    return {
-        "energies": energies,
-        "force_components": forces,
-        "virial_components": virials,
-        "energy_sigmas": energies,
-        "force_component_sigmas": forces,
-        "virial_component_sigmas": virials * 9 // 6,
-    }
+    return with_sigmas({"energies": energies, "force_components": forces, "virial_components": virials})
 
 
 def _from_record(folder: Path, record: Mapping[str, Any], predictions: Predictions, *, reused: bool) -> GapFit:
+    kept = {name: record[name] for name in ("e0", "counts_sent", "counts_read", "n_sparse", "seconds", "memory_gb")}
     return GapFit(
         xml_path=folder / XML_NAME,
         settings=GapSettings(**record["settings"]),
-        e0=record["e0"],
-        counts_sent=record["counts_sent"],
-        counts_read=record["counts_read"],
-        n_sparse=record["n_sparse"],
-        seconds=record["seconds"],
-        memory_gb=record["memory_gb"],
         predictions=predictions,
         reused=reused,
         warnings=tuple(record.get("warnings", ())),
+        **kept,
     )
 
 
@@ -304,7 +294,7 @@ def _arguments(
     return [
         f"at_file={training.path.name}",
         f"gap={kernel_descriptions(training.species, settings, sparse_files)}",
-        # Mandatory, and never used: every target has a sigma of its own, which check_counts proves.
+        # Mandatory, and never used: every target has its own sigma, which _check_counts verifies.
         "default_sigma={0.001 0.01 0.01 0.0}",
         f"e0={{{single_atoms}}}",
         "energy_parameter_name=REF_energy",
@@ -330,7 +320,7 @@ def _check_finished(run: Run, scratch: Path, log_path: Path) -> None:
 
 
 def _check_counts(sent: Mapping[str, int], read: Mapping[str, int], log_path: Path) -> None:
-    """Compare what was written with what gap_fit logged: it drops what it cannot read without a word."""
+    """Compare what was written with what gap_fit logged: it drops what it cannot read without a message."""
     different = [
         f"{name.replace('_', ' ')}: {number} sent, {read.get(name, 'none')} read"
         for name, number in sent.items()

@@ -74,7 +74,7 @@ class LinearSystem:
     rows : (R, m) array
         ``rows @ weights`` are energies without single atoms (eV), forces (eV/Å) and virials (eV).
     targets : (R,) array
-        Reference values, not-a-number where a configuration has none.
+        Reference values, NaN where a configuration has none.
     kinds : (R,) int array
         :data:`ENERGY`, :data:`FORCE` or :data:`VIRIAL`.
     frame_of : (R,) int array
@@ -113,13 +113,13 @@ class LinearSystem:
         MissingExtraError
             When quippy is not installed.
         InputError
-            When there are no frames, a target is not finite, or the file is no such potential.
+            When there are no frames, a target is not finite, or the file is not such a potential.
         """
         require_quippy()
         path = Path(potential).resolve()
         kernels, single_atoms = _read_kernels(path)
         if not frames:
-            raise InputError("There are no configurations to make a linear system of. Give at least one.")
+            raise InputError("There are no configurations to set up a linear system. Give at least one.")
         cutoff = max(_word(kernel.text, "cutoff") for kernel in kernels)
         rows, targets = [], []
         for number, frame in enumerate(frames):
@@ -141,7 +141,7 @@ class LinearSystem:
         )
 
     def sigmas(self, regularisation: Regularisation | None = None) -> FloatArray:
-        """(R,) array: the expected error of each row, not-a-number where there is no target.
+        """(R,) array: the expected error of each row, NaN where there is no target.
 
         Parameters
         ----------
@@ -157,7 +157,7 @@ class LinearSystem:
         Raises
         ------
         InputError
-            When a number is no configuration's.
+            When a number is out of range.
         """
         rows = np.isfinite(self.targets) & np.isin(self.kinds, kinds)
         if frames is None:
@@ -198,7 +198,7 @@ class LinearSystem:
         Raises
         ------
         InputError
-            When no target is left to learn from, one has no sigma, or a number is no configuration's.
+            When no target is left to learn from, one has no sigma, or a number is out of range.
         FitError
             When the covariance of the sparse points is not positive definite.
         """
@@ -216,7 +216,7 @@ class LinearSystem:
         except np.linalg.LinAlgError as error:
             raise FitError(
                 f"The covariance of the {len(self.covariance)} sparse points is not positive definite with "
-                f"sparse_jitter = {sparse_jitter:g}: some are too much alike. Use fewer sparse points or a larger one."
+                f"sparse_jitter = {sparse_jitter:g}: some are too similar. Use fewer sparse points or a larger one."
             ) from error
         matrix = np.vstack([self.rows[used] / sigmas[:, None], root.T])
         q, r = np.linalg.qr(matrix)
@@ -272,32 +272,6 @@ class LinearSystem:
         return folder / "gap.xml"
 
 
-def read_dump(prefix: str | Path) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
-    """Read what gap_fit writes with ``linear_system_dump_file=prefix``.
-
-    Returns
-    -------
-    tuple of (R, m) rows, (R,) targets, (R,) sigmas and (m, m) covariance
-        In gap_fit's order and signs: the energies of all configurations, then of each configuration the negative forces
-        and the negative virial (xx, xy, xz, yy, yz, zz). The covariance includes the jitter.
-
-    Raises
-    ------
-    InputError
-        When a file is missing or they do not fit together.
-    """
-    try:
-        parts = [np.loadtxt(f"{prefix}_{name}") for name in ("globalY.0", "lambda.0", "Kmn.0", "Kmm")]
-        targets, variances, rows, covariance = parts
-        size = round(np.sqrt(len(covariance)))
-        return rows.reshape(len(targets), size), targets, np.sqrt(variances), covariance.reshape(size, size)
-    except (OSError, ValueError) as error:
-        raise InputError(
-            f"The linear system {prefix}_* cannot be read ({error}). Give the prefix that was given to gap_fit as "
-            "linear_system_dump_file."
-        ) from error
-
-
 def _read_kernels(path: Path) -> tuple[list[Kernel], dict[int, float]]:
     """Kernels of a potential, in the order of its weights, and its single-atom energies by atomic number."""
     from quippy.descriptors import Descriptor
@@ -310,7 +284,7 @@ def _read_kernels(path: Path) -> tuple[list[Kernel], dict[int, float]]:
         text = entry.findtext("descriptor", default="").strip()
         if not text.startswith("soap ") or not np.all(cutoffs == 1.0):
             raise InputError(
-                f"{path} holds a kernel that is no SOAP kernel ({text[:40]}). Give a GAP that ndsc fitted."
+                f"{path} holds a kernel that is not a SOAP kernel ({text[:40]}). Give a GAP that ndsc fitted."
             )
         columns = slice(start, start + len(values))
         zeta, delta = _word(text, "zeta"), _word(text, "delta")

@@ -66,7 +66,8 @@ class Regularisation(Section):
 
     kind: Literal["adaptive", "static"] = Field(default="adaptive", description="Give kind = 'adaptive' or 'static'.")
     preset: str | None = Field(
-        default=None, description="Give the element of a preset of Allen and Bartók, Table 2; keys given beside it win."
+        default=None,
+        description="Give the element of a preset of Allen and Bartók, Table 2; other keys override its values.",
     )
     energy: Real = Field(
         default=0.001, ge=SMALLEST_SIGMA, le=1000, description="Give the sigma of the energy in eV, for example 0.001."
@@ -135,7 +136,7 @@ def apply_regularisation(
     Parameters
     ----------
     frames : iterable of ase.Atoms
-        A database, ours or somebody's; other keys and an attached calculator stay as they are.
+        A database of any origin; other keys and an attached calculator stay as they are.
     regularisation : Regularisation, optional
         The paper's adaptive one by default.
     energy_key, forces_key, virial_key, stress_key : str or None

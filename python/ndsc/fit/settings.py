@@ -57,7 +57,8 @@ class GapSettings(Section):
         default="gap", description="Give method = 'gap', or 'none' to stop at the database."
     )
     preset: str | None = Field(
-        default=None, description="Give the element of a preset of Allen and Bartók, Table 2; keys given beside it win."
+        default=None,
+        description="Give the element of a preset of Allen and Bartók, Table 2; other keys override its values.",
     )
     solver: Literal["gap_fit", "numpy"] = Field(
         default="gap_fit",

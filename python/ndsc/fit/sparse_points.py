@@ -26,7 +26,7 @@ def read_sparse_points(xml_path: str | Path) -> dict[str, tuple[FloatArray, Floa
     Raises
     ------
     InputError
-        When the file is no GAP with one SOAP kernel a species, or the files beside it are missing or damaged.
+        When the file is not a GAP with one SOAP kernel per species, or one of its files is missing or damaged.
     """
     path = Path(xml_path)
     points = {}
@@ -41,7 +41,7 @@ def read_sparse_points(xml_path: str | Path) -> dict[str, tuple[FloatArray, Floa
     except (OSError, ElementTree.ParseError, StopIteration, ValueError) as error:
         raise InputError(
             f"The sparse points of {path} cannot be read ({type(error).__name__}: {error}). Give the XML file of a GAP "
-            "made of SOAP kernels, with its *.sparseX.* files beside it."
+            "made of SOAP kernels, with its *.sparseX.* files in the same folder."
         ) from error
     if not points:
         raise InputError(f"{path} holds no kernels. Give the XML file of a fitted GAP.")

@@ -57,19 +57,9 @@ def write_training_file(
         When there is no labelled configuration, a target has no sigma, a sigma is too small or does not fit its target,
         or a species of the sparse configurations has no labelled atom.
     """
-    counts = dict.fromkeys(
-        (
-            "energies",
-            "force_components",
-            "virial_components",
-            "energy_sigmas",
-            "force_component_sigmas",
-            "virial_component_sigmas",
-        ),
-        0,
-    )
+    counts = dict.fromkeys(("energies", "force_components", "virial_components"), 0)
     written = [_training_frame(frame, frame_name(frame, i), settings.cutoff, counts) for i, frame in enumerate(frames)]
-    if counts["energies"] + counts["force_components"] + counts["virial_components"] == 0:
+    if not any(counts.values()):
         raise InputError(
             f"The {len(frames)} configurations to fit have no {ENERGY_KEY}, {FORCES_KEY} or {VIRIAL_KEY}. Read the "
             "database with the names of its keys."
@@ -83,7 +73,17 @@ def write_training_file(
         )
     written += [bare_structure(frame, settings.cutoff) for frame in sparse_only]
     write(path, written, format="extxyz", write_results=False)
-    return TrainingFile(path, counts, species)
+    return TrainingFile(path, with_sigmas(counts), species)
+
+
+def with_sigmas(counts: Mapping[str, int]) -> dict[str, int]:
+    """Numbers of targets and of their sigmas; of a virial, six components are fitted and nine sigmas written."""
+    return {
+        **counts,
+        "energy_sigmas": counts["energies"],
+        "force_component_sigmas": counts["force_components"],
+        "virial_component_sigmas": counts["virial_components"] * 9 // 6,
+    }
 
 
 def check_e0(settings: GapSettings, symbols: Iterable[str]) -> None:
@@ -226,17 +226,14 @@ def _training_frame(frame: Atoms, where: str, cutoff: float, counts: dict[str, i
         bare.info[ENERGY_KEY] = targets.energy
         bare.info[ENERGY_SIGMA_KEY] = float(_sigma(frame.info.get(ENERGY_SIGMA_KEY), (1,), "energy", where)[0])
         counts["energies"] += 1
-        counts["energy_sigmas"] += 1
     if targets.forces is not None:
         bare.arrays[FORCES_KEY] = targets.forces
         bare.arrays[FORCE_SIGMA_KEY] = _sigma(frame.arrays.get(FORCE_SIGMA_KEY), targets.forces.shape, "force", where)
         counts["force_components"] += targets.forces.size
-        counts["force_component_sigmas"] += targets.forces.size
     if targets.virial is not None:
         bare.info[VIRIAL_KEY] = targets.virial
         bare.info[VIRIAL_SIGMA_KEY] = _sigma(frame.info.get(VIRIAL_SIGMA_KEY), (9,), "virial", where)
         counts["virial_components"] += 6
-        counts["virial_component_sigmas"] += 9
     return bare
 
 
@@ -254,7 +251,7 @@ def _sigma(value: object, shape: tuple[int, ...], what: str, where: str) -> Floa
     if not (sigma >= SMALLEST_SIGMA).all() or not np.isfinite(sigma).all():
         raise InputError(
             f"A {what} sigma of {where} is {np.nanmin(sigma):.3g} or not finite; below {SMALLEST_SIGMA} gap_fit makes "
-            "a potential of NaN without a word. Use a regularisation with a positive minimum."
+            "a potential of NaN without a message. Use a regularisation with a positive minimum."
         )
     return sigma.reshape(shape)
 

@@ -19,7 +19,8 @@ import numpy as np
 from ase import Atoms
 from numpy.typing import ArrayLike
 
-from ndsc.errors import InputError, InternalError
+from ndsc.benchmark_settings import PhononSettings
+from ndsc.errors import InternalError
 from ndsc.force_constants.space_group import (
     SAME_DIRECTION,
     FloatArray,
@@ -28,11 +29,10 @@ from ndsc.force_constants.space_group import (
     first_of_each,
     rotation_axis,
 )
+from ndsc.progress import Progress, silent
 from ndsc.rounding import rounded
 from ndsc.supercells import SupercellSet, make_supercell
 
-#: Displacements above this length are no longer small beside a bond, Å.
-LARGEST_DISPLACEMENT = 0.5
 #: The smallest mean square of the images of unit displacements along any direction; one third would be the best.
 LEAST_SPREAD = 0.03
 
@@ -53,7 +53,9 @@ class AtomDisplacement:
     vector: tuple[float, float, float]
 
 
-def phonon_displacements(supercells: SupercellSet, *, displacement: float = 0.01) -> list[Atoms]:
+def phonon_displacements(
+    supercells: SupercellSet, *, displacement: float = 0.01, progress: Progress = silent
+) -> list[Atoms]:
     """All structures to label for the force constants: each supercell perfect, and with one atom displaced.
 
     Parameters
@@ -62,6 +64,8 @@ def phonon_displacements(supercells: SupercellSet, *, displacement: float = 0.01
         Supercells that hold every q-point of the grid, of the relaxed unit cell.
     displacement : float, Å
         Length of the displacements.
+    progress : callable
+        Called with ("displacements", supercells done, all).
 
     Returns
     -------
@@ -81,8 +85,10 @@ def phonon_displacements(supercells: SupercellSet, *, displacement: float = 0.01
     action = SpaceGroupAction.of_crystal(crystal).preserving_grid(supercells.grid)
     frames = []
     for index, matrix in enumerate(supercells.matrices):
+        progress("displacements", index, len(supercells))
         found = supercell_displacements(action, crystal.atoms, matrix, displacement=displacement)
         frames += _frames(crystal.atoms, matrix, index, found)
+    progress("displacements", len(supercells), len(supercells))
     return frames
 
 
@@ -90,11 +96,7 @@ def supercell_displacements(
     action: SpaceGroupAction, atoms: Atoms, matrix: ArrayLike, *, displacement: float
 ) -> list[AtomDisplacement]:
     """The fewest displacements for one supercell (rows of `matrix`), under the operations given."""
-    if not 0 < displacement <= LARGEST_DISPLACEMENT:
-        raise InputError(
-            f"displacement = {displacement} is not a small length. Give a number of Å above 0 and at most "
-            f"{LARGEST_DISPLACEMENT}, 0.01 for example."
-        )
+    PhononSettings(displacement=displacement)
     kept = action.preserving_supercell(matrix)
     axes = _orthonormal(atoms.cell.array)
     result = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -32,6 +33,8 @@ from ndsc.progress import Progress, silent
 from ndsc.qgrid import Grid, checked_grid, irreducible_qpoints
 from ndsc.rounding import rounded
 from ndsc.supercells import SupercellSet, find_supercells
+
+log = logging.getLogger(__name__)
 
 Route = Literal["auto", "tiling", "dynamical"]
 #: Hartree times bohr, eV Å: what phonopy multiplies the non-analytical correction with.
@@ -386,9 +389,16 @@ def _result(
     residual: float,
     samples: Sequence[Samples],
 ) -> SupercellPhonons:
+    if any(one.forces[0].size > 3 for one in samples) and not any(np.any(one.forces) for one in samples):
+        raise InputError(
+            "The forces of all displaced supercells are exactly zero: the calculator does not know the elements, or "
+            "the atoms are farther apart than its cutoff. Check the calculator."
+        )
     irreducible = irreducible_qpoints(crystal, grid)
+    warnings = phonon_warnings(phonon, grid, irreducible.numerators, samples, residual)
+    for text in warnings:
+        log.warning("%s: %s", crystal.atoms.get_chemical_formula(), text)
     return SupercellPhonons(
         crystal=crystal, phonopy=phonon, grid=grid, exact_qpoints=irreducible.qpoints, weights=irreducible.weights,
-        cost=cost, route=route, residual_force=residual,
-        warnings=phonon_warnings(phonon, grid, irreducible.numerators, samples, residual),
+        cost=cost, route=route, residual_force=residual, warnings=warnings,
     )  # fmt: skip

@@ -60,7 +60,7 @@ def verdict_of(results: Results) -> Verdict | None:
     word = "Within" if reached else "Not within"
     word += f" the published accuracy ({PAPER_RMSE_THZ:g} THz, {PAPER_ELASTIC_PERCENT:g} %)"
     if results.warnings:
-        word += f", with {count(len(results.warnings), 'warning')} that may make the numbers meaningless"
+        word += f", with {count(len(results.warnings), 'warning')}"
     # What is wrong comes first.
     text = " ".join(text for _, text in sorted(findings, key=lambda finding: finding[0]))
     return Verdict(good=reached and not results.warnings, word=f"{word}.", text=text)

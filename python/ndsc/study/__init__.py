@@ -2,12 +2,11 @@
 
 from ndsc.study.checks import CheckResult
 from ndsc.study.results import Evaluation, PotentialResult, RunFacts, StudyResults, Variant
-from ndsc.study.run import Planned, compute_study, plan_study, run_study
+from ndsc.study.run import compute_study, plan_study, run_study
 
 __all__ = [
     "CheckResult",
     "Evaluation",
-    "Planned",
     "PotentialResult",
     "RunFacts",
     "StudyResults",

@@ -71,7 +71,6 @@ def evaluate_potential(
         phonons=found.phonons,
         harmonic=found.harmonic_phonons,
         elastic=elastic,
-        lattice=found.lattice,
         warnings=found.warnings,
     )
 
@@ -113,7 +112,12 @@ def _elastic_metrics(elastic: Mapping[str, Comparison]) -> dict[str, float | Non
     """The constants, and their largest and root-mean-square error (the bulk modulus is no constant of its own)."""
     if not elastic:
         return {}
-    errors = [value.error_percent for name, value in elastic.items() if name != "B" and value.reference]
+    # Constants that are zero to rounding in both have no error in percent.
+    errors = [
+        value.error_percent
+        for name, value in elastic.items()
+        if name != "B" and value.reference and (value.error_percent is not None or value.model is None)
+    ]
     known = [abs(error) for error in errors if error is not None]
     complete = bool(known) and len(known) == len(errors)
     return _comparison_metrics(elastic) | {

@@ -7,7 +7,7 @@ says why.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -69,7 +69,7 @@ class Evaluation:
         its value and ``C11_error_percent``; docs/studies.md lists them all.
     phonons, harmonic : PhononComparison or None
         Curves of the potential, and of the harmonic model of the same labels (as ``model``), beside the reference's.
-    elastic, lattice : dict of str to Comparison
+    elastic : dict of str to Comparison
     warnings : tuple of str
     """
 
@@ -78,7 +78,6 @@ class Evaluation:
     phonons: PhononComparison | None = None
     harmonic: PhononComparison | None = None
     elastic: dict[str, Comparison] = field(default_factory=dict)
-    lattice: dict[str, Comparison] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
@@ -89,7 +88,6 @@ class Evaluation:
             "metrics": self.metrics,
             **{name: None if found is None else found.to_dict() for name, found in curves.items()},
             "elastic": {name: value.model_dump() for name, value in self.elastic.items()},
-            "lattice": {name: value.model_dump() for name, value in self.lattice.items()},
             "warnings": list(self.warnings),
         }
 
@@ -111,7 +109,6 @@ class Evaluation:
             phonons=phonons,
             harmonic=harmonic,
             elastic={name: Comparison(**value) for name, value in data["elastic"].items()},
-            lattice={name: Comparison(**value) for name, value in data["lattice"].items()},
             warnings=tuple(data["warnings"]),
         )
 
@@ -248,24 +245,3 @@ class StudyResults:
         found = dict.fromkeys(key for row in rows for key in row)
         order = dict.fromkeys(["potential", *swept, "seed", "run", *FIT_METRICS, *found])
         return DataFrame(rows, columns=list(order))
-
-    def points(self, potentials: Iterable[str] | None = None) -> Iterator[tuple[str, list[PotentialResult]]]:
-        """The outcomes grouped by potential and swept values, seeds together, as (point, outcomes)."""
-        wanted = None if potentials is None else set(potentials)
-        groups: dict[str, list[PotentialResult]] = {}
-        for outcome in self.outcomes:
-            if wanted is None or outcome.variant.potential in wanted:
-                groups.setdefault(outcome.variant.point, []).append(outcome)
-        yield from groups.items()
-
-
-def typical(outcomes: Iterable[PotentialResult], run: str, metric: str = "rmse_mesh_thz") -> PotentialResult | None:
-    """The outcome whose metric is the median of the seeds (the lower of two); None where none has the metric."""
-    known = [(value, outcome) for outcome in outcomes if (value := outcome.value(metric, run)) is not None]
-    known.sort(key=lambda pair: pair[0])
-    return known[(len(known) - 1) // 2][1] if known else None
-
-
-def matches(variant: Variant, values: Mapping[str, Any]) -> bool:
-    """Whether a variant has all of some swept values."""
-    return all(key in variant.values and variant.values[key] == value for key, value in values.items())

@@ -6,9 +6,9 @@ import functools
 import logging
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ndsc.config.study import StudyConfig
 from ndsc.errors import FitError
@@ -17,11 +17,14 @@ from ndsc.study.checks import run_check
 from ndsc.study.evaluation import asked, evaluate_potential
 from ndsc.study.finished import Finished
 from ndsc.study.fitting import FitGroup, Fitted, without_fit
-from ndsc.study.results import Evaluation, PotentialResult, StudyResults, Variant
+from ndsc.study.results import Evaluation, PotentialResult, StudyResults
 from ndsc.study.runs import StudyRun, load_runs
 from ndsc.study.variants import FitTask, Planner, needed_runs
 from ndsc.study.write import write_study
 from ndsc.versions import package_versions
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 log = logging.getLogger(__name__)
 
@@ -77,6 +80,7 @@ def compute_study(config: StudyConfig, cache: Path, *, progress: Progress = sile
     for name in judging:
         # Before any fit, whether the reference's side is there.
         runs[name].reference(phonons=config.evaluate.phonons, elastic=config.evaluate.elastic)
+    warnings = [text for name, run in runs.items() for text in run.warnings(judges=name in judging)]
     progress("databases", 1, 1)
     engine = _Engine(config, runs, Finished(cache))
     results = StudyResults(
@@ -92,7 +96,7 @@ def compute_study(config: StudyConfig, cache: Path, *, progress: Progress = sile
         time=engine.finished.time(),
     )
     checks = tuple(run_check(check, results.frame) for check in config.checks)
-    return replace(results, checks=checks, warnings=tuple(_warnings(results.outcomes)))
+    return replace(results, checks=checks, warnings=(*warnings, *_warnings(results.outcomes)))
 
 
 def check_tests(config: StudyConfig, tasks: Sequence[FitTask]) -> None:
@@ -116,49 +120,32 @@ def check_tests(config: StudyConfig, tasks: Sequence[FitTask]) -> None:
         run_check(check, frame)
 
 
-@dataclass(frozen=True)
-class Planned:
-    """One potential of a study before it is fitted.
-
-    Attributes
-    ----------
-    variant : Variant
-    labels, atoms : int
-    label_seconds : float
-    finished : bool
-        Whether its fit and all its evaluations are in the cache.
-    """
-
-    variant: Variant
-    labels: int
-    atoms: int
-    label_seconds: float
-    finished: bool
-
-
-def plan_study(config: StudyConfig, cache: Path) -> list[Planned]:
+def plan_study(config: StudyConfig, cache: Path) -> DataFrame:
     """What a study would fit, and what of it is finished; nothing is computed or written.
+
+    Returns
+    -------
+    DataFrame
+        ``potential`` (with swept values and seed), ``labels``, ``atoms``, ``label_seconds``, ``finished``: whether its
+        fit and all its evaluations are in the cache.
 
     Raises
     ------
     InputError, ReferenceCalculationError
         As :func:`run_study`, but for labels of the references, which are not looked at.
     """
+    from pandas import DataFrame
+
     runs = load_runs(config.runs, needed_runs(config))
     engine = _Engine(config, runs, Finished(cache))
     tasks = Planner(config, runs).tasks()
     check_tests(config, tasks)
-    return [
-        Planned(
-            variant=task.variant,
-            labels=len(task.selected.members),
-            atoms=task.selected.n_atoms,
-            label_seconds=task.selected.seconds,
-            finished=f"fit-{task.fit_key}" in engine.finished
-            and all(engine.evaluation_name(task, name) in engine.finished for name in task.runs),
-        )
+    rows = [
+        (str(task.variant), len(task.selected.members), task.selected.n_atoms, task.selected.seconds,
+         all(name in engine.finished for name in engine.names(task)))
         for task in tasks
-    ]
+    ]  # fmt: skip
+    return DataFrame(rows, columns=["potential", "labels", "atoms", "label_seconds", "finished"])
 
 
 class _Engine:
@@ -188,6 +175,10 @@ class _Engine:
     def evaluation_name(self, task: FitTask, run: str) -> str:
         """The name of the stored evaluation of a task on a run."""
         return f"evaluation-{task.evaluation_key(self._references[run], asked(self.config.evaluate))}"
+
+    def names(self, task: FitTask) -> list[str]:
+        """The names of the stored fit and evaluations of a task."""
+        return [f"fit-{task.fit_key}", *(self.evaluation_name(task, run) for run in task.runs)]
 
     def _result(self, task: FitTask, group: FitGroup) -> PotentialResult:
         # Fitted when it is first needed, and not again.

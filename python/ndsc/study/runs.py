@@ -16,6 +16,7 @@ from ndsc.benchmark import Reference
 from ndsc.config import RunConfig, load_config
 from ndsc.database import make_database
 from ndsc.errors import InputError, NdscError, ReferenceCalculationError
+from ndsc.plausibility import check_plausible
 from ndsc.reference import StoredCalculator
 from ndsc.reference.store import Label
 from ndsc.study.results import RunFacts
@@ -86,6 +87,19 @@ class StudyRun:
         for frame in frames:
             frame.info["ndsc_run"] = self.name
         return {str(frame.info["ndsc_name"]): frame for frame in frames}
+
+    def warnings(self, *, judges: bool) -> list[str]:
+        """What makes the labels of the run doubtful, and with `judges` its reference as far as it was computed.
+
+        Raises
+        ------
+        InputError
+            When labels cannot be true.
+        """
+        found = [*self.plan.warnings, *check_plausible(list(self.database.values()), source=f"the run {self.name}")]
+        for reference in self._references.values() if judges else ():
+            found += reference.warnings
+        return [f"{self.name}: {text}" for text in dict.fromkeys(found)]
 
     def require(self, names: Iterable[str]) -> None:
         """Refuse to go on without labels.

@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ase import Atoms
 
@@ -15,8 +15,16 @@ from ndsc.config.study import SelectConfig
 from ndsc.errors import InputError
 from ndsc.study.runs import StudyRun
 
+if TYPE_CHECKING:
+    from pandas import DataFrame, Series
+
 #: Amplitudes and scales closer than this are the same.
 CLOSE = 1e-9
+#: Keys of a selection with what they filter by, in the ``info`` of a configuration.
+FILTERS = {
+    "kind": "config_type", "part": "ndsc_part", "name": "ndsc_name", "displacement": "ndsc_displacement",
+    "scale": "ndsc_scale",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -46,6 +54,20 @@ class Selected:
         """The cubes of the numbers of atoms, summed."""
         return float(sum(len(frame) ** 3 for frame in self.frames))
 
+    @classmethod
+    def of(cls, runs: Sequence[StudyRun], table: DataFrame) -> Selected:
+        """The configurations of some rows of a table."""
+        by_name = {run.name: run for run in runs}
+        members = tuple(zip(table.run, table.name, strict=True))
+        return cls(members, tuple(by_name[run].database[name] for run, name in members), math.fsum(table.seconds))
+
+    def without(self, others: Selected) -> Selected | None:
+        """The configurations that others do not have; None without any. Their time is not counted."""
+        rest = [number for number, member in enumerate(self.members) if member not in set(others.members)]
+        if not rest:
+            return None
+        return Selected(tuple(self.members[i] for i in rest), tuple(self.frames[i] for i in rest), 0.0)
+
 
 def candidates(runs: Sequence[StudyRun], section: SelectConfig, *, leave_out: bool = False) -> Selected:
     """All labelled configurations that the filters let through, with those that are always in.
@@ -64,25 +86,7 @@ def candidates(runs: Sequence[StudyRun], section: SelectConfig, *, leave_out: bo
     ReferenceCalculationError
         When a configuration has no label.
     """
-    members: list[tuple[str, str]] = []
-    everything = [atoms for run in runs for atoms in run.plan.to_fit]
-    _check_filters(section, everything)
-    for run in runs:
-        wanted = [
-            str(atoms.info["ndsc_name"])
-            for atoms in run.plan.to_fit
-            if passes(atoms, section) or _is_always(atoms, section)
-        ]
-        if not leave_out:
-            run.require(wanted)
-        members += [(run.name, name) for name in wanted if name in run.labels]
-    if not members:
-        names = ", ".join(run.name for run in runs)
-        raise InputError(
-            f"No labelled configuration of {names} passes select = {_said(section)}. Leave filters out, or compute the "
-            "labels."
-        )
-    return _selected(runs, members)
+    return Selected.of(runs, _candidates(runs, section, leave_out=leave_out))
 
 
 def draw(
@@ -95,8 +99,8 @@ def draw(
 ) -> Selected:
     """The configurations that one seed draws.
 
-    With one seed, what a smaller limit draws is part of what a larger one does. A limit of atoms or seconds is kept to:
-    configurations are taken in random order until the next one would exceed it.
+    With one seed, a smaller draw is part of a larger one. A limit of atoms or seconds is kept to: configurations are
+    taken in random order until the next one would exceed it.
 
     Parameters
     ----------
@@ -114,129 +118,106 @@ def draw(
     ReferenceCalculationError
         When a configuration has no label.
     """
-    pool = candidates(runs, section, leave_out=leave_out)
+    pool = _candidates(runs, section, leave_out=leave_out)
     if not section.draws:
-        return pool
-    by_name = {run.name: run for run in runs}
-    always = [member for member in pool.members if _is_always(by_name[member[0]].database[member[1]], section)]
-    others = sorted((member for member in pool.members if member not in set(always)), key=lambda m: _rank(seed, m))
-    limit, weigh = _limit(section, pool, by_name, budget)
-    taken = list(always)
+        return Selected.of(runs, pool)
+    limit, cost = _limit(section, pool, budget)
+    # A hash orders the configurations the same way on every machine; those that are always in come first.
+    rank = [
+        (not always, "" if always else hashlib.sha256(f"{seed}|{run}|{name}".encode()).hexdigest())
+        for always, run, name in zip(pool.always, pool.run, pool.name, strict=True)
+    ]
+    order = sorted(range(len(pool)), key=rank.__getitem__)
+    taken = order[: int(pool.always.sum())]
     # Rounded once, a sum of seconds is the same in every order, and the limit is kept to exactly.
-    for member in others:
-        if math.fsum(weigh(one) for one in [*taken, member]) > limit:
+    for row in order[len(taken) :]:
+        if math.fsum(cost.iloc[[*taken, row]]) > limit:
             break
-        taken.append(member)
-    if not taken or math.fsum(weigh(member) for member in taken) > limit:
-        raise InputError(
-            f"select = {_said(section)} allows {limit:g}, and "
-            f"{'the labels that are always in' if always else 'one label'} alone exceed it. Raise the limit."
-        )
-    order = {member: number for number, member in enumerate(pool.members)}
-    return _selected(runs, sorted(taken, key=order.__getitem__))
+        taken.append(row)
+    if not taken or math.fsum(cost.iloc[taken]) > limit:
+        alone = "the labels that are always in" if pool.always.any() else "one label"
+        raise InputError(f"select = {_said(section)} allows {limit:g}, and {alone} alone exceed it. Raise the limit.")
+    return Selected.of(runs, pool.iloc[sorted(taken)])
 
 
-def passes(atoms: Atoms, section: SelectConfig) -> bool:
-    """Whether a configuration passes all filters."""
-    info = atoms.info
-    return (
-        (not section.kind or info.get("config_type") in section.kind)
-        and (not section.part or info.get("ndsc_part") in section.part)
-        and (not section.name or _like(atoms, section.name))
-        and (not section.displacement or _among(info.get("ndsc_displacement"), section.displacement))
-        and (not section.scale or _among(info.get("ndsc_scale"), section.scale))
+def _candidates(runs: Sequence[StudyRun], section: SelectConfig, *, leave_out: bool) -> DataFrame:
+    """One row a configuration: ``run``, ``name``, the other :data:`FILTERS`, ``atoms``, ``seconds``, ``always``."""
+    from pandas import DataFrame, Series
+
+    table = DataFrame(
+        [
+            {key: atoms.info.get(info) for key, info in FILTERS.items()}
+            | {"run": run.name, "atoms": len(atoms), "seconds": label.seconds if label is not None else math.nan}
+            for run in runs
+            for atoms in run.plan.to_fit
+            for label in [run.labels.get(str(atoms.info["ndsc_name"]))]
+        ]
     )
+    passed = Series(data=True, index=table.index)
+    for key in FILTERS:
+        passed &= _hits(table[key], key, getattr(section, key)) if getattr(section, key) else True
+    # A single atom is always there because the zero of the fit's energies is its energy.
+    table["always"] = (table.kind == "isolated_atom") | _hits(table.name, "always", section.always)
+    table = table[passed | table.always]
+    for run in runs if not leave_out else ():
+        run.require(table.name[table.run == run.name])
+    table = table[table.seconds.notna()]
+    if table.empty:
+        raise InputError(
+            f"No labelled configuration of {', '.join(run.name for run in runs)} passes select = {_said(section)}. "
+            "Leave filters out, or compute the labels."
+        )
+    return table
+
+
+def _hits(column: Series[Any], key: str, wanted: Sequence[Any]) -> Series[bool]:
+    """Which rows have one of some values; a value that none has is a mistake, even where others let some through."""
+    hit = column.map(lambda _: False)
+    for value in wanted:
+        found = column.map(lambda present, value=value: _same(present, value, pattern=key in ("name", "always")))
+        if not found.any():
+            known = sorted({f"{one:g}" if isinstance(one, float) else str(one) for one in column.dropna()})
+            more = ", … ; * and ? stand for characters" if len(known) > 10 else ""
+            raise InputError(
+                f"select.{key} = {value!r} is that of no configuration. There are "
+                f"{', '.join(known[:10]) or 'none'}{more}."
+            )
+        hit |= found
+    return hit
+
+
+def _same(present: object, value: Any, *, pattern: bool) -> bool:
+    if isinstance(value, str):
+        return fnmatchcase(str(present), value) if pattern else present == value
+    return isinstance(present, int | float) and math.isclose(present, value, abs_tol=CLOSE)
 
 
 def _limit(
-    section: SelectConfig,
-    pool: Selected,
-    runs: dict[str, StudyRun],
-    budget: Callable[[str], Selected] | None,
-) -> tuple[float, Callable[[tuple[str, str]], float]]:
-    """The limit of a draw, and what of it one configuration takes."""
-    n = len(pool.members)
+    section: SelectConfig, pool: DataFrame, budget: Callable[[str], Selected] | None
+) -> tuple[float, Series[float]]:
+    """The limit of a draw, and what of it each configuration takes."""
+
+    def amount(limit: float | str, measure: Callable[[Selected], float]) -> float:
+        if not isinstance(limit, str):
+            return limit
+        if budget is None:
+            raise InputError(f"The limit of a draw names the potential {limit!r}, of which nothing is known here.")
+        return measure(budget(limit))
+
     if section.seconds is not None:
-        seconds = section.seconds if not isinstance(section.seconds, str) else _other(budget, section.seconds).seconds
-        return seconds, lambda member: runs[member[0]].labels[member[1]].seconds
+        return amount(section.seconds, lambda other: other.seconds), pool.seconds
     if section.atoms is not None:
-        atoms = section.atoms if not isinstance(section.atoms, str) else _other(budget, section.atoms).n_atoms
-        return atoms, lambda member: len(runs[member[0]].database[member[1]])
+        return amount(section.atoms, lambda other: other.n_atoms), pool.atoms
+    one_each = pool.atoms * 0 + 1
     if section.fraction is not None:
-        return max(1, round(section.fraction * n)), lambda _: 1
-    if isinstance(section.size, str):
-        return len(_other(budget, section.size).members), lambda _: 1
-    size = section.size if section.size is not None else n
-    if size > n:
+        return max(1, round(section.fraction * len(pool))), one_each
+    size = amount(section.size or len(pool), lambda other: len(other.members))
+    if size > len(pool) and not isinstance(section.size, str):
         raise InputError(
-            f"select = {_said(section)} asks for {size} labels where {n} are there. Ask for at most {n}, or widen the "
-            "filters."
+            f"select = {_said(section)} asks for {size:g} labels where {len(pool)} are there. Ask for at most "
+            f"{len(pool)}, or widen the filters."
         )
-    return size, lambda _: 1
-
-
-def _other(budget: Callable[[str], Selected] | None, name: str) -> Selected:
-    if budget is None:
-        raise InputError(f"The limit of a draw names the potential {name!r}, of which nothing is known here.")
-    return budget(name)
-
-
-def _check_filters(section: SelectConfig, everything: Sequence[Atoms]) -> None:
-    """A filter that names what no configuration has is a mistake, even where other names let some through."""
-    present: dict[str, set[Any]] = {
-        "kind": {atoms.info.get("config_type") for atoms in everything},
-        "part": {atoms.info.get("ndsc_part") for atoms in everything},
-    }
-    for key, known in present.items():
-        strange = [name for name in getattr(section, key) if name not in known]
-        if strange:
-            raise InputError(
-                f"select.{key} names {strange[0]!r}, which no configuration has. There are "
-                f"{', '.join(sorted(str(name) for name in known if name is not None)) or 'no names'}."
-            )
-    for key, info in (("displacement", "ndsc_displacement"), ("scale", "ndsc_scale")):
-        for value in getattr(section, key):
-            if not any(_among(atoms.info.get(info), (value,)) for atoms in everything):
-                known_values = sorted({atoms.info[info] for atoms in everything if info in atoms.info})
-                raise InputError(
-                    f"select.{key} = {value:g} is that of no configuration. There are "
-                    f"{', '.join(f'{number:g}' for number in known_values)}."
-                )
-    for key in ("name", "always"):
-        for pattern in getattr(section, key):
-            if not any(_like(atoms, (pattern,)) for atoms in everything):
-                raise InputError(
-                    f"select.{key} = {pattern!r} is like the name of no configuration. Names are like "
-                    f"{everything[0].info['ndsc_name']} and {everything[-1].info['ndsc_name']}; * and ? stand for "
-                    "characters."
-                )
-
-
-def _is_always(atoms: Atoms, section: SelectConfig) -> bool:
-    """Named so, or a single atom, which is there because the zero of the fit's energies is its energy."""
-    return atoms.info.get("config_type") == "isolated_atom" or (bool(section.always) and _like(atoms, section.always))
-
-
-def _like(atoms: Atoms, patterns: Sequence[str]) -> bool:
-    return any(fnmatchcase(str(atoms.info["ndsc_name"]), pattern) for pattern in patterns)
-
-
-def _among(value: object, wanted: Sequence[float]) -> bool:
-    return isinstance(value, int | float) and any(math.isclose(value, one, abs_tol=CLOSE) for one in wanted)
-
-
-def _rank(seed: int, member: tuple[str, str]) -> str:
-    # A hash orders the configurations the same way on every machine.
-    return hashlib.sha256(f"{seed}|{member[0]}|{member[1]}".encode()).hexdigest()
-
-
-def _selected(runs: Sequence[StudyRun], members: Sequence[tuple[str, str]]) -> Selected:
-    by_name = {run.name: run for run in runs}
-    return Selected(
-        members=tuple(members),
-        frames=tuple(by_name[run].database[name] for run, name in members),
-        seconds=math.fsum(by_name[run].labels[name].seconds for run, name in members),
-    )
+    return size, one_each
 
 
 def _said(section: SelectConfig) -> str:

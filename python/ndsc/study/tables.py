@@ -15,7 +15,7 @@ from ndsc.config.study import TableConfig
 from ndsc.kpoints import k_spacing, kgrid_text
 from ndsc.report.tables import escape_markdown, markdown_table
 from ndsc.report.text import grid
-from ndsc.study.figures import runs_of, shown
+from ndsc.study.figures import Shown
 from ndsc.study.results import PotentialResult, RunFacts, StudyResults
 
 if TYPE_CHECKING:
@@ -143,14 +143,13 @@ def _columns_for(
 
 def _elastic(section: TableConfig, results: StudyResults, published: Sequence[PublishedConfig]) -> StudyTable:
     """Elastic constants: potentials, the reference, and columns from elsewhere, run by run."""
-    groups = shown(section, results)
-    runs = runs_of(section, groups)
-    constants = list(dict.fromkeys(name for run in runs for name in results.runs[run].elastic))
+    shown = Shown.of(section, results)
+    constants = list(dict.fromkeys(name for run in shown.runs for name in results.runs[run].elastic))
     rows: list[Sequence[Cell]] = []
     used: list[PublishedConfig] = []
-    for run in runs:
-        for point, group in groups.items():
-            if any(run in outcome.evaluations for outcome in group):
+    for run in shown.runs:
+        for point, group in shown.points.items():
+            if run in shown.runs_of(point):
                 rows.append([run, point, *(_over_seeds(group, name, run) for name in constants)])
                 errors = [_over_seeds(group, f"{name}_error_percent", run) for name in constants]
                 rows.append([run, f"{point}, error in %", *errors])
@@ -164,12 +163,11 @@ def _elastic(section: TableConfig, results: StudyResults, published: Sequence[Pu
 
 def _metrics(section: TableConfig, results: StudyResults, _: Sequence[PublishedConfig]) -> StudyTable:
     """Metrics: a row a point and run."""
-    groups = shown(section, results)
-    runs = runs_of(section, groups)
-    heads = ["potential", "judged on"][: 2 if len(runs) > 1 else 1]
+    shown = Shown.of(section, results)
+    heads = ["potential", "judged on"][: 2 if len(shown.runs) > 1 else 1]
     rows: list[Sequence[Cell]] = []
-    for point, group in groups.items():
-        for run in [run for run in runs if any(run in outcome.evaluations for outcome in group)] or [""]:
+    for point, group in shown.points.items():
+        for run in shown.runs_of(point):
             metrics = [_over_seeds(group, metric, run) for metric in section.metrics]
             rows.append([point, run][: len(heads)] + metrics)
     ends = [[digits for end, digits in DECIMALS.items() if metric.endswith(end)] for metric in section.metrics]
@@ -213,26 +211,25 @@ def _settings(section: TableConfig, results: StudyResults, published: Sequence[P
 
 def _fits(section: TableConfig, results: StudyResults, published: Sequence[PublishedConfig]) -> StudyTable:
     """Hyperparameters, amounts of data and lattice: a column a potential, and beside it what is published."""
-    groups = shown(section, results)
-    runs = runs_of(section, groups)
-    judged = {point: [run for run in runs if any(run in one.evaluations for one in groups[point])] for point in groups}
-    last = {run: point for point in groups for run in judged[point]}
+    shown = Shown.of(section, results)
+    judged = {point: shown.runs_of(point) for point in shown.points}
+    last = {run: point for point, runs in judged.items() for run in runs}
     # Where every potential is about one crystal, the lattices of all are in one row.
     shared = all(len(on) <= 1 for on in judged.values())
     lattice = _LATTICE | {f"reference.{axis}": f"{axis} of the reference (Å)" for axis in _LATTICE}
     if not shared:
         lattice = {
             f"{axis}.{run}": f"{axis} of {run} (Å); reference {found:.4f}"
-            for run in runs
+            for run in shown.runs
             for axis in _LATTICE
             if (found := _axis(results.runs[run], axis)) is not None
         }
     columns: dict[str, Mapping[str, Cell]] = {}
     used: list[PublishedConfig] = []
-    for point, group in groups.items():
+    for point, group in shown.points.items():
         on = [results.runs[run] for run in judged[point]]
         columns[point] = _of_fit(group) | _lattices(group, on, shared=shared)
-        for run in [run for run in runs if last.get(run) == point]:
+        for run in [run for run in shown.runs if last.get(run) == point]:
             for column in _columns_for(section.name, published, run, FIT_VALUES):
                 moved = {axis if shared else f"{axis}.{run}": column.values.get(axis) for axis in _LATTICE}
                 columns[f"{run}, {column.name}"] = {**column.values, **moved}

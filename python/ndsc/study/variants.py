@@ -199,9 +199,6 @@ class Planner:
         seed = variant.seed if variant.seed is not None else self.config.study.seeds[0]
         selected = self._select(section, seed, variant.values, ())
         everything = candidates(self._train(section), section.select, leave_out=self.leave_out)
-        chosen = set(selected.members)
-        rest = [(m, f) for m, f in zip(everything.members, everything.frames, strict=True) if m not in chosen]
-        left_out = Selected(tuple(m for m, _ in rest), tuple(f for _, f in rest), 0.0) if rest else None
         pool, unlabelled = self._pool(section, seed, variant.values, selected, ())
         fit, regularisation = self._settings(section)
         if variant.seed is not None and fit.sparse_method in RANDOM_METHODS:
@@ -209,7 +206,7 @@ class Planner:
         return FitTask(
             variant=variant,
             selected=selected,
-            left_out=left_out,
+            left_out=everything.without(selected),
             pool=pool,
             pool_unlabelled=unlabelled,
             pool_keys=self._keys(pool) + self._keys(unlabelled),

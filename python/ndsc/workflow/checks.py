@@ -111,13 +111,13 @@ def _notes_on_crystal(plan: Plan) -> list[str]:
     larger = crystal.larger_group()
     if larger is not None:
         notes.append(
-            f"the space group is {crystal.symbol} ({crystal.number}) with [crystal] symprec = {crystal.symprec:g}, "
-            f"but {larger}: with that symmetry there is less to compute"
+            f"The space group is {crystal.symbol} ({crystal.number}) with [crystal] symprec = {crystal.symprec:g}, "
+            f"but {larger}: with that symmetry there is less to compute."
         )
     if crystal.n_primitive_cells > 1:
         notes.append(
-            f"the unit cell holds {crystal.n_primitive_cells} primitive cells; [crystal] primitive = true would make "
-            "smaller supercells"
+            f"The unit cell holds {crystal.n_primitive_cells} primitive cells; [crystal] primitive = true would make "
+            "smaller supercells."
         )
     return notes
 
@@ -126,8 +126,8 @@ def _notes_on_parts(plan: Plan) -> list[str]:
     """Parts of the database that consist of the same configurations."""
     counts = {"name", "per_supercell", "unit_cells", "unlabelled"}
     return [
-        f"the parts {first.name} and {second.name} of [[configurations]] make the same structures, because all their "
-        "settings and their seeds are equal; give each a seed of its own"
+        f"The parts {first.name} and {second.name} of [[configurations]] make the same structures, because all their "
+        "settings and their seeds are equal; give each a seed of its own."
         for first, second in combinations(plan.config.configurations, 2)
         if first.model_dump(exclude=counts) == second.model_dump(exclude=counts)
     ]

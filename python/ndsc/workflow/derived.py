@@ -27,12 +27,11 @@ def relaxed_through_store(
 ) -> Atoms:
     """The relaxed crystal: from the store when it is there, otherwise by :func:`~ndsc.relaxation.relax_crystal`."""
     crystal = as_crystal(structure)
-    atoms = crystal.atoms
 
     def compute() -> dict[str, Any]:
-        return structure_record(relax_crystal(atoms, calculator, progress=progress))
+        return structure_record(relax_crystal(crystal, calculator, progress=progress))
 
-    relaxed = atoms.copy()  # with all per-atom data
+    relaxed = crystal.atoms.copy()  # with all per-atom data
     found = structure_from_record(_derived("relaxed", crystal, calculator, {}, compute))
     relaxed.set_cell(found.cell.array)
     relaxed.positions = found.positions

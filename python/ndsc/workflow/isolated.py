@@ -1,7 +1,7 @@
 """Single atoms, whose energies are the zero of the potential's where ``[fit] e0 = "isolated"``.
 
 With an empirical potential they are labelled like any configuration. A density-functional code needs other settings for
-them (spin, sharp occupations, one k-point), so each has a calculator of its own; its label is in the same store.
+them (spin, sharp occupations, one k-point), so each has its own calculator; its label is in the same store.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ def label_isolated(
         As :func:`ndsc.reference.label_configurations`.
     """
     for atom in isolated:
-        # Their settings differ from the configurations' on purpose, which nobody has to be told.
+        # Their settings differ from those of the configurations on purpose, so no note is needed.
         found = label_configurations(
             [atom.atoms], atom.spec, store, executor=executor, progress=progress, task="single atoms", secondary=True
         )

@@ -16,6 +16,7 @@ from ndsc.benchmark import benchmark
 from ndsc.config import RunConfig, write_config
 from ndsc.database import make_database, write_database
 from ndsc.files import whole_file, write_text
+from ndsc.fit import apply_regularisation, fit_gap
 from ndsc.plausibility import check_plausible
 from ndsc.progress import Progress, silent
 from ndsc.report import write_report
@@ -24,7 +25,6 @@ from ndsc.workflow.checks import check_plan
 from ndsc.workflow.dry_run import plan_without_calculations
 from ndsc.workflow.labelling import label_plan, labels_to_fit
 from ndsc.workflow.plan import make_plan, reference_calculator
-from ndsc.workflow.potential import fit_potential
 from ndsc.workflow.reference import run_reference
 from ndsc.workflow.summary import RunRecord, summarise
 
@@ -103,7 +103,14 @@ def _fit_and_benchmark(record: RunRecord, directory: Path, progress: Progress) -
         reference = run_reference(plan, record.report.labels, reference_calculator(plan), progress=progress)
         record.warnings += reference.warnings
     with _stage("fit", record.stages):
-        record.fit = fit_potential(plan.config, record.database, plan.unlabelled, directory / "potential", progress)
+        record.fit = fit_gap(
+            apply_regularisation(record.database, plan.config.regularisation),
+            directory / "potential",
+            plan.config.fit,
+            sparse_only=plan.unlabelled,
+            threads=plan.config.executor.workers * plan.config.executor.threads,
+            progress=progress,
+        )
     record.warnings += record.fit.warnings
     with _stage("benchmark", record.stages):
         found = benchmark(
