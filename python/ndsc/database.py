@@ -186,9 +186,8 @@ def describe_targets(frames: Sequence[Atoms]) -> str:
         for number in without:
             reasons.setdefault(_reason_without(frames[number], name), []).append(number)
         for reason, indices in reasons.items():
-            listed = ", ".join(map(str, indices[:8])) + (", …" if len(indices) > 8 else "")
             frame_or_frames = "frame" if len(indices) == 1 else "frames"
-            lacking.append(f"{len(indices)} {frame_or_frames} without {name}: {reason} ({listed})")
+            lacking.append(f"{len(indices)} {frame_or_frames} without {name}: {reason} ({_listed(indices)})")
     return "; ".join([f"{len(frames)} configurations with {', '.join(counts)}", *lacking])
 
 
@@ -317,7 +316,7 @@ def read_frames(path: str | Path) -> list[Atoms]:
 def _opened(path: Path, mode: Literal["r", "w"], *, compressed: bool) -> IO[str]:
     if compressed:
         return gzip.open(path, "rt" if mode == "r" else "wt", encoding="utf-8")
-    return path.open(mode, encoding="utf-8")
+    return path.open(mode, encoding="utf-8-sig" if mode == "r" else "utf-8")
 
 
 def _extended_xyz(text: str) -> list[Atoms]:
@@ -351,21 +350,34 @@ def _extended_xyz(text: str) -> list[Atoms]:
 
 def _check_keys(frames: Sequence[Atoms], keys: Mapping[str, str | None], source: Path) -> None:
     """Refuse a key that no frame has, unless it is a default and nothing in the file looks like it."""
-    present = sorted({key for frame in frames for key in _keys_of(frame)})
-    defaults = {"energy_key": ENERGY_KEY, "forces_key": FORCES_KEY, "virial_key": VIRIAL_KEY}
+    names = [_keys_of(frame) for frame in frames]
+    present = sorted(set().union(*names))
+    periodic = any(frame.pbc.all() for frame in frames)
     for name, key in keys.items():
-        if key is None or key in present:
-            continue
-        if name == "virial_key" and (keys["stress_key"] in present or not any(frame.pbc.all() for frame in frames)):
-            continue
-        words = ("virial", "stress") if name in ("virial_key", "stress_key") else (name[:-5].rstrip("s"),)
-        similar = [other for other in present if any(word in other.lower() for word in words)]
-        if key == defaults.get(name) and not similar:
-            continue
-        close = get_close_matches(key, present, n=3, cutoff=0.6)
-        similar = list(dict.fromkeys([*similar, *close]))
-        meant = f" Did you mean {' or '.join(similar)}?" if similar else ""
         what = name.removesuffix("_key")
+        words = ("virial", "stress") if what in ("virial", "stress") else (what.rstrip("s"),)
+        similar = [other for other in present if any(word in other.lower() for word in words)]
+        if key in present:
+            given = {key, *(keys[other] for other in ("virial_key", "stress_key") if what in ("virial", "stress"))}
+            for other in set(similar) - given:
+                numbers_without = [number for number, own in enumerate(names) if other in own and not own & given]
+                if numbers_without:
+                    log.warning(
+                        "%d frames of %s have %r but no %r: they are read without %s (frames %s)",
+                        len(numbers_without),
+                        source,
+                        other,
+                        key,
+                        what,
+                        _listed(numbers_without),
+                    )
+            continue
+        replaced = name == "virial_key" and (keys["stress_key"] in present or not periodic)
+        default = key in (ENERGY_KEY, FORCES_KEY, VIRIAL_KEY)
+        if key is None or replaced or (default and not similar):
+            continue
+        similar = list(dict.fromkeys([*similar, *get_close_matches(key, present, n=3, cutoff=0.6)]))
+        meant = f" Did you mean {' or '.join(similar)}?" if similar else ""
         raise InputError(
             f"No frame of {source} has the {what} under the key {key!r}; its keys are {', '.join(present) or 'none'}."
             f"{meant} Name the key that holds it, or give none for what the database lacks."
@@ -375,6 +387,10 @@ def _check_keys(frames: Sequence[Atoms], keys: Mapping[str, str | None], source:
             f"{source} has none of the keys {', '.join(key for key in keys.values() if key)}; its keys are "
             f"{', '.join(present) or 'none'}. Give labelled configurations, or the names of their keys."
         )
+
+
+def _listed(frame_numbers: Sequence[int]) -> str:
+    return ", ".join(map(str, frame_numbers[:8])) + (", …" if len(frame_numbers) > 8 else "")
 
 
 def _keys_of(frame: Atoms) -> set[str]:

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 
 import numpy as np
 from ase import Atoms, units
-from matscipy.neighbours import neighbour_list
 from numpy.typing import NDArray
 from scipy.spatial.distance import pdist
 
+from ndsc import _core
 from ndsc.errors import InputError
 from ndsc.targets import Targets, frame_name, is_isolated_atom, targets_of
 
@@ -93,6 +93,8 @@ def check_plausible(frames: Sequence[Atoms], *, source: str = "the database") ->
         When two atoms coincide, an energy, force or virial is absurd, or forces or virials contradict the
         differences of energies.
     """
+    for number, frame in enumerate(frames):
+        _check_structure(frame, f"{frame_name(frame, number)} of {source}")
     targets = [targets_of(frame, where=frame_name(frame, number)) for number, frame in enumerate(frames)]
     errors: list[str] = []
     warnings: list[str] = []
@@ -112,7 +114,7 @@ def check_plausible(frames: Sequence[Atoms], *, source: str = "the database") ->
             elif limits is not ENERGY or frames[number].pbc.all():  # molecules and atoms are bound less than crystals
                 warnings.append(text)
     for number, frame in enumerate(frames):
-        shortest = _shortest_distance(frame)
+        shortest = shortest_distance(frame)
         if shortest < CLOSE:
             text = f"{frame_name(frame, number)} has two atoms {shortest:.3g} Å apart"
             (errors if shortest < ONE_SITE else warnings).append(text)
@@ -124,6 +126,23 @@ def check_plausible(frames: Sequence[Atoms], *, source: str = "the database") ->
     warnings = [f"In {source}, values are unusual: {_listed(warnings)}. Check these frames."] if warnings else []
     warnings += _contradictions(frames, targets, source)
     return warnings + _check_derivatives(frames, targets, source)
+
+
+def _check_structure(frame: Atoms, where: str) -> None:
+    """Refuse what is not a structure."""
+    cell = frame.cell.complete().array
+    flat = abs(np.linalg.det(cell)) < 1e-6 * np.prod(np.linalg.norm(cell, axis=1))
+    if len(frame) == 0:
+        reason = "has no atoms"
+    elif not (np.isfinite(frame.positions).all() and np.isfinite(cell).all()):
+        reason = "has positions or a cell that are not finite"
+    elif flat or (frame.pbc & ~frame.cell.any(axis=1)).any():
+        reason = "has a cell that spans no volume"
+    elif not frame.numbers.all():
+        reason = "has atoms X, which are no element"
+    else:
+        return
+    raise InputError(f"{where[0].upper()}{where[1:]} {reason}. Correct it or leave it out.")
 
 
 def _energy_sizes(frames: Sequence[Atoms], targets: Sequence[Targets]) -> FloatArray:
@@ -157,17 +176,15 @@ def _largest(targets: Sequence[Targets], name: str, frames: Sequence[Atoms] | No
     return sizes if frames is None else sizes / np.array([max(len(frame), 1) for frame in frames])
 
 
-def _shortest_distance(frame: Atoms) -> float:
-    """The shortest distance of two atoms, Å, infinite where none is below :data:`CLOSE`."""
-    if len(frame) < 2 and not frame.pbc.any():
-        return np.inf
+def shortest_distance(frame: Atoms) -> float:
+    """The shortest distance of two atoms, or of an atom and its own image, Å; infinite for a single free atom."""
     if not frame.pbc.any():
         return float(pdist(frame.positions).min(initial=np.inf))
-    structure = frame
-    if frame.cell.rank < 3:
-        structure = frame.copy()
-        structure.cell = frame.cell.complete()
-    return float(np.min(neighbour_list("d", structure, CLOSE), initial=np.inf))
+    cell = frame.cell.complete().array
+    for axis in np.flatnonzero(~frame.pbc):
+        direction = cell[axis] / np.linalg.norm(cell[axis])
+        cell[axis] = direction * (np.ptp(frame.positions @ direction) + 1e4)
+    return float(_core.shortest_distance(cell, frame.positions @ np.linalg.inv(cell))[0])
 
 
 def _contradictions(frames: Sequence[Atoms], targets: Sequence[Targets], source: str) -> list[str]:

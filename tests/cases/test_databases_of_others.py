@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gzip
 import json
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +19,9 @@ from typer.testing import CliRunner, Result
 from ndsc.cli import app
 from ndsc.database import read_database
 from ndsc.errors import InputError
-from ndsc.fit import apply_regularisation
+from ndsc.fit import FitSize, apply_regularisation
+from ndsc.fit.training import isolated_energies
+from ndsc.plausibility import check_plausible
 
 KEYS = ("--energy-key", "dft_energy", "--forces-key", "dft_force", "--virial-key", "dft_virial")
 
@@ -372,3 +376,37 @@ def test_settings_that_cannot_be_used_are_refused(text: str, word: str) -> None:
     result = call("fit", "x.extxyz", *KEYS, "--settings", "fit.toml")
     assert result.exit_code == 2
     assert word in result.stderr
+
+
+def test_keys_that_differ_between_frames_are_said() -> None:
+    frames = several_phases()[2:6]
+    frames[1].info["stress_gpa"] = frames[1].info.pop("dft_virial")
+    write("x.extxyz", frames, format="extxyz")
+    result = call("export", "x.extxyz", *KEYS, "--dialect", "extxyz", "--out", "y.xyz")
+    assert result.exit_code == 0
+    assert "3 virials" in result.stderr
+    assert "stress_gpa" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("change", "word"),
+    [
+        (lambda atoms: atoms.symbols.__setitem__(0, "X"), "X"),
+        (lambda atoms: atoms.set_cell([[4, 0, 0], [8, 0, 0], [0, 0, 4]]), "volume"),
+        (lambda atoms: atoms.__delitem__(slice(None)), "atoms"),
+    ],
+)
+def test_frames_that_are_not_structures(change: Callable[[Atoms], None], word: str) -> None:
+    frames = several_phases()[2:6]
+    change(frames[2])
+    with pytest.raises(InputError, match=f"[Ff]rame 2 .*{word}"):
+        check_plausible(frames)
+
+
+def test_isolated_atoms_in_huge_cells_take_no_time() -> None:
+    atom = Atoms("Cu", cell=[1000.0] * 3, pbc=True, info={"REF_energy": 1.0})
+    started = time.perf_counter()
+    assert check_plausible([atom]) == []
+    assert isolated_energies([atom], 6.0) == {"Cu": 1.0}
+    assert FitSize.of_frames([atom], 6.0).n_pairs == 1
+    assert time.perf_counter() - started < 2.0

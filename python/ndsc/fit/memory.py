@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from ase import Atoms
 from matscipy.neighbours import neighbour_list
+from scipy.spatial import KDTree
 
 from ndsc.errors import InputError
 from ndsc.fit.calculator import boxed
@@ -23,6 +24,8 @@ from ndsc.reference.memory import available_memory_mb
 PROGRAM, DERIVATIVES, COVARIANCES = 1.2e8, 3.2, 3.0
 #: How often quippy and NumPy hold the derivatives of one configuration.
 DERIVATIVES_OF_ONE = 3.0
+#: Volume for each atom, in cutoffs cubed, above which a cell is mostly vacuum.
+MOSTLY_EMPTY = 1000.0
 
 
 @dataclass(frozen=True)
@@ -146,4 +149,9 @@ def check_fit_memory(settings: GapSettings, size: FitSize, *, limit_gb: float | 
 
 
 def _pairs(frame: Atoms, cutoff: float) -> int:
-    return len(neighbour_list("i", boxed(frame, cutoff), cutoff)) + len(frame)
+    structure = boxed(frame, cutoff)
+    if structure.get_volume() > MOSTLY_EMPTY * len(frame) * cutoff**3:
+        # A list of the neighbours in mostly empty space takes long; the atoms are far from their images there.
+        tree = KDTree(frame.positions)
+        return int(tree.count_neighbors(tree, cutoff))
+    return len(neighbour_list("i", structure, cutoff)) + len(frame)

@@ -10,13 +10,13 @@ import numpy as np
 from ase import Atoms
 from ase.data import atomic_numbers, chemical_symbols
 from ase.io import write
-from ase.neighborlist import neighbor_list
 from numpy.typing import NDArray
 
 from ndsc.errors import InputError
 from ndsc.fit.calculator import bare_structure
 from ndsc.fit.regularisation import ENERGY_SIGMA_KEY, FORCE_SIGMA_KEY, SMALLEST_SIGMA, VIRIAL_SIGMA_KEY
 from ndsc.fit.settings import GapSettings
+from ndsc.plausibility import shortest_distance
 from ndsc.targets import ENERGY_KEY, FORCES_KEY, VIRIAL_KEY, frame_name, is_isolated_atom, targets_of
 
 FloatArray = NDArray[np.float64]
@@ -145,7 +145,7 @@ def isolated_energies(frames: Sequence[Atoms], cutoff: float) -> dict[str, float
     for number, frame in enumerate(frames):
         where = frame_name(frame, number)
         energy = targets_of(frame, where=where).energy if len(frame) == 1 else None
-        if energy is None or len(neighbor_list("i", frame, cutoff)) > 0:
+        if energy is None or shortest_distance(frame) < cutoff:
             continue
         symbol = frame.get_chemical_symbols()[0]
         first, first_name = found.setdefault(symbol, (energy, where))
