@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 from ase import Atoms
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from ndsc.errors import InputError, InternalError
 from ndsc.structure import MANY_ATOMS, bulk_structure, checked_structure, read_structure, split_index
@@ -269,12 +269,6 @@ class Crystal:
                 f"off by {max(stretch, largest):.2g} Å, with symprec = {self.symprec} Å. Search its symmetry again."
             )
         return replace(self, atoms=checked, translations=self.translations - shifts)
-
-    def supercell(self, matrix: ArrayLike) -> Atoms:
-        """The supercell of a (3, 3) integer matrix, see :func:`ndsc.sublattices.make_supercell`."""
-        from ndsc.sublattices import make_supercell
-
-        return make_supercell(self.atoms, matrix)
 
     def describe(self) -> str:
         """Formula, number of atoms and space group on one line."""

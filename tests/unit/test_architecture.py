@@ -1,0 +1,57 @@
+"""No import runs against the direction in which data flows (docs/architecture.md)."""
+
+import ast
+from pathlib import Path
+
+import ndsc
+
+PACKAGE = Path(ndsc.__file__).parent
+
+# Each line may import from itself and from the lines above it.
+LAYERS = [
+    "_core errors progress versions",
+    "files store section messages interrupts rounding integers",
+    "structure symmetry targets plausibility",
+    "crystal",
+    "qgrid sublattices set_cover supercells",
+    "kpoints kpoint_lattices configurations",
+    "codes",
+    "structure_files reference",
+    "database export fit",
+    "benchmark_settings force_constants phonon_path phonons",
+    "elastic elastic_setting elastic_quality vacuum relaxation",
+    "results benchmark",
+    "report",
+    "convergence config",
+    "workflow",
+    "study",
+    "cli",
+    "__main__ __init__",
+]
+
+
+def imports(path: Path) -> set[str]:
+    """The rooms of ndsc that a module imports when it is imported itself."""
+    found: set[str] = set()
+    pending: list[ast.stmt] = list(ast.parse(path.read_text(encoding="utf-8")).body)
+    while pending:
+        node = pending.pop()
+        if isinstance(node, ast.ImportFrom) and node.module is not None and node.module.split(".")[0] == "ndsc":
+            parts = node.module.split(".")
+            found |= {parts[1]} if len(parts) > 1 else {alias.name for alias in node.names}
+        elif isinstance(node, ast.Import):
+            found |= {alias.name.split(".")[1] for alias in node.names if alias.name.startswith("ndsc.")}
+        elif isinstance(node, ast.Try | ast.ClassDef):
+            pending += node.body
+    return found - {"__version__"}
+
+
+def test_every_module_has_a_layer_and_imports_from_those_above_only():
+    level = {name: number for number, line in enumerate(LAYERS) for name in line.split()}
+    wrong = []
+    for path in sorted(PACKAGE.rglob("*.py")):
+        relative = path.relative_to(PACKAGE).with_suffix("")
+        room = relative.parts[0]
+        assert room in level, f"{room} has no layer"
+        wrong += [f"{relative} imports {name}" for name in sorted(imports(path)) if level[name] > level[room]]
+    assert wrong == []
