@@ -170,7 +170,7 @@ def make_configurations(
     )
     if isinstance(first_index, bool) or not isinstance(first_index, int | np.integer) or first_index < 0:
         raise InputError(f"first_index = {first_index!r} is not a whole number of at least 0. Give one.")
-    _check_memory(supercells, settings)
+    check_memory(supercells, settings)
     displacements, scales = settings.displacement, settings.scale
     # The only atom of a unit cell stays: the crystal would only be moved as a whole, and need another label for it.
     of_unit_cells = settings.unit_cell_displacement if len(supercells.atoms) > 1 else 0.0
@@ -300,8 +300,14 @@ def _plain(value: Any) -> Any:
     return value.tolist() if isinstance(value, np.ndarray) else value
 
 
-def _check_memory(supercells: SupercellSet, settings: ConfigurationSettings) -> None:
-    """Refuse more configurations than fit into memory before the first one is made."""
+def check_memory(supercells: SupercellSet, settings: ConfigurationSettings) -> None:
+    """Refuse more configurations than fit into memory before the first one is made.
+
+    Raises
+    ------
+    InputError
+        When they do not.
+    """
     sizes = supercells.sizes
     number = settings.unit_cells + settings.per_supercell * len(sizes)
     cells = settings.unit_cells + settings.per_supercell * int(np.sum(sizes))

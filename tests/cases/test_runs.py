@@ -97,6 +97,15 @@ def test_the_primitive_cell_has_the_tolerance_of_the_input_file(tmp_path):
     assert (len(strict.crystal.atoms), len(loose.crystal.atoms)) == (4, 1)
 
 
+def test_masses_and_moments_reach_the_configurations(tmp_path):
+    atoms = bulk("Cu", "fcc", a=3.6, cubic=True)
+    atoms.set_masses([60.0, 63.5, 63.5, 63.5])
+    plan = make_plan(config(tmp_path, atoms, crystal="relax = false"), tmp_path)
+    assert plan.crystal.number == 221
+    for frame in plan.configurations:
+        assert np.sum(frame.get_masses() == 60.0) == len(frame) / 4
+
+
 @pytest.mark.gap
 def test_residual_forces_are_found_with_the_first_label(tmp_path):
     settings = config(

@@ -181,16 +181,16 @@ def test_a_hydrogen_atom_is_polarised(tmp_path):
     from ase import Atoms
 
     from ndsc.config import parse_config
-    from ndsc.reference import LabelReport
-    from ndsc.workflow.isolated import isolated_atoms, label_isolated
+    from ndsc.reference import label_configurations
+    from ndsc.workflow.isolated import isolated_atoms
 
     config = parse_config(
         '[crystal]\nstructure = "Al"\n[supercells]\ngrid = 2\n[fit]\ne0 = "isolated"\n'
         '[reference]\ncalculator = "gpaw"\n'
         'kgrid = 2\natom_box = 6.0\nparameters = {mode = {name = "pw", ecut = 300}, xc = "PBE"}\n'
     )
-    atoms = isolated_atoms(config, Atoms("H"), config.reference.to_spec())
-    report = label_isolated(atoms, LabelStore(tmp_path), LabelReport({}))
+    (single,) = isolated_atoms(config, Atoms("H"), config.reference.to_spec())
+    report = label_configurations([single.atoms], single.spec, LabelStore(tmp_path), workers=1)
     assert report.failures == []
     # GPAW's zero is the atom without spin; PBE gains about 1.1 eV from polarising it.
     assert report.labels["isolated-H"].energy == pytest.approx(-1.1, abs=0.1)

@@ -13,7 +13,7 @@ from ndsc.progress import silent
 from ndsc.reference import LabelStore, label_configurations
 from ndsc.targets import is_isolated_atom
 from ndsc.workflow.dry_run import dry_run
-from ndsc.workflow.isolated import IsolatedAtom, isolated_atoms, label_isolated
+from ndsc.workflow.isolated import IsolatedAtom, isolated_atoms
 from ndsc.workflow.labelling import label_plan, labels_to_fit
 from ndsc.workflow.plan import make_plan
 from ndsc.workflow.summary import RunRecord, summarise
@@ -96,11 +96,11 @@ def test_their_labels_join_the_report(tmp_path):
     config = parse_config(SMALL + ISOLATED)
     plan = make_plan(config, tmp_path)
     report = label_configurations(plan.configurations[:1], plan.spec, store, workers=1)
-    atoms = isolated_atoms(config, plan.crystal.atoms, plan.spec)
-    both = label_isolated(atoms, store, report)
+    (single,) = isolated_atoms(config, plan.crystal.atoms, plan.spec)
+    both = report.joined(label_configurations([single.atoms], single.spec, store, workers=1))
     assert set(both.labels) == {plan.configurations[0].info["ndsc_name"], "isolated-Al"}
     assert (both.computed, both.notes) == (report.computed + 1, report.notes)
-    again = label_isolated(atoms, store, report)
+    again = report.joined(label_configurations([single.atoms], single.spec, store, workers=1))
     assert again.found == report.found + 1
 
 

@@ -52,7 +52,9 @@ def run(
     from ndsc.workflow import run_workflow
 
     if dry_run:
-        say(str(summarise(settings, directory)))
+        with progress_bars() as progress:
+            summary = summarise(settings, directory, progress=progress)
+        say(str(summary))
         return
     ctx.meta[RESUME] = (
         "What is finished is kept; run the same command again to go on: "

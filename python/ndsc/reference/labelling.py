@@ -57,6 +57,17 @@ class LabelReport:
     seconds: float = 0.0
     notes: list[str] = field(default_factory=list)
 
+    def joined(self, other: LabelReport) -> LabelReport:
+        """This report and that of further configurations as one."""
+        return LabelReport(
+            labels={**self.labels, **other.labels},
+            failures=[*self.failures, *other.failures],
+            computed=self.computed + other.computed,
+            found=self.found + other.found,
+            seconds=self.seconds + other.seconds,
+            notes=list(dict.fromkeys([*self.notes, *other.notes])),
+        )
+
     def require_all(self) -> None:
         """Raise when any label is missing.
 

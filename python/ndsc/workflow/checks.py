@@ -8,19 +8,17 @@ from pathlib import Path
 
 import numpy as np
 
+from ndsc.configurations import check_memory
 from ndsc.errors import InputError
 from ndsc.files import check_folder, nearest_folder
 from ndsc.fit.executable import find_gap_fit, require_quippy
 from ndsc.fit.memory import check_fit_memory
 from ndsc.fit.training import check_e0
 from ndsc.kpoints import check_kgrid_folds
-from ndsc.qgrid import available_memory
 from ndsc.workflow.plan import Plan
 
 #: Up to this number of configurations, they are made to look up their labels.
 COUNTED = 20_000
-#: What a configuration and each of its atoms take in memory, with labels, database and predictions, bytes.
-MEMORY_OF_CONFIGURATION, MEMORY_OF_ATOM = 10_000, 500
 #: What a label and each of its atoms take on disk, bytes.
 DISK_OF_LABEL, DISK_OF_ATOM = 3_000, 200
 
@@ -85,16 +83,9 @@ def _check_fit(plan: Plan) -> None:
 
 def _check_resources(plan: Plan) -> None:
     """Refuse more structures than memory or disk can hold."""
-    number = plan.n_configurations + plan.n_unlabelled
-    largest = max(plan.counts, default=1)
-    atoms = sum(size * count for size, count in plan.counts.items()) + plan.n_unlabelled * largest
-    memory, free = number * MEMORY_OF_CONFIGURATION + atoms * MEMORY_OF_ATOM, available_memory()
-    if memory > free:
-        raise InputError(
-            f"The run would make {number} configurations of {atoms} atoms together, which take about "
-            f"{memory / 1e9:.3g} GB of memory; {free / 1e9:.3g} GB are free. Lower per_supercell, unit_cells or "
-            "unlabelled in [configurations], or the grid of [supercells]."
-        )
+    for section in plan.config.configurations:
+        check_memory(plan.supercells, section)
+    atoms = sum(size * count for size, count in plan.counts.items())
     disk = plan.n_configurations * DISK_OF_LABEL + atoms * DISK_OF_ATOM
     folder = nearest_folder(plan.store.path)
     left = shutil.disk_usage(folder).free

@@ -13,8 +13,7 @@ from ase import Atoms
 
 from ndsc.codes.base import magnetic_moment
 from ndsc.config import RunConfig
-from ndsc.progress import Progress, silent
-from ndsc.reference import CalculatorSpec, ExecutorSettings, LabelReport, LabelStore, label_configurations
+from ndsc.reference import CalculatorSpec
 
 #: Length of the cubic cell of an isolated atom of an empirical potential, Å.
 ISOLATION = 20.0
@@ -67,47 +66,6 @@ def isolated_atoms(config: RunConfig, atoms: Atoms, spec: CalculatorSpec) -> lis
         parameters = {**spec.code.atom_parameters(spec.parameters, symbol), **section.atom_parameters}
         found.append(IsolatedAtom(atom, replace(spec, parameters=parameters, kgrid=(1, 1, 1))))
     return found
-
-
-def label_isolated(
-    isolated: Sequence[IsolatedAtom],
-    store: LabelStore,
-    report: LabelReport,
-    *,
-    executor: ExecutorSettings | None = None,
-    progress: Progress = silent,
-) -> LabelReport:
-    """Label single atoms, and add what became of them to the report of the configurations.
-
-    Parameters
-    ----------
-    isolated : sequence of IsolatedAtom
-    store : LabelStore
-    report : LabelReport
-        Of the configurations.
-    executor : ExecutorSettings, optional
-    progress : callable
-        Called with (task, done, total).
-
-    Raises
-    ------
-    InputError, MissingExtraError
-        As :func:`ndsc.reference.label_configurations`.
-    """
-    for atom in isolated:
-        # Their settings differ from those of the configurations on purpose, so no note is needed.
-        found = label_configurations(
-            [atom.atoms], atom.spec, store, executor=executor, progress=progress, task="single atoms", secondary=True
-        )
-        report = LabelReport(
-            labels={**report.labels, **found.labels},
-            failures=[*report.failures, *found.failures],
-            computed=report.computed + found.computed,
-            found=report.found + found.found,
-            seconds=report.seconds + found.seconds,
-            notes=report.notes,
-        )
-    return report
 
 
 def _atom(symbol: str, edges: Sequence[float]) -> Atoms:

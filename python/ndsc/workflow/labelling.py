@@ -18,8 +18,7 @@ from ndsc.elastic_quality import NOTABLE_STRESS
 from ndsc.errors import ReferenceCalculationError
 from ndsc.force_constants.samples import check_residual
 from ndsc.progress import Progress
-from ndsc.reference import Label, LabelReport, label_configurations
-from ndsc.workflow.isolated import label_isolated
+from ndsc.reference import CalculatorSpec, Label, LabelReport, label_configurations
 from ndsc.workflow.plan import Plan
 
 log = logging.getLogger(__name__)
@@ -51,15 +50,18 @@ def label_plan(plan: Plan, progress: Progress) -> tuple[LabelReport, list[str]]:
     ReferenceCalculationError
         When the reference's phonons or elastic constants cannot be had, or no configuration has a label.
     """
-    executor = plan.config.executor
     warnings: list[str] = []
     report = LabelReport(labels={})
 
-    def label(frames: Sequence[Atoms], task: str) -> None:
+    def label(frames: Sequence[Atoms], task: str, spec: CalculatorSpec = plan.spec) -> None:
         nonlocal report
         if frames:
-            found = label_configurations(frames, plan.spec, plan.store, executor=executor, progress=progress, task=task)
-            report = _together(report, found)
+            # The settings of single atoms differ on purpose, which nobody has to be told.
+            found = label_configurations(
+                frames, spec, plan.store, executor=plan.config.executor, progress=progress, task=task,
+                secondary=spec != plan.spec,
+            )  # fmt: skip
+            report = report.joined(found)
 
     unit_cells = [atoms for atoms in plan.configurations if _is_perfect_unit_cell(atoms)]
     supercells = [atoms for atoms in plan.phonon_frames if atoms.info["config_type"] == "phonon_perfect"]
@@ -77,7 +79,8 @@ def label_plan(plan: Plan, progress: Progress) -> tuple[LabelReport, list[str]]:
         warnings.append(disagreement)
     known = {atoms.info["ndsc_name"] for atoms in [*unit_cells, *supercells]}
     label([atoms for atoms in plan.to_label if atoms.info["ndsc_name"] not in known], "labels")
-    report = label_isolated(plan.isolated, plan.store, report, executor=executor, progress=progress)
+    for single in plan.isolated:
+        label([single.atoms], "single atoms", single.spec)
     _require_phonon_labels(plan.phonon_frames, report)
     return report, [*warnings, *_label_warnings(plan, report)]
 
@@ -186,14 +189,3 @@ def labels_to_fit(plan: Plan, report: LabelReport) -> dict[str, Label]:
     """The labels of the database, by the name of the configuration."""
     named = {atoms.info["ndsc_name"] for atoms in plan.to_fit}
     return {name: label for name, label in report.labels.items() if name in named}
-
-
-def _together(first: LabelReport, second: LabelReport) -> LabelReport:
-    return LabelReport(
-        labels={**first.labels, **second.labels},
-        failures=[*first.failures, *second.failures],
-        computed=first.computed + second.computed,
-        found=first.found + second.found,
-        seconds=first.seconds + second.seconds,
-        notes=list(dict.fromkeys([*first.notes, *second.notes])),
-    )

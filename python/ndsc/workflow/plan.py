@@ -69,13 +69,7 @@ class Plan:
     @cached_property
     def configurations(self) -> list[Atoms]:
         """To be labelled and fitted."""
-        parts = (
-            frame
-            for section in self.config.configurations
-            for frame in _perturbed(
-                section, self.supercells, per_supercell=section.per_supercell, unit_cells=section.unit_cells
-            )
-        )
+        parts = (frame for section in self.config.configurations for frame in _perturbed(section, self.supercells))
         return [*_one_perfect_cell(parts), *(atom.atoms for atom in self.single_atoms if atom.spec == self.spec)]
 
     @cached_property
@@ -148,14 +142,10 @@ def label_store(config: RunConfig, directory: Path) -> LabelStore:
     return LabelStore(config.reference.labels or directory / "labels")
 
 
-def reference_calculator(plan: Plan, *, compute: bool = True) -> StoredCalculator:
-    """The reference for what follows from many calculations, one after the other; watched as labels are."""
-    return _stored_calculator(plan.config, plan.spec, plan.store, compute=compute)
-
-
-def _stored_calculator(
-    config: RunConfig, spec: CalculatorSpec, store: LabelStore, *, compute: bool
+def reference_calculator(
+    config: RunConfig, spec: CalculatorSpec, store: LabelStore, *, compute: bool = True
 ) -> StoredCalculator:
+    """The reference for what follows from many calculations, one after the other; watched as labels are."""
     executor = config.executor
     return StoredCalculator(
         spec,
@@ -220,7 +210,7 @@ def make_plan(
     spec.check(crystal.atoms)
     warnings: tuple[str, ...] = ()
     if relax and config.crystal.relax:
-        calculator = _stored_calculator(config, spec, store, compute=compute)
+        calculator = reference_calculator(config, spec, store, compute=compute)
         crystal, warnings = _with_structure(crystal, relaxed_through_store(crystal, calculator, progress=progress))
     supercells, phonon_supercells = _supercells(config, crystal, progress)
     return Plan(
@@ -271,28 +261,10 @@ def _one_perfect_cell(frames: Iterable[Atoms]) -> Iterator[Atoms]:
         perfect = perfect or is_perfect
 
 
-def _perturbed(
-    section: ConfigurationsConfig,
-    supercells: SupercellSet,
-    *,
-    per_supercell: int,
-    unit_cells: int,
-    first_index: int = 0,
-) -> list[Atoms]:
-    """Configurations of one part of the database."""
-    return make_configurations(
-        supercells,
-        per_supercell=per_supercell,
-        unit_cells=unit_cells,
-        first_index=first_index,
-        displacement=section.displacement,
-        unit_cell_displacement=section.unit_cell_displacement,
-        strain=section.strain,
-        scale=section.scale,
-        seed=section.seed,
-        displaced=section.displaced,
-        part=section.name,
-    )
+def _perturbed(section: ConfigurationsConfig, supercells: SupercellSet, **changes: int) -> list[Atoms]:
+    """Configurations of one part of the database, some of its settings changed."""
+    settings = section.model_dump(exclude={"name", "unlabelled"}) | changes
+    return make_configurations(supercells, part=section.name, **settings)
 
 
 def _spread(frames: list[Atoms], n: int) -> list[Atoms]:

@@ -99,8 +99,9 @@ def _write_database(record: RunRecord, directory: Path) -> None:
 def _fit_and_benchmark(record: RunRecord, directory: Path, progress: Progress) -> None:
     """The potential, then its lattice, phonons and elastic constants beside the reference's."""
     plan = record.plan
+    calculator = reference_calculator(plan.config, plan.spec, plan.store)
     with _stage("reference", record.stages):
-        reference = run_reference(plan, record.report.labels, reference_calculator(plan), progress=progress)
+        reference = run_reference(plan, record.report.labels, calculator, progress=progress)
         record.warnings += reference.warnings
     with _stage("fit", record.stages):
         record.fit = fit_gap(
