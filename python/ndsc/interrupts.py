@@ -1,4 +1,4 @@
-"""Ctrl-C: at moments when nothing may be lost sight of, and while code that Python cannot interrupt is at work."""
+"""Ctrl-C: held back at critical moments, and answered while code runs that Python cannot interrupt."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def held_interrupts() -> Iterator[None]:
 
 
 def raise_if_interrupted(error: BaseException) -> None:
-    """Raise KeyboardInterrupt where an error, or what it was raised from, is a Ctrl-C in other clothes.
+    """Raise KeyboardInterrupt where an error, or its cause, is a Ctrl-C that other code has turned into an error.
 
     Code that turns every exception of a calculator into an error of its own calls this first. Fortran code wrapped by
     f90wrap, as quippy is, raises a RuntimeError when Ctrl-C comes while it computes.
@@ -137,7 +137,7 @@ def _wait_for(child: int) -> int:
     if deadline is not None:
         return INTERRUPTED
     code = os.waitstatus_to_exitcode(status)
-    if code < 0:  # end as the child did, so that whoever waits sees the same
+    if code < 0:  # end as the child did, for the process that waits for this one
         with suppress(OSError):  # the handler of SIGKILL cannot be set, and need not be
             signal.signal(-code, signal.SIG_DFL)
         os.kill(os.getpid(), -code)

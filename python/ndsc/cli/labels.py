@@ -95,7 +95,7 @@ def status(directory: StoreArgument, json: JsonOption = False) -> None:
                 claim.holder.name if claim.holder else "?",
                 str(claim.holder or "not readable"),
                 duration(now - claim.holder.since) if claim.holder else "",
-                "at work" if claim.alive else "gone; whoever comes next takes over",
+                "at work" if claim.alive else "gone; the next run takes over",
             ]
             for claim in found.claims
         ]
@@ -103,7 +103,7 @@ def status(directory: StoreArgument, json: JsonOption = False) -> None:
     if found.failed:
         say(f"{len(found.failed)} failed calculations left their files in {store.path / 'failed'}.")
     if found.problems:
-        say(f"{len(found.problems)} files are no usable labels: ndsc labels verify {directory} names them.")
+        say(f"{len(found.problems)} files cannot be used: ndsc labels verify {directory} names them.")
 
 
 def list_labels(directory: StoreArgument, settings: SettingsOption = None, json: JsonOption = False) -> None:
@@ -235,7 +235,7 @@ def prune(
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Remove; without it, only say what would be removed.")] = False,
 ) -> None:
-    """Remove what is no label any more: damaged and temporary files, claims of dead runs, files of failed calculations.
+    """Remove damaged and temporary files, claims of dead runs, and files of failed calculations.
 
     [bold]Examples[/bold]
 

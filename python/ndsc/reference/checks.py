@@ -1,4 +1,4 @@
-"""What a result must be like before it is believed."""
+"""Checks of a result before it becomes a label."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ROUNDING = 1e-4
 
 
 def check_results(name: str, n_atoms: int, energy: float, forces: NDArray[np.float64], stress: Any) -> None:
-    """Refuse what is no result.
+    """Refuse results of wrong shape, that are not finite, or whose forces do not sum to zero.
 
     Parameters
     ----------

@@ -73,7 +73,7 @@ class Job:
 
 
 class State(StrEnum):
-    """What became of a job."""
+    """How a job ended."""
 
     COMPUTED = "computed"
     FOUND = "found"
@@ -86,19 +86,19 @@ class State(StrEnum):
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a job, and why.
+    """How a job ended, and why.
 
     Attributes
     ----------
     state : State
     reason : str
-        For people; the holder where another process has claimed the label.
+        A readable reason; the holder where another process has claimed the label.
     transient : bool
         Whether another try may go better.
     killed : bool
         Whether the process was killed from outside, as it is when memory runs out.
     error : NdscError, optional
-        What the caller must raise: the calculator cannot be made, or the store cannot be written.
+        The error that the caller must raise: the calculator cannot be made, or the store cannot be written.
     """
 
     state: State
@@ -109,7 +109,7 @@ class Outcome:
 
 
 def perform(job: Job, scratch: Path | None = None) -> Outcome:
-    """Do a job in this process, unless its label is there or another process is at it.
+    """Do a job in this process, unless its label exists or another process computes it.
 
     Parameters
     ----------
@@ -184,7 +184,7 @@ def _computed(job: Job, store: LabelStore, scratch: Path | None) -> Label:
 
 
 def keep_files(scratch: Path, store: LabelStore, key: str) -> None:
-    """Keep what a failed calculation wrote, in ``failed/`` of the store, for the user to look at."""
+    """Keep the files of a failed calculation in ``failed/`` of the store, for the user to look at."""
     try:
         if any(file.stat().st_size for file in scratch.rglob("*") if file.is_file()):
             shutil.copytree(scratch, store.path / "failed" / key, dirs_exist_ok=True, ignore=_large_files)
@@ -249,7 +249,7 @@ def _run(
             stress = np.array(atoms.get_stress(voigt=True, apply_constraint=False), dtype=float)
     except (NdscError, KeyboardInterrupt):
         raise
-    except BaseException as error:  # SystemExit and what else does not look like an error
+    except BaseException as error:  # also SystemExit
         raise_if_interrupted(error)
         raise ReferenceCalculationError(
             f"{name}: the calculator {code!r} raised {type(error).__name__}: {error}."

@@ -1,4 +1,4 @@
-"""The labels of one call: which are there, which are computed now, which another run computes."""
+"""The labels of one call: those in the store, those computed now, and those that another run computes."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Here(Executor):
 
 
 class Driver:
-    """Brings the labels of a list of jobs together.
+    """Collects the labels of a list of jobs.
 
     Parameters
     ----------
@@ -55,7 +55,7 @@ class Driver:
     labels : dict of str to Label
         By key; those found and those computed.
     reasons : dict of str to str
-        Why there is no label, by key.
+        By key, why a label is missing.
     waiting : deque of Job
         Still to be given to an executor, the largest first, so that none is left for the end.
     computed, found : int
@@ -105,7 +105,7 @@ class Driver:
         Raises
         ------
         NdscError
-            What a calculation raised that no other label would be spared: a code that is missing, a full disk.
+            What every other label would fail with too: a code that is missing, a full disk.
         """
         learn = getattr(executor, "learn", None)
         if learn is not None:
@@ -151,11 +151,11 @@ class Driver:
             return
         try:
             running[executor.submit(function, job)] = job
-        except Exception as error:  # an executor that broke takes no more jobs; which error it raises is its own affair
+        except Exception as error:  # an executor that broke takes no more jobs; each raises errors of its own
             self._refuse(job, f"the executor took no more jobs ({type(error).__name__}: {error}).")
 
     def _settle(self, job: Job, outcome: Outcome) -> None:
-        """Take note of the end of a job."""
+        """Handle the outcome of a job."""
         if outcome.state == State.CLAIMED:
             if not self._elsewhere:
                 log.info("Waiting for labels that other runs compute; ndsc labels status shows them.")
@@ -212,7 +212,7 @@ class Driver:
         self._report()
 
     def _poll_elsewhere(self) -> bool:
-        """See whether labels that other runs had claimed are there, or free again; True when any was."""
+        """Check whether labels claimed by other runs are finished or free again; True when any was."""
         changed = False
         for key, job in list(self._elsewhere.items()):
             if key in self.store or self.store.claims.holder(key) is None:
@@ -226,7 +226,7 @@ class Driver:
 
 
 def _outcome(future: Future[Any]) -> Outcome:
-    """What a future brought; a worker of the executor that died is like a calculation that did."""
+    """The outcome in a future; a worker of the executor that died counts as a calculation that died."""
     try:
         outcome = future.result()
     except CancelledError:
@@ -237,7 +237,7 @@ def _outcome(future: Future[Any]) -> Outcome:
 
 
 def _sentence(outcome: Outcome, tries: int) -> str:
-    """Why there is no label after so many tries, for people."""
+    """The reason for a missing label, after a number of tries."""
     times = "" if tries == 1 else f" {tries} times"
     if outcome.state == State.DIED:
         return f"the process that computed it died{times} ({outcome.reason})"

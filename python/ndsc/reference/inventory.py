@@ -1,4 +1,4 @@
-"""What is in a store: for people who look after it."""
+"""Inspection and maintenance of a label store: status, verification, clean-up, export."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import logging
 import shutil
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -77,25 +77,21 @@ def status(store: LabelStore) -> StoreStatus:
         When there is no such folder.
     """
     _require(store)
-    labels: list[Label] = []
     problems = [Problem(path, "set aside, because it was damaged") for path in sorted(store.path.glob("*.damaged"))]
-    for _, found in read_all(store):
-        if isinstance(found, Problem):
-            problems.append(found)
-        else:
-            # Without its arrays and structure, which for a large store would not fit into memory.
-            labels.append(replace(found, forces=found.forces[:0], structure={}))
     settings: dict[str, dict[str, Any]] = {}
-    for label in labels:
-        name = settings_of_label(label)
-        entry = settings.setdefault(
-            name, {**(recorded_settings(label.provenance) or {}), "labels": 0, "codes": Counter()}
-        )
+    seconds = 0.0
+    for _, label in read_all(store):
+        if isinstance(label, Problem):
+            problems.append(label)
+            continue
+        recorded = recorded_settings(label.provenance) or {}
+        entry = settings.setdefault(settings_id(recorded), {**recorded, "labels": 0, "codes": Counter()})
         entry["labels"] += 1
         entry["codes"][str(label.provenance.get("code", "not named"))] += 1
+        seconds += label.seconds
     return StoreStatus(
-        labels=len(labels),
-        seconds=sum(label.seconds for label in labels),
+        labels=sum(entry["labels"] for entry in settings.values()),
+        seconds=seconds,
         settings=settings,
         problems=problems,
         claims=[ClaimState(*claim) for claim in store.claims.all()],
@@ -186,7 +182,7 @@ def prunable(store: LabelStore, *, settings: str | None = None) -> list[Path]:
     files = [*store.path.glob("*.damaged"), *current.failed]
     files += [store.claims.path_of(claim.key) for claim in current.claims if not claim.alive]
     if not any(claim.alive for claim in current.claims):
-        # While somebody computes, a temporary file may be the label that is just being written.
+        # While a label is computed, a temporary file may be the one that is just being written.
         files += [*store.path.glob(".*.tmp"), *store.claims.folder.glob(".*.tmp")]
     if settings is not None:
         if settings not in current.settings:

@@ -26,7 +26,7 @@ UNIT = 10.0**DECIMALS
 
 @dataclass(frozen=True, eq=False)
 class Label:
-    """What a reference calculation gave for one structure.
+    """The result of a reference calculation of one structure.
 
     Attributes
     ----------
@@ -83,7 +83,7 @@ def keys_of(configurations: Sequence[Atoms], spec: CalculatorSpec) -> Iterator[s
 
 
 def structure_content(atoms: Atoms) -> dict[str, Any]:
-    """What of a structure counts for its key, in integers (lengths in units of 1e-8 Å)."""
+    """The part of a structure that enters its key, in integers (lengths in units of 1e-8 Å)."""
     content: dict[str, Any] = {
         "numbers": atoms.numbers.tolist(),
         "cell": np.rint(atoms.cell.array * UNIT).astype(np.int64).tolist(),
@@ -105,7 +105,7 @@ def _in_millionths(values: FloatArray) -> list[Any]:
 
 
 def structure_record(atoms: Atoms) -> dict[str, Any]:
-    """A structure for people and other programs: symbols, Å, and per-atom data other than the elements' own."""
+    """A readable record of a structure: symbols, Å, and per-atom data that differ from the defaults of the elements."""
     record: dict[str, Any] = {
         "symbols": atoms.get_chemical_symbols(),
         "cell": np.round(atoms.cell.array, DECIMALS).tolist(),
@@ -166,7 +166,7 @@ def parse_label(key: str, content: Any) -> Label:
     Raises
     ------
     ValueError, KeyError, TypeError
-        When it is no label, was changed, or belongs to another key than its structure and settings have.
+        When it is not a label, was changed, or belongs to another key than its structure and settings have.
     InputError
         When it was written by a newer ndsc.
     """
@@ -182,7 +182,9 @@ def parse_label(key: str, content: Any) -> Label:
         raise ValueError("its checksum does not match its content")
     if content["key"] != key:
         raise ValueError(f"it is the label of {content['key']}")
-    results, structure = content["results"], content["structure"]
+    results, structure, provenance = content["results"], content["structure"], content["provenance"]
+    if not isinstance(provenance, dict):
+        raise TypeError("its provenance is not a table")
     stress = results["stress"]
     label = Label(
         key=key,
@@ -190,11 +192,11 @@ def parse_label(key: str, content: Any) -> Label:
         forces=np.array(results["forces"], dtype=float).reshape(-1, 3),
         stress=None if stress is None else np.array(stress, dtype=float),
         seconds=float(content["seconds"]),
-        provenance=content["provenance"],
+        provenance=provenance,
         structure=structure,
     )
-    if len(label.forces) != len(structure["symbols"]):
-        raise ValueError(f"it has {len(label.forces)} forces for {len(structure['symbols'])} atoms")
+    if len(label.forces) != len(label.atoms):
+        raise ValueError(f"it has {len(label.forces)} forces for {len(label.atoms)} atoms")
     _check_key(label)
     return label
 

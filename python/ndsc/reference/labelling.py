@@ -1,4 +1,4 @@
-"""Labels of many configurations, through the store, with whatever computes."""
+"""Labels of many configurations: from the store, or computed with any executor."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Failure:
-    """A configuration that has no label, and why."""
+    """A configuration whose label is missing, and why."""
 
     name: str
     reason: str
@@ -35,7 +35,7 @@ class Failure:
 
 @dataclass(frozen=True)
 class LabelReport:
-    """What became of a series of configurations.
+    """The labels of a series of configurations, and what went wrong.
 
     Attributes
     ----------
@@ -47,7 +47,7 @@ class LabelReport:
     seconds : float
         Wall time of this call.
     notes : list of str
-        What a person should know: labels of other settings in the store, versions of the code that differ.
+        Remarks: labels of other settings in the store, versions of the code that differ.
     """
 
     labels: dict[str, Label]
@@ -101,7 +101,7 @@ def label_configurations(
     memory_mb: float | None = None,
     secondary: bool = False,
 ) -> LabelReport:
-    """Label configurations in parallel, taking from the store what is there.
+    """Label configurations in parallel; labels that are in the store are not computed again.
 
     Each label is written by the process that computed it, so whatever is interrupted keeps what was finished, and the
     same call goes on from there. Several calls on one store at the same time share the work.

@@ -48,7 +48,7 @@ class CalculationProcess:
         return None if self._process is None else self._process.pid
 
     def run(self, job: Job) -> Outcome:
-        """Do a job, and say what became of it; nothing that the calculation does is raised here."""
+        """Do a job and return its outcome; nothing that the calculation raises is raised here."""
         scratch = self._folder.path / "scratch"
         claims = LabelStore(job.store).claims
         try:
@@ -143,7 +143,7 @@ class CalculationProcess:
             process.wait(timeout=5)
         code = process.poll()
         if code == 0:
-            how = "ended by itself with exit code 0, without a result"
+            how = "ended with exit code 0, without a result"
         elif code is not None and code < 0:
             how = f"was killed by signal {-code}" + (" (out of memory, perhaps)" if code == -signal.SIGKILL else "")
         else:

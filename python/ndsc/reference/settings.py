@@ -21,7 +21,7 @@ SAMPLE = 50
 
 
 def settings_of(spec: CalculatorSpec) -> dict[str, Any]:
-    """What of a calculator counts for a label's key."""
+    """The settings of a calculator that enter a label's key."""
     return {
         "calculator": spec.name,
         "parameters": dict(spec.parameters),

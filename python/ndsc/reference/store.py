@@ -2,7 +2,7 @@
 
 A label's key is a hash of (structure, calculator, parameters, k-points), so the folder of labels is at once the cache,
 the point from which an interrupted run goes on, and the thing to share. Files are JSON, written whole or not at all by
-whoever computed them, and carry a checksum that is verified when they are read. Reading one never runs code.
+the process that computed them, and carry a checksum that is verified when they are read. Reading one never runs code.
 """
 
 from __future__ import annotations

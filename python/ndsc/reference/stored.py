@@ -17,7 +17,7 @@ from ndsc.reference.store import Label, LabelStore
 
 
 class StoredCalculator(Calculator):  # type: ignore[misc]
-    """An ASE calculator that answers from the store, and computes and stores what is not there.
+    """An ASE calculator that answers from the store, and computes and stores labels that are missing.
 
     With it a relaxation, a set of elastic constants or a phonon calculation is interrupted and resumed like any other
     labelling, and repeated without the code from labels that somebody shares.
@@ -36,7 +36,7 @@ class StoredCalculator(Calculator):  # type: ignore[misc]
     retries : int
         How often a calculation is tried again that died, took too long, or failed in a way that may not come back.
     compute : bool
-        False to answer from the store only; what is not there is then a ReferenceCalculationError.
+        False to answer from the store only; a missing label is then a ReferenceCalculationError.
 
     Attributes
     ----------

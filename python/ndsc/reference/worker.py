@@ -34,7 +34,7 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _end_with_driver(descriptor)
     connection = Connection(descriptor)
-    gc.freeze()  # what was imported stays
+    gc.freeze()  # imported modules are never collected
     try:
         connection.send("ready")
         while True:
@@ -72,7 +72,7 @@ def _with_output_in_file(job: Job, scratch: Path) -> Outcome:
     os.dup2(output, 1)
     os.dup2(output, 2)
     os.close(output)
-    faulthandler.enable()  # a crash is told in the output
+    faulthandler.enable()  # writes where a crash happened
     try:
         return perform(job, scratch)
     finally:

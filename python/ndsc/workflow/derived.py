@@ -60,7 +60,7 @@ def _derived(
     settings: dict[str, Any],
     compute: Callable[[], dict[str, Any]],
 ) -> dict[str, Any]:
-    """The result of a kind for a start and settings, which its file repeats for people."""
+    """The result of a kind for a start and settings, which its file also records."""
     if crystal.symprec != DEFAULT_SYMPREC:
         settings = settings | {"symprec": crystal.symprec}
     content = {"kind": kind, "start": calculator.store.key_of(crystal.atoms, calculator.spec), "settings": settings}
