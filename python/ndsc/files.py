@@ -97,8 +97,8 @@ def read_json(path: Path) -> Any:
 class ScratchFolder:
     """A temporary folder, removed by :meth:`close`, at the end of a ``with`` block, or with the object.
 
-    The folder is locked as long as its process lives. The first one that a process makes removes those of processes
-    that were killed.
+    The folder is locked as long as its process lives, or another that works in it (:func:`lock_folder`). The first one
+    that a process makes removes those of processes that were killed.
 
     Parameters
     ----------
@@ -113,11 +113,8 @@ class ScratchFolder:
     def __init__(self, parent: Path | None = None) -> None:
         parent = Path(tempfile.gettempdir() if parent is None else parent)
         sweep_scratch_folders(parent)
-        self.path = Path(tempfile.mkdtemp(prefix=_SCRATCH_PREFIX, dir=parent))
-        descriptor = os.open(self.path, os.O_RDONLY)
-        with suppress(OSError):
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-        self._remove = weakref.finalize(self, _remove_scratch, self.path, descriptor)
+        self.path = Path(tempfile.mkdtemp(prefix=f"{_SCRATCH_PREFIX}{os.getpid()}-", dir=parent))
+        self._remove = weakref.finalize(self, _remove_scratch, self.path, lock_folder(self.path))
 
     def close(self) -> None:
         """Remove the folder and all that is in it."""
@@ -132,6 +129,14 @@ class ScratchFolder:
         self.close()
 
 
+def lock_folder(path: Path) -> int:
+    """Keep a temporary folder from being swept until the descriptor, which is returned, is closed."""
+    descriptor = os.open(path, os.O_RDONLY)
+    with suppress(OSError):  # file systems without locks, where nothing is swept
+        fcntl.flock(descriptor, fcntl.LOCK_SH)
+    return descriptor
+
+
 def _remove_scratch(path: Path, descriptor: int) -> None:
     shutil.rmtree(path, ignore_errors=True)
     os.close(descriptor)
@@ -140,11 +145,14 @@ def _remove_scratch(path: Path, descriptor: int) -> None:
 @cache
 def sweep_scratch_folders(parent: Path) -> None:
     """Remove the temporary folders of processes that have died; once in each process and folder."""
+    import psutil  # commands that make no such folder start faster without it
+
     for path in parent.glob(_SCRATCH_PREFIX + "*"):
-        with suppress(OSError):  # another user's, locked, or gone meanwhile
+        with suppress(OSError, ValueError):  # another user's, locked, or gone meanwhile
             descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
             try:
-                if time.time() - os.fstat(descriptor).st_mtime > _YOUNG:
+                pid = int(path.name.removeprefix(_SCRATCH_PREFIX).partition("-")[0])
+                if not psutil.pid_exists(pid) or time.time() - os.fstat(descriptor).st_mtime > _YOUNG:
                     fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
                     shutil.rmtree(path, ignore_errors=True)
             finally:

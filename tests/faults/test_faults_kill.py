@@ -200,8 +200,7 @@ def test_temporary_folders_of_dead_processes_are_swept(store, tmp_path, monkeypa
     driver.wait()
     left = list(tmp_path.glob(".ndsc-scratch-*"))
     assert left
-    for folder in left:
-        os.utime(folder, (0, 0))
+    wait_for(lambda: not any(alive for _, _, alive in store.claims.all()))
     driver_of(store, counter, 0.0).wait()
     assert not any(folder.exists() for folder in left)
     assert not list(tmp_path.glob(".ndsc-scratch-*"))

@@ -17,6 +17,7 @@ import time
 from multiprocessing.connection import Connection
 from pathlib import Path
 
+from ndsc.files import lock_folder
 from ndsc.interrupts import die_with_parent
 from ndsc.reference.computing import Job, Outcome, perform
 
@@ -68,6 +69,7 @@ def _end_with_driver(descriptor: int) -> None:
 
 def _with_output_in_file(job: Job, scratch: Path) -> Outcome:
     """Do a job; what it prints goes to a file."""
+    lock = lock_folder(scratch.parent)
     output = os.open(scratch / OUTPUT, os.O_CREAT | os.O_WRONLY | os.O_APPEND | os.O_TRUNC, 0o666)
     os.dup2(output, 1)
     os.dup2(output, 2)
@@ -76,6 +78,7 @@ def _with_output_in_file(job: Job, scratch: Path) -> Outcome:
     try:
         return perform(job, scratch)
     finally:
+        os.close(lock)
         sys.stdout.flush()
         sys.stderr.flush()
 
