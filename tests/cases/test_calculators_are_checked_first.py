@@ -52,6 +52,8 @@ def calculator(name: str, parameters: dict[str, Any]) -> list[str]:
         ("ase.calculators.tersoff:Tersoff", {"skim": 3.0}, "skin"),
         ("espresso", {"ecutwf": 30.0}, "ecutwfc"),
         ("vasp", {"xc": "PBE", "encutt": 300}, "encut"),
+        ("gpaw", {"mode": "pw", "nband": 8}, "nbands"),
+        ("gpaw", {"mode": "pw", "occupation": {"name": "fermi-dirac"}}, "occupations"),
     ],
 )
 def test_a_misspelt_parameter(name: str, parameters: dict[str, Any], nearest: str) -> None:

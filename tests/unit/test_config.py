@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from ndsc.codes import PROGRAMS
 from ndsc.config import (
-    ReferenceConfig,
+    ReferenceSettings,
     RunConfig,
     dump_config,
     load_config,
@@ -249,7 +249,7 @@ values = st.recursive(
 
 @given(st.dictionaries(keys, values, max_size=4))
 def test_any_parameters_survive_being_written_and_read(parameters: dict[str, object]) -> None:
-    reference = ReferenceConfig(calculator="module:factory", parameters=parameters)
+    reference = ReferenceSettings(calculator="module:factory", parameters=parameters)
     config = read().model_copy(update={"reference": reference})
     assert parse_config(dump_config(config)) == config
 

@@ -216,10 +216,10 @@ def check_names(title: str, given: Iterable[str], known: Iterable[str]) -> None:
         )
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
-    """`` Did you mean …?``, or nothing where no known name is near."""
+def nearest(name: str, known: Iterable[str], likeness: float = 0.6) -> str:
+    """`` Did you mean …?``, or nothing where no known name is near; `likeness` is from 0 to 1."""
     spelled = {word.lower(): word for word in known}
-    found = difflib.get_close_matches(name.lower(), spelled, n=1)
+    found = difflib.get_close_matches(name.lower(), spelled, n=1, cutoff=likeness)
     return f" Did you mean {spelled[found[0]]!r}?" if found else ""
 
 

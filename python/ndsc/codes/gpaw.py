@@ -9,12 +9,46 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from ase import Atoms
 from ase.calculators.calculator import Calculator
 
-from ndsc.codes.base import ATOM_WIDTH, Code
+from ndsc.codes.base import ATOM_WIDTH, Code, nearest
 from ndsc.errors import InputError, MissingExtraError
 from ndsc.kpoints import fold_kpoints
 
 if TYPE_CHECKING:
     from ndsc.codes.specification import CalculatorSpec
+
+
+#: Keywords of GPAW (26.7), to find misspelt ones; what is like none of them is left to GPAW, which has more.
+KEYWORDS = [
+    "background_charge",
+    "basis",
+    "charge",
+    "convergence",
+    "eigensolver",
+    "environment",
+    "experimental",
+    "extensions",
+    "external",
+    "gpts",
+    "h",
+    "hund",
+    "interpolation",
+    "magmoms",
+    "maxiter",
+    "mixer",
+    "mode",
+    "nbands",
+    "occupations",
+    "parallel",
+    "poissonsolver",
+    "random",
+    "setups",
+    "soc",
+    "spinpol",
+    "symmetry",
+    "txt",
+    "verbose",
+    "xc",
+]
 
 
 class Gpaw(Code):
@@ -51,6 +85,9 @@ class Gpaw(Code):
     def check_parameters(self, parameters: Mapping[str, Any]) -> None:
         if "kpts" in parameters:
             raise InputError("The parameters of GPAW contain kpts, but k-points come from kgrid. Remove kpts.")
+        unknown = [name for name in parameters if name not in KEYWORDS and nearest(name, KEYWORDS, likeness=0.8)]
+        if unknown:
+            raise InputError(f"GPAW has no parameter {unknown[0]!r}.{nearest(unknown[0], KEYWORDS)}")
 
     def atom_settings(self, moment: float) -> dict[str, Any]:
         occupations = {"name": "fermi-dirac", "width": ATOM_WIDTH}

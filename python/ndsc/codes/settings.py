@@ -14,7 +14,7 @@ from ndsc.errors import InputError
 from ndsc.section import KpointGridValue, Real, Section, check_plain
 
 
-class ReferenceConfig(Section):
+class ReferenceSettings(Section):
     """``[reference]``: the calculator whose results are learned.
 
     What is checked beside types is what :class:`CalculatorSpec` checks.
@@ -77,7 +77,7 @@ class ReferenceConfig(Section):
         return parameters
 
     @model_validator(mode="after")
-    def _possible(self) -> ReferenceConfig:
+    def _possible(self) -> ReferenceSettings:
         if self.atom_parameters and not code_of(self.calculator).has_kpoints:
             raise ValueError(f"atom_parameters have no meaning for {self.calculator}; remove them")
         try:

@@ -7,7 +7,7 @@ Everything that can be wrong with an input file is found when it is read, before
 from __future__ import annotations
 
 from ndsc.benchmark_settings import ElasticSettings, PhononSettings
-from ndsc.codes.settings import ReferenceConfig
+from ndsc.codes.settings import ReferenceSettings
 from ndsc.config.files import dump_config, load_config, load_fit_settings, parse_config, write_config
 from ndsc.config.fitting import FitSections
 from ndsc.config.sections import (
@@ -25,7 +25,7 @@ __all__ = [
     "ExecutorSettings",
     "FitSections",
     "PhononSettings",
-    "ReferenceConfig",
+    "ReferenceSettings",
     "RunConfig",
     "SupercellsConfig",
     "dump_config",

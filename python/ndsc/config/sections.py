@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from ndsc.benchmark_settings import ElasticSettings, PhononSettings
-from ndsc.codes.settings import ReferenceConfig
+from ndsc.codes.settings import ReferenceSettings
 from ndsc.configurations import ConfigurationSettings
 from ndsc.fit.regularisation import Regularisation
 from ndsc.fit.settings import GapSettings
@@ -111,7 +111,7 @@ class RunConfig(InputFile):
         default=(ConfigurationsConfig(),),
         description="Write it as [configurations], or as [[configurations]] once for each part of the database.",
     )
-    reference: ReferenceConfig = Field(default=ReferenceConfig(), description="Write it as a section, [reference].")
+    reference: ReferenceSettings = Field(default=ReferenceSettings(), description="Write it as a section, [reference].")
     executor: ExecutorSettings = Field(default=ExecutorSettings(), description="Write it as a section, [executor].")
     fit: GapSettings = Field(default=GapSettings(), description="Write it as a section, [fit].")
     regularisation: Regularisation = Field(default=Regularisation(), description="Write it as [regularisation].")
