@@ -19,5 +19,6 @@ say "installing ${wheels[0]} in a clean environment"
 clean pip install --quiet --only-binary :all: "$PWD/${wheels[0]}"
 clean python -c 'import ndsc; from ase.build import bulk; assert len(ndsc.find_supercells(bulk("Al"), 4)) == 5; print(ndsc.__file__)'
 clean ndsc --version
+clean python -c 'from ndsc.report.page import template; [template(n) for n in ("report.html.j2", "study.md.j2", "studies.md.j2")]'
 clean ndsc supercells Al --grid 4 4 4 --json >/dev/null
 say "the wheel works without a compiler"

@@ -341,7 +341,7 @@ def test_names_and_settings_are_text_and_not_markup(run, comparison):
 
 
 def test_figures_draw_what_they_are_given(comparison, predictions, tmp_path):
-    figure = dispersion_figure(DispersionPanel.from_comparisons({"GAP": comparison}, title="Al"))
+    figure = dispersion_figure(DispersionPanel({"GAP": comparison}, title="Al"))
     bands = figure.axes[0]
     drawn = np.concatenate([line.get_ydata() for line in bands.lines if len(line.get_ydata()) > 2])
     assert drawn.max() == pytest.approx(max(comparison.model_path.max(), comparison.reference_path.max()))
@@ -366,7 +366,7 @@ def test_degenerate_branches_are_dashed_once(comparison):
     assert legs[0].start == 0
     assert legs[-1].stop == len(path.distances)
     assert len(legs) == len(merged_ticks(path.ticks, path.labels)[0]) - 1
-    figure = dispersion_figure(DispersionPanel.from_comparisons({"GAP": comparison}))
+    figure = dispersion_figure(DispersionPanel({"GAP": comparison}))
     dashed = [line for line in figure.axes[0].lines if line.is_dashed()]
     assert sum(len(line.get_xdata()) == legs[0].stop - legs[0].start for line in dashed) >= 2
     first = [line for line in dashed if line.get_xdata()[0] == 0.0]

@@ -1,6 +1,6 @@
 """Figures of phonons, elastic constants and costs, their data, and the HTML report of a run."""
 
-from ndsc.report.bands import DispersionPanel, PhononCurves
+from ndsc.report.bands import DispersionPanel
 from ndsc.report.dispersions import (
     LearningStep,
     density_data,
@@ -27,7 +27,6 @@ from ndsc.report.write import write_report
 __all__ = [
     "DispersionPanel",
     "LearningStep",
-    "PhononCurves",
     "SavedFigure",
     "branch_errors",
     "cost_data",

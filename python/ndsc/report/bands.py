@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -37,27 +37,19 @@ _GREEK = {
 }  # fmt: skip
 
 
-@dataclass(frozen=True, eq=False)
-class PhononCurves:
-    """Phonons of one potential, or of the reference, along a path.
+class Curve(NamedTuple):
+    """The branches of a potential, of the reference or of the baseline along the path of a panel, in THz.
 
-    Attributes
-    ----------
-    name : str
-        For the legend.
-    path : (n, n_bands) float array, THz
-        Frequencies, imaginary ones negative; not finite where there are none.
-    rmse_mesh_thz : float, THz, optional
-        Root mean square difference from the reference over the mesh; None for the reference itself.
-    dos_frequencies, dos : (k,) float arrays, THz and 1/THz, optional
-        Density of states.
+    ``kind`` is ``reference``, ``potential`` or ``baseline``; `rmse` (over the mesh, THz) is None for the reference,
+    `dos` (1/THz) and `dos_frequencies` where they were not computed.
     """
 
     name: str
+    kind: str
     path: FloatArray
-    rmse_mesh_thz: float | None = None
-    dos_frequencies: FloatArray | None = None
-    dos: FloatArray | None = None
+    rmse: float | None
+    dos_frequencies: FloatArray | None
+    dos: FloatArray | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,105 +58,63 @@ class DispersionPanel:
 
     Attributes
     ----------
+    comparisons : mapping of str to PhononComparison
+        By the name of the potential, the first drawn on top; all with the same reference and path
+        (``compare_phonons(..., path=...)``).
     title : str
         The crystal, or what sets this panel apart: ``"fcc Al"``, ``"η = 0.25"``.
-    path : BandPath
-    reference : PhononCurves
-    models : tuple of PhononCurves
-        Drawn in this order, the first on top.
-    baseline : PhononCurves, optional
-        A simpler model, drawn thin and grey: the harmonic model of the same database.
+    baseline : PhononComparison, optional
+        A simpler model beside the same reference, drawn thin and grey: the harmonic model of the same database.
+    reference_label, baseline_label : str
 
     Raises
     ------
     InputError
-        When frequencies do not belong to the path, or two potentials have the same name.
+        When there is no comparison, the references differ, or two curves have the same name.
     """
 
-    title: str
-    path: BandPath
-    reference: PhononCurves
-    models: tuple[PhononCurves, ...]
-    baseline: PhononCurves | None = None
+    comparisons: Mapping[str, PhononComparison]
+    title: str = ""
+    baseline: PhononComparison | None = None
+    reference_label: str = "reference"
+    baseline_label: str = "harmonic model"
 
     def __post_init__(self) -> None:
-        points = len(self.path.qpoints)
-        for curves in self.all_curves():
-            if np.ndim(curves.path) != 2 or len(curves.path) != points:
-                raise InputError(
-                    f"The frequencies of {curves.name} have the shape {np.shape(curves.path)}, and the path of "
-                    f"{self.title or 'this crystal'} has {points} q-points. Give one row of branches a q-point."
-                )
-        names = [curves.name for curves in self.all_curves()]
+        what = self.title or "this crystal"
+        if not self.comparisons:
+            raise InputError(f"There is nothing to draw for {what}. Give at least one comparison.")
+        names = [curve.name for curve in self.curves()]
         if len(set(names)) < len(names):
             raise InputError(f"Two curves have the same name ({', '.join(names)}). Give each its own.")
+        first, *others = [*self.comparisons.values(), *([] if self.baseline is None else [self.baseline])]
+        for other in others:
+            one, two = first.path.qpoints, other.path.qpoints
+            same = one.shape == two.shape and np.allclose(one, two, atol=1e-8)
+            if not same or not np.allclose(
+                first.reference_path, other.reference_path, rtol=0.0, atol=SAME_REFERENCE_THZ
+            ):
+                raise InputError(
+                    f"The comparisons of {what} have different {'references' if same else 'paths'}, so they do not "
+                    "belong in one panel. Compare every potential with the same reference phonons along the same path."
+                )
 
-    def all_curves(self) -> list[PhononCurves]:
+    @property
+    def path(self) -> BandPath:
+        """The path of all curves."""
+        return next(iter(self.comparisons.values())).path
+
+    def curves(self) -> list[Curve]:
         """The reference, the potentials, and the baseline if there is one."""
-        return [self.reference, *self.models, *([] if self.baseline is None else [self.baseline])]
-
-    def without_baseline(self) -> DispersionPanel:
-        """The same panel without the baseline."""
-        return replace(self, baseline=None)
-
-    @classmethod
-    def from_comparisons(
-        cls,
-        comparisons: Mapping[str, PhononComparison],
-        *,
-        title: str = "",
-        reference_label: str = "reference",
-        baseline: PhononComparison | None = None,
-        baseline_label: str = "harmonic model",
-    ) -> DispersionPanel:
-        """A panel from the comparisons of several potentials with one reference.
-
-        Parameters
-        ----------
-        comparisons : mapping of str to PhononComparison
-            By the name of the potential; all with the same reference and path (``compare_phonons(..., path=...)``).
-        title, reference_label, baseline_label : str
-        baseline : PhononComparison, optional
-            A simpler model beside the same reference.
-
-        Raises
-        ------
-        InputError
-            When there is no comparison, or the references differ.
-        """
-        everything = [*comparisons.values(), *([] if baseline is None else [baseline])]
-        if not everything:
-            raise InputError(f"There is nothing to draw for {title or 'this crystal'}. Give at least one comparison.")
-        first = everything[0]
-        for other in everything[1:]:
-            _check_same_reference(first, other, title)
-        return cls(
-            title=title,
-            path=first.path,
-            reference=PhononCurves(
-                reference_label, first.reference_path, None, first.dos_frequencies, first.reference_dos
-            ),
-            models=tuple(_curves(name, comparison) for name, comparison in comparisons.items()),
-            baseline=None if baseline is None else _curves(baseline_label, baseline),
+        found = [(name, "potential", comparison) for name, comparison in self.comparisons.items()]
+        found += [] if self.baseline is None else [(self.baseline_label, "baseline", self.baseline)]
+        first = found[0][2]
+        reference = Curve(
+            self.reference_label, "reference", first.reference_path, None, first.dos_frequencies, first.reference_dos
         )
-
-
-def _curves(name: str, comparison: PhononComparison) -> PhononCurves:
-    return PhononCurves(
-        name, comparison.model_path, comparison.rmse_mesh_thz, comparison.dos_frequencies, comparison.model_dos
-    )
-
-
-def _check_same_reference(first: PhononComparison, other: PhononComparison, title: str) -> None:
-    one, two = first.path.qpoints, other.path.qpoints
-    same_path = np.shape(one) == np.shape(two) and np.allclose(one, two, atol=1e-8)
-    if same_path and np.allclose(first.reference_path, other.reference_path, rtol=0.0, atol=SAME_REFERENCE_THZ):
-        return
-    what = "references" if same_path else "paths"
-    raise InputError(
-        f"The comparisons of {title or 'this crystal'} have different {what}, so they do not belong in one panel. "
-        "Compare every potential with the same reference phonons along the same path."
-    )
+        return [reference] + [
+            Curve(name, kind, one.model_path, one.rmse_mesh_thz, one.dos_frequencies, one.model_dos)
+            for name, kind, one in found
+        ]
 
 
 @dataclass(frozen=True)
@@ -188,16 +138,27 @@ REFERENCE_LINE = Line(REFERENCE, 1.0, (0.0, (3.0, 3.0)), 4.0)
 _BASELINE_LINE = Line(MUTED, 1.1, "solid", 1.5)
 
 
-def lines_of(panel: DispersionPanel) -> list[tuple[PhononCurves, Line]]:
-    """Every curve of a panel with its line: potentials, baseline, reference. Past six, colours return, dotted."""
-    width = 2.0 if len(panel.models) == 1 else 1.6
+def lines_of(panel: DispersionPanel, names: Sequence[str] = ()) -> list[tuple[Curve, Line]]:
+    """Every curve of a panel with its line: potentials, baseline, reference. Past six, colours return, dotted.
+
+    Parameters
+    ----------
+    panel : DispersionPanel
+    names : sequence of str
+        The potentials of all panels of a figure, so that each has one colour; without it, those of the panel.
+    """
+    reference, *others = panel.curves()
+    names = names or list(panel.comparisons)
     pairs = []
-    for index, curves in enumerate(panel.models):
+    for curve in others:
+        if curve.kind == "baseline":
+            pairs.append((curve, _BASELINE_LINE))
+            continue
+        index = names.index(curve.name)
         dashes: Dashes = "solid" if index < len(SERIES) else (0.0, (1.0, 1.6))
-        pairs.append((curves, Line(SERIES[index % len(SERIES)], width, dashes, 3.0 - 0.01 * index)))
-    if panel.baseline is not None:
-        pairs.append((panel.baseline, _BASELINE_LINE))
-    return [*pairs, (panel.reference, REFERENCE_LINE)]
+        width = 2.0 if len(names) == 1 else 1.6
+        pairs.append((curve, Line(SERIES[index % len(SERIES)], width, dashes, 3.0 - 0.01 * index)))
+    return [*pairs, (reference, REFERENCE_LINE)]
 
 
 def pretty_label(label: str) -> str:
@@ -292,8 +253,9 @@ def frequency_limits(panels: Sequence[DispersionPanel]) -> tuple[float, float]:
     A bad potential does not flatten the reference: what is out by more than the reference's highest frequency is cut
     off, and :func:`draw_panel` says so.
     """
-    reference = _finite([panel.reference.path for panel in panels])
-    everything = _finite([curves.path for panel in panels for curves in panel.all_curves()])
+    curves = [curve for panel in panels for curve in panel.curves()]
+    reference = _finite([curve.path for curve in curves if curve.kind == "reference"])
+    everything = _finite([curve.path for curve in curves])
     if everything.size == 0:
         return 0.0, 1.0
     whole = reference if reference.size else everything
@@ -309,10 +271,12 @@ def _finite(arrays: Sequence[FloatArray]) -> FloatArray:
     return joined[np.isfinite(joined)]
 
 
-def draw_panel(axes: Axes, panel: DispersionPanel, limits: tuple[float, float] | None = None) -> None:
+def draw_panel(
+    axes: Axes, panel: DispersionPanel, names: Sequence[str] = (), limits: tuple[float, float] | None = None
+) -> None:
     """Every curve of a panel on its path, with the frequency axis; imaginary frequencies lie in a tinted band."""
-    for curves, line in lines_of(panel):
-        draw_branches(axes, panel.path, curves.path, line)
+    for curve, line in lines_of(panel, names):
+        draw_branches(axes, panel.path, curve.path, line)
     lowest, highest = frequency_limits([panel]) if limits is None else limits
     draw_path_axis(axes, panel.path)
     axes.set_ylim(lowest, highest)
@@ -321,7 +285,7 @@ def draw_panel(axes: Axes, panel: DispersionPanel, limits: tuple[float, float] |
     if lowest < 0.0:
         axes.axhspan(lowest, 0.0, color="#F3E3DC", zorder=-1, linewidth=0)
         notes.append("imaginary")
-    shown = _finite([curves.path for curves in panel.all_curves()])
+    shown = _finite([curve.path for curve in panel.curves()])
     if shown.size and shown.min() < lowest + IMAGINARY_THZ:
         notes.append(f"cut off, down to {shown.min():.3g} THz".replace("-", "−"))
     if shown.size and shown.max() > highest:
@@ -333,20 +297,16 @@ def draw_panel(axes: Axes, panel: DispersionPanel, limits: tuple[float, float] |
         )  # fmt: skip
 
 
-def draw_densities(axes: Axes, panel: DispersionPanel) -> None:
+def draw_densities(axes: Axes, panel: DispersionPanel, names: Sequence[str] = ()) -> None:
     """Densities of states along the frequency axis of the panel; that of the panel's first potential is filled."""
+    known = [(curve, line) for curve, line in lines_of(panel, names) if curve.dos is not None]
     top = 0.0
-    filled = next((curves for curves in panel.models if curves.dos is not None), None)
-    for curves, line in lines_of(panel):
-        if curves.dos is None or curves.dos_frequencies is None:
-            continue
-        if curves is filled:
-            axes.fill_betweenx(curves.dos_frequencies, 0.0, curves.dos, color=line.colour, alpha=0.15, linewidth=0)
-        axes.plot(
-            curves.dos, curves.dos_frequencies,
-            color=line.colour, linewidth=line.width, linestyle=line.dashes, zorder=line.above,
-        )  # fmt: skip
-        top = max(top, float(_finite([curves.dos]).max(initial=0.0)))
+    for number, (curve, line) in enumerate(known):
+        frequencies, dos = np.asarray(curve.dos_frequencies), np.asarray(curve.dos)
+        if number == 0 and curve.kind == "potential":
+            axes.fill_betweenx(frequencies, 0.0, dos, color=line.colour, alpha=0.15, linewidth=0)
+        axes.plot(dos, frequencies, color=line.colour, linewidth=line.width, linestyle=line.dashes, zorder=line.above)
+        top = max(top, float(_finite([dos]).max(initial=0.0)))
     axes.axhline(0.0, color=REFERENCE, linewidth=0.6)
     axes.set_xlim(0.0, 1.08 * top if top > 0 else 1.0)
     axes.set_xticks([])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -16,9 +16,9 @@ from ndsc.errors import InputError
 from ndsc.report.bands import (
     REFERENCE_LINE,
     SAME_PLACE,
+    Curve,
     DispersionPanel,
     Line,
-    PhononCurves,
     draw_branches,
     draw_densities,
     draw_panel,
@@ -58,11 +58,11 @@ def dispersion_figure(panel: DispersionPanel) -> Figure:
         bands.set_title(plain(panel.title))
         _draw_difference(errors, panel)
         # A third density would hide both others.
-        draw_densities(density, panel.without_baseline())
+        draw_densities(density, replace(panel, baseline=None))
         density.set_xlabel("Density of states")
         handles = [
-            line.handle(curves.name if curves.rmse_mesh_thz is None else f"{curves.name} {_rmse(curves)}")
-            for curves, line in lines_of(panel)
+            line.handle(curve.name if curve.rmse is None else f"{curve.name} {_rmse(curve)}")
+            for curve, line in lines_of(panel)
         ]
         note.set_axis_off()
         note.legend(
@@ -94,7 +94,7 @@ def dispersion_comparison_figure(
     InputError
         When there is no panel.
     """
-    coloured = _same_colours(panels)
+    names = _names(panels)
     wide = min(columns or 2, len(panels))
     high = math.ceil(len(panels) / wide)
     single = len(panels) == 1
@@ -102,24 +102,24 @@ def dispersion_comparison_figure(
         width = 1.35 * _PANEL_WIDTH if wide == 1 else _PANEL_WIDTH * wide
         figure = new_figure(width, (2.9 if wide == 1 else 2.5) * high + 0.3)
         grid = figure.add_gridspec(high, wide)
-        for index, panel in enumerate(coloured):
+        for index, panel in enumerate(panels):
             cell = grid[index // wide, index % wide]
-            if density and any(curves.dos is not None for curves in panel.all_curves()):
+            if density and any(curve.dos is not None for curve in panel.curves()):
                 inner = cell.subgridspec(1, 2, width_ratios=(3.6, 1.0), wspace=0.03)
                 bands = figure.add_subplot(inner[0, 0])
                 beside = figure.add_subplot(inner[0, 1], sharey=bands)
-                draw_densities(beside, panel)
+                draw_densities(beside, panel, names)
                 if index + wide >= len(panels):
                     beside.set_xlabel("DOS")
             else:
                 bands = figure.add_subplot(cell)
-            draw_panel(bands, panel)
+            draw_panel(bands, panel, names)
             if index % wide == 0:
                 bands.set_ylabel("Frequency (THz)")
             bands.set_title(plain(panel.title), loc="left")
             if not single:
-                _errors_above(bands, panel)
-        _legend_above(figure, coloured, with_errors=single, numbers=not single)
+                _errors_above(bands, panel, names)
+        _legend_above(figure, panels, names, with_errors=single, numbers=not single)
     return figure
 
 
@@ -138,25 +138,24 @@ def dispersion_stack_figure(panels: Sequence[DispersionPanel], *, share_frequenc
     InputError
         When there is no panel.
     """
-    coloured = _same_colours(panels)
-    limits = frequency_limits(coloured) if share_frequencies else None
+    names = _names(panels)
+    limits = frequency_limits(panels) if share_frequencies else None
     with paper_style():
         figure = new_figure(4.4, 1.55 * len(panels) + 0.7)
-        for index, panel in enumerate(coloured):
+        for index, panel in enumerate(panels):
             axes = figure.add_subplot(len(panels), 1, index + 1)
-            draw_panel(axes, panel, limits)
+            draw_panel(axes, panel, names, limits)
             axes.locator_params(axis="y", nbins=5)
             text = plain(panel.title)
-            errors = [curves.rmse_mesh_thz for curves in panel.models]
-            if len(errors) == 1 and errors[0] is not None:
-                text += f"\nRMSE\n{thz(errors[0])}"
+            if len(names) == 1:
+                text += f"\nRMSE\n{thz(panel.comparisons[names[0]].rmse_mesh_thz)}"
+            else:
+                _errors_above(axes, panel, names)
             axes.annotate(text, (1.02, 0.5), xycoords="axes fraction", va="center", fontsize=9.5)
-            if len(errors) > 1:
-                _errors_above(axes, panel)
-            if index + 1 < len(panels) and _same_path(panel, coloured[index + 1]):
+            if index + 1 < len(panels) and _same_path(panel, panels[index + 1]):
                 axes.tick_params(axis="x", labelbottom=False)
         figure.supylabel("Frequency (THz)", fontsize=10.5)
-        _legend_above(figure, coloured, with_errors=False, numbers=len(coloured[0].models) > 1)
+        _legend_above(figure, panels, names, with_errors=False, numbers=len(names) > 1)
     return figure
 
 
@@ -178,8 +177,8 @@ class LearningStep:
     @property
     def numbers(self) -> tuple[float, float, float]:
         """Labels, sparse points, and RMSE over the mesh in THz; NaN where there is none."""
-        rmse = self.panel.models[0].rmse_mesh_thz if self.panel.models else None
-        return float(self.labels), float(self.sparse_points), math.nan if rmse is None else float(rmse)
+        comparison = next(iter(self.panel.comparisons.values()))
+        return float(self.labels), float(self.sparse_points), comparison.rmse_mesh_thz
 
 
 def learning_dispersion_figure(columns: Mapping[str, Sequence[LearningStep]]) -> Figure:
@@ -212,7 +211,7 @@ def learning_dispersion_figure(columns: Mapping[str, Sequence[LearningStep]]) ->
         for side, (title, steps) in enumerate(columns.items()):
             for row, step in enumerate(steps):
                 axes = figure.add_subplot(grid[row, 2 * side])
-                draw_panel(axes, step.panel, limits)
+                draw_panel(axes, step.panel, limits=limits)
                 axes.locator_params(axis="y", nbins=4)
                 axes.tick_params(axis="x", labelbottom=row == rows - 1)
                 axes.tick_params(axis="y", labelleft=side == 0, labelright=side == 1)
@@ -223,7 +222,7 @@ def learning_dispersion_figure(columns: Mapping[str, Sequence[LearningStep]]) ->
         for row in range(rows):
             _draw_bars(figure.add_subplot(grid[row, 1]), [steps[row] for steps in sides], largest, heads=row == 0)
         figure.supylabel("Frequency (THz)", fontsize=10.5)
-        handles = [line.handle(curves.name) for curves, line in lines_of(sides[0][0].panel)]
+        handles = [line.handle(curve.name) for curve, line in lines_of(sides[0][0].panel)]
         figure.legend(handles=handles, loc="outside upper center", ncols=len(handles))
     return figure
 
@@ -242,18 +241,19 @@ def dispersion_data(panels: DispersionPanel | Sequence[DispersionPanel]) -> Data
     from pandas import DataFrame, concat
 
     frames = []
-    for panel, curves, kind in _all_curves(panels):
-        points, branches = curves.path.shape
-        at = np.repeat(np.arange(points), branches)
-        frames.append(
-            DataFrame(
-                {"panel": panel.title, "curve": curves.name, "kind": kind, "point": at,
-                 "label": np.array(_labels_of_points(panel), dtype=object)[at]}
-                | {f"q{axis + 1}": panel.path.qpoints[at, axis] for axis in range(3)}
-                | {"distance_per_angstrom": panel.path.distances[at],
-                   "branch": np.tile(np.arange(1, branches + 1), points), "frequency_thz": curves.path.ravel()}
+    for panel in [panels] if isinstance(panels, DispersionPanel) else panels:
+        path, labels = panel.path, np.array(_labels_of_points(panel), dtype=object)
+        for curve in panel.curves():
+            points, branches = curve.path.shape
+            at = np.repeat(np.arange(points), branches)
+            frames.append(
+                DataFrame(
+                    {"panel": panel.title, "curve": curve.name, "kind": curve.kind, "point": at, "label": labels[at]}
+                    | {f"q{axis + 1}": path.qpoints[at, axis] for axis in range(3)}
+                    | {"distance_per_angstrom": path.distances[at]}
+                    | {"branch": np.tile(np.arange(1, branches + 1), points), "frequency_thz": curve.path.ravel()}
+                )
             )
-        )  # fmt: skip
     return concat(frames, ignore_index=True)
 
 
@@ -266,9 +266,10 @@ def density_data(panels: DispersionPanel | Sequence[DispersionPanel]) -> DataFra
 
     columns = ["panel", "curve", "kind", "frequency_thz", "dos_per_thz"]
     frames = [
-        DataFrame(dict(zip(columns, (panel.title, curves.name, kind, curves.dos_frequencies, curves.dos), strict=True)))
-        for panel, curves, kind in _all_curves(panels)
-        if curves.dos is not None
+        DataFrame(dict(zip(columns, (panel.title, *curve[:2], curve.dos_frequencies, curve.dos), strict=True)))
+        for panel in ([panels] if isinstance(panels, DispersionPanel) else panels)
+        for curve in panel.curves()
+        if curve.dos is not None
     ]
     return concat(frames, ignore_index=True) if frames else DataFrame(columns=columns)
 
@@ -276,15 +277,6 @@ def density_data(panels: DispersionPanel | Sequence[DispersionPanel]) -> DataFra
 def thz(value: float) -> str:
     """A frequency with three digits and its unit."""
     return f"{value:#.3g} THz" if np.isfinite(value) else "not finite"
-
-
-def _all_curves(
-    panels: DispersionPanel | Sequence[DispersionPanel],
-) -> Iterator[tuple[DispersionPanel, PhononCurves, str]]:
-    for panel in [panels] if isinstance(panels, DispersionPanel) else panels:
-        for curves in panel.all_curves():
-            kind = "baseline" if curves is panel.baseline else "potential"
-            yield panel, curves, "reference" if curves is panel.reference else kind
 
 
 def _labels_of_points(panel: DispersionPanel) -> list[str]:
@@ -298,17 +290,11 @@ def _labels_of_points(panel: DispersionPanel) -> list[str]:
     return names
 
 
-def _same_colours(panels: Sequence[DispersionPanel]) -> list[DispersionPanel]:
-    """The panels with one list of potentials in one order; a panel without a potential gets an empty curve for it."""
+def _names(panels: Sequence[DispersionPanel]) -> list[str]:
+    """The potentials of all panels."""
     if not panels:
         raise InputError("There is no dispersion to draw. Give at least one panel.")
-    names = list(dict.fromkeys(curves.name for panel in panels for curves in panel.models))
-    filled = []
-    for panel in panels:
-        present = {curves.name: curves for curves in panel.models}
-        empty = np.full((len(panel.path.qpoints), 0), np.nan)
-        filled.append(replace(panel, models=tuple(present.get(name, PhononCurves(name, empty)) for name in names)))
-    return filled
+    return list(dict.fromkeys(name for panel in panels for name in panel.comparisons))
 
 
 def _same_path(one: DispersionPanel, other: DispersionPanel) -> bool:
@@ -319,13 +305,13 @@ def _same_path(one: DispersionPanel, other: DispersionPanel) -> bool:
     return bool(np.allclose(length[0], length[1], atol=0.01))
 
 
-def _rmse(curves: PhononCurves, digits: int = 3) -> str:
-    rmse = curves.rmse_mesh_thz
-    return f"{rmse:#.{digits}g}" if rmse is not None and np.isfinite(rmse) else "not finite"
+def _rmse(curve: Curve, digits: int = 3) -> str:
+    return f"{curve.rmse:#.{digits}g}" if curve.rmse is not None and np.isfinite(curve.rmse) else "not finite"
 
 
 def _draw_difference(axes: Axes, panel: DispersionPanel) -> None:
-    difference = panel.models[0].path - panel.reference.path
+    reference, model, *_ = panel.curves()
+    difference = model.path - reference.path
     draw_branches(axes, panel.path, difference, Line(MODEL, 0.9))
     draw_path_axis(axes, panel.path)
     line = REFERENCE_LINE
@@ -337,26 +323,28 @@ def _draw_difference(axes: Axes, panel: DispersionPanel) -> None:
     axes.set_ylabel("Error (THz)")
 
 
-def _errors_above(axes: Axes, panel: DispersionPanel) -> None:
+def _errors_above(axes: Axes, panel: DispersionPanel, names: Sequence[str]) -> None:
     """The RMSE of each potential beside its line, right of the title."""
-    pairs = [(curves, line) for curves, line in lines_of(panel) if curves.rmse_mesh_thz is not None]
-    if pairs:
-        axes.legend(
-            handles=[line.handle(_rmse(curves, 2)) for curves, line in pairs], loc="lower right",
-            bbox_to_anchor=(1.0, 1.0), ncols=len(pairs), fontsize=8.5, handlelength=1.0, handletextpad=0.35,
-            columnspacing=0.8, borderaxespad=0.15,
-        )  # fmt: skip
+    pairs = [(curve, line) for curve, line in lines_of(panel, names) if curve.rmse is not None]
+    axes.legend(
+        handles=[line.handle(_rmse(curve, 2)) for curve, line in pairs], loc="lower right",
+        bbox_to_anchor=(1.0, 1.0), ncols=len(pairs), fontsize=8.5, handlelength=1.0, handletextpad=0.35,
+        columnspacing=0.8, borderaxespad=0.15,
+    )  # fmt: skip
 
 
-def _legend_above(figure: Figure, panels: Sequence[DispersionPanel], *, with_errors: bool, numbers: bool) -> None:
+def _legend_above(
+    figure: Figure, panels: Sequence[DispersionPanel], names: Sequence[str], *, with_errors: bool, numbers: bool
+) -> None:
     """One legend for the whole figure: every potential once, the baseline, the references, what the numbers are."""
     entries: dict[str, Line2D] = {}
-    pairs = [pair for panel in panels for pair in lines_of(panel)]
-    # The references last, whatever crystal they belong to.
-    for curves, line in sorted(pairs, key=lambda pair: pair[1] is REFERENCE_LINE):
-        label = curves.name
-        if with_errors and curves.rmse_mesh_thz is not None:
-            label += f", RMSE {thz(curves.rmse_mesh_thz)}"
+    pairs = [pair for panel in panels for pair in lines_of(panel, names)]
+    # The potentials in one order, the references last, whatever crystal they belong to.
+    kinds = {"potential": 0, "baseline": 1, "reference": 2}
+    for curve, line in sorted(pairs, key=lambda pair: (kinds[pair[0].kind], -pair[1].above)):
+        label = curve.name
+        if with_errors and curve.rmse is not None:
+            label += f", RMSE {thz(curve.rmse)}"
         entries.setdefault(label, line.handle(label))
     # As many entries side by side as fit into the width.
     columns = int(figure.get_figwidth() / (0.07 * max(len(label) for label in entries) + 0.5))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -121,7 +122,7 @@ def _draw_figures(results: Results, found: _RunFiles, folder: Path) -> dict[str,
     figures: dict[str, SavedFigure] = {}
     model = results.fit.method.upper() if results.fit is not None else "potential"
     if found.phonons is not None:
-        panel = DispersionPanel.from_comparisons(
+        panel = DispersionPanel(
             {model: found.phonons},
             title=chemical(results.crystal.formula),
             reference_label=code_name(results.labels.calculator) if results.labels is not None else "reference",
@@ -129,7 +130,7 @@ def _draw_figures(results: Results, found: _RunFiles, folder: Path) -> dict[str,
         )
         cell = results.crystal.cell
         write_data(dispersion_data(panel), folder / "phonons" / "path")
-        write_data(density_data(panel.without_baseline()), folder / "phonons" / "dos")
+        write_data(density_data(replace(panel, baseline=None)), folder / "phonons" / "dos")
         write_data(mesh_data(found.phonons, cell=cell), folder / "phonons" / "mesh")
         figures["dispersion"] = save_figure(dispersion_figure(panel), None, folder / "figures" / "dispersion")
         errors = phonon_error_figure(found.phonons, cell=cell)

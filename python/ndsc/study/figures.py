@@ -132,7 +132,7 @@ def _panels(section: FigureConfig, shown: Shown) -> list[DispersionPanel]:
             typical = [shown.typical(point, run) for point in shown.points if section.harmonic]
             baselines = [one[1].harmonic for one in typical if one is not None and one[1].harmonic is not None]
             baseline = baselines[0] if baselines else None
-            panels.append(DispersionPanel.from_comparisons(found, title=run, baseline=baseline))
+            panels.append(DispersionPanel(found, title=run, baseline=baseline))
     if not panels:
         raise InputError(f"{section.name}: no potential has phonons to draw.")
     return panels
@@ -178,7 +178,7 @@ def _learning_dispersions(section: FigureConfig, shown: Shown, _: StudyResults) 
         found = shown.typical(point, run)
         if found is None or found[1].phonons is None:
             continue
-        outcome, panel = found[0], DispersionPanel.from_comparisons({"potential": found[1].phonons})
+        outcome, panel = found[0], DispersionPanel({"potential": found[1].phonons})
         labels, sparse = (round(outcome.metrics[name] or 0) for name in ("n_labels", "n_sparse"))
         columns.setdefault(outcome.variant.potential, []).append(LearningStep(labels, sparse, panel))
     columns = dict(list(columns.items())[:2])
