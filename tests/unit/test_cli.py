@@ -169,7 +169,7 @@ def bad_files() -> None:
         (["phonons", "Al", "--grid", "2", "--parameters", "{"], ["--parameters {", "not JSON"]),
         (["phonons", "Al", "--grid", "2", "--parameters", "[1]"], ["an object is expected, not a list"]),
         (["phonons", "Al", "--grid", "2", "--route", "fast"], ["--route fast", "tiling"]),
-        (["phonons", "Al", "--grid", "2", "--born", "file"], ["file is no BORN file"]),
+        (["phonons", "Al", "--grid", "2", "--born", "file"], ["file is not a BORN file"]),
         (["phonons", "Al", "--grid", "2", "--labels", "file"], ["file is a file"]),
         (["elastic", "Al", "--calculator", "no_such_module:factory"], ["no_such_module"]),
         (["fit", "none.xyz"], ["none.xyz"]),

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ndsc.cli.console import check_folder, print_json, print_table, progress_bars, say, staged_folder, warn
+from ndsc.cli.console import check_folder, print_json, print_table, progress_bars, say, staged_folder
 from ndsc.cli.exits import RESUME
 from ndsc.cli.options import (
     CalculatorOptions,
@@ -26,12 +26,10 @@ from ndsc.cli.options import (
 from ndsc.errors import InputError
 
 if TYPE_CHECKING:
-    from ase import Atoms
-
     from ndsc.crystal import Crystal
     from ndsc.phonons import SupercellPhonons
     from ndsc.progress import Progress
-    from ndsc.reference import CalculatorSpec, ExecutorSettings, LabelStore, StoredCalculator
+    from ndsc.reference import CalculatorSpec, ExecutorSettings, Label, LabelStore, StoredCalculator
 
 ROUTES = ("auto", "tiling", "dynamical")
 RelaxOption = Annotated[bool, typer.Option("--relax", help="Relax the crystal with the calculator first.")]
@@ -88,12 +86,12 @@ def phonons(
     _check_kgrid(crystal, numbers, spec, diagonal=diagonal)
     if route not in ROUTES:
         raise InputError(f"--route {route}: there is no such route. Choose one of {', '.join(ROUTES)}.")
-    charges = None if born is None else _born_charges(crystal.atoms, born)
     from ndsc.benchmark_settings import PhononSettings
+    from ndsc.force_constants.born import read_born, set_nac
 
     said = {"displacement": displacement, "residual_force_limit": residual_force_limit}
     limit = PhononSettings.parse(said, "The options").residual_force_limit
-    from ndsc.force_constants.supercell_phonons import set_nac
+    charges = None if born is None else read_born(born, crystal)
 
     with _store(ctx, labels) as store, progress_bars() as progress:
         one_by_one = _stored(spec, store, settings)
@@ -102,7 +100,7 @@ def phonons(
             from ndsc.phonons import phonons_from_diagonal
 
             found = phonons_from_diagonal(
-                crystal.atoms,
+                crystal,
                 numbers,
                 one_by_one,
                 displacement=displacement,
@@ -151,18 +149,18 @@ def elastic(
     with _store(ctx, labels) as store, progress_bars() as progress:
         one_by_one = _stored(spec, store, settings)
         crystal = _relaxed(crystal, one_by_one, progress) if relax else crystal
-        found = elastic_constants(
-            crystal.atoms, one_by_one, strain=strain, relax_ions=not clamped, symprec=crystal.symprec, progress=progress
-        )
+        found = elastic_constants(crystal, one_by_one, strain=strain, relax_ions=not clamped, progress=progress)
     if json:
         print_json(found.to_dict() | symmetry_of(crystal))
         return
     say_symmetry(crystal)
+    rows = [[name, f"{value:.2f}", "GPa"] for name, value in found.constants.items()]
+    if found.dimension == 3:
+        rows.append(["bulk", f"{found.bulk_modulus:.2f}", "GPa"])
+    rows += [[f"{name} in the plane", f"{value:.3f}", "N/m"] for name, value in found.in_plane.items()]
     ions = "clamped" if clamped else "relaxed"
     print_table(
-        f"Elastic constants of {crystal.atoms.get_chemical_formula()} in GPa, {ions} ions",
-        ["", "GPa"],
-        [[name, f"{value:.2f}"] for name, value in found.constants.items()] + [["bulk", f"{found.bulk_modulus:.2f}"]],
+        f"Elastic constants of {crystal.atoms.get_chemical_formula()}, {ions} ions", ["", "constant", "unit"], rows
     )
 
 
@@ -203,16 +201,9 @@ def _stored(spec: CalculatorSpec, store: LabelStore, settings: ExecutorSettings)
 
 
 def _relaxed(crystal: Crystal, calculator: StoredCalculator, progress: Progress) -> Crystal:
-    from ndsc.crystal import Crystal
     from ndsc.relaxation import relax_crystal
 
-    relaxed = relax_crystal(crystal.atoms, calculator, progress=progress)
-    try:
-        return crystal.with_structure(relaxed)
-    except InputError as error:
-        found = Crystal.from_atoms(relaxed, symprec=crystal.symprec, magnetic_tolerance=crystal.magnetic_tolerance)
-        warn(f"The relaxation changed the symmetry to {found.symbol} ({found.number}). {error}")
-        return found
+    return crystal.with_structure(relax_crystal(crystal, calculator, progress=progress))
 
 
 @dataclass(frozen=True)
@@ -229,49 +220,40 @@ def _from_supercells(
     crystal: Crystal, grid: tuple[int, int, int], work: _Work, *, displacement: float, limit: float, route: Any
 ) -> SupercellPhonons:
     """Label the displaced supercells in parallel, the unperturbed ones first, and solve for the force constants."""
+    from ndsc.force_constants.samples import check_residual
     from ndsc.phonons import phonon_displacements, phonons_from_labels
     from ndsc.reference import label_configurations
     from ndsc.supercells import find_supercells
 
     supercells = find_supercells(crystal, grid)
     frames = phonon_displacements(supercells, displacement=displacement)
-    report = label_configurations(
-        frames, work.spec, work.store, executor=work.settings, progress=work.progress, task="displacements"
-    )
-    report.require_all()
+    labels: dict[str, Label] = {}
+    perfect = [frame for frame in frames if frame.info["config_type"] == "phonon_perfect"]
+    for chosen, task in ((perfect, "perfect supercells"), (frames, "displacements")):
+        report = label_configurations(
+            chosen, work.spec, work.store, executor=work.settings, progress=work.progress, task=task
+        )
+        report.require_all()
+        labels |= report.labels
+        for frame in perfect:
+            name = frame.info["ndsc_name"]
+            check_residual(name, labels[name].forces, limit)
     return phonons_from_labels(
         supercells,
         frames,
-        {name: label.forces for name, label in report.labels.items()},
+        {name: label.forces for name, label in labels.items()},
         residual_force_limit=limit,
         route=route,
         kgrid=work.spec.kgrid,
-        seconds=sum(label.seconds for label in report.labels.values()),
+        seconds=sum(label.seconds for label in labels.values()),
     )
-
-
-def _born_charges(atoms: Atoms, path: Path) -> Any:
-    """Born charges and dielectric tensor of the unit cell, from phonopy's BORN file."""
-    from phonopy.file_IO import parse_BORN
-    from phonopy.structure.atoms import PhonopyAtoms
-
-    cell = PhonopyAtoms(
-        numbers=atoms.numbers, cell=atoms.cell.array, scaled_positions=atoms.get_scaled_positions(wrap=False)
-    )
-    try:
-        return parse_BORN(cell, filename=path)
-    except Exception as error:  # phonopy's reader raises anything on a malformed file
-        raise InputError(
-            f"{path} is no BORN file of phonopy ({type(error).__name__}: {error}). Make one by "
-            "phonopy-vasp-born, or by hand as phonopy's documentation says."
-        ) from error
 
 
 def _show_phonons(crystal: Crystal, found: SupercellPhonons, *, json: bool) -> None:
     """Frequencies at the special points of the Setyawan-Curtarolo path, and what they cost."""
     from ndsc.phonons import band_path
 
-    path = band_path(crystal.atoms, npoints=2, symprec=crystal.symprec)
+    path = band_path(crystal, npoints=2)
     points: dict[str, list[float]] = {}
     for tick, labels in zip(path.ticks, path.labels, strict=True):
         index = int(abs(path.distances - tick).argmin())
@@ -283,7 +265,8 @@ def _show_phonons(crystal: Crystal, found: SupercellPhonons, *, json: bool) -> N
             {"label": label, "q": q, "frequencies_thz": row}
             for (label, q), row in zip(points.items(), frequencies, strict=True)
         ]
-        document = {"grid": list(found.grid), "route": found.route, "residual_force": found.residual_force}
+        document: dict[str, Any] = {"grid": list(found.grid), "route": found.route}
+        document |= {"residual_force": found.residual_force, "warnings": list(found.warnings)}
         print_json(document | symmetry_of(crystal) | {"cost": found.cost.to_dict(), "special_points": special})
         return
     say_symmetry(crystal)

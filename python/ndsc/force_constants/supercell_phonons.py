@@ -12,13 +12,13 @@ from typing import Any, Literal
 import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import Calculator
-from ase.units import Bohr, Hartree
 from numpy.typing import ArrayLike, NDArray
 from phonopy import Phonopy
 
 from ndsc.crystal import Crystal, as_crystal
 from ndsc.errors import InputError, NdscError, ReferenceCalculationError
 from ndsc.files import whole_file
+from ndsc.force_constants.born import set_nac
 from ndsc.force_constants.cost import PhononCost, phonon_cost
 from ndsc.force_constants.displacements import phonon_displacements
 from ndsc.force_constants.dynamical import UndeterminedError, check_determined, dynamical_force_constants
@@ -37,8 +37,6 @@ from ndsc.supercells import SupercellSet, find_supercells
 log = logging.getLogger(__name__)
 
 Route = Literal["auto", "tiling", "dynamical"]
-#: Hartree times bohr, eV Å: what phonopy multiplies the non-analytical correction with.
-HARTREE_TIMES_BOHR = Hartree * Bohr
 #: Up to this number of atoms in the diagonal supercell, tiling and symfc take seconds.
 LARGEST_TILED_SUPERCELL = 130
 
@@ -348,36 +346,6 @@ def compute_forces(frame: Atoms, calculator: Calculator) -> FloatArray:
             f"({len(frame)}, 3). Check the calculator."
         )
     return forces
-
-
-def set_nac(phonon: Phonopy, nac_params: Mapping[str, Any]) -> None:
-    """Give phonopy Born charges and a dielectric tensor for the non-analytical correction.
-
-    Raises
-    ------
-    InputError
-        When they are missing or of the wrong shape.
-    """
-    n_atoms = len(phonon.primitive)
-    shapes = {"born": (n_atoms, 3, 3), "dielectric": (3, 3)}
-    arrays: dict[str, Any] = {}
-    for key, shape in shapes.items():
-        try:
-            arrays[key] = np.array(nac_params[key], dtype=float)
-        except (KeyError, TypeError, ValueError) as error:
-            raise InputError(
-                f"The parameters of the non-analytical correction lack {key!r}, or it is not made of numbers. Give "
-                f"'born' ({n_atoms}, 3, 3) in elementary charges and 'dielectric' (3, 3)."
-            ) from error
-        if arrays[key].shape != shape:
-            raise InputError(
-                f"{key!r} of the non-analytical correction has the shape {arrays[key].shape}. Give {shape}: Born "
-                "charges are needed for every atom of the unit cell."
-            )
-    # phonopy's default factor for eV, Å: Hartree times Bohr.
-    arrays["factor"] = float(nac_params.get("factor", HARTREE_TIMES_BOHR))
-    arrays.update({key: nac_params[key] for key in ("method",) if key in nac_params})
-    phonon.nac_params = arrays
 
 
 def _result(

@@ -1,0 +1,125 @@
+"""Born charges and dielectric tensors: the non-analytical correction of phonopy, and its BORN files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ase.units import Bohr, Hartree
+from phonopy import Phonopy
+from phonopy.file_IO import get_born_parameters
+from phonopy.structure.symmetry import Symmetry
+
+from ndsc.crystal import Crystal
+from ndsc.errors import InputError
+from ndsc.force_constants.phonopy_model import phonopy_atoms
+from ndsc.force_constants.space_group import FloatArray, cartesian_rotations
+
+#: Hartree times bohr, eV Å: what phonopy multiplies the non-analytical correction with.
+HARTREE_TIMES_BOHR = Hartree * Bohr
+#: Tensors that symmetry changes by more than this share of the largest element belong to another cell.
+LARGEST_CHANGE = 0.05
+
+
+def read_born(path: str | Path, crystal: Crystal) -> dict[str, Any]:
+    """phonopy's parameters of the non-analytical correction from a BORN file.
+
+    Parameters
+    ----------
+    path : path
+        Tensors of the atoms that symmetry does not relate (with or without magnetic moments), or of all atoms, in the
+        order and the axes of the unit cell.
+    crystal : Crystal
+        The unit cell, primitive or not.
+
+    Raises
+    ------
+    InputError
+        When it is not a BORN file, or belongs to another cell, other axes or another order of atoms.
+    """
+    cell = phonopy_atoms(crystal)
+    without_moments = phonopy_atoms(replace(crystal, atoms=_without_moments(crystal)))
+    attempts = [
+        Symmetry(cell, symprec=crystal.symprec),
+        Symmetry(without_moments, symprec=crystal.symprec),
+        Symmetry(without_moments, is_symmetry=False),
+    ]
+    failures = []
+    for symmetry in attempts:
+        try:
+            with Path(path).open(encoding="utf-8") as file:
+                found = dict(get_born_parameters(file, cell, symmetry))
+        except Exception as error:  # phonopy's reader raises anything on a malformed file
+            failures.append(f"{type(error).__name__}: {error}")
+            continue
+        _check_symmetry(found, crystal, path)
+        return found
+    independent = attempts[0].get_independent_atoms() + 1
+    raise InputError(
+        f"{path} is not a BORN file of this crystal ({failures[0]}). It needs the dielectric tensor and "
+        f"the tensors of the independent atoms {', '.join(map(str, independent))} of {len(cell)}, or of all. Make one "
+        "by phonopy-vasp-born, or by hand as phonopy's documentation says."
+    )
+
+
+def _without_moments(crystal: Crystal) -> Any:
+    atoms = crystal.atoms.copy()
+    atoms.arrays.pop("initial_magmoms", None)
+    return atoms
+
+
+def _check_symmetry(found: dict[str, Any], crystal: Crystal, path: str | Path) -> None:
+    """Average the tensors over the operations, in place; refuse those that do not have the symmetry of the crystal."""
+    rotations = cartesian_rotations(crystal.rotations, crystal.atoms.cell.array)
+    origins = np.argsort(crystal.permutations, axis=1)
+
+    def averaged(tensors: FloatArray) -> FloatArray:
+        turned = np.einsum("oij,o...jk,olk->o...il", rotations, tensors, rotations)
+        return np.asarray(turned.mean(axis=0))
+
+    born, dielectric = np.asarray(found["born"]), np.asarray(found["dielectric"])
+    symmetric = averaged(born[origins])
+    symmetric -= symmetric.mean(axis=0)
+    wanted = {"born": symmetric, "dielectric": averaged(np.broadcast_to(dielectric, (len(rotations), 3, 3)))}
+    for key, given in (("born", born), ("dielectric", dielectric)):
+        if np.max(np.abs(given - wanted[key])) > LARGEST_CHANGE * np.max(np.abs(given)):
+            what = "Born charges" if key == "born" else "dielectric tensor"
+            raise InputError(
+                f"The {what} in {path} do not fit the crystal ({crystal.describe()}): its symmetry, and charges "
+                f"that add up to zero, change them by up to {np.max(np.abs(given - wanted[key])):.3g}. They are of "
+                "another order of atoms, other axes or another cell: write the file for the cell that is given."
+            )
+        found[key] = wanted[key]
+
+
+def set_nac(phonon: Phonopy, nac_params: Mapping[str, Any]) -> None:
+    """Give phonopy Born charges and a dielectric tensor for the non-analytical correction.
+
+    Raises
+    ------
+    InputError
+        When they are missing or of the wrong shape.
+    """
+    n_atoms = len(phonon.primitive)
+    shapes = {"born": (n_atoms, 3, 3), "dielectric": (3, 3)}
+    arrays: dict[str, Any] = {}
+    for key, shape in shapes.items():
+        try:
+            arrays[key] = np.array(nac_params[key], dtype=float)
+        except (KeyError, TypeError, ValueError) as error:
+            raise InputError(
+                f"The parameters of the non-analytical correction lack {key!r}, or it is not made of numbers. Give "
+                f"'born' ({n_atoms}, 3, 3) in elementary charges and 'dielectric' (3, 3)."
+            ) from error
+        if arrays[key].shape != shape:
+            raise InputError(
+                f"{key!r} of the non-analytical correction has the shape {arrays[key].shape}. Give {shape}: Born "
+                "charges are needed for every atom of the unit cell."
+            )
+    # phonopy's default factor for eV, Å: Hartree times Bohr.
+    arrays["factor"] = float(nac_params.get("factor", HARTREE_TIMES_BOHR))
+    arrays.update({key: nac_params[key] for key in ("method",) if key in nac_params})
+    phonon.nac_params = arrays
