@@ -18,37 +18,11 @@ if TYPE_CHECKING:
 
 
 #: Keywords of GPAW (26.7), to find misspelt ones; what is like none of them is left to GPAW, which has more.
-KEYWORDS = [
-    "background_charge",
-    "basis",
-    "charge",
-    "convergence",
-    "eigensolver",
-    "environment",
-    "experimental",
-    "extensions",
-    "external",
-    "gpts",
-    "h",
-    "hund",
-    "interpolation",
-    "magmoms",
-    "maxiter",
-    "mixer",
-    "mode",
-    "nbands",
-    "occupations",
-    "parallel",
-    "poissonsolver",
-    "random",
-    "setups",
-    "soc",
-    "spinpol",
-    "symmetry",
-    "txt",
-    "verbose",
-    "xc",
-]
+KEYWORDS = (
+    "background_charge basis charge convergence eigensolver environment experimental extensions external gpts h hund "
+    "interpolation magmoms maxiter mixer mode nbands occupations parallel poissonsolver random setups soc spinpol "
+    "symmetry txt verbose xc"
+)
 
 
 class Gpaw(Code):
@@ -85,9 +59,10 @@ class Gpaw(Code):
     def check_parameters(self, parameters: Mapping[str, Any]) -> None:
         if "kpts" in parameters:
             raise InputError("The parameters of GPAW contain kpts, but k-points come from kgrid. Remove kpts.")
-        unknown = [name for name in parameters if name not in KEYWORDS and nearest(name, KEYWORDS, likeness=0.8)]
+        known = KEYWORDS.split()
+        unknown = [name for name in parameters if name not in known and nearest(name, known, likeness=0.8)]
         if unknown:
-            raise InputError(f"GPAW has no parameter {unknown[0]!r}.{nearest(unknown[0], KEYWORDS)}")
+            raise InputError(f"GPAW has no parameter {unknown[0]!r}.{nearest(unknown[0], known)}")
 
     def atom_settings(self, moment: float) -> dict[str, Any]:
         occupations = {"name": "fermi-dirac", "width": ATOM_WIDTH}

@@ -2,37 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ndsc.convergence.differences import Difference
 from ndsc.convergence.report import ConvergenceReport, Scan
 from ndsc.convergence.settings import KGRID, setting_text
-from ndsc.report.style import GRID, MODEL, MUTED, SECOND, THIRD, new_figure, paper_style
+from ndsc.report.style import GRID, MODEL, MUTED, SECOND, THIRD, new_figure, paper_style, plain
 
 #: Errors below are drawn as this: where nothing changes, a logarithmic axis has no place for it.
 LOWEST = 1e-4
 
-Curve = tuple[str, str, str, Callable[[Difference], float | None]]
+#: Label, marker, colour, and the attribute of :class:`Difference` that is drawn.
+Curve = tuple[str, str, str, str]
 
 _ROWS: tuple[tuple[str, str, tuple[Curve, ...]], ...] = (
-    (
-        "force error\n(meV/Å)", "force",
-        (("largest", "o", MODEL, lambda d: d.force_max), ("rms", "s", THIRD, lambda d: d.force_rms)),
-    ),
+    ("force error\n(meV/Å)", "force", (("largest", "o", MODEL, "force_max"), ("rms", "s", THIRD, "force_rms"))),
     (
         "energy difference\n(meV/atom)", "energy",
-        (("largest", "o", MODEL, lambda d: d.energy_max), ("rms", "s", THIRD, lambda d: d.energy_rms)),
+        (("largest", "o", MODEL, "energy_max"), ("rms", "s", THIRD, "energy_rms")),
     ),
     (
         "virial error\n(meV/atom)", "virial",
         (
-            ("scatter, largest", "o", MODEL, lambda d: d.virial_max),
-            ("scatter, rms", "s", THIRD, lambda d: d.virial_rms),
-            ("constant", "^", SECOND, lambda d: d.virial_offset),
+            ("scatter, largest", "o", MODEL, "virial_max"), ("scatter, rms", "s", THIRD, "virial_rms"),
+            ("constant", "^", SECOND, "virial_offset"),
         ),
     ),
 )  # fmt: skip
@@ -62,9 +56,9 @@ def convergence_figure(report: ConvergenceReport) -> Figure:
             times.set_ylim(bottom=0.0)
             if column == 0:
                 times.set_ylabel("time of one\ncalculation (s)")
-            times.set_xticks(range(len(scan.points)), [_tick(scan, point.value) for point in scan.points])
+            times.set_xticks(range(len(scan.points)), [plain(_tick(scan, point.value)) for point in scan.points])
             times.set_xlim(-0.4, len(scan.points) - 0.6)
-            times.set_xlabel("k-point grid" if scan.setting.path == KGRID else scan.setting.path)
+            times.set_xlabel("k-point grid" if scan.setting.path == KGRID else plain(scan.setting.path))
             _mark_recommended(list(panels[:, column]), scan)
     return figure
 
@@ -72,8 +66,8 @@ def convergence_figure(report: ConvergenceReport) -> Figure:
 def _draw_errors(axes: Axes, scan: Scan, curves: tuple[Curve, ...], target: float) -> None:
     places = np.array([i for i, point in enumerate(scan.points) if point.difference is not None])
     found = [point.difference for point in scan.points if point.difference is not None]
-    for label, marker, colour, value_of in curves:
-        values = [value_of(difference) for difference in found]
+    for label, marker, colour, name in curves:
+        values = [getattr(difference, name) for difference in found]
         if None not in values:
             drawn = np.maximum(np.abs(np.array(values, dtype=float)), LOWEST)
             axes.plot(places, drawn, f"{marker}-", color=colour, label=label, markersize=4, linewidth=1.2)
@@ -91,7 +85,7 @@ def _mark_recommended(panels: list[Axes], scan: Scan) -> None:
     place = next(i for i, point in enumerate(scan.points) if point.value == scan.recommended)
     for axes in panels:
         axes.axvspan(place - 0.3, place + 0.3, color=GRID, alpha=0.5, linewidth=0, zorder=0)
-    panels[0].set_title(f"recommended: {setting_text(scan.recommended)}")
+    panels[0].set_title(f"recommended: {plain(setting_text(scan.recommended))}")
 
 
 def _tick(scan: Scan, value: object) -> str:
