@@ -77,23 +77,32 @@ n_sparse = 50
 LONGEST = 2.0
 
 
+def started_run(folder: Path) -> subprocess.Popen[bytes]:
+    """A run whose labels are there, so that a potential is fitted and evaluated again; it has just begun."""
+    for entry in folder.glob("al/*"):
+        if entry.name != "labels":
+            shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+    command = [sys.executable, "-m", "ndsc", "run", "al.toml"]
+    process = subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while not (folder / "al" / "ndsc.log").exists() and process.poll() is None:
+        time.sleep(0.01)
+    return process
+
+
 def stopped_runs(moments: int) -> list[tuple[float, int, float]]:
     """Moment, exit code and latency of runs of the same input, each stopped at another of so many moments."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "al.toml").write_text(RUN)
-        command = [sys.executable, "-m", "ndsc", "run", "al.toml"]
+        started_run(folder).wait()
+        process = started_run(folder)
         started = time.monotonic()
-        subprocess.run(command, cwd=folder, check=True, capture_output=True)
+        process.wait()
         whole = time.monotonic() - started
         rows = []
         for number in range(moments):
-            moment = 1.0 + (0.95 * whole - 1.0) * number / max(moments - 1, 1)
-            for entry in (folder / "al").iterdir():
-                # The labels stay: a potential is fitted and evaluated again, and nothing else.
-                if entry.name != "labels":
-                    shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
-            process = subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            moment = 0.9 * whole * number / max(moments - 1, 1)
+            process = started_run(folder)
             time.sleep(moment)
             process.send_signal(signal.SIGINT)
             sent = time.monotonic()

@@ -26,7 +26,7 @@ from ndsc.errors import InputError
 #: Time between two signs of life of a holder, s.
 HEARTBEAT = 20.0
 #: A holder on another machine without a sign of life for so long counts as dead, s. Some codes keep Python from running
-#: for minutes, so this is generous: waiting costs less than a label computed twice.
+#: for minutes, and clocks of machines differ, so this is generous: waiting costs less than a label computed twice.
 STALE_AFTER = 600.0
 
 
@@ -184,19 +184,7 @@ class Claims:
         """Whether a holder is alive although nothing here locks its claim."""
         if holder.host == socket.gethostname() and (locks or process_start(holder.pid) is None):
             return False
-        return self._file_server_time() - os.fstat(descriptor).st_mtime < self.stale_after
-
-    def _file_server_time(self) -> float:
-        """The clock that the times of files are taken from, which may not be this machine's."""
-        probe = self.folder / f".{uuid.uuid4().hex}.tmp"
-        try:
-            probe.touch()
-            return probe.stat().st_mtime
-        except OSError:
-            return time.time()
-        finally:
-            with suppress(OSError):
-                probe.unlink(missing_ok=True)
+        return time.time() - os.fstat(descriptor).st_mtime < self.stale_after
 
 
 def process_start(pid: int) -> float | None:

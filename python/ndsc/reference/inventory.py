@@ -20,6 +20,7 @@ from ndsc.reference.claims import Holder
 from ndsc.reference.label_file import Label
 from ndsc.reference.settings import recorded_settings, settings_id
 from ndsc.reference.store import LabelStore
+from ndsc.store import DamagedError
 
 log = logging.getLogger(__name__)
 
@@ -137,31 +138,16 @@ def load_one(store: LabelStore, prefix: str) -> Label:
     InputError
         When there is none, there are several, or its file cannot be used.
     """
-    key = find_key(store, prefix)
-    try:
-        return store.load(key)
-    except InputError:
-        raise
-    except (OSError, ValueError) as error:
-        raise InputError(
-            f"The label {store.path_of(key)} cannot be used: {error}. The next run that needs it computes it again."
-        ) from error
-
-
-def find_key(store: LabelStore, prefix: str) -> str:
-    """The one key that begins so.
-
-    Raises
-    ------
-    InputError
-        When no key does, or several do.
-    """
     _require(store)
     found = [key for key in list(store.keys()) if key.startswith(prefix.lower())]
     if len(found) != 1:
         what = "No label begins" if not found else f"{len(found)} labels begin"
         raise InputError(f"{what} with {prefix!r} in {store.path}. ndsc labels list shows all; give more of the key.")
-    return found[0]
+    path = store.path_of(found[0])
+    try:
+        return store.load(found[0])
+    except (OSError, DamagedError) as error:
+        raise InputError(f"The label {path} cannot be used: {error}. The next run computes it again.") from error
 
 
 def prunable(store: LabelStore, *, settings: str | None = None) -> list[Path]:
@@ -215,18 +201,6 @@ def prune(files: list[Path]) -> None:
             path.unlink(missing_ok=True)
 
 
-def labelled_atoms(label: Label) -> Atoms:
-    """A structure with its label as ASE knows it, with the name and the key in ``info``."""
-    atoms = label.atoms
-    results: dict[str, Any] = {"energy": label.energy, "free_energy": label.energy, "forces": label.forces}
-    if label.stress is not None:
-        results["stress"] = label.stress
-    atoms.calc = SinglePointCalculator(atoms, **results)
-    atoms.info["ndsc_name"] = str(label.provenance.get("name", ""))
-    atoms.info["ndsc_key"] = label.key
-    return atoms
-
-
 def export(store: LabelStore, path: Path, *, settings: str | None = None) -> int:
     """Write the labels to an ASE database (``.db``, which ``ase db`` reads) or to an extended-XYZ file.
 
@@ -257,10 +231,16 @@ def export(store: LabelStore, path: Path, *, settings: str | None = None) -> int
     return len(found)
 
 
+def _named(label: Label) -> Atoms:
+    """The structure of a label with its name and key in ``info``."""
+    atoms = label.atoms
+    atoms.info |= {"ndsc_name": str(label.provenance.get("name", "")), "ndsc_key": label.key}
+    return atoms
+
+
 def _with_keys(label: Label) -> Atoms:
     """With the database's keys instead of a calculator: bare names would be taken for something else."""
-    atoms = labelled_atoms(label)
-    atoms.calc = None
+    atoms = _named(label)
     atoms.info["REF_energy"] = label.energy
     atoms.arrays["REF_forces"] = label.forces
     if label.stress is not None:
@@ -276,7 +256,10 @@ def _write_database(path: Path, found: list[Label]) -> None:
     path.unlink()
     with connect(str(path), type="db", use_lock_file=False) as database:
         for label in found:
-            atoms = labelled_atoms(label)
+            atoms = _named(label)
+            results = {"energy": label.energy, "free_energy": label.energy, "forces": label.forces}
+            stress = {} if label.stress is None else {"stress": label.stress}
+            atoms.calc = SinglePointCalculator(atoms, **results, **stress)
             database.write(
                 atoms,
                 key_value_pairs={

@@ -61,9 +61,9 @@ def known_settings(store: LabelStore) -> list[dict[str, Any]]:
     for path in sorted((store.path / "settings").glob("*.json")):
         try:
             content = read_json(path)
-            settings = {name: content[name] for name in ("calculator", "parameters", "kgrid")}
+            settings = canonical({name: content[name] for name in ("calculator", "parameters", "kgrid")})
             found[settings_id(settings)] = settings
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
             log.warning("The settings %s cannot be read: %s", path, error)
     if not found:
         for key in islice(store.keys(), SAMPLE):
