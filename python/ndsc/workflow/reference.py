@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from ndsc.benchmark import Reference
-from ndsc.force_constants import SupercellPhonons, phonons_from_diagonal, phonons_from_labels
+from ndsc.force_constants import phonons_from_diagonal, phonons_from_labels
 from ndsc.progress import Progress, silent
 from ndsc.reference import StoredCalculator
 from ndsc.reference.store import Label
@@ -43,12 +44,23 @@ def run_reference(
     ReferenceCalculationError
         When a calculation fails, or is not in the store and may not be computed.
     """
-    section, constants = plan.config.elastic, None
-    found = reference_phonons(plan, labels, calculator, progress=progress) if phonons else None
-    if elastic and section.enabled:
+    section, elastic_section = plan.config.phonons, plan.config.elastic
+    options: dict[str, Any] = {"residual_force_limit": section.residual_force_limit, "kgrid": plan.spec.kgrid}
+    found = constants = None
+    if phonons and section.reference == "diagonal":
+        grid, displacement = plan.phonon_supercells.grid, section.displacement
+        found = phonons_from_diagonal(
+            plan.crystal, grid, calculator, displacement=displacement, progress=progress, **options
+        )
+    elif phonons:
+        known = {str(atoms.info["ndsc_name"]): labels[atoms.info["ndsc_name"]] for atoms in plan.phonon_frames}
+        forces = {name: label.forces for name, label in known.items()}
+        seconds = sum(label.seconds for label in known.values())
+        found = phonons_from_labels(plan.phonon_supercells, plan.phonon_frames, forces, seconds=seconds, **options)
+    if elastic and elastic_section.enabled:
         progress("elastic constants", 0, 1)
         constants = elastic_through_store(
-            plan.crystal, calculator, strain=section.strain, relax_ions=section.relax_ions
+            plan.crystal, calculator, strain=elastic_section.strain, relax_ions=elastic_section.relax_ions
         )
         progress("elastic constants", 1, 1)
     return Reference(
@@ -56,33 +68,7 @@ def run_reference(
         phonons=found,
         elastic=constants,
         relax=plan.config.crystal.relax,
-        displacement=plan.config.phonons.displacement,
-        residual_force_limit=plan.config.phonons.residual_force_limit,
-        database_grid=plan.supercells.grid,
-    )
-
-
-def reference_phonons(
-    plan: Plan, labels: Mapping[str, Label], calculator: StoredCalculator, *, progress: Progress = silent
-) -> SupercellPhonons:
-    """The phonons of the reference of a run; see :func:`run_reference`."""
-    section, kgrid = plan.config.phonons, plan.spec.kgrid
-    if section.reference == "diagonal":
-        return phonons_from_diagonal(
-            plan.crystal,
-            plan.phonon_supercells.grid,
-            calculator,
-            displacement=section.displacement,
-            residual_force_limit=section.residual_force_limit,
-            kgrid=kgrid,
-            progress=progress,
-        )
-    known = {name: labels[name] for name in (str(atoms.info["ndsc_name"]) for atoms in plan.phonon_frames)}
-    return phonons_from_labels(
-        plan.phonon_supercells,
-        plan.phonon_frames,
-        {name: label.forces for name, label in known.items()},
+        displacement=section.displacement,
         residual_force_limit=section.residual_force_limit,
-        kgrid=kgrid,
-        seconds=sum(label.seconds for label in known.values()),
+        database_grid=plan.supercells.grid,
     )
