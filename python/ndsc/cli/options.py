@@ -186,7 +186,7 @@ class StructureOptions:
         InputError
             When the structure cannot be read or is not a crystal, or a tolerance is not a positive length.
         """
-        from ndsc.config.sections import CrystalConfig
+        from ndsc.config.crystal import CrystalConfig
 
         said = {name: value for name, value in dataclasses.asdict(self).items() if value is not None}
         crystal = CrystalConfig.parse(said, "The structure").load()
