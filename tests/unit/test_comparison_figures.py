@@ -200,8 +200,8 @@ def test_panels_that_do_not_fit_together():
     cut = dataclasses.replace(made_up(), path=dataclasses.replace(PATH, qpoints=PATH.qpoints[:-1]))
     with pytest.raises(InputError, match="different paths"):
         DispersionPanel({"a": made_up(0.1), "b": cut})
-    with pytest.raises(InputError, match="same name"):
-        DispersionPanel({"DFT": made_up()}, reference_label="DFT")
+    same = DispersionPanel({"DFT": made_up()}, baseline=made_up(), reference_label="DFT", baseline_label="DFT")
+    assert [curve.name for curve in same.curves()] == ["DFT (reference)", "DFT", "DFT (baseline)"]
     with pytest.raises(InputError, match="at least one comparison"):
         DispersionPanel({})
     for draw in (dispersion_comparison_figure, dispersion_stack_figure):

@@ -136,6 +136,8 @@ def planner(folder, al, text):
         (CHECK + "test = 'C11[a] < 1'\n[evaluate]\nelastic = false\n", "elastic = false"),
         (ONE + "[[figures]]\nkind = 'pie'\nname = 'f'\n", "kind"),
         (ONE + "[[figures]]\nkind = 'elastic'\nname = 'f'\n[[tables]]\nkind = 'fits'\nname = 'f'\n", "twice"),
+        (ONE + "[[tables]]\nkind = 'fits'\nname = 'results'\n", "'results'"),
+        (ONE + "[[tables]]\nkind = 'fits'\nname = '../x'\n", "name"),
         (ONE + "[[published]]\nname = 'x'\non = 'cu'\nvalues = {a = 1.0}\n", "run 'cu'"),
         (PUBLISHED + "values = {cut_off = 1.0}\n", "'cutoff'"),
         (PUBLISHED + "values = {C47 = 1.0}\n", "'C47'"),

@@ -33,6 +33,13 @@ def _metric(name: str) -> str:
     return name
 
 
+def _free(name: str) -> str:
+    if name in ("results", "study", "cache"):
+        raise ValueError(f"{name!r} is a file of every study; choose another name")
+    return name
+
+
+FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9_.-]*$", max_length=100), AfterValidator(_free)]
 Metric = Annotated[str, AfterValidator(_metric)]
 Texts = Annotated[tuple[str, ...], BeforeValidator(_texts)]
 Numbers = Annotated[tuple[Real, ...], BeforeValidator(_numbers)]
@@ -186,7 +193,7 @@ class FigureConfig(Section):
         "cost), 'learning_dispersions' (a row a swept value), 'elastic' (bars), 'errors' (of all branches and "
         "q-points) or 'distribution' (of the errors)."
     )
-    name: str = Field(pattern=r"^[A-Za-z0-9_.-]+$", description="Give the name of its files: letters, digits, - and _.")
+    name: FileName = Field(description="Give the name of its files: letters, digits, - and _.")
     caption: str = Field(default="", description="Give the caption.")
     potentials: Texts = Field(default=(), description="Give the names of potentials; without it, all.")
     on: Texts = Field(default=(), description="Give the names of runs; without it, all that are judged on.")
@@ -206,7 +213,7 @@ class TableConfig(Section):
     kind: Literal["settings", "fits", "elastic", "metrics"] = Field(
         description="Give 'settings' (runs), 'fits' (hyperparameters and data), 'elastic' or 'metrics'."
     )
-    name: str = Field(pattern=r"^[A-Za-z0-9_.-]+$", description="Give the name of its file: letters, digits, - and _.")
+    name: FileName = Field(description="Give the name of its file: letters, digits, - and _.")
     caption: str = Field(default="", description="Give the caption.")
     potentials: Texts = Field(default=(), description="Give the names of potentials; without it, all.")
     on: Texts = Field(default=(), description="Give the names of runs; without it, all.")

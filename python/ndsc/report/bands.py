@@ -70,7 +70,7 @@ class DispersionPanel:
     Raises
     ------
     InputError
-        When there is no comparison, the references differ, or two curves have the same name.
+        When there is no comparison, or the references differ.
     """
 
     comparisons: Mapping[str, PhononComparison]
@@ -83,9 +83,6 @@ class DispersionPanel:
         what = self.title or "this crystal"
         if not self.comparisons:
             raise InputError(f"There is nothing to draw for {what}. Give at least one comparison.")
-        names = [curve.name for curve in self.curves()]
-        if len(set(names)) < len(names):
-            raise InputError(f"Two curves have the same name ({', '.join(names)}). Give each its own.")
         first, *others = [*self.comparisons.values(), *([] if self.baseline is None else [self.baseline])]
         for other in others:
             one, two = first.path.qpoints, other.path.qpoints
@@ -104,12 +101,21 @@ class DispersionPanel:
         return next(iter(self.comparisons.values())).path
 
     def curves(self) -> list[Curve]:
-        """The reference, the potentials, and the baseline if there is one."""
+        """The reference, the potentials, and the baseline if there is one, each with a name of its own."""
+
+        def own(label: str, kind: str) -> str:
+            return f"{label} ({kind})" if label in self.comparisons else label
+
         found = [(name, "potential", comparison) for name, comparison in self.comparisons.items()]
-        found += [] if self.baseline is None else [(self.baseline_label, "baseline", self.baseline)]
+        found += [] if self.baseline is None else [(own(self.baseline_label, "baseline"), "baseline", self.baseline)]
         first = found[0][2]
         reference = Curve(
-            self.reference_label, "reference", first.reference_path, None, first.dos_frequencies, first.reference_dos
+            own(self.reference_label, "reference"),
+            "reference",
+            first.reference_path,
+            None,
+            first.dos_frequencies,
+            first.reference_dos,
         )
         return [reference] + [
             Curve(name, kind, one.model_path, one.rmse_mesh_thz, one.dos_frequencies, one.model_dos)

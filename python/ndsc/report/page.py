@@ -12,7 +12,7 @@ from ndsc.report import text
 from ndsc.report.phonon_errors import branch_errors, worst_qpoints
 from ndsc.report.published import PAPER_ELASTIC_PERCENT, Published, published
 from ndsc.report.style import SavedFigure
-from ndsc.report.tables import NOTHING, escape_markdown
+from ndsc.report.tables import escape_markdown
 from ndsc.report.verdict import verdict_of
 from ndsc.results import Comparison, Results
 from ndsc.supercells import SupercellSet
@@ -72,15 +72,11 @@ def report_page(
         lattice_rows=[
             (text.lattice_name(name), *_compared(value, 4)) for name, value in (results.lattice or {}).items()
         ],
-        supercell_rows=_supercell_rows(results, supercells),
+        held=[] if supercells is None else text.qpoints_by_supercell(supercells),
         branch_rows=[] if phonons is None else _rounded(branch_errors(phonons), 1),
         worst_rows=[]
         if phonons is None
         else _rounded(worst_qpoints(phonons, _WORST_QPOINTS).drop(columns="weight"), 2),
-        effort_rows=_effort_rows(results),
-        **_label_rows(results),
-        **_fit_rows(results),
-        **_cost_rows(results),
     )
     return page
 
@@ -96,7 +92,7 @@ def template(name: str) -> Any:
     )
     names = (
         "number", "significant", "milli", "seconds", "count", "grid", "code_name", "chemical", "space_group",
-        "settings",
+        "settings", "matrix",
     )  # fmt: skip
     environment.filters |= {name: getattr(text, name) for name in names} | {"markdown": escape_markdown}
     return environment.get_template(name)
@@ -141,69 +137,6 @@ def _elastic_rows(results: Results, elastic: Mapping[str, Any], paper: Published
         (name, *_compared(value, 2), *(text.number(found.get(name), 1) for found in theirs))
         for name, value in values.items()
     ]
-
-
-def _supercell_rows(results: Results, supercells: SupercellSet | None) -> Rows:
-    chosen = results.supercells
-    if chosen is None:
-        return []
-    held = [NOTHING] * len(chosen.sizes) if supercells is None else text.qpoints_by_supercell(supercells)
-    return [
-        (f"s{index:03d}", text.matrix(matrix), points, size, size * results.crystal.n_atoms)
-        for index, (matrix, points, size) in enumerate(zip(chosen.matrices, held, chosen.sizes, strict=True))
-    ]
-
-
-def _effort_rows(results: Results) -> Rows:
-    """What the reference's phonons took beside the ordinary diagonal supercell."""
-    phonons = results.phonons
-    if phonons is None or phonons.reference_effort is None or phonons.diagonal_effort is None:
-        return []
-    return [
-        (name, effort.calculations, effort.atoms, text.number(effort.atoms_cubed, 0), effort.kpoints or "–",
-         text.seconds(effort.seconds))
-        for name, effort in (("this run", phonons.reference_effort), ("diagonal supercell", phonons.diagonal_effort))
-    ]  # fmt: skip
-
-
-def _label_rows(results: Results) -> dict[str, Any]:
-    labels = results.labels
-    if labels is None:
-        return {"failure_rows": [], "reference_settings": {}}
-    return {
-        "failure_rows": [(failure.name, failure.reason) for failure in labels.failures],
-        "reference_settings": {"calculator": text.code_name(labels.calculator)} | labels.settings,
-    }
-
-
-def _fit_rows(results: Results) -> dict[str, Rows]:
-    fit = results.fit
-    if fit is None:
-        return {"fit_rows": [], "count_rows": []}
-    errors = [
-        (
-            kind.replace("_", " "),
-            part.configurations,
-            text.milli(part.energy_rmse_ev_per_atom),
-            text.milli(part.force_rmse_ev_per_angstrom),
-            text.milli(part.virial_rmse_ev_per_atom),
-        )
-        for kind, part in fit.errors.items()
-    ]
-    counts = [(name.replace("_", " "), count.sent, count.read) for name, count in fit.counts.items()]
-    return {"fit_rows": errors, "count_rows": counts}
-
-
-def _cost_rows(results: Results) -> dict[str, Rows]:
-    cost = results.cost
-    if cost is None:
-        return {"size_rows": [], "stage_rows": []}
-    sizes = [(text.count(size.atoms, "atom"), size.labels, text.seconds(size.seconds)) for size in cost.by_size]
-    stages = [(name, text.seconds(value)) for name, value in cost.stages.items()]
-    return {
-        "size_rows": [*sizes, ("all", cost.labels, text.seconds(cost.seconds))],
-        "stage_rows": [*stages, ("all", text.seconds(cost.total_seconds))] if stages else [],
-    }
 
 
 def _compared(value: Comparison, digits: int) -> tuple[str, str, str]:
