@@ -1,5 +1,7 @@
 //! Structures: symmetry operations, found by moyo, and distances.
 
+use std::collections::HashSet;
+
 use moyo::base::{
     AngleTolerance, Cell, Collinear, Lattice, MagneticCell, MagneticMoment, NonCollinear,
     RotationMagneticMomentAction,
@@ -9,7 +11,7 @@ use moyo::{MoyoDataset, MoyoMagneticDataset};
 use nalgebra::{Matrix3, Vector3};
 use ndsc_core::bravais;
 use ndsc_core::context::{Context, Silent};
-use ndsc_core::int3::Mat3;
+use ndsc_core::int3::{IDENTITY, Mat3};
 use ndsc_core::sites::{self, Position};
 use numpy::{IntoPyArray, PyArray1, PyArray2, PyReadonlyArray1, PyReadonlyArray2, PyReadonlyArray3};
 use pyo3::prelude::*;
@@ -58,6 +60,16 @@ fn with_moments<M: MagneticMoment>(
         .map(|x| Operation::of(&x.operation, x.time_reversal));
     let share = (found.symprec / symprec).min(found.mag_symprec / magnetic_tolerance);
     Some((operations.collect(), symprec * share))
+}
+
+/// One operation of each rotation, and all pure translations: the others are products of these.
+fn generators(operations: &[Operation]) -> Vec<usize> {
+    let mut met = HashSet::new();
+    let is_new = |&i: &usize| {
+        let rotation = operations[i].rotation;
+        met.insert(rotation) || rotation == IDENTITY
+    };
+    (0..operations.len()).filter(is_new).collect()
 }
 
 type Operations<'py> = (
@@ -141,6 +153,7 @@ pub fn symmetry_operations<'py>(
         };
         let rotations: Vec<Mat3> = operations.iter().map(|x| x.rotation).collect();
         let translations: Vec<Position> = operations.iter().map(|x| x.translation).collect();
+        let some = generators(&operations);
         let context = Context {
             monitor: &Silent,
             memory: u64::MAX,
@@ -149,8 +162,8 @@ pub fn symmetry_operations<'py>(
             &cell,
             &positions,
             &species,
-            &rotations,
-            &translations,
+            &some.iter().map(|&i| rotations[i]).collect::<Vec<_>>(),
+            &some.iter().map(|&i| translations[i]).collect::<Vec<_>>(),
             2.0 * symprec,
             &context,
         )
