@@ -126,9 +126,13 @@ class SupercellSet:
         gap = self.optimality_gap
         return f"at most {gap:.2%} above the smallest for {group}" if gap > 0 else f"proven smallest for {group}"
 
-    def structures(self) -> list[Atoms]:
-        """The supercells as ase.Atoms (see :func:`make_supercell`)."""
-        return [make_supercell(self.atoms, matrix) for matrix in self.matrices]
+    def structures(self, *, progress: Progress = silent) -> list[Atoms]:
+        """The supercells as ase.Atoms (see :func:`make_supercell`); `progress` is called for each."""
+        made = []
+        for number, matrix in enumerate(self.matrices):
+            progress("supercells made", number, len(self))
+            made.append(make_supercell(self.atoms, matrix))
+        return made
 
     def locate(self, q: Sequence[Any]) -> Location:
         """The supercell that holds a q-point, and the rotation that brings the q-point into it.

@@ -86,7 +86,7 @@ def test_supercells_as_a_table() -> None:
     result = call("supercells", "Al", "--grid", "4", "4", "4")
     assert result.exit_code == 0
     assert "5 supercells of Al hold the 4x4x4 grid" in result.stdout
-    assert "320, proven minimal" in result.stdout
+    assert "320, proven smallest for Fm-3m (225)" in result.stdout
     assert files() == []
 
 

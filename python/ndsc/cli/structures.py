@@ -123,10 +123,9 @@ def _show(found: SupercellSet) -> None:
     )
     if len(rows) > SHOWN:
         say(f"… and {len(rows) - SHOWN} more; --json and --out give all of them.")
-    proof = "proven minimal" if found.cost <= found.lower_bound * (1 + 1e-9) else f"lower bound {found.lower_bound:g}"
     diagonal = float(n1 * n2 * n3) ** found.cost_exponent
     say(
-        f"Cost (sum of size^{found.cost_exponent:g}): {found.cost:g}, {proof}; the diagonal supercell of "
+        f"Cost (sum of size^{found.cost_exponent:g}): {found.cost:g}, {found.proof}; the diagonal supercell of "
         f"{n1 * n2 * n3} cells costs {diagonal:g}, {diagonal / found.cost:.3g} times as much."
     )
 
@@ -136,8 +135,10 @@ def _write(found: SupercellSet, out: Path, file_format: str) -> None:
 
     from ndsc.structure_files import write_structures
 
-    with staged_folder(out) as folder:
+    with staged_folder(out) as folder, progress_bars() as progress:
         write_structures(
-            folder, [(f"s{index:02d}", atoms) for index, atoms in enumerate(found.structures())], file_format
+            folder,
+            [(f"s{index:02d}", atoms) for index, atoms in enumerate(found.structures(progress=progress))],
+            file_format,
         )
         (folder / "supercells.json").write_text(json.dumps(found.to_dict(), indent=1) + "\n", encoding="utf-8")
