@@ -8,8 +8,6 @@ sides wherever the peer takes it. Run by ``make bench``; writes docs/benchmarks.
 from __future__ import annotations
 
 import argparse
-import os
-import platform
 import resource
 import statistics
 import sys
@@ -17,7 +15,6 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +29,8 @@ from icet.tools.structure_enumeration_support.normal_form_matrices import yield_
 from matplotlib.figure import Figure
 
 import ndsc
+from _page import DOCS, machine, seconds, single_threaded, write_section
 
-DOCS = Path(__file__).parent.parent / "docs"
 PEERS = ("icet", "libcasm-xtal", "phonors", "spglib", "moyopy", "ase")
 CRYSTALS = {name: ndsc.Crystal.from_atoms(bulk(element)) for name, element in (("fcc", "Al"), ("hcp", "Mg"))}
 BATCH, CELLS = 10_000, 48
@@ -224,32 +221,16 @@ def draw(path: Path, sizes: tuple[int, ...]) -> None:
     figure.savefig(path, dpi=150)
 
 
-def processor() -> str:
-    info = Path("/proc/cpuinfo")
-    if info.is_file():
-        for line in info.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    return platform.processor() or platform.machine()
-
-
-def seconds(value: float) -> str:
-    return f"{value:.3g} s" if value >= 1 else f"{value * 1e3:.3g} ms"
-
-
-def report(rows: list[Row], dense: tuple[float, float, int]) -> str:
-    """The page of the documentation."""
-    versions = ", ".join(f"{name} {version(name)}" for name in (*PEERS, "numpy"))
+def report(rows: list[Row], dense: tuple[float, float, int]) -> list[str]:
+    """A section of the page."""
     lines = [
-        "# Benchmarks",
+        "Written by `benches/peers.py`, which first checks that all sides give the same counts. Medians of processor",
+        "time, through Python, one thread, ours and theirs in turn in one run. Neither side searches the symmetry of",
+        "the crystal: ndsc is given a `Crystal`, the peer the same operations where it takes them (libcasm-xtal makes",
+        "the point group of the lattice beforehand). `cargo bench` has the naive and the fast version of each on the",
+        "Rust side.",
         "",
-        "Written by `make bench` (`benches/peers.py`), which first checks that all sides give the same counts. Medians",
-        "of processor time, through Python, one thread, ours and theirs in turn in one run. Symmetry operations are",
-        "given to both sides where the peer takes them. `cargo bench` has the naive and the fast version of each on",
-        "the Rust side.",
-        "",
-        f"Machine: {processor()}, {platform.system()}, Python {platform.python_version()}, ndsc {ndsc.__version__}; "
-        f"{versions}.",
+        machine(*PEERS, "numpy"),
         "",
         "| task | peer | peer's time | ndsc's time | ratio | wanted |",
         "|---|---|---|---|---|---|",
@@ -261,22 +242,18 @@ def report(rows: list[Row], dense: tuple[float, float, int]) -> str:
             f"| {task.required:.0f} |"
         )
     time_taken, gigabytes, count = dense
-    lines += [
+    return [
+        *lines,
         "",
         f"Minimal set, fcc, N = 1000: {count} supercells in {time_taken:.2f} s; the process held {gigabytes:.2f} GB",
         "at the most, its libraries included (wanted: 2 s, 2 GB).",
         "",
         "![Processor time against N, for fcc](benchmarks.png)",
-        "",
     ]
-    return "\n".join(lines)
 
 
 def main() -> int:
-    if os.environ.get("RAYON_NUM_THREADS") != "1":
-        # The libraries read this when they are loaded: start again with one thread on both sides.
-        one = dict.fromkeys(("RAYON_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
-        os.execve(sys.executable, [sys.executable, *sys.argv], {**os.environ, **one})
+    single_threaded()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--docs", type=Path, default=DOCS, help="where the page and the picture go")
     parser.add_argument("--quick", action="store_true", help="small grids, to see that everything runs")
@@ -299,7 +276,7 @@ def main() -> int:
         )
     options.docs.mkdir(parents=True, exist_ok=True)
     draw(options.docs / "benchmarks.png", (12, 24, 48, 96) if options.quick else (12, 24, 48, 96, 144, 200))
-    (options.docs / "benchmarks.md").write_text(report(rows, dense))
+    write_section(options.docs / "benchmarks.md", "With the symmetry given", report(rows, dense))
     return 0
 
 

@@ -29,7 +29,6 @@ __all__ = [
     "minkowski_reduce",
     "orders",
     "overlap",
-    "programme_columns",
     "shortest_distance",
     "site_images",
     "smallest_single",
@@ -65,20 +64,6 @@ class CoverIterator:
     def __next__(self) -> NDArray[np.int64]: ...
 
 def smallest_single(divisions: Sequence[int], rotations: NDArray[np.int64]) -> NDArray[np.int64]: ...
-def programme_columns(
-    divisions: Sequence[int],
-    rotations: NDArray[np.int64],
-    exponent: float,
-    most: int,
-    memory: int,
-    progress: Callable[[int, int], None] | None = None,
-) -> tuple[
-    NDArray[np.int64],
-    NDArray[np.int64],
-    NDArray[np.int64],
-    NDArray[np.int32],
-    tuple[NDArray[np.int64], NDArray[np.int64]] | None,
-]: ...
 def minkowski_reduce(
     supercells: NDArray[np.int64],
     cell_metric: NDArray[np.float64],

@@ -12,8 +12,7 @@ use crate::error::{Error, Result};
 use crate::int3::Vec3;
 use crate::qpoint::Grid;
 
-pub use local::Local;
-use local::{lift, prime_powers};
+use local::{Local, lift, prime_powers};
 
 /// The sum of two wrapped q-points, wrapped.
 fn add(a: &Vec3, b: &Vec3, n: &Vec3) -> Vec3 {

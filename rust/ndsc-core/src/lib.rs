@@ -2,11 +2,10 @@
 //!
 //! Conventions: rows of a supercell matrix S are lattice vectors in units of the unit cell; a q-point in reduced
 //! coordinates is a column, and is commensurate with S exactly when `S q` is integer. Module order:
-//! `error, context <- int3 <- hnf, snf, reduce <- sites, symmetry <- bravais, qpoint <- cyclic <- cover, columns, irreducible,
+//! `error, context <- int3 <- hnf, snf, reduce <- sites, symmetry <- bravais, qpoint <- cyclic <- cover, irreducible,
 //! enumerate, single`.
 
 pub mod bravais;
-pub mod columns;
 pub mod context;
 pub mod cover;
 pub mod cyclic;
@@ -16,7 +15,6 @@ pub mod hnf;
 pub mod int3;
 pub mod irreducible;
 mod lines;
-mod parts;
 pub mod qpoint;
 pub mod reduce;
 pub mod single;

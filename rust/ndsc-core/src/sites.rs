@@ -19,6 +19,9 @@ pub type Position = [f64; 3];
 /// Most bins along an axis, so that a bin's number fits into 64 bits.
 const MOST_BINS: f64 = 1_048_576.0;
 
+/// Largest radius in units of the shortest distance: as many bins are looked at along each axis.
+const MOST_REACH: f64 = 50.0;
+
 fn dot(u: &[f64; 3], v: &[f64; 3]) -> f64 {
     u[0] * v[0] + u[1] * v[1] + u[2] * v[2]
 }
@@ -62,6 +65,13 @@ impl Reduced {
         let positions = positions.iter().map(|x| times(&change, x).map(wrapped)).collect();
         let volume = determinant(&reduced).abs();
         let heights = [0, 1, 2].map(|i| volume / norm(&cross(&reduced[(i + 1) % 3], &reduced[(i + 2) % 3])));
+        // Heights of a reduced cell are no less than 0.7 times the shortest vector; rounding can spoil that.
+        let shortest = norm(&reduced[0]).min(norm(&reduced[1])).min(norm(&reduced[2]));
+        if !heights.iter().all(|h| *h > 0.1 * shortest && h.is_finite()) {
+            return Err(Error::input(format!(
+                "the cell {cell:?} is too flat or too long; check its vectors"
+            )));
+        }
         Ok(Self {
             metric: metric(&reduced),
             change,
@@ -248,6 +258,13 @@ pub fn overlap(
     if closest.0 < shortest {
         // Any number of atoms can be this close together; one pair says enough.
         return Ok(Some(closest));
+    }
+    if largest.is_nan() || largest > MOST_REACH * closest.0 {
+        return Err(Error::input(format!(
+            "the radii up to {} are far larger than the distances in the structure, from {} on",
+            largest / 2.0,
+            closest.0
+        )));
     }
     let reduced = Reduced::new(cell, positions)?;
     let mut bins = Bins::new(&reduced.heights, largest, positions.len());

@@ -8,7 +8,7 @@ use ndsc_core::context::Context;
 use ndsc_core::hnf::{self, Hnf};
 use ndsc_core::int3::{Mat3, Vec3, determinant, multiply, transpose};
 use ndsc_core::qpoint::{self, Grid};
-use ndsc_core::{columns, cover, enumerate, irreducible, reduce, single, snf};
+use ndsc_core::{cover, enumerate, irreducible, reduce, single, snf};
 
 fn groups() -> Vec<(&'static str, Vec<Mat3>)> {
     vec![
@@ -275,139 +275,6 @@ fn single_supercells() {
     }
 }
 
-/// Brute force: all supercells inside the diagonal one, one of each orbit, with the rows that hold a q-point of theirs.
-fn naive_columns(rotations: &[Mat3], n: Vec3, rows: &[Hnf]) -> BTreeMap<Hnf, Vec<u32>> {
-    let grid = Grid::new(n).unwrap();
-    let group = naive::keeping(rotations, &n);
-    let diagonal: [Vec3; 3] = [[n[0], 0, 0], [0, n[1], 0], [0, 0, n[2]]];
-    let points = naive::qpoints(&n);
-    let generators: Vec<Vec3> = matrices(rows)
-        .iter()
-        .map(|row| {
-            let generates = |k: &&Vec3| {
-                naive::commensurate(row, k, &n) && grid.order(k).unwrap() == determinant(row).unwrap()
-            };
-            *points.iter().find(generates).unwrap()
-        })
-        .collect();
-    let mut found = BTreeMap::new();
-    let all = n[0] * n[1] * n[2];
-    for size in (1..=all).filter(|size| all % size == 0) {
-        for s in naive::hermite_normal_forms(size) {
-            let form = Hnf::of(&s).unwrap();
-            let images = group.iter().map(|r| Hnf::of(&multiply(&s, r).unwrap()).unwrap());
-            if !diagonal.iter().all(|v| form.contains(v)) || images.min() != Some(form) {
-                continue;
-            }
-            let holds = |k: &Vec3| {
-                let image = |r: &Mat3| naive::rotate(r, k, &n).unwrap();
-                group.iter().any(|r| naive::commensurate(&s, &image(r), &n))
-            };
-            let held = (0..rows.len()).filter(|&row| holds(&generators[row]));
-            found.insert(form, held.map(|row| row as u32).collect());
-        }
-    }
-    found
-}
-
-#[test]
-fn columns_are_all_useful_subgroups() {
-    for (name, rotations) in groups() {
-        for n in [
-            [1, 1, 1],
-            [2, 2, 2],
-            [4, 4, 4],
-            [6, 6, 6],
-            [4, 2, 2],
-            [6, 3, 1],
-            [6, 2, 12],
-            [3, 6, 6],
-        ] {
-            let grid = Grid::new(n).unwrap();
-            let rows = cover::minimal_cover(&grid, &rotations, &Context::quiet()).unwrap();
-            let expected = naive_columns(&rotations, n, &rows);
-            for exponent in [0.01, 0.5, 1.0, 1.3, 1.55] {
-                let found =
-                    columns::columns(&grid, &rotations, exponent, 1_000_000, &Context::quiet()).unwrap();
-                assert_eq!(found.beyond, Some(Vec::new()));
-                assert_eq!(found.rows, rows);
-                for (form, held) in found.forms.iter().zip(&found.held) {
-                    assert_eq!(expected.get(form), Some(held), "{name} {n:?} {exponent} {form:?}");
-                }
-                assert!(found.forms.is_sorted());
-                // What is left out costs no less than the columns that can stand for it together.
-                let cost = |size: i64| (size as f64).powf(exponent);
-                let listed: BTreeSet<&Hnf> = found.forms.iter().collect();
-                for (form, held) in expected.iter().filter(|x| !listed.contains(x.0)) {
-                    let wanted = held.iter().copied().collect();
-                    let replaced = is_held_for(&wanted, &found, &cost, cost(form.size) * (1.0 + 1e-9));
-                    assert!(replaced, "{name} {n:?} {exponent} {form:?} {held:?}");
-                }
-            }
-        }
-    }
-}
-
-/// Whether some columns hold the wanted rows and cost no more than `limit` together.
-fn is_held_for(
-    wanted: &BTreeSet<u32>,
-    found: &columns::Columns,
-    cost: &impl Fn(i64) -> f64,
-    limit: f64,
-) -> bool {
-    let gained = |column: usize| {
-        found.held[column]
-            .iter()
-            .filter(|row| wanted.contains(row))
-            .count()
-    };
-    // Each row pays its share of a column at the least.
-    let mut shares: BTreeMap<u32, f64> = wanted.iter().map(|&row| (row, f64::INFINITY)).collect();
-    let mut choices = Vec::new();
-    for column in 0..found.forms.len() {
-        let share = cost(found.forms[column].size) / gained(column) as f64;
-        for row in &found.held[column] {
-            if let Some(least) = shares.get_mut(row) {
-                *least = least.min(share);
-            }
-        }
-        choices.push((share, column));
-    }
-    if shares.values().sum::<f64>() > limit * (1.0 + 1e-9) {
-        return false;
-    }
-    let Some(next) = wanted.first() else { return true };
-    choices.retain(|x| found.held[x.1].contains(next));
-    choices.sort_by(|x, y| x.0.total_cmp(&y.0));
-    choices.into_iter().any(|(_, column)| {
-        let rest = wanted
-            .iter()
-            .filter(|row| !found.held[column].contains(row))
-            .copied()
-            .collect();
-        is_held_for(&rest, found, cost, limit - cost(found.forms[column].size))
-    })
-}
-
-#[test]
-fn columns_that_are_too_many_are_told() {
-    let rotations = naive::face_centred();
-    let grid = Grid::new([12; 3]).unwrap();
-    let all = columns::columns(&grid, &rotations, 1.0, 1_000_000, &Context::quiet()).unwrap();
-    let some = columns::columns(&grid, &rotations, 1.0, 100, &Context::quiet()).unwrap();
-    let beyond = some.beyond.unwrap();
-    assert!(!beyond.is_empty() && some.forms.len() < all.forms.len());
-    let listed: BTreeSet<&Hnf> = some.forms.iter().collect();
-    for (form, held) in all.forms.iter().zip(&all.held).filter(|x| !listed.contains(x.0)) {
-        let (_, most) = beyond.iter().find(|x| x.0 == form.size).unwrap();
-        assert!(held.len() as u64 <= *most);
-    }
-    // A prime power of 2^8 is not listed: the rows and the single supercell remain.
-    let dense = Grid::new([256; 3]).unwrap();
-    let found = columns::columns(&dense, &rotations, 1.0, 1_000_000, &Context::quiet()).unwrap();
-    assert_eq!((found.forms.len(), found.beyond), (found.rows.len() + 1, None));
-}
-
 #[test]
 fn reduction_is_minkowskis() {
     let metrics = [
@@ -489,9 +356,7 @@ fn threads_change_nothing() {
             let supercells = matrices(&cover);
             let metric = [[1.0, -0.5, 0.0], [-0.5, 1.0, 0.0], [0.0, 0.0, 2.63]];
             let reduced = reduce::minkowski_all(&supercells, &metric, &Context::quiet()).unwrap();
-            let grid = Grid::new([12, 12, 6]).unwrap();
-            let columns = columns::columns(&grid, &rotations, 0.7, 1_000_000, &Context::quiet()).unwrap();
-            (cover, reduced, columns.forms, columns.held)
+            (cover, reduced)
         })
     };
     assert_eq!(run(1), run(4));

@@ -9,7 +9,7 @@ use ndsc_core::hnf::{self, Hnf};
 use ndsc_core::int3::{self, IDENTITY, Mat3, adjugate, determinant, multiply, transpose, unimodular_inverse};
 use ndsc_core::qpoint::{self, Grid};
 use ndsc_core::reduce::{self, Metric};
-use ndsc_core::{columns, cover, cyclic, enumerate, irreducible, single, snf, symmetry};
+use ndsc_core::{cover, cyclic, enumerate, irreducible, single, snf, symmetry};
 use proptest::prelude::*;
 
 fn matrix(bound: i64) -> impl Strategy<Value = Mat3> {
@@ -321,7 +321,6 @@ proptest! {
         let _ = cover::minimal_cover(&grid, &rotations, &small);
         let _ = cover::locate(&grid, &rotations, &k);
         if grid.len() < 5000 {
-            let _ = columns::columns(&grid, &rotations, 1.0, 1000, &small);
             let _ = single::smallest_single(&grid, &rotations);
         }
         if let Ok(mut pieces) = cover::CoverIterator::new(&grid, &rotations)

@@ -2,8 +2,8 @@
 
 use ndsc_core::hnf::{self, Hnf};
 use ndsc_core::qpoint::Grid;
-use ndsc_core::{columns, cover, enumerate, reduce, single, snf};
-use numpy::{PyArray1, PyReadonlyArray2, PyReadonlyArray3};
+use ndsc_core::{cover, enumerate, reduce, single, snf};
+use numpy::{PyReadonlyArray2, PyReadonlyArray3};
 use pyo3::prelude::*;
 
 use crate::convert::{
@@ -137,50 +137,6 @@ pub fn smallest_single<'py>(
         .detach(|| single::smallest_single(&Grid::new(divisions)?, &rotations))
         .map_err(|e| to_python(py, &e))?;
     vectors_out(py, form.matrix().to_vec())
-}
-
-type Programme<'py> = (
-    Matrices<'py>,
-    Matrices<'py>,
-    Vector<'py>,
-    Bound<'py, PyArray1<i32>>,
-    Option<(Vector<'py>, Vector<'py>)>,
-);
-
-/// Rows and columns of the integer programme; the rows that each column holds, from `starts[i]` to `starts[i + 1]` of
-/// `held`; and what is known of the subgroups that are no columns: their sizes, and most subgroups in one.
-#[pyfunction]
-#[pyo3(signature = (divisions, rotations, exponent, most, memory, progress=None))]
-pub fn programme_columns<'py>(
-    py: Python<'py>,
-    divisions: [i64; 3],
-    rotations: PyReadonlyArray3<'py, i64>,
-    exponent: f64,
-    most: u64,
-    memory: u64,
-    progress: Option<Py<PyAny>>,
-) -> PyResult<Programme<'py>> {
-    let rotations = matrices(&rotations)?;
-    let found = run(py, memory, progress, |context| {
-        columns::columns(&Grid::new(divisions)?, &rotations, exponent, most, context)
-    })?;
-    let (mut starts, mut held) = (vec![0], Vec::new());
-    for rows in &found.held {
-        held.extend(rows.iter().map(|&row| row as i32));
-        starts.push(held.len() as i64);
-    }
-    let beyond = found.beyond.map(|beyond| {
-        let (sizes, most): (Vec<i64>, Vec<i64>) =
-            beyond.into_iter().map(|(size, most)| (size, most as i64)).unzip();
-        (vector_out(py, sizes), vector_out(py, most))
-    });
-    Ok((
-        forms_out(py, &found.rows)?,
-        forms_out(py, &found.forms)?,
-        vector_out(py, starts),
-        PyArray1::from_vec(py, held),
-        beyond,
-    ))
 }
 
 #[pyfunction]

@@ -17,8 +17,7 @@ mod _core {
     #[pymodule_export]
     use crate::lattices::{
         CoverIterator, canonical_forms, distinct_supercells, hermite_normal_form, hermite_normal_forms,
-        lattice_points, minimal_cover, minkowski_reduce, programme_columns, smallest_single,
-        smith_normal_form,
+        lattice_points, minimal_cover, minkowski_reduce, smallest_single, smith_normal_form,
     };
     #[pymodule_export]
     use crate::qpoints::{

@@ -10,7 +10,7 @@ use ndsc_core::hnf::{self, Hnf};
 use ndsc_core::int3::{self, IDENTITY, Mat3, Vec3, multiply, unimodular_inverse};
 use ndsc_core::qpoint::{self, Grid};
 use ndsc_core::reduce::{self, Metric};
-use ndsc_core::{columns, cover, cyclic, enumerate, irreducible, single, snf, symmetry};
+use ndsc_core::{bravais, cover, cyclic, enumerate, irreducible, single, sites, snf, symmetry};
 
 #[path = "../naive/mod.rs"]
 mod naive;
@@ -176,6 +176,20 @@ fn matrices(bytes: &Bytes, context: &Context) {
     let metric = bytes.metric();
     let _ = reduce::minkowski(&s, &metric);
     let _ = reduce::minkowski_all(&[s, t], &metric, context);
+    let _ = bravais::rotations(&metric, bytes.real());
+    let positions = [0, 1, 2].map(|_| [bytes.real(), bytes.real(), bytes.real()]);
+    let radii = positions.map(|x| x[0]);
+    let _ = sites::shortest_distance(&metric, &positions, context);
+    let _ = sites::overlap(&metric, &positions, &radii, bytes.real(), context);
+    let _ = sites::images(
+        &metric,
+        &positions,
+        &[1, 1, 2],
+        &[s, t],
+        &positions[..2],
+        bytes.real(),
+        context,
+    );
     if let Ok(form) = Hnf::of(&s) {
         assert!(s.iter().all(|row| form.contains(row)));
         let _ = form.contains(&v);
@@ -268,15 +282,5 @@ fn grids(bytes: &Bytes, context: &Context) {
     }
     if grid.len() <= 4096 && symmetry::check_group(&rotations).is_ok() {
         let _ = single::smallest_single(&grid, &rotations);
-        let most = bytes.word() >> (bytes.byte() % 64);
-        if let Ok(found) = columns::columns(&grid, &rotations, bytes.real(), most.min(10_000), context) {
-            let rows = found.rows.len() as u32;
-            assert!(
-                found
-                    .held
-                    .iter()
-                    .all(|held| !held.is_empty() && held.iter().all(|&row| row < rows))
-            );
-        }
     }
 }
