@@ -155,7 +155,7 @@ class Crystal:
     def reciprocal_rotations(self) -> IntArray:
         """(m, 3, 3) int64 array : the distinct W^-T, which act on reduced q-points as columns."""
         # The inverses of a group are the group.
-        return distinct_rotations(self.point_group.transpose(0, 2, 1))
+        return distinct_rotations(self.rotations.transpose(0, 2, 1))
 
     @cached_property
     def n_primitive_cells(self) -> int:

@@ -412,7 +412,7 @@ def _grid_rotations(crystal: Crystal, divisions: Grid) -> IntArray:
 
 
 def _sizes(forms: IntArray) -> IntArray:
-    sizes: IntArray = np.prod(np.diagonal(forms, axis1=1, axis2=2), axis=1)
+    sizes: IntArray = forms[:, 0, 0] * forms[:, 1, 1] * forms[:, 2, 2]
     return sizes
 
 

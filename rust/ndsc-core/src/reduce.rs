@@ -229,7 +229,7 @@ fn vector(x: &Vec3, b: &Mat3) -> Result<Vec3> {
                 .ok_or(Error::Overflow("lattice reduction"))?;
         }
     }
-    Ok(if v < [0; 3] { v.map(|y| -y) } else { v })
+    Ok(positive(&v))
 }
 
 /// Whether `u` is preferred to `v` among equally short vectors.
@@ -284,6 +284,31 @@ impl Short {
     }
 }
 
+/// A vector with its first coefficient that is not zero positive.
+fn positive(v: &Vec3) -> Vec3 {
+    if *v < [0; 3] { v.map(|y| -y) } else { *v }
+}
+
+/// The reduced basis itself, where no other candidate is as short as one of its vectors: nothing is left to choose.
+fn without_ties(b: &Mat3, gram: &Gram) -> Result<Option<Mat3>> {
+    let norms = gram.norms();
+    let above = |norm: f64, least: f64| norm > least * (1.0 + 2.0 * LENGTH_TOLERANCE);
+    let in_plane = norms[3].min(norms[4]);
+    let outside = norms[5..].iter().copied().fold(f64::INFINITY, f64::min);
+    let is_unique = above(gram.g11, gram.g00)
+        && above(gram.g22, gram.g11)
+        && above(in_plane, gram.g11)
+        && above(outside, gram.g22);
+    if !is_unique || b.iter().flatten().any(|x| *x == i64::MIN) {
+        return Ok(None);
+    }
+    let [first, second, third] = [0, 1, 2].map(|i| positive(&b[i]));
+    if determinant(&[first, second, third])? < 0 {
+        return Ok(Some([first, second, third.map(|x| -x)]));
+    }
+    Ok(Some([first, second, third]))
+}
+
 /// The Minkowski-reduced basis, of positive determinant, of the lattice that the rows of `s` span over a cell of metric
 /// `g`: the same for every basis of that lattice.
 ///
@@ -300,6 +325,9 @@ pub fn minkowski(s: &Mat3, g: &Metric) -> Result<Mat3> {
     }
     let mut b = *s;
     let gram = greedy(&mut b, g)?;
+    if let Some(basis) = without_ties(&b, &gram)? {
+        return Ok(basis);
+    }
     let short = Short::new(&gram);
     let (x0, first) = short.shortest(&b, |_| true)?;
     let (x1, second) = short.shortest(&b, |x| *x != x0)?;

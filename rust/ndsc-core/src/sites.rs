@@ -208,6 +208,9 @@ pub fn shortest_distance(
     if positions.is_empty() {
         return Err(Error::input("the structure has no atoms"));
     }
+    if positions.len() == 1 {
+        return Ok(best);
+    }
     let order = shuffled(positions.len());
     let mut bins = Bins::new(&reduced.heights, best.0, positions.len());
     let mut ticker = Ticker::new();
@@ -274,7 +277,7 @@ pub fn overlap(
     for (atom, x) in reduced.positions.iter().enumerate() {
         bins.insert(x, atom);
         bins.around(x, |other, image| {
-            if other == atom && image == [0.0; 3] {
+            if other == atom && image.iter().all(|x| x.abs() < 0.5) {
                 return;
             }
             let y = &reduced.positions[other];

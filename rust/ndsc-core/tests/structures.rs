@@ -67,7 +67,7 @@ fn distances_are_those_of_all_images() {
             continue;
         }
         tried += 1;
-        let positions: Vec<Position> = (0..1 + tried % 6).map(|_| random.vector(2.0)).collect();
+        let positions: Vec<Position> = (0..=(tried % 6)).map(|_| random.vector(2.0)).collect();
         let radii: Vec<f64> = positions.iter().map(|_| 0.6 + 0.4 * random.next()).collect();
         let (mut least, mut worst) = (f64::INFINITY, 0.0_f64);
         for (i, x) in positions.iter().enumerate() {
@@ -93,12 +93,8 @@ fn distances_are_those_of_all_images() {
 fn many_atoms_in_one_place_are_found_at_once() {
     let cell = [[1e6, 0.0, 0.0], [0.0, 1e6, 0.0], [0.0, 0.0, 1e6]];
     let positions = vec![[0.25; 3]; 100_000];
-    assert_eq!(
-        sites::shortest_distance(&cell, &positions, &Context::quiet())
-            .unwrap()
-            .0,
-        0.0
-    );
+    let (distance, ..) = sites::shortest_distance(&cell, &positions, &Context::quiet()).unwrap();
+    assert!(distance.abs() < f64::EPSILON);
     assert!(sites::shortest_distance(&cell, &[], &Context::quiet()).is_err());
     assert!(sites::shortest_distance(&cell, &[[f64::NAN, 0.0, 0.0]], &Context::quiet()).is_err());
     let flat = [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [1.0, 1.0, 0.0]];
