@@ -21,6 +21,7 @@ import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
 
+import ndsc._core as _core
 from ndsc.errors import InputError, InternalError
 from ndsc.structure import MANY_ATOMS, bulk_structure, checked_structure, read_structure, split_index
 from ndsc.symmetry import distinct_rotations, find_operations
@@ -36,6 +37,9 @@ DEFAULT_MAGNETIC_TOLERANCE = 0.01
 CHARGE_TOLERANCE = 0.01
 #: Atomic mass units.
 MASS_TOLERANCE = 1e-3
+
+# How far, in Å, an operation may leave an atom from the site that it belongs to; atoms are further apart.
+SAME_SITE = 0.1
 
 # Tolerances that are tried, in Å, to see whether a structure is nearly more symmetric than it is.
 LOOSER_TOLERANCES = (1e-4, 1e-3, 1e-2)
@@ -171,24 +175,21 @@ class Crystal:
     @cached_property
     def permutations(self) -> IntArray:
         """(n, n_atoms) int64 array : operation o brings atom i onto the site of atom ``permutations[o, i]``."""
-        positions = self.atoms.get_scaled_positions(wrap=False)
-        found = np.empty((len(self.rotations), len(self.atoms)), dtype=np.int64)
-        for number, (rotation, translation) in enumerate(zip(self.rotations, self.translations, strict=True)):
-            found[number] = self._matched(positions @ rotation.T + translation, positions)
-        return found
-
-    def _matched(self, images: FloatArray, positions: FloatArray) -> IntArray:
-        """(n_atoms,) int64 array : the atom at each of the fractional positions `images`, of the same species."""
-        from scipy.spatial import cKDTree
-
-        _, nearest = cKDTree(positions % 1.0 % 1.0, boxsize=1.0).query(images % 1.0 % 1.0)
-        matched = np.asarray(nearest, dtype=np.int64)
-        if len(np.unique(matched)) < len(matched) or np.any(self.site_species[matched] != self.site_species):
+        try:
+            found, _ = _core.site_images(
+                self.atoms.cell.array,
+                self.atoms.get_scaled_positions(wrap=False),
+                self.site_species,
+                np.ascontiguousarray(self.rotations),
+                np.ascontiguousarray(self.translations),
+                max(SAME_SITE, 2 * self.symprec),
+            )
+        except InputError as error:
             raise InternalError(
                 f"An operation of {self.symbol} does not bring the atoms of {self.atoms.get_chemical_formula()} onto "
                 f"each other (symprec = {self.symprec} Å). This is a bug in ndsc: please report the structure."
-            )
-        return matched
+            ) from error
+        return found
 
     @cached_property
     def primitive(self) -> Crystal:

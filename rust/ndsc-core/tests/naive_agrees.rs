@@ -2,7 +2,7 @@
 
 mod naive;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use ndsc_core::context::Context;
 use ndsc_core::hnf::{self, Hnf};

@@ -185,6 +185,8 @@ pub fn symmetry_operations<'py>(
         .transpose()
 }
 
+type SiteImages<'py> = (Bound<'py, PyArray2<i64>>, Bound<'py, PyArray1<f64>>);
+
 /// The atom that each operation takes each atom to, within the tolerance, and the largest distance for each operation.
 #[pyfunction]
 pub fn site_images<'py>(
@@ -195,7 +197,7 @@ pub fn site_images<'py>(
     rotations: PyReadonlyArray3<'py, i64>,
     translations: PyReadonlyArray2<'py, f64>,
     tolerance: f64,
-) -> PyResult<(Bound<'py, PyArray2<i64>>, Bound<'py, PyArray1<f64>>)> {
+) -> PyResult<SiteImages<'py>> {
     let (cell, positions, rotations) = (metric(&cell)?, reals(&positions)?, matrices(&rotations)?);
     let (species, translations) = (species.as_array().to_vec(), reals(&translations)?);
     let found = run(py, u64::MAX, None, |context| {
