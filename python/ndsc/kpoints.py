@@ -84,7 +84,7 @@ def normal_kgrid(kgrid: AnyGrid) -> KpointGrid:
         form, _ = hermite_normal_form(np.array(rows, dtype=np.int64))
     except (NdscError, OverflowError) as error:
         raise InputError(
-            f"kgrid = {kgrid!r} is no lattice of k-points: {error} Give three independent rows of whole numbers."
+            f"kgrid = {kgrid!r} is not a lattice of k-points: {error} Give three independent rows of whole numbers."
         ) from error
     (a, b, c), (_, d, e), (_, _, f) = form.tolist()
     _check_size(a * d * f, kgrid)
@@ -244,7 +244,7 @@ def reduced_kpoints(
     Raises
     ------
     InputError
-        As :func:`fold_kpoints`, and when a rotation is no integer matrix of determinant 1 or -1, or turns folded
+        As :func:`fold_kpoints`, and when a rotation is not an integer matrix of determinant 1 or -1, or turns folded
         points into others: the grid does not have the symmetry.
 
     Examples

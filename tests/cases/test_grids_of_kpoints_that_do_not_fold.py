@@ -78,8 +78,8 @@ def test_phonons_name_the_nearest_that_do(arguments: list[str], nearest: list[st
 @pytest.mark.parametrize(
     "sections",
     [
-        "[supercells]\ngrid = 3\n",
-        "[supercells]\ngrid = 3\nkind = 'diagonal'\n",
+        "[supercells]\ngrid = 3\n[fit]\nmethod = 'none'\n",
+        "[supercells]\ngrid = 3\nkind = 'diagonal'\n[fit]\nmethod = 'none'\n",
         "[supercells]\ngrid = 2\n[phonons]\ngrid = 3\n",
         "[supercells]\ngrid = 2\n[phonons]\ngrid = 3\nreference = 'diagonal'\n",
     ],
@@ -87,7 +87,7 @@ def test_phonons_name_the_nearest_that_do(arguments: list[str], nearest: list[st
 def test_a_run_refuses_them_even_dry(sections: str) -> None:
     Path("al.toml").write_text(
         f"[crystal]\nstructure = 'Al'\n{sections}"
-        "[reference]\ncalculator = 'gpaw'\nkgrid = 4\nparameters = {mode = 'pw'}\n[fit]\nmethod = 'none'\n"
+        "[reference]\ncalculator = 'gpaw'\nkgrid = 4\nparameters = {mode = 'pw'}\n"
     )
     for options in (["--dry-run"], []):
         result = call("run", "al.toml", *options)

@@ -19,7 +19,7 @@ from ndsc.codes.base import ATOM_WIDTH, species_labels
 from ndsc.codes.program import Array, Files, Keywords, Output, Program, pseudopotential_files, text_of
 from ndsc.errors import InputError
 
-#: The lines that tell the energy, the one to believe first.
+#: The lines that hold the energy, by precedence.
 ENERGIES = (
     r"Dispersion corrected final free energy.*?=\s*(\S+)\s+eV",
     r"Final free energy \(E-TS\)\s*=\s*(\S+)\s+eV",
@@ -114,7 +114,7 @@ class Castep(Program):
             computed = read(folder / self.output, format="castep-castep")
         energies = [found[-1] for pattern in ENERGIES if (found := re.findall(pattern, text))]
         if not energies:
-            raise ValueError("it tells no final energy")
+            raise ValueError("it holds no final energy")
         back = _order(atoms.get_chemical_symbols(), computed.get_chemical_symbols())
         results = dict(computed.calc.results) | {"free_energy": energies[0]}
         version = re.search(r"CASTEP version\s+([\w.]+)", text)

@@ -260,7 +260,7 @@ class ProgramCalculator(Calculator):  # type: ignore[misc]
                         argv, cwd=folder, stdin=subprocess.DEVNULL, stdout=out, stderr=err, env=environment,
                         preexec_fn=die_with_parent,
                     )  # fmt: skip
-                # Of this process alone, as the sum over all children of a worker never gets smaller again.
+                # Of this process alone: RUSAGE_CHILDREN is a maximum over all that the worker has started.
                 _, status, usage = os.wait4(process.pid, 0)
             except BaseException:
                 if process is not None:
@@ -280,7 +280,7 @@ class ProgramCalculator(Calculator):  # type: ignore[misc]
             raise ReferenceCalculationError(
                 f"{name}: {self.program.title} {how}{memory}. The end of its output: {self._tail(folder)}"
             ) from cause
-        # At least as much as this process held when it started the program, which is no more than is counted twice.
+        # The maximum of the child is at least the memory of this process when it forked, which is then counted twice.
         return (usage.ru_maxrss + resource.getrusage(resource.RUSAGE_SELF).ru_maxrss) / 1024
 
     def _read(self, name: str, folder: Path) -> Output:
@@ -308,7 +308,7 @@ def command_of(program: Program, command: str | None = None) -> list[str]:
     Raises
     ------
     MissingExtraError
-        When there is no such program.
+        When the program is not installed.
     """
     argv = shlex.split(command or os.environ.get(program.command_variable) or program.default_command)
     if not argv or shutil.which(argv[0]) is None:

@@ -83,7 +83,7 @@ class Vasp(Program):
         return {symbol: Path(name) for (symbol, _), name in zip(inputs.symbol_count, inputs.ppp_list, strict=True)}
 
     def unconverged(self, folder: Path) -> str:
-        """See :meth:`Program.unconverged`; the last line of the steps tells it, or their number."""
+        """See :meth:`Program.unconverged`: by the last line of the steps, or their number."""
         ends = re.findall(r"aborting loop.*", text_of(folder / "OUTCAR"))
         if ends:
             return "" if "EDIFF is reached" in ends[-1] else str(ends[-1]).strip(" -")

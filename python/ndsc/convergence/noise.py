@@ -37,7 +37,7 @@ class NoiseTable:
     difference : Difference
         Over all of the configurations.
     notes : list of str
-        What a person should know.
+        Remarks for the user.
     """
 
     spec: CalculatorSpec
@@ -146,7 +146,7 @@ def noise_table(
     executor: Executor | ExecutorSettings | None = None,
     progress: Progress = silent,
 ) -> NoiseTable:
-    """Compute some configurations of a database again with denser settings, and say how far their labels are.
+    """Compute some configurations of a database again with denser settings, and compare the labels.
 
     Parameters
     ----------

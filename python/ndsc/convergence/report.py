@@ -188,7 +188,7 @@ class ConvergenceReport:
         What was calculated.
     scans : tuple of Scan
     notes : list of str
-        What a person should know.
+        Remarks for the user.
     """
 
     given: CalculatorSpec

@@ -60,7 +60,7 @@ def plan_convergence(
     grid: Sequence[int] = (1, 1, 1),
     known: LabelStore | None = None,
 ) -> ConvergencePlan:
-    """What :func:`converge` would calculate, and how much of it is there; arguments as there.
+    """What :func:`converge` would calculate, and how much of it is in the store; its arguments have the same meaning.
 
     Raises
     ------

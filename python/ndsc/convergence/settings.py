@@ -146,13 +146,15 @@ def with_setting(spec: CalculatorSpec, path: str, value: Any) -> CalculatorSpec:
     Raises
     ------
     InputError
-        When the path is empty, leads through something that is no table, or the calculator has no such setting.
+        When the path is empty, leads through something that is not a table, or the calculator has no such setting.
     """
     if path == KGRID:
         return replace(spec, kgrid=value)
     names = path.split(".")
     if not all(names):
-        raise InputError(f"{path!r} is no path of a setting. Write kgrid, or names with dots between them: mode.ecut.")
+        raise InputError(
+            f"{path!r} is not the path of a setting. Write kgrid, or names with dots between them: mode.ecut."
+        )
     return replace(spec, parameters=_changed(spec.parameters, names, value, path))
 
 
