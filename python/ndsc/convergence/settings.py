@@ -152,9 +152,7 @@ def with_setting(spec: CalculatorSpec, path: str, value: Any) -> CalculatorSpec:
         return replace(spec, kgrid=value)
     names = path.split(".")
     if not all(names):
-        raise InputError(
-            f"{path!r} is not the path of a setting. Write kgrid, or names with dots between them: mode.ecut."
-        )
+        raise InputError(f"{path!r} is not the path of a setting. Write kgrid, or names joined by dots: mode.ecut.")
     return replace(spec, parameters=_changed(spec.parameters, names, value, path))
 
 
