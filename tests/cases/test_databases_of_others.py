@@ -20,7 +20,7 @@ from ndsc.cli import app
 from ndsc.database import read_database
 from ndsc.errors import InputError
 from ndsc.fit import FitSize, apply_regularisation
-from ndsc.fit.training import isolated_energies
+from ndsc.fit.training import check_binding, isolated_energies
 from ndsc.plausibility import check_plausible
 
 KEYS = ("--energy-key", "dft_energy", "--forces-key", "dft_force", "--virial-key", "dft_virial")
@@ -410,3 +410,16 @@ def test_isolated_atoms_in_huge_cells_take_no_time() -> None:
     assert isolated_energies([atom], 6.0) == {"Cu": 1.0}
     assert FitSize.of_frames([atom], 6.0).n_pairs == 1
     assert time.perf_counter() - started < 2.0
+
+
+@pytest.mark.parametrize(("e0", "fails"), [(-3.0, False), (1000.0, True)])
+def test_e0_of_another_code(e0: float, fails: bool) -> None:
+    frames = several_phases()[2:6]
+    for frame in frames:
+        frame.info["REF_energy"] = frame.info["dft_energy"]
+    if fails:
+        with pytest.raises(InputError, match="away from e0"):
+            check_binding(frames, {"Cu": e0})
+    else:
+        assert check_binding(frames, {"Cu": e0}) == []
+        assert len(check_binding(frames, {"Cu": 40.0})) == 1

@@ -43,7 +43,7 @@ from ndsc.fit.settings import GapSettings
 from ndsc.fit.sparse_points import read_sparse_points, write_sparse_points
 from ndsc.fit.training import (
     TrainingFile,
-    e0_warnings,
+    check_binding,
     kernel_descriptions,
     single_atom_energies,
     with_sigmas,
@@ -159,7 +159,7 @@ def fit_gap(
     settings = GapSettings() if settings is None else settings
     progress = silent if progress is None else progress
     e0 = single_atom_energies(frames, settings)
-    warnings = (*check_plausible(frames), *e0_warnings(frames, e0))
+    warnings = (*check_plausible(frames), *check_binding(frames, e0))
     size = FitSize.of_frames(frames, settings.cutoff, sparse_only or ())
     memory = check_fit_memory(settings, size, limit_gb=memory_limit_gb)
     target = Path(directory).resolve()

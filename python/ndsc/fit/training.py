@@ -21,8 +21,8 @@ from ndsc.targets import ENERGY_KEY, FORCES_KEY, VIRIAL_KEY, frame_name, is_isol
 
 FloatArray = NDArray[np.float64]
 
-#: No crystal is bound by more than this, eV/atom.
-LARGEST_BINDING = 20.0
+#: No crystal is bound by more than this, eV/atom; beyond the second, e0 belongs to another code.
+LARGEST_BINDING, IMPOSSIBLE_BINDING = 20.0, 100.0
 
 
 @dataclass(frozen=True)
@@ -163,20 +163,32 @@ def has_all_isolated_atoms(frames: Sequence[Atoms], cutoff: float) -> bool:
     return len(alone) == len(_species(frames)) and any(len(frame) > 1 for frame in frames)
 
 
-def e0_warnings(frames: Sequence[Atoms], e0: Mapping[str, float]) -> list[str]:
-    """A warning where the energies of single atoms are far from those of the database, as of another code's."""
-    energies = {number: targets_of(frame).energy for number, frame in enumerate(frames)}
+def check_binding(frames: Sequence[Atoms], e0: Mapping[str, float]) -> list[str]:
+    """Compare the energies of single atoms (eV, by symbol) with those of the database.
+
+    Returns
+    -------
+    list of str
+        A warning where they are further apart than the atoms of any crystal are bound.
+
+    Raises
+    ------
+    InputError
+        When they are so far apart that they come from another code or pseudopotential.
+    """
     binding = [
-        abs(energy - sum(e0[symbol] for symbol in frames[number].get_chemical_symbols())) / len(frames[number])
-        for number, energy in energies.items()
-        if energy is not None
+        abs(energy - sum(e0[symbol] for symbol in frame.get_chemical_symbols())) / len(frame)
+        for frame in frames
+        if (energy := targets_of(frame).energy) is not None
     ]
-    if not binding or np.median(binding) < LARGEST_BINDING:
-        return []
-    return [
-        f"The energies of the database are {np.median(binding):.4g} eV/atom away from e0, more than any crystal is "
+    typical = float(np.median(binding)) if binding else 0.0
+    message = (
+        f"The energies of the database are {typical:.4g} eV/atom away from e0, more than the atoms of any crystal are "
         "bound by. Give the energies of single atoms from the same code and settings, or e0 = 'average'."
-    ]
+    )
+    if typical > IMPOSSIBLE_BINDING:
+        raise InputError(message)
+    return [message] if typical > LARGEST_BINDING else []
 
 
 def kernel_descriptions(
