@@ -245,7 +245,7 @@ def test_a_run_without_fit_and_benchmarks(tmp_path, comparison):
     text = write_report(tmp_path).read_text()
     assert "<img" not in text
     assert "published accuracy" not in text
-    assert "The folder has no ndsc.toml" in text
+    assert "no ndsc.toml" in text
 
 
 def test_figures_without_data_any_more_are_removed(run, comparison):
@@ -317,6 +317,19 @@ def test_old_results_without_new_keys_render(tmp_path):
     text = write_report(tmp_path).read_text()
     assert '<div class="warnings"' not in text
     assert "1 atom in the unit cell." in text
+
+
+def test_tolerance_magnetic_group_and_input_are_those_of_the_results(run, comparison):
+    crystal = CrystalSummary(
+        formula="Cr2", n_atoms=2, space_group="Im-3m", space_group_number=229, symprec=1e-4, magnetic_group="128.410"
+    )
+    more = {"crystal": crystal, "input": "[crystal]\nstructure = 'Cr'\n"}
+    write_results(full_results(comparison).model_copy(update=more), run)
+    text = write_report(run).read_text()
+    assert "magnetic group 128.410" in text
+    assert "0.0001 Å" in text
+    assert "structure = &#39;Cr&#39;" in text
+    assert 'structure = "Al"' not in text
 
 
 def test_names_and_settings_are_text_and_not_markup(run, comparison):

@@ -114,7 +114,10 @@ class _RunFiles:
         if results.elastic is not None:
             self.elastic = _read(directory / "elastic.json", _json)
         settings = directory / "ndsc.toml"
-        self.input_file = settings.read_text(encoding="utf-8", errors="replace") if settings.is_file() else ""
+        # That of the results, which a later run that did not finish has replaced in the folder.
+        self.input_file = results.input
+        if not self.input_file and settings.is_file():
+            self.input_file = settings.read_text(encoding="utf-8", errors="replace")
 
 
 def _draw_figures(results: Results, found: _RunFiles, folder: Path) -> dict[str, SavedFigure]:
