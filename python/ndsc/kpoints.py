@@ -135,10 +135,10 @@ def check_kgrid_folds(matrices: ArrayLike | Sequence[ArrayLike], kgrid: AnyGrid 
     if wrong is None:
         return
     size = _determinant_and_adjugate(wrong)[0]
-    near = " or ".join(f"kgrid = {_listed(grid)}" for grid in nearest_kgrids(supercells, kgrid))
+    near = " or ".join(f"kgrid = {np.array(grid).tolist()}" for grid in nearest_kgrids(supercells, kgrid))
     raise InputError(
-        f"kgrid = {_listed(normal_kgrid(kgrid))} does not fold exactly into the supercell {wrong.tolist()} of "
-        f"{size} unit cells: it would be sampled by other points than the unit cell, and energies would not compare. "
+        f"kgrid = {np.array(normal_kgrid(kgrid)).tolist()} does not fold exactly into the supercell {wrong.tolist()} "
+        f"of {size} unit cells: it would be sampled by other points than the unit cell, and energies would not compare. "
         f"Nearest grids that fold into every supercell here: {near}. ndsc kpoints lists others."
     )
 
@@ -163,11 +163,10 @@ def nearest_kgrids(matrices: ArrayLike | Sequence[ArrayLike], kgrid: AnyGrid) ->
     grid = normal_kgrid(kgrid)
     wanted = np.array(grid) if isinstance(grid[0], int) else np.full(3, round(kgrid_size(grid) ** (1 / 3)))
     unit = np.eye(3, dtype=np.int64)
-    steps = [math.lcm(*(_repeats(supercell, unit, axis) for supercell in supercells)) for axis in range(3)]
-    steps = [math.lcm(*(step for step, m in zip(steps, wanted, strict=True) if m == n)) for n in wanted]
-    below = normal_kgrid([max(1, n // step) * step for n, step in zip(wanted.tolist(), steps, strict=True)])
-    above = normal_kgrid([-(-n // step) * step for n, step in zip(wanted.tolist(), steps, strict=True)])
-    return [below] if below == above else [below, above]
+    along = [math.lcm(*(_repeats(supercell, unit, axis) for supercell in supercells)) for axis in range(3)]
+    steps = np.array([math.lcm(*(step for step, m in zip(along, wanted, strict=True) if m == n)) for n in wanted])
+    folding = (np.maximum(1, wanted // steps) * steps, -(-wanted // steps) * steps)
+    return list(dict.fromkeys((int(first), int(second), int(third)) for first, second, third in folding))
 
 
 def fold_kpoints(matrix: ArrayLike, kgrid: AnyGrid, *, exact: bool = True) -> NDArray[np.float64]:
@@ -402,10 +401,6 @@ def _repeats(supercell: NDArray[np.int64], kgrid: AnyGrid, axis: int | None = No
     rows = kgrid_matrix(kgrid).astype(object)
     products = (rows if axis is None else rows[axis : axis + 1]) @ adjugate
     return size // math.gcd(size, *(int(entry) for entry in products.ravel()))
-
-
-def _listed(grid: KpointGrid) -> list[Any]:
-    return np.array(grid).tolist()  # type: ignore[no-any-return]
 
 
 def _is_whole(value: Any) -> bool:
