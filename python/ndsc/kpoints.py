@@ -138,7 +138,7 @@ def check_kgrid_folds(matrices: ArrayLike | Sequence[ArrayLike], kgrid: AnyGrid 
     near = " or ".join(f"kgrid = {np.array(grid).tolist()}" for grid in nearest_kgrids(supercells, kgrid))
     raise InputError(
         f"kgrid = {np.array(normal_kgrid(kgrid)).tolist()} does not fold exactly into the supercell {wrong.tolist()} "
-        f"of {size} unit cells: it would be sampled by other points than the unit cell, and energies would not compare. "
+        f"of {size} unit cells: it would have other points than the unit cell, and energies would not compare. "
         f"Nearest grids that fold into every supercell here: {near}. ndsc kpoints lists others."
     )
 
