@@ -133,7 +133,7 @@ def lock_folder(path: Path) -> int:
     """Keep a temporary folder from being swept until the descriptor, which is returned, is closed."""
     descriptor = os.open(path, os.O_RDONLY)
     with suppress(OSError):  # file systems without locks, where nothing is swept
-        fcntl.flock(descriptor, fcntl.LOCK_SH)
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     return descriptor
 
 
