@@ -7,22 +7,19 @@ such as ``energy`` or ``stress`` are never written, because other programs give 
 
 from __future__ import annotations
 
-import gzip
 import hashlib
-import io
 import logging
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import IO, Literal
 
 import numpy as np
 from ase import Atoms
-from ase.io import read, write
+from ase.io import write
 from numpy.typing import NDArray
 
 from ndsc.errors import InputError
+from ndsc.extended_xyz import opened, read_frames
 from ndsc.files import whole_file
 from ndsc.plausibility import check_plausible
 from ndsc.reference import Label
@@ -42,10 +39,6 @@ from ndsc.targets import (
 FloatArray = NDArray[np.float64]
 
 log = logging.getLogger(__name__)
-
-#: Keys of the comment line of an extended XYZ frame, once the quoted values are out of it.
-_KEY = re.compile(r"(?:^|\s)([^\s=]+)\s*=")
-_QUOTED = re.compile(r"""\"[^"]*"|'[^']*'|\{[^}]*\}|\[[^\]]*\]""")
 
 
 def make_database(configurations: Iterable[Atoms], labels: Mapping[str, Label]) -> list[Atoms]:
@@ -113,7 +106,7 @@ def write_database(path: str | Path, frames: Sequence[Atoms]) -> Path:
     if target.is_dir():
         raise InputError(f"{target} is a folder. Name a file in it, for example {target / 'database.extxyz'}.")
     compressed = target.suffix.lower() == ".gz"
-    with whole_file(target) as temporary, _opened(temporary, "w", compressed=compressed) as file:
+    with whole_file(target) as temporary, opened(temporary, "w", compressed=compressed) as file:
         write(file, clean, format="extxyz", write_results=False)
     return target
 
@@ -282,70 +275,6 @@ def subset_database(frames: Sequence[Atoms], size: int, seed: int = 0, *, always
         )
     others = [i for i in _random_order(frames, seed) if i not in set(kept)]
     return [frames[i] for i in sorted([*kept, *others[: size - len(kept)]])]
-
-
-def read_frames(path: str | Path) -> list[Atoms]:
-    """All frames of a file as they are, without a check of their targets.
-
-    Raises
-    ------
-    InputError
-        When the file cannot be read whole, or holds no frames.
-    """
-    source = Path(path)
-    suffixes = [suffix.lower() for suffix in source.suffixes]
-    compressed = suffixes[-1:] == [".gz"]
-    try:
-        if suffixes and suffixes[-1 - compressed :][:1] in ([".xyz"], [".extxyz"]):
-            with _opened(source, "r", compressed=compressed) as file:
-                frames = _extended_xyz(file.read())
-        else:
-            frames = read(source, index=":", do_not_split_by_at_sign=True)
-    except FileNotFoundError as error:
-        raise InputError(f"There is no file {source}. Give the path of a database in extended XYZ.") from error
-    except Exception as error:  # ASE's readers raise anything, each format something else
-        raise InputError(
-            f"{source} cannot be read as a database ({type(error).__name__}: {error}). Give an extended XYZ file, or "
-            "another file with several configurations that ASE reads."
-        ) from error
-    if not frames:
-        raise InputError(f"{source} holds no configurations. Give a file with at least one.")
-    return list(frames)
-
-
-def _opened(path: Path, mode: Literal["r", "w"], *, compressed: bool) -> IO[str]:
-    if compressed:
-        return gzip.open(path, "rt" if mode == "r" else "wt", encoding="utf-8")
-    return path.open(mode, encoding="utf-8-sig" if mode == "r" else "utf-8")
-
-
-def _extended_xyz(text: str) -> list[Atoms]:
-    """Read extended XYZ, and refuse what ASE passes over: frames behind a blank line, and keys given twice."""
-    lines = text.rstrip().splitlines()
-    position = 0
-    while position < len(lines):
-        if not lines[position].strip():
-            raise ValueError(f"line {position + 1} is blank, where the number of atoms of a frame is expected")
-        comment = lines[position + 1] if position + 1 < len(lines) else ""
-        keys = _KEY.findall(_QUOTED.sub("", comment))
-        properties = re.search(r'Properties="?([^\s"]+)', comment)
-        keys += properties[1].split(":")[::3] if properties else []
-        twice = {key for key in keys if keys.count(key) > 1}
-        if twice:
-            raise ValueError(f"line {position + 2} has {', '.join(sorted(twice))} more than once")
-        position += 2 + int(lines[position])
-    if position > len(lines):
-        raise ValueError(f"its last frame lacks {position - len(lines)} lines")
-    try:
-        frames: list[Atoms] = read(io.StringIO(text), index=":", format="extxyz")
-    except ValueError:
-        # ASE refuses ``virial`` and ``stress`` as six numbers or as JSON, unless they are called something else.
-        frames = read(io.StringIO(re.sub(r"(?<=\s)(virial|stress)=", r"ndsc_\1=", text)), index=":", format="extxyz")
-        for frame in frames:
-            for key in ("virial", "stress"):
-                if f"ndsc_{key}" in frame.info:
-                    frame.info[key] = frame.info.pop(f"ndsc_{key}")
-    return frames
 
 
 def _check_keys(frames: Sequence[Atoms], keys: Mapping[str, str | None], source: Path) -> None:

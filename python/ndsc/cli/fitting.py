@@ -91,7 +91,8 @@ def fit(
       ndsc fit mg.extxyz --energy-key energy --forces-key forces --virial-key virial --preset Mg --n-sparse 500
     """
     from ndsc.config import load_fit_settings
-    from ndsc.database import describe_targets, read_frames
+    from ndsc.database import describe_targets
+    from ndsc.extended_xyz import read_frames
     from ndsc.fit.training import has_all_isolated_atoms
 
     check_folder(out)

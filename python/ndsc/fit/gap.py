@@ -12,8 +12,9 @@ from typing import Any
 
 from ase import Atoms
 
-from ndsc.database import read_frames, write_database
+from ndsc.database import write_database
 from ndsc.errors import FitError, InputError
+from ndsc.extended_xyz import read_frames
 from ndsc.files import ScratchFolder, write_text
 from ndsc.fit.calculator import GapCalculator
 from ndsc.fit.evaluate import Errors, Predictions, predict

@@ -9,8 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ndsc.database import read_frames
 from ndsc.errors import InputError
+from ndsc.extended_xyz import read_frames
 from ndsc.files import ScratchFolder, write_text
 from ndsc.fit import Predictions
 from ndsc.phonons import PhononComparison
