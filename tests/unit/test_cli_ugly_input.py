@@ -76,8 +76,10 @@ NUMBER_COMMANDS = [
     ["phonons", "Al", "--grid", "2", "--residual-force-limit", "{}"],
     ["phonons", "Al", "--grid", "2", "--parameters", "{}"],
     ["elastic", "Al", "--strain", "{}"],
+    ["elastic", "Al", "--steps", "{}"],
+    ["elastic", "Al", "--relax", "--max-steps", "{}"],
     ["elastic", "Al", "--threads", "{}"],
-    ["elastic", "Al", "--memory", "{}"],
+    ["phonons", "Al", "--grid", "2", "--memory", "{}"],
     ["fit", "al.xyz", "--cutoff", "{}", "--out", "out"],
     ["fit", "al.xyz", "--memory-limit", "{}", "--out", "out"],
     ["converge", "Al", "--grid", "{}", "--scan", "asap_cutoff=true,false", "--dry-run"],
@@ -118,6 +120,12 @@ def test_ugly_names_and_files(command: tuple[str, ...], name: str) -> None:
 @pytest.mark.parametrize("command", NUMBER_COMMANDS, ids=lambda command: "-".join(command)[:40])
 def test_ugly_numbers(command: list[str], number: str) -> None:
     check_refused([part.replace("{}", number) for part in command])
+
+
+@pytest.mark.parametrize("number", ["nan", "inf", "-1", "0"])
+@pytest.mark.parametrize("command", [["elastic", "Al", "--relax"], ["phonons", "Al", "--grid", "2", "--relax"]])
+def test_limits_of_forces_are_numbers_above_zero(command: list[str], number: str) -> None:
+    check_refused([*command, "--fmax", number])
 
 
 def test_a_byte_order_mark_and_line_ends_of_windows_are_read() -> None:

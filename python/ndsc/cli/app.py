@@ -91,6 +91,6 @@ def main() -> None:
         if isinstance(end.__context__, BrokenPipeError):  # as after "| head", which has read enough
             sys.exit(ExitCode.OK)
         raise
-    except OSError as error:  # a help text on a full disk; errors within a command are told where they are caught
+    except OSError as error:  # a help text on a full disk; those of commands are caught in NdscGroup
         note(f"Error: {explain(error)[0]}")
         sys.exit(ExitCode.INPUT)

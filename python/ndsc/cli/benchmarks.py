@@ -13,11 +13,15 @@ import typer
 from ndsc.cli.console import check_folder, print_json, print_table, progress_bars, say, staged_folder
 from ndsc.cli.exits import RESUME
 from ndsc.cli.options import (
+    CalculationOptions,
     CalculatorOptions,
     ExecutorOptions,
+    FmaxOption,
     GridOption,
     JsonOption,
     LabelsOption,
+    MaxStepsOption,
+    RelaxOption,
     StructureOptions,
     parse_grid,
     say_symmetry,
@@ -32,7 +36,6 @@ if TYPE_CHECKING:
     from ndsc.reference import CalculatorSpec, ExecutorSettings, Label, LabelStore, StoredCalculator
 
 ROUTES = ("auto", "tiling", "dynamical")
-RelaxOption = Annotated[bool, typer.Option("--relax", help="Relax the crystal with the calculator first.")]
 
 
 def phonons(
@@ -57,6 +60,8 @@ def phonons(
         ),
     ] = None,
     relax: RelaxOption = False,
+    fmax: FmaxOption = 1e-4,
+    max_steps: MaxStepsOption = 200,
     *,
     executor: ExecutorOptions,
     labels: LabelsOption = None,
@@ -85,7 +90,7 @@ def phonons(
     spec.check(crystal.atoms)
     _check_kgrid(crystal, numbers, spec, diagonal=diagonal)
     if route not in ROUTES:
-        raise InputError(f"--route {route}: there is no such route. Choose one of {', '.join(ROUTES)}.")
+        raise InputError(f"--route {route}: this is not a route. Choose one of {', '.join(ROUTES)}.")
     from ndsc.benchmark_settings import PhononSettings
     from ndsc.force_constants.born import read_born, set_nac
 
@@ -94,8 +99,9 @@ def phonons(
     charges = None if born is None else read_born(born, crystal)
 
     with _store(ctx, labels) as store, progress_bars() as progress:
-        one_by_one = _stored(spec, store, settings)
-        crystal = _relaxed(crystal, one_by_one, progress) if relax else crystal
+        one_by_one = _stored(spec, store, executor)
+        if relax:
+            crystal = _relaxed(crystal, one_by_one, progress, fmax=fmax, max_steps=max_steps)
         if diagonal:
             from ndsc.phonons import phonons_from_diagonal
 
@@ -127,9 +133,12 @@ def elastic(
     calculator: CalculatorOptions,
     strain: Annotated[float, typer.Option("--strain", help="Largest strain of the finite differences.")] = 0.005,
     clamped: Annotated[bool, typer.Option("--clamped", help="Keep the ions where the strain puts them.")] = False,
+    steps: Annotated[int, typer.Option("--steps", help="Strains of each kind, an odd number.")] = 3,
     relax: RelaxOption = False,
+    fmax: FmaxOption = 1e-4,
+    max_steps: MaxStepsOption = 200,
     *,
-    executor: ExecutorOptions,
+    calculations: CalculationOptions,
     labels: LabelsOption = None,
     json: JsonOption = False,
 ) -> None:
@@ -141,15 +150,23 @@ def elastic(
 
       ndsc elastic si.cif --calculator my_module:make_calculator --json
     """
-    spec, settings = calculator.spec(), executor.settings()
+    from ndsc.benchmark_settings import StrainedCellSettings
+
+    strains = StrainedCellSettings.parse(
+        {"strain": strain, "relax_ions": not clamped, "n_steps": steps, "fmax": fmax, "max_steps": max_steps},
+        "The options",
+    )
+    spec = calculator.spec()
+    calculations.settings()
     crystal = structure.crystal()
     spec.check(crystal.atoms)
     from ndsc.elastic import elastic_constants
 
     with _store(ctx, labels) as store, progress_bars() as progress:
-        one_by_one = _stored(spec, store, settings)
-        crystal = _relaxed(crystal, one_by_one, progress) if relax else crystal
-        found = elastic_constants(crystal, one_by_one, strain=strain, relax_ions=not clamped, progress=progress)
+        one_by_one = _stored(spec, store, calculations)
+        if relax:
+            crystal = _relaxed(crystal, one_by_one, progress, fmax=fmax, max_steps=max_steps)
+        found = elastic_constants(crystal, one_by_one, progress=progress, **strains.model_dump(exclude={"enabled"}))
     if json:
         print_json(found.to_dict() | symmetry_of(crystal))
         return
@@ -190,20 +207,28 @@ def _store(ctx: typer.Context, labels: Path | None) -> Iterator[LabelStore]:
         yield LabelStore(folder.path)
 
 
-def _stored(spec: CalculatorSpec, store: LabelStore, settings: ExecutorSettings) -> StoredCalculator:
+def _stored(spec: CalculatorSpec, store: LabelStore, options: CalculationOptions) -> StoredCalculator:
     """The calculator for what follows from many calculations, one after the other."""
     from ndsc.reference import StoredCalculator
 
-    watched = settings.timeout is not None
+    settings = options.settings()
     return StoredCalculator(
-        spec, store, threads=settings.threads, watched=watched, timeout=settings.timeout, retries=settings.retries
+        spec,
+        store,
+        threads=settings.threads,
+        watched=options.watched,
+        timeout=settings.timeout,
+        retries=settings.retries,
     )
 
 
-def _relaxed(crystal: Crystal, calculator: StoredCalculator, progress: Progress) -> Crystal:
+def _relaxed(
+    crystal: Crystal, calculator: StoredCalculator, progress: Progress, *, fmax: float, max_steps: int
+) -> Crystal:
     from ndsc.relaxation import relax_crystal
 
-    return crystal.with_structure(relax_crystal(crystal, calculator, progress=progress))
+    relaxed = relax_crystal(crystal, calculator, fmax=fmax, max_steps=max_steps, progress=progress)
+    return crystal.with_structure(relaxed)
 
 
 @dataclass(frozen=True)

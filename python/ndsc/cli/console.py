@@ -131,7 +131,7 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[obje
 
 @contextmanager
 def progress_bars() -> Iterator[Progress]:
-    """A progress callable that draws a bar for each task, or plain lines where standard error is no terminal."""
+    """A progress callable that draws a bar for each task, or plain lines where standard error is not a terminal."""
     if not sys.stderr.isatty():
         yield _PlainLines()
         return

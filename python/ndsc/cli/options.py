@@ -126,6 +126,9 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for program
 GridOption = Annotated[
     str, typer.Option("--grid", metavar="N N N", help="The q-point grid, one number or three.", show_default=False)
 ]
+RelaxOption = Annotated[bool, typer.Option("--relax", help="Relax the crystal with the calculator first.")]
+FmaxOption = Annotated[float, typer.Option("--fmax", help="Largest force that relaxations leave, eV/Å.")]
+MaxStepsOption = Annotated[int, typer.Option("--max-steps", help="Steps after which a relaxation is given up.")]
 LabelsOption = Annotated[
     Path | None,
     typer.Option(
@@ -258,10 +261,9 @@ class CalculatorOptions:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class ExecutorOptions:
-    """How the labels of a command are computed on this machine."""
+class CalculationOptions:
+    """How each calculation of a command is done, where they follow one another."""
 
-    workers: Annotated[int | None, option("--workers", "Calculations at a time.", default="2")] = None
     threads: Annotated[int | None, option("--threads", "Threads of each calculation.", default="1")] = None
     retries: Annotated[
         int | None, option("--retries", "How often a failed calculation is tried again.", default="1")
@@ -270,10 +272,11 @@ class ExecutorOptions:
         str | None,
         option("--timeout", "Longest time of one calculation: 90s, 30min, 2h.", metavar="TIME", default="none"),
     ] = None
-    memory: Annotated[
-        float | None,
-        option("--memory", "Memory of all calculations together.", metavar="GB", default="most of what is free"),
-    ] = None
+
+    @property
+    def watched(self) -> bool:
+        """Whether calculations need a process of their own, which can be stopped and started again."""
+        return self.timeout is not None or self.retries is not None
 
     def settings(self, given: ExecutorSettings | None = None) -> ExecutorSettings:
         """The settings of the labelling: these options, and otherwise what an input file has given.
@@ -285,10 +288,19 @@ class ExecutorOptions:
         """
         from ndsc.reference import ExecutorSettings
 
-        said = dataclasses.asdict(self)
-        said["memory_gb"] = said.pop("memory")
-        said = {name: value for name, value in said.items() if value is not None}
+        said = {name: value for name, value in dataclasses.asdict(self).items() if value is not None}
         return ExecutorSettings.parse({**dict(given or {}), **said}, "The options")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ExecutorOptions(CalculationOptions):
+    """How calculations are done side by side on this machine."""
+
+    workers: Annotated[int | None, option("--workers", "Calculations at a time.", default="2")] = None
+    memory_gb: Annotated[
+        float | None,
+        option("--memory", "Memory of all calculations together.", metavar="GB", default="most of what is free"),
+    ] = None
 
 
 def with_groups(command: Callable[..., None]) -> Callable[..., None]:

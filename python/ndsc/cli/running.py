@@ -34,7 +34,7 @@ def run(
 ) -> None:
     """Everything, from a crystal to a benchmarked potential, as an input file says.
 
-    The run takes up where it stopped: labels that are in its folder are not computed again.
+    A run that was stopped continues: labels in its folder are not computed again.
 
     [bold]Examples[/bold]
 

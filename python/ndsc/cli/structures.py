@@ -51,7 +51,7 @@ def supercells(
 
     numbers = parse_grid(grid)
     if file_format not in FORMATS:
-        raise InputError(f"--format {file_format}: no such format here. Choose one of {', '.join(FORMATS)}.")
+        raise InputError(f"--format {file_format}: not a format. Choose one of {', '.join(FORMATS)}.")
     if out is not None:
         check_folder(out)
     crystal = structure.crystal()

@@ -34,7 +34,7 @@ def load_config(path: str | Path) -> RunConfig:
     Raises
     ------
     InputError
-        One message naming every wrong key: unknown, missing, of the wrong type, impossible.
+        One message that names every wrong key: unknown, missing, of the wrong type, or out of range.
     """
     path = Path(path)
     return parse_config(read_text(path), folder=path.parent, source=str(path))

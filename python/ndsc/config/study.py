@@ -70,7 +70,7 @@ class StudyHead(Section):
     @classmethod
     def _different(cls, seeds: tuple[int, ...]) -> tuple[int, ...]:
         if len(set(seeds)) < len(seeds):
-            raise ValueError("a seed is there twice")
+            raise ValueError("a seed is given twice")
         return seeds
 
 
@@ -307,7 +307,7 @@ class StudyConfig(InputFile):
 def _unique(names: list[str], what: str) -> None:
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
-        raise ValueError(f"the {what} {twice[0]!r} is there twice; give each one of its own")
+        raise ValueError(f"the {what} {twice[0]!r} is used twice; give each its own name")
 
 
 def _known(names: object, known: object, where: str, what: str) -> None:
