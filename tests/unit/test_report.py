@@ -28,7 +28,7 @@ from ndsc.report import (
 from ndsc.report.bands import merged_ticks, path_legs, pretty_label
 from ndsc.report.published import published
 from ndsc.report.style import save_figure
-from ndsc.report.text import chemical, qpoint, qpoints_by_supercell, setting, space_group
+from ndsc.report.text import chemical, qpoint_text, qpoints_by_supercell, setting, space_group
 from ndsc.report.verdict import verdict_of
 from ndsc.results import (
     Comparison,
@@ -444,7 +444,7 @@ def test_every_irreducible_qpoint_is_listed_once():
     assert listed.count("(") == 8
     assert "more" not in listed
     assert "and 38 more" in ", ".join(qpoints_by_supercell(find_supercells(bulk("Al"), (1, 1, 87))))
-    assert qpoint((0, 2, 3), (4, 4, 4)) == "(0 1/2 3/4)"
+    assert qpoint_text((0, 2, 3), (4, 4, 4)) == "(0 1/2 3/4)"
 
 
 def test_numbers_of_the_paper():

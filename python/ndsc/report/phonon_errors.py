@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from fractions import Fraction
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from ndsc.errors import InputError
 from ndsc.report.bands import draw_path_axis, merged_ticks
 from ndsc.report.style import MODEL, MOST_VECTOR_POINTS, REFERENCE, SERIES, new_figure, paper_style, plain
+from ndsc.report.text import qpoint_text
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -122,13 +122,13 @@ def worst_qpoints(comparison: PhononComparison, number: int = 10) -> DataFrame:
     """
     from pandas import DataFrame
 
-    error = comparison.model_mesh - comparison.reference_mesh
+    error, mesh = comparison.model_mesh - comparison.reference_mesh, comparison.mesh
     size = np.where(np.isfinite(error), np.abs(error), np.inf)
     worst = np.argsort(-size.max(axis=1), kind="stable")[:number]
     branch = size[worst].argmax(axis=1)
     return DataFrame(
         {
-            "qpoint": [qpoint_text(comparison.mesh_qpoints[index], comparison.mesh) for index in worst],
+            "qpoint": [qpoint_text(np.rint(comparison.mesh_qpoints[index] * mesh), mesh) for index in worst],
             "weight": comparison.mesh_weights[worst].astype(int),
             "branch": branch + 1,
             "model_thz": comparison.model_mesh[worst, branch],
@@ -137,12 +137,6 @@ def worst_qpoints(comparison: PhononComparison, number: int = 10) -> DataFrame:
             "rmse_thz": np.sqrt(np.mean(error[worst] ** 2, axis=1)),
         }
     )
-
-
-def qpoint_text(qpoint: FloatArray, mesh: tuple[int, int, int]) -> str:
-    """A q-point of a mesh as fractions: ``(0 1/4 1/2)``."""
-    parts = [Fraction(round(float(part) * divisions), divisions) for part, divisions in zip(qpoint, mesh, strict=True)]
-    return f"({' '.join(str(part) for part in parts)})"
 
 
 def _lengths(qpoints: FloatArray, cell: ArrayLike | None) -> FloatArray:

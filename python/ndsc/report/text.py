@@ -8,7 +8,9 @@ from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
+import numpy as np
 from ase.formula import Formula
+from numpy.typing import ArrayLike
 
 from ndsc.codes import CODES
 from ndsc.qgrid import irreducible_qpoints
@@ -119,9 +121,9 @@ def matrix(rows: Sequence[Sequence[int]]) -> str:
     return " ".join("[" + " ".join(str(entry).replace("-", "−") for entry in row) + "]" for row in rows)
 
 
-def qpoint(numerators: Sequence[int], divisions: Sequence[int]) -> str:
+def qpoint_text(numerators: ArrayLike, divisions: Sequence[int]) -> str:
     """A q-point as fractions: ``(0 1/4 1/2)``."""
-    parts = [str(Fraction(int(top), int(bottom))) for top, bottom in zip(numerators, divisions, strict=True)]
+    parts = [str(Fraction(int(top), int(bottom))) for top, bottom in zip(np.ravel(numerators), divisions, strict=True)]
     return f"({' '.join(parts)})"
 
 
@@ -135,7 +137,7 @@ def qpoints_by_supercell(supercells: SupercellSet) -> list[str]:
         return [NOTHING] * len(supercells)
     held: list[list[str]] = [[] for _ in range(len(supercells))]
     for point, index in zip(numerators, supercells.locate_all(numerators)[0], strict=True):
-        held[index].append(qpoint(point, supercells.grid))
+        held[index].append(qpoint_text(point, supercells.grid))
     return [_some(points) for points in held]
 
 

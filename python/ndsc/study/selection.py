@@ -179,8 +179,7 @@ def _hits(column: Series[Any], key: str, wanted: Sequence[Any]) -> Series[bool]:
             known = sorted({f"{one:g}" if isinstance(one, float) else str(one) for one in column.dropna()})
             more = ", … ; * and ? stand for characters" if len(known) > 10 else ""
             raise InputError(
-                f"select.{key} = {value!r} is that of no configuration. There are "
-                f"{', '.join(known[:10]) or 'none'}{more}."
+                f"select.{key} = {value!r} matches no configuration. There are {', '.join(known[:10]) or 'none'}{more}."
             )
         hit |= found
     return hit
