@@ -54,14 +54,19 @@ class ElasticSettings(Section):
     )
 
 
-class StrainedCellSettings(ElasticSettings):
-    """What else Python can say about the strained cells."""
+class RelaxationSettings(Section):
+    """When a relaxation ends."""
+
+    fmax: Real = Field(default=1e-4, gt=0, description="Give the largest force left in eV/Å, for example 1e-4.")
+    max_steps: Positive = Field(default=200, description="Give the steps after which it is given up, as 200.")
+
+
+class StrainedCellSettings(ElasticSettings, RelaxationSettings):
+    """The settings of strained cells, in Python."""
 
     n_steps: Whole = Field(
         default=3, ge=3, le=99, description="Give the odd number of strains of each kind, -strain to +strain, as 3."
     )
-    fmax: Real = Field(default=1e-4, gt=0, description="Give the largest force left on an ion in eV/Å, as 1e-4.")
-    max_steps: Positive = Field(default=200, description="Give the steps of a relaxation after which it is given up.")
 
     @field_validator("n_steps")
     @classmethod
@@ -69,10 +74,3 @@ class StrainedCellSettings(ElasticSettings):
         if value % 2 == 0:
             raise ValueError("an even number leaves the unstrained cell out")
         return value
-
-
-class RelaxationSettings(Section):
-    """When a relaxation ends."""
-
-    fmax: Real = Field(default=1e-4, gt=0, description="Give the largest force left in eV/Å, for example 1e-4.")
-    max_steps: Positive = Field(default=200, description="Give the steps after which it is given up, as 200.")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 import numpy as np
@@ -26,8 +26,8 @@ from ndsc.benchmark_settings import StrainedCellSettings
 from ndsc.crystal import Crystal, as_crystal
 from ndsc.elastic_quality import elastic_warnings, misfit
 from ndsc.elastic_setting import constant_names, standard_orientation, without_forbidden
-from ndsc.errors import InputError, NdscError, ReferenceCalculationError
-from ndsc.interrupts import raise_if_interrupted
+from ndsc.errors import InputError, ReferenceCalculationError
+from ndsc.interrupts import calculator_errors
 from ndsc.progress import Progress, silent
 from ndsc.rounding import DECIMALS, rounded
 from ndsc.vacuum import Vacuum, in_plane_constants
@@ -150,20 +150,11 @@ class ElasticConstants:
         """Everything as numbers, strings and lists, for JSON, with the averages, None where they mean nothing."""
         names = ("bulk_modulus", "shear_modulus", "young_modulus", "poisson_ratio")
         averages = {name: float(getattr(self, name)) for name in names}
-        return {
-            "matrix": self.matrix.tolist(),
-            "constants": dict(self.constants),
-            "laue_class": self.laue_class,
-            "relaxed_ions": self.relaxed_ions,
-            "strain": self.strain,
-            "residual_stress": self.residual_stress.tolist(),
-            "calculations": self.calculations,
-            "dimension": self.dimension,
-            "in_plane": dict(self.in_plane),
-            "warnings": list(self.warnings),
-            **{name: value if np.isfinite(value) else None for name, value in averages.items()},
-            "stable": self.stable,
+        data = {
+            name: value.tolist() if isinstance(value, np.ndarray) else value for name, value in asdict(self).items()
         }
+        data |= {name: value if np.isfinite(value) else None for name, value in averages.items()}
+        return data | {"warnings": list(self.warnings), "stable": self.stable}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> ElasticConstants:
@@ -175,22 +166,18 @@ class ElasticConstants:
             When `data` lacks something.
         """
         try:
-            added: dict[str, Any] = {
-                "dimension": 3,
-                "in_plane": {},
-                "warnings": (),
-            }  # Not in records of earlier versions.
-            values = {item.name: (added | dict(data))[item.name] for item in fields(cls)}
-            values["warnings"] = tuple(str(text) for text in values["warnings"])
+            # Records of earlier versions lack what has a default.
+            values = {item.name: data[item.name] for item in fields(cls) if item.name in data}
+            values["warnings"] = tuple(str(text) for text in values.get("warnings", ()))
             values["matrix"] = np.array(values["matrix"], dtype=float).reshape(6, 6)
             values["residual_stress"] = np.array(values["residual_stress"], dtype=float).reshape(6)
             values["constants"] = {str(name): float(value) for name, value in values["constants"].items()}
+            return cls(**values)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise InputError(
                 f"These are not stored elastic constants ({type(error).__name__}: {error}). Make them again with "
                 "elastic_constants(...).to_dict()."
             ) from error
-        return cls(**values)
 
 
 def elastic_constants(
@@ -334,20 +321,13 @@ class _Relaxations:
         name = f"strain {np.round(cell.info['strain'], 6).tolist()}"
         cell.info["ndsc_name"] = name
         cell.calc = self.calculator
-        try:
+        advice = "Elastic constants need a calculator that knows the elements and gives stresses (and forces)."
+        with calculator_errors(f"The stress under {name} could not be computed", advice):
             if self.settings.relax_ions:
                 self._relax(cell, name)
             else:
                 self.calculations += 1
             stress = np.array(cell.get_stress(), dtype=float)
-        except NdscError:
-            raise
-        except Exception as error:  # a calculator may raise anything
-            raise_if_interrupted(error)
-            raise ReferenceCalculationError(
-                f"The stress under {name} could not be computed: {type(error).__name__}: {error}. Elastic constants "
-                "need a calculator that knows the elements and gives stresses (and forces, when ions relax)."
-            ) from error
         if stress.shape != (6,) or not np.all(np.isfinite(stress)):
             raise ReferenceCalculationError(f"The stress under {name} is not six finite numbers. Check the calculator.")
         return _with_stress(cell, stress)

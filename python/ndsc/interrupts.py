@@ -13,6 +13,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
+from ndsc.errors import NdscError, ReferenceCalculationError
+
 #: How long a command has to stop by itself after Ctrl-C, s; then it is ended.
 PATIENCE = 1.0
 #: Exit code of a command that was stopped with Ctrl-C, as shells have it.
@@ -64,6 +66,26 @@ def raise_if_interrupted(error: BaseException) -> None:
         if isinstance(cause, KeyboardInterrupt) or _FORTRAN_INTERRUPT in str(cause):
             raise KeyboardInterrupt from error
         cause = cause.__cause__ or cause.__context__
+
+
+@contextmanager
+def calculator_errors(failure: str, advice: str) -> Iterator[None]:
+    """Turn what a calculator raises into a ReferenceCalculationError, but for errors of this package and Ctrl-C.
+
+    Parameters
+    ----------
+    failure : str
+        What could not be done; the calculator's error follows it.
+    advice : str
+        What to do.
+    """
+    try:
+        yield
+    except NdscError:
+        raise
+    except Exception as error:  # a calculator may raise anything
+        raise_if_interrupted(error)
+        raise ReferenceCalculationError(f"{failure}: {type(error).__name__}: {error}. {advice}") from error
 
 
 def supervise() -> None:

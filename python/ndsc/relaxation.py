@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from ndsc.benchmark_settings import RelaxationSettings
 from ndsc.crystal import Crystal, as_crystal
-from ndsc.errors import InputError, NdscError, ReferenceCalculationError
+from ndsc.errors import InputError, ReferenceCalculationError
 from ndsc.force_constants.space_group import cartesian_rotations
-from ndsc.interrupts import raise_if_interrupted
+from ndsc.interrupts import calculator_errors
 from ndsc.progress import Progress, silent
 from ndsc.rounding import rounded
 
@@ -160,19 +160,12 @@ def relax_crystal(
     relaxed.calc = calculator
     converged = False
     optimiser = BFGS(FrechetCellFilter(relaxed), logfile=None)
-    try:
+    advice = "Check that it knows the elements and gives stresses, or set relax = false."
+    with calculator_errors(f"The relaxation of {formula} stopped, as the calculator raised an error", advice):
         for step, done in enumerate(optimiser.irun(fmax=settings.fmax, steps=settings.max_steps)):
             converged = bool(done)
             _check_step(relaxed, start, calculator, first=step == 0)
             progress("relaxation", step, max_steps)
-    except NdscError:
-        raise
-    except Exception as error:  # a calculator may raise anything
-        raise_if_interrupted(error)
-        raise ReferenceCalculationError(
-            f"The relaxation of {formula} stopped: the calculator raised {type(error).__name__}: {error}. Check that "
-            "it knows the elements and gives stresses, or set relax = false."
-        ) from error
     if not converged:
         raise ReferenceCalculationError(
             f"The relaxation of {formula} did not reach {fmax} eV/Å in {max_steps} steps. Start from a better "

@@ -141,7 +141,7 @@ def test_databases_that_cannot_be_used():
         harmonic_model(atoms, 2, frames, largest_strain=1e-6)
     with pytest.raises(InputError, match="No structure is left to fit"):
         harmonic_model(atoms, 2, [])
-    with pytest.raises(InputError, match="no slightly deformed supercell"):
+    with pytest.raises(InputError, match="not a slightly deformed supercell"):
         harmonic_model(bulk("Al", a=6.5), 2, frames)
     with pytest.raises(InputError, match="has the atoms Al2, its supercell"):
         harmonic_model(bulk("Cu", a=4.0), 2, frames)
@@ -154,7 +154,7 @@ def test_databases_that_cannot_be_used():
     with pytest.raises(InputError, match="from its site in the supercell"):
         harmonic_model(atoms, 2, [lost, *frames])
     flat = Atoms("Al", cell=0.01 * atoms.cell.array, pbc=True)
-    with pytest.raises(InputError, match="no slightly deformed supercell"):
+    with pytest.raises(InputError, match="not a slightly deformed supercell"):
         harmonic_model(atoms, 2, [flat])
 
 

@@ -12,7 +12,6 @@ second order in the displacement by itself; any other is made with both signs.
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -35,22 +34,6 @@ from ndsc.supercells import SupercellSet, make_supercell
 
 #: The smallest mean square of the images of unit displacements along any direction; one third would be the best.
 LEAST_SPREAD = 0.03
-
-
-@dataclass(frozen=True)
-class AtomDisplacement:
-    """One displaced atom of the unit cell at the origin of a supercell.
-
-    Attributes
-    ----------
-    basis_atom : int
-        Index of the atom in the unit cell.
-    vector : (3,) tuple of floats, Å
-        Cartesian displacement.
-    """
-
-    basis_atom: int
-    vector: tuple[float, float, float]
 
 
 def phonon_displacements(
@@ -94,8 +77,14 @@ def phonon_displacements(
 
 def supercell_displacements(
     action: SpaceGroupAction, atoms: Atoms, matrix: ArrayLike, *, displacement: float
-) -> list[AtomDisplacement]:
-    """The fewest displacements for one supercell (rows of `matrix`), under the operations given."""
+) -> list[tuple[int, FloatArray]]:
+    """The fewest displacements for one supercell (rows of `matrix`), under the operations given.
+
+    Returns
+    -------
+    list of (int, (3,) float array)
+        Index of an atom of the unit cell, at the origin of the supercell, and its Cartesian displacement, Å.
+    """
     PhononSettings(displacement=displacement)
     kept = action.preserving_supercell(matrix)
     axes = _orthonormal(atoms.cell.array)
@@ -103,9 +92,7 @@ def supercell_displacements(
     representatives = sorted({int(np.min(column)) for column in kept.permutations.T})
     for atom in representatives:
         site_group = kept.cartesian[kept.permutations[:, atom] == atom]
-        for direction in fewest_directions(site_group, axes):
-            x, y, z = (displacement * direction).tolist()
-            result.append(AtomDisplacement(atom, (x, y, z)))
+        result += [(atom, displacement * direction) for direction in fewest_directions(site_group, axes)]
     return result
 
 
@@ -213,15 +200,15 @@ def _distinct(rows: FloatArray) -> FloatArray:
     return np.array(list(first_of_each(rows, np.zeros(0))))
 
 
-def _frames(atoms: Atoms, matrix: ArrayLike, index: int, displacements: list[AtomDisplacement]) -> list[Atoms]:
+def _frames(atoms: Atoms, matrix: ArrayLike, index: int, displacements: list[tuple[int, FloatArray]]) -> list[Atoms]:
     perfect = rounded(make_supercell(atoms, matrix))
     basis = perfect.arrays.pop("ndsc_basis")
     at_origin = np.all(perfect.arrays.pop("ndsc_lattice_point") == 0, axis=1)
     frames = [_named(perfect, matrix, index, 0, atom=-1, vector=np.zeros(3))]
-    for number, one in enumerate(displacements, start=1):
-        atom = int(np.flatnonzero(at_origin & (basis == one.basis_atom))[0])
+    for number, (basis_atom, displacement) in enumerate(displacements, start=1):
+        atom = int(np.flatnonzero(at_origin & (basis == basis_atom))[0])
         displaced = perfect.copy()
-        displaced.positions[atom] += one.vector
+        displaced.positions[atom] += displacement
         displaced = rounded(displaced)
         vector = np.round(displaced.positions[atom] - perfect.positions[atom], 8)
         frames.append(_named(displaced, matrix, index, number, atom=atom, vector=vector))

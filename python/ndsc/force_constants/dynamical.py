@@ -142,8 +142,8 @@ def transform_matrix(
     return result
 
 
-def dynamical_force_constants(samples: Sequence[Samples], action: SpaceGroupAction, grid: Grid) -> FloatArray:
-    """Force constants of the grid from displacement-force samples.
+def solve_grid(samples: Sequence[Samples], action: SpaceGroupAction, grid: Grid) -> tuple[ComplexArray, FloatArray]:
+    """Phi(q) on the whole grid, and the internal-strain tensor.
 
     Parameters
     ----------
@@ -153,28 +153,6 @@ def dynamical_force_constants(samples: Sequence[Samples], action: SpaceGroupActi
         Operations that preserve the grid.
     grid : 3 ints
         The grid.
-
-    Returns
-    -------
-    (N1, N2, N3, n, n, 3, 3) float array, eV/Å^2
-        ``[R1, R2, R3, a, b]`` couples the displacement of atom a in cell R with that of atom b in cell 0. The acoustic
-        sum rule and the space group hold to rounding.
-
-    Raises
-    ------
-    InputError
-        When the samples do not determine the force constants.
-    """
-    return real_space_force_constants(solve_grid(samples, action, grid)[0], grid)
-
-
-def solve_grid(samples: Sequence[Samples], action: SpaceGroupAction, grid: Grid) -> tuple[ComplexArray, FloatArray]:
-    """Phi(q) on the whole grid, and the internal-strain tensor.
-
-    Parameters
-    ----------
-    samples, action, grid
-        See :func:`dynamical_force_constants`.
 
     Returns
     -------
@@ -201,7 +179,13 @@ def solve_grid(samples: Sequence[Samples], action: SpaceGroupAction, grid: Grid)
 
 
 def real_space_force_constants(phi: ComplexArray, grid: Grid) -> FloatArray:
-    """(N1, N2, N3, n, n, 3, 3) array, eV/Å^2 : force constants between cell R and cell 0, from Phi(q) on the grid."""
+    """Force constants from Phi(q) on the grid; acoustic sum rule and space group hold to rounding.
+
+    Returns
+    -------
+    (N1, N2, N3, n, n, 3, 3) float array, eV/Å^2
+        ``[R1, R2, R3, a, b]`` couples the displacement of atom a in cell R with that of atom b in cell 0.
+    """
     # numpy's inverse transform has the sign and the 1/N of Phi(R) = (1/N) sum_q Phi(q) exp(2 pi i q.R).
     real_space = np.fft.ifftn(phi.reshape(*grid, *phi.shape[1:]), axes=(0, 1, 2)).real
     return np.ascontiguousarray(real_space.transpose(0, 1, 2, 3, 5, 4, 6))

@@ -23,7 +23,7 @@ from ndsc.force_constants.phonopy_model import make_phonopy, set_force_constants
 from ndsc.force_constants.samples import Samples
 from ndsc.force_constants.sites import PlacedFrame, place_frame
 from ndsc.force_constants.space_group import ComplexArray, FloatArray, SpaceGroupAction
-from ndsc.qgrid import Grid, checked_grid, irreducible_qpoints
+from ndsc.qgrid import Grid, checked_grid
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,8 +42,6 @@ class HarmonicModel:
         Fourier-transformed force constants on the whole grid, third axis fastest.
     internal_strain : (n, 3, 3, 3) float array, eV/Å
         Lambda: the force on atom a along i is ``-sum Lambda[a, i] * eps``.
-    exact_qpoints : (n, 3) float array
-        Irreducible q-points of the grid, reduced coordinates.
     n_frames : int
         Structures fitted.
     force_rmse, force_rms : float, eV/Å
@@ -57,7 +55,6 @@ class HarmonicModel:
     phonopy: Phonopy
     phi: ComplexArray
     internal_strain: FloatArray
-    exact_qpoints: FloatArray
     n_frames: int
     force_rmse: float
     force_rms: float
@@ -142,7 +139,6 @@ def harmonic_model(
         phonopy=phonon,
         phi=phi,
         internal_strain=internal_strain,
-        exact_qpoints=irreducible_qpoints(crystal, divisions).qpoints,
         n_frames=len(placed),
         force_rmse=np.nan,
         force_rms=np.nan,

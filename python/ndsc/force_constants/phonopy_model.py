@@ -74,7 +74,7 @@ def supercell_sites(phonon: Phonopy) -> tuple[IntArray, IntArray]:
 
 
 def set_force_constants(phonon: Phonopy, force_constants: FloatArray, grid: Grid) -> None:
-    """Give phonopy the force constants of :func:`ndsc.force_constants.dynamical.dynamical_force_constants`."""
+    """Give phonopy the force constants of :func:`ndsc.force_constants.dynamical.real_space_force_constants`."""
     basis, cells = _cells_of_rows(phonon, grid)
     rows = basis[phonon.primitive.p2s_map]
     phonon.force_constants = force_constants[*np.moveaxis(cells, -1, 0), rows[:, None], basis[None, :]]

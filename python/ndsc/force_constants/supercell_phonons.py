@@ -16,18 +16,18 @@ from numpy.typing import ArrayLike, NDArray
 from phonopy import Phonopy
 
 from ndsc.crystal import Crystal, as_crystal
-from ndsc.errors import InputError, NdscError, ReferenceCalculationError
+from ndsc.errors import InputError, ReferenceCalculationError
 from ndsc.files import whole_file
 from ndsc.force_constants.born import set_nac
 from ndsc.force_constants.cost import PhononCost, phonon_cost
 from ndsc.force_constants.displacements import phonon_displacements
-from ndsc.force_constants.dynamical import UndeterminedError, check_determined, dynamical_force_constants
+from ndsc.force_constants.dynamical import UndeterminedError, check_determined, real_space_force_constants, solve_grid
 from ndsc.force_constants.phonopy_model import make_phonopy, set_force_constants, supercell_sites
 from ndsc.force_constants.quality import phonon_warnings
 from ndsc.force_constants.samples import Forces, Samples, check_residual, samples_from_labels
 from ndsc.force_constants.space_group import FloatArray, IntArray, SpaceGroupAction
 from ndsc.force_constants.tiling import tiled_force_constants
-from ndsc.interrupts import raise_if_interrupted
+from ndsc.interrupts import calculator_errors
 from ndsc.kpoints import AnyGrid
 from ndsc.progress import Progress, silent
 from ndsc.qgrid import Grid, checked_grid, irreducible_qpoints
@@ -254,7 +254,7 @@ def solve_force_constants(
         phonon = make_phonopy(crystal, grid, symmetric_supercell=True)
         phonon.force_constants = tiled_force_constants(phonon, samples)
     else:
-        force_constants = dynamical_force_constants(samples, action, grid)
+        force_constants = real_space_force_constants(solve_grid(samples, action, grid)[0], grid)
         phonon = make_phonopy(crystal, grid)
         set_force_constants(phonon, force_constants, grid)
     return phonon, chosen
@@ -330,16 +330,9 @@ def compute_forces(frame: Atoms, calculator: Calculator) -> FloatArray:
     name = frame.info.get("ndsc_name", frame.get_chemical_formula())
     copy = frame.copy()
     copy.calc = calculator
-    try:
+    advice = "Check that the calculator knows the elements and gives forces."
+    with calculator_errors(f"The forces of {name} could not be computed", advice):
         forces = np.array(copy.get_forces(), dtype=float)
-    except NdscError:
-        raise
-    except Exception as error:  # a calculator may raise anything
-        raise_if_interrupted(error)
-        raise ReferenceCalculationError(
-            f"The forces of {name} could not be computed: {type(error).__name__}: {error}. Check that the calculator "
-            "knows the elements and gives forces."
-        ) from error
     if forces.shape != (len(frame), 3) or not np.all(np.isfinite(forces)):
         raise ReferenceCalculationError(
             f"The calculator gave forces for {name} that are not finite or of the shape {forces.shape} instead of "
