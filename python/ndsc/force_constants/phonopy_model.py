@@ -5,10 +5,11 @@ from __future__ import annotations
 import warnings
 
 import numpy as np
+from ase import Atoms
 from phonopy import Phonopy
 from phonopy.structure.atoms import PhonopyAtoms
 
-from ndsc.crystal import Crystal
+from ndsc.crystal import Crystal, as_crystal
 from ndsc.errors import InternalError
 from ndsc.force_constants.space_group import FloatArray, IntArray
 from ndsc.qgrid import Grid
@@ -32,11 +33,12 @@ def phonopy_atoms(crystal: Crystal) -> PhonopyAtoms:
     )
 
 
-def make_phonopy(crystal: Crystal, grid: Grid, *, symmetric_supercell: bool | None = None) -> Phonopy:
+def make_phonopy(structure: Atoms | Crystal, grid: Grid, *, symmetric_supercell: bool | None = None) -> Phonopy:
     """A Phonopy object of the diagonal supercell of a grid; the unit cell as given is its primitive cell.
 
     Without `symmetric_supercell`, phonopy looks for the symmetry of the supercell up to 300 atoms.
     """
+    crystal = as_crystal(structure)
     if symmetric_supercell is None:
         symmetric_supercell = len(crystal.atoms) * int(np.prod(grid)) <= LARGEST_SYMMETRIC_SUPERCELL
     cell = phonopy_atoms(crystal)
