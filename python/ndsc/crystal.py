@@ -21,7 +21,7 @@ import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
 
-import ndsc._core as _core
+from ndsc import _core
 from ndsc.errors import InputError, InternalError
 from ndsc.structure import MANY_ATOMS, bulk_structure, checked_structure, read_structure, split_index
 from ndsc.symmetry import distinct_rotations, find_operations

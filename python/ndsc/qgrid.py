@@ -18,7 +18,7 @@ import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
 
-import ndsc._core as _core  # Not `from ndsc`, which runs its __init__.
+from ndsc import _core
 from ndsc.crystal import Crystal, as_crystal
 from ndsc.errors import InputError
 from ndsc.integers import checked_integers, checked_matrix

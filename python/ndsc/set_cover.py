@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-import ndsc._core as _core
+from ndsc import _core
 from ndsc.errors import InputError
 from ndsc.progress import Progress, silent
 

@@ -13,7 +13,7 @@ import numpy as np
 from ase import Atoms
 from ase.data import covalent_radii
 
-import ndsc._core as _core  # Not `from ndsc`, which runs its __init__.
+from ndsc import _core
 from ndsc.errors import InputError
 
 log = logging.getLogger(__name__)

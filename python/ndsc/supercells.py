@@ -16,7 +16,7 @@ import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
 
-import ndsc._core as _core  # Not `from ndsc`, which runs its __init__.
+from ndsc import _core
 from ndsc.crystal import Crystal, as_crystal
 from ndsc.errors import InputError, InternalError
 from ndsc.progress import Progress, silent

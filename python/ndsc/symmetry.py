@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-import ndsc._core as _core
+from ndsc import _core
 from ndsc.errors import InputError
 
 IntArray = NDArray[np.int64]

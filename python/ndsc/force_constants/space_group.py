@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ndsc.crystal import Crystal
+from ndsc.integers import determinant
 
 IntArray = NDArray[np.int64]
 FloatArray = NDArray[np.float64]
@@ -92,7 +93,7 @@ class SpaceGroupAction:
         columns = np.asarray(matrix, dtype=np.int64).T
         # W maps the sublattice onto itself when columns^-1 W columns is an integer matrix.
         transformed = adjugate(columns) @ self.rotations @ columns
-        return self.subset(np.all(transformed % abs(_determinant(columns)) == 0, axis=(1, 2)))
+        return self.subset(np.all(transformed % abs(determinant(columns)) == 0, axis=(1, 2)))
 
     def preserving_grid(self, grid: ArrayLike) -> SpaceGroupAction:
         """The operations that map a grid of q-points onto itself: those of the diagonal supercell of that grid."""
@@ -103,11 +104,6 @@ def adjugate(matrix: IntArray) -> IntArray:
     """The adjugate of a (3, 3) integer matrix, exact: ``adjugate(M) @ M == det(M) * I``."""
     a, b, c = np.asarray(matrix, dtype=np.int64)
     return np.array([np.cross(b, c), np.cross(c, a), np.cross(a, b)], dtype=np.int64).T
-
-
-def _determinant(matrix: IntArray) -> int:
-    a, b, c = matrix
-    return int(np.dot(a, np.cross(b, c)))
 
 
 def cartesian_rotations(rotations: IntArray, cell: FloatArray) -> FloatArray:
