@@ -128,10 +128,7 @@ def _lookup(frame: Atoms, key: str | None) -> Any:
 
 def numbers(value: Any, shape: tuple[int, ...], what: str) -> FloatArray:
     """`value` as a finite array of the given shape; `what` is what messages call it."""
-    try:
-        array = np.asarray(value, dtype=float)
-    except (TypeError, ValueError) as error:
-        raise InputError(f"{_capital(what)} is {value!r}, not numbers. Correct it or leave the frame out.") from error
+    array = _array(value, what)
     if array.shape != shape:
         raise InputError(
             f"{_capital(what)} has the shape {array.shape} where {shape} is expected. Correct it or name another key."
@@ -143,10 +140,7 @@ def numbers(value: Any, shape: tuple[int, ...], what: str) -> FloatArray:
 
 def tensor(value: Any, what: str) -> FloatArray:
     """Nine numbers of a symmetric tensor given as nine, as 3x3, or as six in Voigt order (xx, yy, zz, yz, xz, xy)."""
-    try:
-        array = np.asarray(value, dtype=float)
-    except (TypeError, ValueError) as error:
-        raise InputError(f"{_capital(what)} is {value!r}, not numbers. Correct it or leave the frame out.") from error
+    array = _array(value, what)
     if array.size == 6:
         xx, yy, zz, yz, xz, xy = array.reshape(6)
         array = np.array([xx, xy, xz, xy, yy, yz, xz, yz, zz])
@@ -164,6 +158,13 @@ def tensor(value: Any, what: str) -> FloatArray:
         )
     flat: FloatArray = (0.5 * (matrix + matrix.T)).reshape(9)
     return flat
+
+
+def _array(value: Any, what: str) -> FloatArray:
+    try:
+        return np.asarray(value, dtype=float)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{_capital(what)} is {value!r}, not numbers. Correct it or leave the frame out.") from error
 
 
 def _capital(text: str) -> str:

@@ -33,6 +33,7 @@ from ndsc.fit.regularisation import (
     apply_regularisation,
 )
 from ndsc.fit.sparse_points import read_sparse_points
+from ndsc.interrupts import raise_if_interrupted
 from ndsc.progress import Progress, silent
 from ndsc.targets import ENERGY_KEY, FORCES_KEY, VIRIAL_KEY, frame_name, targets_of
 
@@ -330,7 +331,11 @@ def _rows(frame: Atoms, kernels: Sequence[Kernel]) -> FloatArray:
     width = kernels[-1].columns.stop
     rows = np.zeros((1 + 3 * len(frame) + len(COMPONENTS), width))
     for kernel in kernels:
-        found = kernel.descriptor.calc(frame, grad=True)
+        try:
+            found = kernel.descriptor.calc(frame, grad=True)
+        except RuntimeError as error:
+            raise_if_interrupted(error)
+            raise FitError(f"quippy cannot compute the descriptors of a configuration ({error}). Check it.") from error
         if "grad_data" not in found:
             continue  # no atom of this kernel's species
         overlap = found["data"] @ kernel.points.T
