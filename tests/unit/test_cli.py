@@ -151,7 +151,7 @@ def bad_files() -> None:
         (["supercells", "Al", "--grid", "2", "3"], ["--grid 2 3", "one whole number or three"]),
         (["supercells", "Al", "--grid", "2.5"], ["--grid 2.5", "one whole number or three"]),
         (["supercells", "Al", "--grid", "two"], ["--grid two", "one whole number or three"]),
-        (["supercells", "Al", "--grid", "2", "--cost-exponent", "0"], ["cost exponent 0", "positive"]),
+        (["supercells", "Al", "--grid", "2", "--cost-exponent", "0"], ["cost exponent 0", "above 0"]),
         (["supercells", "Al", "--grid", "2", "--format", "doc"], ["--format doc", "extxyz"]),
         (["supercells", "Al", "--grid", "2", "--out", "file"], ["file is a file"]),
         (["supercells", "Al", "--grid", "2", "--out", "file/cells"], ["is a file"]),
