@@ -23,6 +23,7 @@ from ndsc.cli.options import (
     MaxStepsOption,
     RelaxOption,
     StructureOptions,
+    option,
     parse_grid,
     say_symmetry,
     symmetry_of,
@@ -54,10 +55,7 @@ def phonons(
         str, typer.Option("--route", help=f"How force constants are solved for: {', '.join(ROUTES)}.")
     ] = "auto",
     born: Annotated[
-        Path | None,
-        typer.Option(
-            "--born", metavar="FILE", help="Born charges, phonopy's BORN file, for polar crystals.", show_default=False
-        ),
+        Path | None, option("--born", "Born charges, phonopy's BORN file, for polar crystals.", metavar="FILE")
     ] = None,
     relax: RelaxOption = False,
     fmax: FmaxOption = 1e-4,
@@ -65,10 +63,7 @@ def phonons(
     *,
     executor: ExecutorOptions,
     labels: LabelsOption = None,
-    out: Annotated[
-        Path | None,
-        typer.Option("--out", metavar="DIR", help="Write phonopy_params.yaml to this folder.", show_default=False),
-    ] = None,
+    out: Annotated[Path | None, option("--out", "Write phonopy_params.yaml to this folder.", metavar="DIR")] = None,
     json: JsonOption = False,
 ) -> None:
     """Phonons of a crystal with any calculator, from the minimal non-diagonal supercells.

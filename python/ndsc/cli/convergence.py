@@ -17,6 +17,7 @@ from ndsc.cli.options import (
     ExecutorOptions,
     JsonOption,
     StructureOptions,
+    option,
     parse_grid,
     parse_kgrid,
 )
@@ -50,26 +51,22 @@ class SourceOptions(StructureOptions):
 
 ScanOption = Annotated[
     list[str] | None,
-    typer.Option(
+    option(
         "--scan",
+        "Scan kgrid, cutoff, smearing or a dotted path into the parameters, from coarse to dense; once for each.",
+        default="kgrid, cutoff and smearing around the given values",
         metavar="NAME=V1,V2,…",
-        help="Scan kgrid, cutoff, smearing or a dotted path into the parameters, from coarse to dense; once for each.",
-        show_default="kgrid, cutoff and smearing around the given values",
     ),
 ]
 CheckOption = Annotated[
     int | None,
-    typer.Option(
+    option(
         "--check",
+        "No scan: calculate N configurations of the input file's database again, with --kgrid and --set.",
         metavar="N",
-        help="No scan: calculate N configurations of the input file's database again, with --kgrid and --set.",
-        show_default=False,
     ),
 ]
-SetOption = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="PATH=VALUE", help="Another value for a parameter.", show_default=False),
-]
+SetOption = Annotated[list[str] | None, option("--set", "Another value for a parameter.", metavar="PATH=VALUE")]
 
 
 def converge(
@@ -81,7 +78,7 @@ def converge(
     calculator: CalculatorOptions,
     changes: SetOption = None,
     grid: Annotated[
-        str | None, typer.Option("--grid", metavar="N N N", help="q-point grid of the supercells.", show_default="2")
+        str | None, option("--grid", "q-point grid of the supercells.", default="2", metavar="N N N")
     ] = None,
     configurations: Annotated[
         int, typer.Option("--configurations", min=0, help="Perturbed supercells, the smallest first.")
@@ -92,23 +89,16 @@ def converge(
     virial: Annotated[float, typer.Option("--virial", help="Target: any virial component, meV/atom.")] = 5.0,
     virial_offset: Annotated[
         float | None,
-        typer.Option(
-            "--virial-offset",
-            help="Target: the constant common to all virials, meV/atom.",
-            show_default="as --virial",
-        ),
+        option("--virial-offset", "Target: the constant common to all virials, meV/atom.", default="as --virial"),
     ] = None,
     run: Annotated[
-        Path | None,
-        typer.Option("--run", metavar="DIR", help="Folder of the input file's run.", show_default="as ndsc run has it"),
+        Path | None, option("--run", "Folder of the input file's run.", default="as ndsc run has it", metavar="DIR")
     ] = None,
     labels: Annotated[
-        Path | None,
-        typer.Option("--labels", metavar="DIR", help="Keep the calculations here.", show_default="labels in --out"),
+        Path | None, option("--labels", "Keep the calculations here.", default="labels in --out", metavar="DIR")
     ] = None,
     out: Annotated[
-        Path | None,
-        typer.Option("--out", metavar="DIR", help="Folder of the results.", show_default="NAME-convergence"),
+        Path | None, option("--out", "Folder of the results.", default="NAME-convergence", metavar="DIR")
     ] = None,
     executor: ExecutorOptions,
     dry_run: Annotated[

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ndsc.cli.console import check_folder, note, print_json, print_table, progress_bars, say
-from ndsc.cli.options import JsonOption
+from ndsc.cli.options import JsonOption, option
 from ndsc.errors import InputError
 
 if TYPE_CHECKING:
@@ -25,10 +25,7 @@ EnergyKey = Annotated[str, typer.Option("--energy-key", help="Name of the energy
 ForcesKey = Annotated[str, typer.Option("--forces-key", help="Name of the forces, eV/Å.")]
 VirialKey = Annotated[str, typer.Option("--virial-key", help="Name of the virial, 9 numbers, eV.")]
 StressKey = Annotated[
-    str | None,
-    typer.Option(
-        "--stress-key", help="Name of the stress, ASE's sign, eV/Å³, for a file without virials.", show_default=False
-    ),
+    str | None, option("--stress-key", "Name of the stress, ASE's sign, eV/Å³, for a file without virials.")
 ]
 
 
@@ -39,44 +36,31 @@ def fit(
     virial_key: VirialKey = "REF_virial",
     stress_key: StressKey = None,
     preset: Annotated[
-        str | None,
-        typer.Option("--preset", help="Settings of Allen and Bartók's Table 2: Mg, Al, Si or W.", show_default=False),
+        str | None, option("--preset", "Settings of Allen and Bartók's Table 2: Mg, Al, Si or W.")
     ] = None,
     settings: Annotated[
         Path | None,
-        typer.Option(
-            "--settings",
-            metavar="FILE.toml",
-            help="An input file whose fit and regularisation sections to take.",
-            show_default=False,
-        ),
+        option("--settings", "An input file whose fit and regularisation sections to take.", metavar="FILE.toml"),
     ] = None,
-    cutoff: Annotated[float | None, typer.Option("--cutoff", help="Cutoff of SOAP, Å.", show_default=False)] = None,
-    n_max: Annotated[int | None, typer.Option("--n-max", help="Radial functions of SOAP.", show_default=False)] = None,
-    l_max: Annotated[int | None, typer.Option("--l-max", help="Angular momentum of SOAP.", show_default=False)] = None,
-    n_sparse: Annotated[int | None, typer.Option("--n-sparse", help="Sparse points.", show_default=False)] = None,
-    solver: Annotated[str | None, typer.Option("--solver", help="gap_fit or numpy.", show_default=False)] = None,
+    cutoff: Annotated[float | None, option("--cutoff", "Cutoff of SOAP, Å.")] = None,
+    n_max: Annotated[int | None, option("--n-max", "Radial functions of SOAP.")] = None,
+    l_max: Annotated[int | None, option("--l-max", "Angular momentum of SOAP.")] = None,
+    n_sparse: Annotated[int | None, option("--n-sparse", "Sparse points.")] = None,
+    solver: Annotated[str | None, option("--solver", "gap_fit or numpy.")] = None,
     e0: Annotated[
         str | None,
-        typer.Option(
+        option(
             "--e0",
+            "Energies of single atoms: average, isolated, or in eV as Al=-3.2,Cu=-1.5.",
+            default="isolated where the database has every isolated atom, else average",
             metavar="E0",
-            help="Energies of single atoms: average, isolated, or in eV as Al=-3.2,Cu=-1.5.",
-            show_default="isolated where the database has every isolated atom, else average",
         ),
     ] = None,
     sparse_from: Annotated[
-        Path | None,
-        typer.Option(
-            "--sparse-from",
-            metavar="FILE",
-            help="Structures without labels that offer sparse points too.",
-            show_default=False,
-        ),
+        Path | None, option("--sparse-from", "Structures without labels that offer sparse points too.", metavar="FILE")
     ] = None,
     memory_limit: Annotated[
-        float | None,
-        typer.Option("--memory-limit", metavar="GB", help="Refuse a fit that needs more.", show_default=False),
+        float | None, option("--memory-limit", "Refuse a fit that needs more.", metavar="GB")
     ] = None,
     threads: Annotated[int, typer.Option("--threads", min=1, help="Threads of the linear algebra.")] = 1,
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder of the potential.")] = Path("potential"),
@@ -208,10 +192,8 @@ def _read(path: Path, energy: str, forces: str, virial: str, stress: str | None)
 
 def export(
     database: DatabaseArgument,
-    dialect: Annotated[
-        str, typer.Option("--dialect", help="extxyz, mace, nep, ace, mtp or pypolymlp.", show_default=False)
-    ],
-    out: Annotated[Path, typer.Option("--out", metavar="FILE", help="The file to write.", show_default=False)],
+    dialect: Annotated[str, option("--dialect", "extxyz, mace, nep, ace, mtp or pypolymlp.")],
+    out: Annotated[Path, option("--out", "The file to write.", metavar="FILE")],
     energy_key: EnergyKey = "REF_energy",
     forces_key: ForcesKey = "REF_forces",
     virial_key: VirialKey = "REF_virial",

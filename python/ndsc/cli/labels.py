@@ -9,7 +9,7 @@ import typer
 
 from ndsc.cli.console import duration, note, print_json, print_table, say
 from ndsc.cli.exits import ExitCode, fail
-from ndsc.cli.options import GridCommand, JsonOption
+from ndsc.cli.options import GridCommand, JsonOption, option
 
 if TYPE_CHECKING:
     from ndsc.reference import Label, LabelStore
@@ -33,8 +33,7 @@ StoreArgument = Annotated[
     Path, typer.Argument(metavar="DIR", help="A folder of labels, or the folder of a run.", show_default=False)
 ]
 SettingsOption = Annotated[
-    str | None,
-    typer.Option("--settings", metavar="ID", help="Only labels of these settings (see status).", show_default=False),
+    str | None, option("--settings", "Only labels of these settings (see status).", metavar="ID")
 ]
 SHORT = 12
 
@@ -229,10 +228,7 @@ def show(
 
 def prune(
     directory: StoreArgument,
-    settings: Annotated[
-        str | None,
-        typer.Option("--settings", metavar="ID", help="Also all labels of these settings.", show_default=False),
-    ] = None,
+    settings: Annotated[str | None, option("--settings", "Also all labels of these settings.", metavar="ID")] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Remove; without it, only say what would be removed.")] = False,
 ) -> None:
     """Remove damaged and temporary files, claims of dead runs, and files of failed calculations.

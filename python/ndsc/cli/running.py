@@ -9,7 +9,7 @@ import typer
 
 from ndsc.cli.console import check_folder, print_json, print_table, progress_bars, say, warn
 from ndsc.cli.exits import RESUME, ExitCode, fail
-from ndsc.cli.options import JsonOption
+from ndsc.cli.options import JsonOption, option
 from ndsc.errors import InputError
 
 if TYPE_CHECKING:
@@ -23,9 +23,7 @@ def run(
     config: Annotated[Path, typer.Argument(metavar="CONFIG.toml", help="The input file.", show_default=False)],
     out: Annotated[
         Path | None,
-        typer.Option(
-            "--out", metavar="DIR", help="Folder of the run.", show_default="the name of the input file without .toml"
-        ),
+        option("--out", "Folder of the run.", default="the name of the input file without .toml", metavar="DIR"),
     ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would be done and what it would cost, and do nothing.")

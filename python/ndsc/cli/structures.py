@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ndsc.cli.console import check_folder, print_json, print_table, progress_bars, say, staged_folder
-from ndsc.cli.options import GridOption, JsonOption, StructureOptions, parse_grid, say_symmetry, symmetry_of
+from ndsc.cli.options import GridOption, JsonOption, StructureOptions, option, parse_grid, say_symmetry, symmetry_of
 from ndsc.errors import InputError
 
 if TYPE_CHECKING:
@@ -28,10 +28,7 @@ def supercells(
     cost_exponent: Annotated[
         float, typer.Option("--cost-exponent", help="The cost of a supercell is its size to this power.")
     ] = 3.0,
-    out: Annotated[
-        Path | None,
-        typer.Option("--out", metavar="DIR", help="Write the supercells to this folder.", show_default=False),
-    ] = None,
+    out: Annotated[Path | None, option("--out", "Write the supercells to this folder.", metavar="DIR")] = None,
     file_format: Annotated[
         str, typer.Option("--format", help=f"Format of the files: {', '.join(FORMATS)}.")
     ] = "extxyz",
@@ -73,9 +70,7 @@ def kpoints(
     grid: GridOption,
     max_points: Annotated[
         int | None,
-        typer.Option(
-            "--max-points", help="Most points in the unit cell.", show_default="64 times those of the q-point grid"
-        ),
+        option("--max-points", "Most points in the unit cell.", default="64 times those of the q-point grid"),
     ] = None,
     json: JsonOption = False,
 ) -> None:

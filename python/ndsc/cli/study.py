@@ -9,7 +9,7 @@ import typer
 
 from ndsc.cli.console import check_folder, note, print_json, print_table, progress_bars, say, warn
 from ndsc.cli.exits import RESUME
-from ndsc.cli.options import JsonOption
+from ndsc.cli.options import JsonOption, option
 from ndsc.errors import InputError
 
 if TYPE_CHECKING:
@@ -25,11 +25,11 @@ def study(
     ],
     out: Annotated[
         Path | None,
-        typer.Option(
+        option(
             "--out",
+            "Folder of the study; of several studies, the folder of their folders.",
+            default="the name of the input file without .toml; of several, the folder studies",
             metavar="DIR",
-            help="Folder of the study; of several studies, the folder of their folders.",
-            show_default="the name of the input file without .toml; of several, the folder studies",
         ),
     ] = None,
     page: Annotated[
