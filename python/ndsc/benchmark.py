@@ -146,6 +146,7 @@ def benchmark(
     *,
     database: Sequence[Atoms] = (),
     dos_mesh: Grid | None = DOS_MESH,
+    harmonic_dos_mesh: Grid | None = None,
     progress: Progress = silent,
 ) -> Benchmark:
     """Compare a model with a reference.
@@ -158,7 +159,9 @@ def benchmark(
         Labelled supercells of the reference's crystal (``REF_forces``); their harmonic model is what the model must
         beat. Other frames, by ``config_type``, are left out.
     dos_mesh : 3 ints
-        Mesh of the densities of states.
+        Mesh of the densities of states; None leaves them out.
+    harmonic_dos_mesh : 3 ints, optional
+        The same for the harmonic model.
     progress : callable
         Called with (task, done, total).
 
@@ -172,6 +175,7 @@ def benchmark(
     model_phonons = _model_phonons(reference, model, crystal, warnings, progress)
     phonons = None
     if model_phonons is not None and reference.phonons is not None:
+        progress("comparing phonons", 0, 1)
         phonons = compare_phonons(model_phonons, reference.phonons, dos_mesh=dos_mesh)
         warnings += _phonon_warnings(model_phonons, "the potential")
         lowest = {
@@ -185,7 +189,8 @@ def benchmark(
                     f"The {name} has imaginary phonons, down to {frequency:.2f} THz on mesh and path; the lowest "
                     f"frequency of the {other} is {lowest[other]:.2f} THz."
                 )
-    harmonic, harmonic_phonons, failure = _harmonic(reference, database, dos_mesh)
+        progress("comparing phonons", 1, 1)
+    harmonic, harmonic_phonons, failure = _harmonic(reference, database, harmonic_dos_mesh)
     model_elastic = _model_elastic(reference, model, crystal, warnings, progress)
     elastic = {}
     if reference.elastic is not None:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from phonopy import Phonopy
 from phonopy.phonon.dos import TotalDos
 from phonopy.phonon.mesh import Mesh
+from phonopy.structure.symmetry import Symmetry
 
 from ndsc.crystal import Crystal, as_crystal
 from ndsc.errors import InputError
@@ -293,11 +294,15 @@ def _densities(phonons: Sequence[Phonopy], crystal: Crystal, divisions: Grid) ->
     """Densities of states of model and reference on one frequency axis, as fields of a comparison."""
     meshes = []
     for phonon in phonons:
+        # phonopy reduces the mesh by its own symmetry only, which does not tell isotopes apart.
+        symmetry = Symmetry(phonon.primitive, symprec=crystal.symprec)
+        is_same = not crystal.is_magnetic and len(symmetry.pointgroup_operations) == len(crystal.point_group)
         mesh = Mesh(
             phonon.dynamical_matrix,
             list(divisions),
             is_gamma_center=True,
             rotations=crystal.point_group,
+            primitive_symmetry=symmetry if is_same else None,
             factor=phonon.unit_conversion_factor,
         )
         mesh.run()

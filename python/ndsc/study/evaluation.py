@@ -52,12 +52,14 @@ def evaluate_potential(
     ReferenceCalculationError
         When labels of the reference are missing. What the potential cannot do is a warning of the result instead.
     """
+    dos_mesh = run.config.phonons.dos_mesh if section.dos else None
     database = [frame for frame in frames if section.harmonic and _same_crystal(frame, run, runs)]
     found = benchmark(
         model,
         run.reference(phonons=section.phonons, elastic=section.elastic),
         database=database,
-        dos_mesh=run.config.phonons.dos_mesh if section.dos else None,
+        dos_mesh=dos_mesh,
+        harmonic_dos_mesh=dos_mesh,
     )
     elastic = found.elastic
     if found.reference.elastic is not None:
