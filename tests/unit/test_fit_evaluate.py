@@ -6,7 +6,7 @@ from ase.calculators.calculator import Calculator, all_changes
 from ase.calculators.emt import EMT
 
 from ndsc.errors import InputError
-from ndsc.fit.evaluate import Predictions, evaluate, predict
+from ndsc.fit.evaluation import Predictions, evaluate, predict
 
 
 class Shifted(EMT):

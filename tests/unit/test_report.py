@@ -13,7 +13,7 @@ from ase.calculators.emt import EMT
 
 from ndsc.database import write_database
 from ndsc.errors import InputError
-from ndsc.fit.evaluate import Predictions, predict
+from ndsc.fit.evaluation import Predictions, predict
 from ndsc.force_constants import phonons_from_supercells
 from ndsc.phonons import compare_phonons
 from ndsc.report import (

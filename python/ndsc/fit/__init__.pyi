@@ -1,8 +1,9 @@
 # The public names of ndsc.fit, and the modules that they live in.
 from .calculator import GapCalculator as GapCalculator
-from .evaluate import Errors as Errors
-from .evaluate import Predictions as Predictions
-from .evaluate import predict as predict
+from .evaluation import Errors as Errors
+from .evaluation import Predictions as Predictions
+from .evaluation import evaluate as evaluate
+from .evaluation import predict as predict
 from .gap import GapFit as GapFit
 from .gap import fit_gap as fit_gap
 from .gap import load_fit as load_fit

@@ -17,7 +17,7 @@ from ndsc.errors import FitError, InputError
 from ndsc.extended_xyz import read_frames
 from ndsc.files import ScratchFolder, write_text
 from ndsc.fit.calculator import GapCalculator
-from ndsc.fit.evaluate import Errors, Predictions, predict
+from ndsc.fit.evaluation import Errors, Predictions, predict
 from ndsc.fit.executable import (
     Run,
     failure_reason,

@@ -22,7 +22,7 @@ from scipy.linalg import block_diag, solve_triangular
 from ndsc.errors import FitError, InputError
 from ndsc.files import whole_file, write_text
 from ndsc.fit.calculator import bare_structure
-from ndsc.fit.evaluate import MODEL_PREFIX, Predictions
+from ndsc.fit.evaluation import MODEL_PREFIX, Predictions
 from ndsc.fit.executable import require_quippy
 from ndsc.fit.regularisation import (
     ENERGY_SIGMA_KEY,

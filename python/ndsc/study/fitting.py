@@ -14,7 +14,7 @@ from ase import Atoms
 from ndsc.files import ScratchFolder
 from ndsc.fit import GapFit, apply_regularisation, fit_gap
 from ndsc.fit.calculator import GapCalculator
-from ndsc.fit.evaluate import Predictions, evaluate
+from ndsc.fit.evaluation import Predictions, evaluate
 from ndsc.fit.linear_system import LinearSystem
 from ndsc.progress import Progress
 from ndsc.study.variants import FitTask
