@@ -82,6 +82,15 @@ def test_durations(seconds: float, text: str) -> None:
     assert duration(seconds) == text
 
 
+def test_a_table_in_a_file_is_not_cut_off(capsys: pytest.CaptureFixture[str]) -> None:
+    print_table("[b]Names", ["[i]name", "value"], [[300 * "x" + "[/red]", 1.0]])
+    text = capsys.readouterr().out
+    assert 300 * "x" + "[/red]" in text
+    assert "[b]Names" in text
+    assert "[i]name" in text
+    assert max(map(len, text.splitlines())) < 400
+
+
 def test_a_table(capsys: pytest.CaptureFixture[str]) -> None:
     print_table("Numbers", ["name", "value"], [["one", 1.23456789], ["two", 2.0]])
     text = capsys.readouterr().out

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 #: Warnings that are meant for whoever writes programs, not for whoever runs them.
 FOR_DEVELOPERS = (DeprecationWarning, PendingDeprecationWarning, FutureWarning, ImportWarning, ResourceWarning)
+#: Columns of a table that goes to a file.
+WIDEST = 2000
 #: Loggers of other packages that say nothing about a calculation.
 QUIET = ("matplotlib", "PIL", "fontTools", "asyncio")
 #: Unicode categories that a terminal does not show as they are: control and format characters, halves of pairs.
@@ -123,8 +125,8 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[obje
     for row in rows:
         table.add_row(*(Text(f"{cell:.6g}" if isinstance(cell, float) else plain(cell)) for cell in row))
     console = Console(file=sys.stdout, highlight=False)
-    if not console.is_terminal:
-        console = Console(file=sys.stdout, highlight=False, width=160)
+    if not console.is_terminal:  # a file or another program, where nothing is to be cut off
+        console = Console(file=sys.stdout, highlight=False, width=WIDEST)
     say(title)
     console.print(table)
 
