@@ -151,6 +151,18 @@ class Crystal:
         return moments is not None and bool(np.max(np.abs(moments)) > self.magnetic_tolerance)
 
     @cached_property
+    def magnetic_group(self) -> str | None:
+        """Number of the magnetic space group (BNS) formed by all operations; None for a crystal without moments."""
+        if not self.is_magnetic:
+            return None
+        import spglib
+
+        found = spglib.get_magnetic_spacegroup_type_from_symmetry(
+            self.rotations, self.translations, self.time_reversals, lattice=self.atoms.cell.array, symprec=self.symprec
+        )
+        return None if found is None else str(found.bns_number)
+
+    @cached_property
     def point_group(self) -> IntArray:
         """(m, 3, 3) int64 array : the distinct rotations W, sorted, the identity among them."""
         return distinct_rotations(self.rotations)

@@ -11,6 +11,7 @@ from ase.calculators.emt import EMT
 from ase.io import write
 
 from ndsc.config import RunConfig, parse_config
+from ndsc.crystal import Crystal
 from ndsc.errors import InputError, NdscError
 from ndsc.force_constants import phonon_displacements
 from ndsc.report import write_report
@@ -195,3 +196,11 @@ def test_the_plan_counts_what_it_would_make(tmp_path, parts):
     assert plan.counts == {size: sizes.count(size) for size in sorted(set(sizes))}
     assert plan.n_configurations == len(sizes)
     assert plan.n_unlabelled == len(plan.unlabelled)
+
+
+@pytest.mark.parametrize(("moments", "group"), [([0.0, 0.0], None), ([2.2, 2.2], "229.140"), ([2.2, -2.2], "221.97")])
+def test_the_magnetic_group_of_iron(moments, group):
+    # Collinear moments are scalars here: ferromagnetic iron has no operation that reverses the spins.
+    atoms = bulk("Fe", "bcc", a=2.87, cubic=True)
+    atoms.set_initial_magnetic_moments(moments)
+    assert Crystal.from_atoms(atoms).magnetic_group == group
