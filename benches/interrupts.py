@@ -35,7 +35,7 @@ CALLS = {
     "enumerate_supercells, fcc, size 18018": "ndsc.enumerate_supercells(crystal, 18018)",
     "hermite_normal_forms, size 2310": "[ndsc.hermite_normal_forms(2310) for _ in range(9)]",
     "reduce_supercells, 10 million": (
-        "ndsc.reduce_supercells(np.eye(3), np.tile([[[8, 5, 3], [0, 7, 4], [0, 0, 9]]], (10**7, 1, 1)))"
+        "ndsc.sublattices.reduce_supercells(np.eye(3), np.tile([[[8, 5, 3], [0, 7, 4], [0, 0, 9]]], (10**7, 1, 1)))"
     ),
 }
 PROGRAM = (

@@ -170,7 +170,7 @@ def reduction_tasks() -> Iterator[Task]:
         return np.allclose(ours_long, theirs_long)
 
     name = f"Minkowski reduction of {BATCH} supercells of {CELLS} cells"
-    ours = lambda: ndsc.reduce_supercells(cell, batch)  # noqa: E731 : one side of a table
+    ours = lambda: ndsc.sublattices.reduce_supercells(cell, batch)  # noqa: E731 : one side of a table
     yield Task(name, "moyopy", ours, lambda: [moyopy.minkowski_reduce(c) for c in lists], equally_long, 15)
     yield Task(
         name, "ase", ours, lambda: [ase_minkowski_reduce(c) for c in cells[:few]], equally_long, 1000, few / BATCH, 3

@@ -1,4 +1,5 @@
 # The public names of ndsc, and the modules that they live in.
+from . import benchmark as benchmark
 from . import codes as codes
 from . import config as config
 from . import configurations as configurations
@@ -65,12 +66,8 @@ from .reference import label_configurations as label_configurations
 from .relaxation import relax_crystal as relax_crystal
 from .sublattices import enumerate_supercells as enumerate_supercells
 from .sublattices import enumerate_supercells_up_to as enumerate_supercells_up_to
-from .sublattices import hermite_normal_form as hermite_normal_form
 from .sublattices import hermite_normal_forms as hermite_normal_forms
 from .sublattices import make_supercell as make_supercell
-from .sublattices import reduce_supercells as reduce_supercells
-from .sublattices import smith_normal_form as smith_normal_form
-from .supercells import Location as Location
 from .supercells import SupercellSet as SupercellSet
 from .supercells import diagonal_supercell as diagonal_supercell
 from .supercells import find_single_supercell as find_single_supercell

@@ -60,7 +60,7 @@ def test_every_qpoint_is_held_where_locate_says(name, grid):
 def test_supercells_are_first_of_their_orbits(name, n):
     found = ndsc.find_supercells(CRYSTALS[name], n)
     for matrix in found.matrices:
-        own = ndsc.hermite_normal_form(matrix)[0]
+        own = ndsc.sublattices.hermite_normal_form(matrix)[0]
         assert slow.canonical(matrix, ROTATIONS[name]) == tuple(map(tuple, own.tolist()))
 
 
@@ -106,7 +106,7 @@ def test_stars_and_little_groups(name, grid, data):
 def test_reduced_supercells_are_minkowskis(name, matrix):
     assume(round(np.linalg.det(matrix)) != 0)
     cell = CRYSTALS[name].cell.array
-    reduced = ndsc.reduce_supercells(cell, matrix)
+    reduced = ndsc.sublattices.reduce_supercells(cell, matrix)
     assert round(np.linalg.det(reduced)) == abs(round(np.linalg.det(matrix)))
     assert slow.same_lattice(reduced, matrix)
     lengths = np.linalg.norm(reduced @ cell, axis=1)
@@ -117,10 +117,10 @@ def test_reduced_supercells_are_minkowskis(name, matrix):
 def test_normal_forms(matrix):
     size = round(np.linalg.det(matrix))
     assume(size != 0)
-    form, transform = ndsc.hermite_normal_form(matrix)
+    form, transform = ndsc.sublattices.hermite_normal_form(matrix)
     assert np.array_equal(transform @ matrix, form)
     assert tuple(map(tuple, form.tolist())) in slow.hermite_normal_forms(abs(size))
-    diagonal, left, right = ndsc.smith_normal_form(matrix)
+    diagonal, left, right = ndsc.sublattices.smith_normal_form(matrix)
     assert np.array_equal(left @ matrix @ right, np.diag(diagonal))
     assert diagonal[1] % diagonal[0] == diagonal[2] % diagonal[1] == 0
     assert np.prod(diagonal) == abs(size)
@@ -149,7 +149,7 @@ def test_distinct_supercells_are_the_orbits(name):
     for size in range(1, 5):
         found = ndsc.enumerate_supercells(CRYSTALS[name], size)
         expected = {slow.canonical(form, ROTATIONS[name]) for form in slow.hermite_normal_forms(size)}
-        forms = {tuple(map(tuple, ndsc.hermite_normal_form(matrix)[0].tolist())) for matrix in found}
+        forms = {tuple(map(tuple, ndsc.sublattices.hermite_normal_form(matrix)[0].tolist())) for matrix in found}
         assert forms == expected
 
 

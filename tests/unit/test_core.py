@@ -151,7 +151,7 @@ WORK = {
     "map": "ndsc.map_qpoints(crystal, 600)",
     "cover": "[0 for _ in ndsc.iterate_supercells(crystal, (99991, 99991, 99991))]",
     "normal forms": "ndsc.hermite_normal_forms(2310)",
-    "reduction": "ndsc.reduce_supercells(np.eye(3), np.tile([[[8, 5, 3], [0, 7, 4], [0, 0, 9]]], (10**7, 1, 1)))",
+    "reduction": "reduce_supercells(np.eye(3), np.tile([[[8, 5, 3], [0, 7, 4], [0, 0, 9]]], (10**7, 1, 1)))",
     "columns": "ndsc.find_supercells(crystal, 48, cost_exponent=1.0)",
     "programme": "ndsc.find_supercells(crystal, 30, cost_exponent=1.0)",
 }
@@ -163,6 +163,7 @@ SOON = 3.0
 def test_ctrl_c_is_answered(task):
     program = (
         "import sys, time\nimport numpy as np\nimport ndsc\nfrom ase.build import bulk\n"
+        "from ndsc.sublattices import reduce_supercells\n"
         "crystal = ndsc.Crystal.from_atoms(bulk('Al'))\nprint('ready', flush=True)\n"
         f"try:\n    {WORK[task]}\nexcept KeyboardInterrupt:\n    print('stopped', flush=True)\n    sys.exit(7)\n"
     )
@@ -181,12 +182,13 @@ def test_ctrl_c_is_answered(task):
 def test_threads_change_nothing():
     program = (
         "import hashlib\nimport numpy as np\nimport ndsc\nfrom ase.build import bulk\n"
+        "from ndsc.sublattices import reduce_supercells\n"
         "digest = hashlib.sha256()\n"
         "for atoms, grid in ((bulk('Al'), 60), (bulk('Mg'), (30, 30, 60))):\n"
         "    digest.update(ndsc.find_supercells(atoms, grid).matrices.tobytes())\n"
         "    digest.update(ndsc.enumerate_supercells(atoms, 24).tobytes())\n"
         "    digest.update(ndsc.map_qpoints(atoms, 20).mapping.tobytes())\n"
-        "digest.update(ndsc.reduce_supercells(bulk('Mg').cell.array, ndsc.hermite_normal_forms(60)).tobytes())\n"
+        "digest.update(reduce_supercells(bulk('Mg').cell.array, ndsc.hermite_normal_forms(60)).tobytes())\n"
         "print(digest.hexdigest())\n"
     )
     digests = set()

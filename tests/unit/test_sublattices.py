@@ -41,7 +41,7 @@ def test_numbers_of_distinct_supercells(atoms, kind):
 def test_distinct_supercells_are_reduced_and_right_handed():
     found = ndsc.enumerate_supercells(HCP, 12)
     assert np.allclose(np.linalg.det(found), 12)
-    assert np.array_equal(ndsc.reduce_supercells(HCP.cell.array, found), found)
+    assert np.array_equal(ndsc.sublattices.reduce_supercells(HCP.cell.array, found), found)
 
 
 def test_hermite_normal_forms():
@@ -72,20 +72,20 @@ def test_work_that_cannot_be_done_is_refused_at_once(size):
 
 def test_overflow_is_an_error():
     huge = np.diag([2**31, 2**31, 2**31])
-    for function in (ndsc.hermite_normal_form, ndsc.smith_normal_form):
+    for function in (ndsc.sublattices.hermite_normal_form, ndsc.sublattices.smith_normal_form):
         with pytest.raises(IntegerOverflowError, match="64 bits"):
             function(huge)
     with pytest.raises(IntegerOverflowError, match="64 bits"):
-        ndsc.reduce_supercells(FCC.cell.array, huge)
+        ndsc.sublattices.reduce_supercells(FCC.cell.array, huge)
     with pytest.raises(IntegerOverflowError, match="64-bit"):
-        ndsc.smith_normal_form([[2**63, 0, 0], [0, 1, 0], [0, 0, 1]])
+        ndsc.sublattices.smith_normal_form([[2**63, 0, 0], [0, 1, 0], [0, 0, 1]])
 
 
 def test_large_elements_are_exact():
     rng = np.random.default_rng(5)
     for _ in range(50):
         matrix = rng.integers(-(10**6), 10**6, (3, 3))
-        form, transform = ndsc.hermite_normal_form(matrix)
+        form, transform = ndsc.sublattices.hermite_normal_form(matrix)
         assert np.array_equal(transform.astype(object) @ matrix.astype(object), form)
         rows = [[int(x) for x in row] for row in matrix]
         exact = (
@@ -96,7 +96,7 @@ def test_large_elements_are_exact():
         assert int(form[0, 0]) * int(form[1, 1]) * int(form[2, 2]) == abs(exact)
 
 
-@pytest.mark.parametrize("function", [ndsc.hermite_normal_form, ndsc.smith_normal_form])
+@pytest.mark.parametrize("function", [ndsc.sublattices.hermite_normal_form, ndsc.sublattices.smith_normal_form])
 def test_singular_matrices_are_refused(function):
     with pytest.raises(InputError, match="singular"):
         function([[1, 2, 3], [2, 4, 6], [0, 0, 1]])
@@ -105,20 +105,20 @@ def test_singular_matrices_are_refused(function):
 def test_reduction_refuses_what_is_no_supercell():
     cell = FCC.cell.array
     with pytest.raises(InputError, match="singular"):
-        ndsc.reduce_supercells(cell, [[1, 2, 3], [2, 4, 6], [0, 0, 1]])
+        ndsc.sublattices.reduce_supercells(cell, [[1, 2, 3], [2, 4, 6], [0, 0, 1]])
     with pytest.raises(InputError, match="shape"):
-        ndsc.reduce_supercells(cell, np.ones((2, 2), dtype=int))
+        ndsc.sublattices.reduce_supercells(cell, np.ones((2, 2), dtype=int))
     with pytest.raises(InputError, match="shape"):
-        ndsc.reduce_supercells(cell[:2], np.eye(3, dtype=int))
+        ndsc.sublattices.reduce_supercells(cell[:2], np.eye(3, dtype=int))
     with pytest.raises(InputError, match="positive definite"):
-        ndsc.reduce_supercells(np.zeros((3, 3)), np.eye(3, dtype=int))
+        ndsc.sublattices.reduce_supercells(np.zeros((3, 3)), np.eye(3, dtype=int))
     with pytest.raises(InputError, match="positive definite"):
-        ndsc.reduce_supercells(cell * np.nan, np.eye(3, dtype=int))
+        ndsc.sublattices.reduce_supercells(cell * np.nan, np.eye(3, dtype=int))
 
 
 def test_reduction_of_many_is_the_reduction_of_each():
     forms = ndsc.hermite_normal_forms(48)
-    together = ndsc.reduce_supercells(HCP.cell.array, forms)
+    together = ndsc.sublattices.reduce_supercells(HCP.cell.array, forms)
     for form, reduced in list(zip(forms, together, strict=True))[::500]:
-        assert np.array_equal(ndsc.reduce_supercells(HCP.cell.array, form), reduced)
-    assert ndsc.reduce_supercells(HCP.cell.array, forms[:0]).shape == (0, 3, 3)
+        assert np.array_equal(ndsc.sublattices.reduce_supercells(HCP.cell.array, form), reduced)
+    assert ndsc.sublattices.reduce_supercells(HCP.cell.array, forms[:0]).shape == (0, 3, 3)
