@@ -56,3 +56,12 @@ def determinant(matrix: IntArray) -> int:
     """The determinant of a (3, 3) integer matrix, exact whatever its size."""
     (a, b, c), (d, e, f), (g, h, i) = matrix.tolist()
     return int(a * (e * i - f * h) - b * (d * i - f * g) + c * (d * h - e * g))
+
+
+def adjugate(matrix: IntArray) -> IntArray:
+    """The adjugate of a (3, 3) integer matrix, exact: ``adjugate(M) @ M == det(M) * I``.
+
+    Where 64 bits may not suffice, give `matrix` with the dtype object, of Python's integers.
+    """
+    a, b, c = matrix
+    return np.array([np.cross(b, c), np.cross(c, a), np.cross(a, b)]).T

@@ -31,6 +31,7 @@ from ase.geometry import minkowski_reduce
 from numpy.typing import ArrayLike, NDArray
 
 from ndsc.errors import InputError, NdscError
+from ndsc.integers import adjugate, checked_integers, checked_matrix, determinant
 
 #: A grid of k-points as settings keep it: three numbers, or the rows of a supercell matrix in Hermite normal form.
 KpointGrid: TypeAlias = tuple[int, int, int] | tuple[tuple[int, int, int], tuple[int, int, int], tuple[int, int, int]]
@@ -134,7 +135,7 @@ def check_kgrid_folds(matrices: ArrayLike | Sequence[ArrayLike], kgrid: AnyGrid 
     wrong = next((supercell for supercell in supercells if _repeats(supercell, kgrid) > 1), None)
     if wrong is None:
         return
-    size = _determinant_and_adjugate(wrong)[0]
+    size = abs(determinant(wrong))
     near = " or ".join(f"kgrid = {np.array(grid).tolist()}" for grid in nearest_kgrids(supercells, kgrid))
     raise InputError(
         f"kgrid = {np.array(normal_kgrid(kgrid)).tolist()} does not fold exactly into the supercell {wrong.tolist()} "
@@ -353,43 +354,19 @@ def _image(codes: NDArray[np.int64], images: NDArray[np.int64], common: int) -> 
 def _rotations(rotations: ArrayLike | None) -> NDArray[np.int64]:
     if rotations is None:
         return np.empty((0, 3, 3), dtype=np.int64)
-    array = np.asarray(rotations)
-    integers: NDArray[np.int64] = np.rint(array).astype(np.int64)
-    if array.ndim != 3 or array.shape[1:] != (3, 3) or not np.array_equal(integers, array):
-        raise InputError(f"Rotations are n 3x3 matrices of integers, not an array of shape {array.shape}.")
+    integers = checked_integers(rotations, "Rotations", "n 3x3 matrices of integers")
+    if integers.ndim != 3 or integers.shape[1:] != (3, 3):
+        raise InputError(f"Rotations are n 3x3 matrices of integers, not an array of shape {integers.shape}.")
     if np.abs(integers).max(initial=0) > 2**20 or not np.all(np.rint(np.abs(np.linalg.det(integers))) == 1):
         raise InputError("A rotation has a determinant other than 1 or -1. Give rotations in fractional coordinates.")
     return integers
 
 
 def _supercell_matrix(matrix: ArrayLike) -> NDArray[np.int64]:
-    array = np.asarray(matrix)
-    if array.shape != (3, 3) or not np.issubdtype(array.dtype, np.number):
-        raise InputError(f"A supercell matrix is 3x3 integers, not {matrix!r}. Give three rows of three integers.")
-    integers: NDArray[np.int64] = np.rint(array).astype(np.int64)
-    if not np.array_equal(integers, array):
-        raise InputError(f"The supercell matrix {array.tolist()} is not of integers. Give whole numbers.")
-    determinant, _ = _determinant_and_adjugate(integers)
-    if determinant == 0:
-        raise InputError(f"The supercell matrix {integers.tolist()} is singular. Give three independent rows.")
-    return integers
-
-
-def _determinant_and_adjugate(matrix: NDArray[np.int64]) -> tuple[int, NDArray[np.object_]]:
-    """|det S| and the integer matrix |det S| S^-1, of Python's integers, which do not overflow."""
-    rows = [[int(entry) for entry in row] for row in matrix]
-    # Row j of S^-1 det S: cofactors, with indices taken in cyclic order instead of signs.
-    cofactors = [
-        [
-            rows[(i + 1) % 3][(j + 1) % 3] * rows[(i + 2) % 3][(j + 2) % 3]
-            - rows[(i + 1) % 3][(j + 2) % 3] * rows[(i + 2) % 3][(j + 1) % 3]
-            for i in range(3)
-        ]
-        for j in range(3)
-    ]
-    determinant = sum(rows[0][j] * cofactors[j][0] for j in range(3))
-    sign = -1 if determinant < 0 else 1
-    return abs(determinant), sign * np.array(cofactors, dtype=object)
+    checked = checked_matrix(matrix)
+    if determinant(checked) == 0:
+        raise InputError(f"The supercell matrix {checked.tolist()} is singular. Give three independent rows.")
+    return checked
 
 
 def _repeats(supercell: NDArray[np.int64], kgrid: AnyGrid, axis: int | None = None) -> int:
@@ -397,10 +374,10 @@ def _repeats(supercell: NDArray[np.int64], kgrid: AnyGrid, axis: int | None = No
 
     It is 1 where the grid folds exactly: the least common denominator of ``B S^-1``.
     """
-    size, adjugate = _determinant_and_adjugate(supercell)
-    rows = kgrid_matrix(kgrid).astype(object)
-    products = (rows if axis is None else rows[axis : axis + 1]) @ adjugate
-    return size // math.gcd(size, *(int(entry) for entry in products.ravel()))
+    size = abs(determinant(supercell))
+    rows = kgrid_matrix(kgrid).astype(object)  # of Python's integers, which do not overflow
+    products = (rows if axis is None else rows[axis]) @ adjugate(supercell.astype(object))
+    return size // math.gcd(size, *products.ravel())
 
 
 def _is_whole(value: Any) -> bool:

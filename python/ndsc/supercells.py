@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from ndsc import _core
 from ndsc.crystal import Crystal, as_crystal
 from ndsc.errors import InputError, InternalError
+from ndsc.integers import adjugate
 from ndsc.progress import Progress, silent
 from ndsc.qgrid import Grid, checked_grid, keeps_grid, memory_for, q_rotations, qpoint_numerators, reporter
 from ndsc.sublattices import make_supercell, reduce_forms
@@ -189,9 +190,8 @@ class SupercellSet:
     def _locate_in_larger(self, form: IntArray) -> tuple[int, IntArray]:
         """Which supercell of a set that is not the cyclic one holds all q-points of the supercell `form`, and how."""
         size = int(np.prod(np.diagonal(form)))
-        adjugate = np.rint(np.linalg.inv(form) * size).astype(np.int64)
         # S R form^-1 integer: the lattice of S R lies in that of the form.
-        quotients = np.einsum("nij,mjk,kl->nmil", self.matrices, self.rotations, adjugate)
+        quotients = np.einsum("nij,mjk,kl->nmil", self.matrices, self.rotations, adjugate(form))
         held = np.argwhere(np.all(quotients % size == 0, axis=(2, 3)))
         if len(held) == 0:
             raise InternalError(

@@ -50,7 +50,7 @@ def label(
     assert f"{n} []" in done.stdout, done.stdout + done.stderr[-3000:]
     store = LabelStore(folder / "labels")
     assert len(list(store.keys())) == n
-    assert all(store.read(key)[0] for key in list(store.keys()))
+    assert all(store.load(key) for key in list(store.keys()))
     return (folder / "calls").read_text().split()
 
 

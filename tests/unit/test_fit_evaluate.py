@@ -96,9 +96,9 @@ def test_what_is_not_finite_is_found(frames):
 
 def test_input_is_not_changed_and_structures_are_computed_as_they_are(frames):
     before = [frame.copy() for frame in frames]
-    predicted = predict(frames, EMT(), prefix="MODEL")
+    predicted = predict(frames, EMT())
     assert frames == before
-    assert all(frame.info["MODEL_virial"].shape == (9,) for frame in predicted)
+    assert all(frame.info["GAP_virial"].shape == (9,) for frame in predicted)
     cluster = Atoms("Al2", positions=[[0, 0, 0], [2.8, 0, 0]])
     (out,) = predict([cluster], EMT())
     assert "GAP_virial" not in out.info

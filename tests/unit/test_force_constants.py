@@ -23,8 +23,9 @@ from ndsc.force_constants import (
     phonons_from_supercells,
 )
 from ndsc.force_constants.displacements import fewest_directions
-from ndsc.force_constants.space_group import SpaceGroupAction, adjugate
+from ndsc.force_constants.space_group import SpaceGroupAction
 from ndsc.force_constants.tiling import tiled_force_constants
+from ndsc.integers import adjugate
 from ndsc.supercells import diagonal_supercell, find_supercells
 
 ALUMINIUM = bulk("Al", a=4.0)

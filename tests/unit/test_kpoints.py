@@ -58,9 +58,9 @@ def test_equivalent_points_of_the_unit_cell():
     ("matrix", "grid", "message"),
     [
         (np.zeros((3, 3), int), 4, "singular"),
-        ([[1, 2], [3, 4]], 4, "3x3"),
-        ([["a"] * 3] * 3, 4, "3x3"),
-        (np.eye(3) * 0.5, 4, "not of integers"),
+        ([[1, 2], [3, 4]], 4, "shape"),
+        ([["a"] * 3] * 3, 4, "not made of integers"),
+        (np.eye(3) * 0.5, 4, "not made of integers"),
         (np.eye(3), 0, "positive whole numbers"),
         (np.eye(3), (4, 4), "positive whole numbers"),
         (np.eye(3), (4, 4, 2.5), "positive whole numbers"),

@@ -107,9 +107,9 @@ def known_keywords(calculator: type[Calculator]) -> set[str] | None:
     return (named | set(calculator.default_parameters)) - _OF_EVERY_CALCULATOR
 
 
-def unknown_refused(spec: CalculatorSpec, unknown: list[str], known: str = "") -> InputError:
-    """The message for elements that a calculator does not know; `known` is a sentence on those that it does."""
+def unknown_refused(spec: CalculatorSpec, unknown: list[str]) -> InputError:
+    """The message for elements that a calculator does not know."""
     return InputError(
-        f"The calculator {spec.name!r} does not know {', '.join(unknown)}.{known} Choose another crystal, another "
+        f"The calculator {spec.name!r} does not know {', '.join(unknown)}. Choose another crystal, another "
         "potential, or a density-functional code such as 'gpaw'."
     )

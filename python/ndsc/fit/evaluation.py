@@ -63,8 +63,8 @@ class Predictions:
     model_virials: FloatArray
 
     @classmethod
-    def from_frames(cls, frames: Sequence[Atoms], *, prefix: str = MODEL_PREFIX) -> Predictions:
-        """Collect ``REF_*`` and ``{prefix}_*`` of frames, such as :func:`predict` returns.
+    def from_frames(cls, frames: Sequence[Atoms]) -> Predictions:
+        """Collect ``REF_*`` and ``GAP_*`` of frames, such as :func:`predict` returns.
 
         Raises
         ------
@@ -73,25 +73,21 @@ class Predictions:
         """
         if not frames:
             raise InputError("There are no configurations to compare a model on. Give at least one.")
-        sides: dict[str, list[FloatArray]] = {f"{side}_{what}": [] for side in ("REF", prefix) for what in "EFV"}
+        values: dict[str, list[FloatArray]] = {"energies": [], "forces": [], "virials": []}
+        # Of each frame the reference's, then the model's.
         for frame in frames:
-            for side in ("REF", prefix):
+            for side in ("REF", MODEL_PREFIX):
                 energy = frame.info.get(f"{side}_energy", np.nan)
                 forces = frame.arrays.get(f"{side}_forces", np.full((len(frame), 3), np.nan))
                 virial = frame.info.get(f"{side}_virial", np.full(9, np.nan))
-                sides[f"{side}_E"].append(np.atleast_1d(np.asarray(energy, dtype=float) / len(frame)))
-                sides[f"{side}_F"].append(np.asarray(forces, dtype=float))
-                sides[f"{side}_V"].append(np.asarray(virial, dtype=float).reshape(1, 9) / len(frame))
-        joined = {name: np.concatenate(values) for name, values in sides.items()}
+                values["energies"].append(np.atleast_1d(np.asarray(energy, dtype=float) / len(frame)))
+                values["forces"].append(np.asarray(forces, dtype=float))
+                values["virials"].append(np.asarray(virial, dtype=float).reshape(1, 9) / len(frame))
         return cls(
             config_types=tuple(str(frame.info.get("config_type", "default")) for frame in frames),
             n_atoms=np.array([len(frame) for frame in frames], dtype=np.int64),
-            reference_energies=joined["REF_E"],
-            model_energies=joined[f"{prefix}_E"],
-            reference_forces=joined["REF_F"],
-            model_forces=joined[f"{prefix}_F"],
-            reference_virials=joined["REF_V"],
-            model_virials=joined[f"{prefix}_V"],
+            **{f"reference_{name}": np.concatenate(both[::2]) for name, both in values.items()},
+            **{f"model_{name}": np.concatenate(both[1::2]) for name, both in values.items()},
         )
 
     @property
@@ -120,16 +116,14 @@ class Predictions:
         )
 
 
-def predict(
-    frames: Sequence[Atoms], calculator: Calculator, *, prefix: str = MODEL_PREFIX, progress: Progress = silent
-) -> list[Atoms]:
+def predict(frames: Sequence[Atoms], calculator: Calculator, *, progress: Progress = silent) -> list[Atoms]:
     """Compute every frame with `calculator`.
 
     Returns
     -------
     list of ase.Atoms
-        Copies with ``{prefix}_energy`` (the free energy where the calculator has one, eV), ``{prefix}_forces`` (eV/Å)
-        and, where the frame has a cell and the calculator a stress, ``{prefix}_virial`` (-V stress, nine numbers, eV).
+        Copies with ``GAP_energy`` (the free energy where the calculator has one, eV), ``GAP_forces`` (eV/Å)
+        and, where the frame has a cell and the calculator a stress, ``GAP_virial`` (-V stress, nine numbers, eV).
     """
     predicted = []
     properties = calculator.implemented_properties
@@ -139,13 +133,12 @@ def predict(
         structure = frame.copy()
         structure.set_constraint()
         structure.calc = calculator
-        copy.info[f"{prefix}_energy"] = float(
-            structure.get_potential_energy(force_consistent="free_energy" in properties)
-        )
-        copy.arrays[f"{prefix}_forces"] = np.array(structure.get_forces(), dtype=float)
+        energy = structure.get_potential_energy(force_consistent="free_energy" in properties)
+        copy.info[f"{MODEL_PREFIX}_energy"] = float(energy)
+        copy.arrays[f"{MODEL_PREFIX}_forces"] = np.array(structure.get_forces(), dtype=float)
         if frame.cell.rank == 3 and "stress" in properties:
             stress = np.asarray(structure.get_stress(voigt=False), dtype=float)
-            copy.info[f"{prefix}_virial"] = -frame.get_volume() * stress.reshape(9)
+            copy.info[f"{MODEL_PREFIX}_virial"] = -frame.get_volume() * stress.reshape(9)
         predicted.append(copy)
     progress("evaluating the model", len(frames), len(frames))
     return predicted

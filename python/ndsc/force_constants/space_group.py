@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ndsc.crystal import Crystal
-from ndsc.integers import determinant
+from ndsc.integers import adjugate, determinant
 
 IntArray = NDArray[np.int64]
 FloatArray = NDArray[np.float64]
@@ -76,7 +76,7 @@ class SpaceGroupAction:
     @cached_property
     def reciprocal(self) -> IntArray:
         """(n, 3, 3) int64 array : W^-T, acting on reduced q-points as columns."""
-        return np.array([adjugate(rotation).T * round(np.linalg.det(rotation)) for rotation in self.rotations])
+        return np.array([adjugate(rotation).T * determinant(rotation) for rotation in self.rotations])
 
     def subset(self, chosen: ArrayLike) -> SpaceGroupAction:
         """Only some of the operations, by index or by mask."""
@@ -98,12 +98,6 @@ class SpaceGroupAction:
     def preserving_grid(self, grid: ArrayLike) -> SpaceGroupAction:
         """The operations that map a grid of q-points onto itself: those of the diagonal supercell of that grid."""
         return self.preserving_supercell(np.diag(np.asarray(grid, dtype=np.int64)))
-
-
-def adjugate(matrix: IntArray) -> IntArray:
-    """The adjugate of a (3, 3) integer matrix, exact: ``adjugate(M) @ M == det(M) * I``."""
-    a, b, c = np.asarray(matrix, dtype=np.int64)
-    return np.array([np.cross(b, c), np.cross(c, a), np.cross(a, b)], dtype=np.int64).T
 
 
 def cartesian_rotations(rotations: IntArray, cell: FloatArray) -> FloatArray:

@@ -14,7 +14,8 @@ from phonopy import Phonopy
 from ndsc.errors import InputError, InternalError
 from ndsc.force_constants.phonopy_model import supercell_sites
 from ndsc.force_constants.samples import Samples
-from ndsc.force_constants.space_group import FloatArray, IntArray, adjugate
+from ndsc.force_constants.space_group import FloatArray, IntArray
+from ndsc.integers import adjugate, determinant
 
 
 def tiling_index(matrix: IntArray, lattice_points: IntArray, wanted: IntArray) -> IntArray:
@@ -35,13 +36,13 @@ def tiling_index(matrix: IntArray, lattice_points: IntArray, wanted: IntArray) -
         Indices into `lattice_points`.
     """
     inverse = adjugate(matrix)
-    determinant = int((matrix @ inverse)[0, 0])
+    size = determinant(matrix)
     # R is in the supercell's lattice when R S^-1 is integer: equivalent points agree in R adj(S) modulo det(S).
-    inside = [row.tobytes() for row in np.mod(lattice_points @ inverse, determinant)]
+    inside = [row.tobytes() for row in np.mod(lattice_points @ inverse, size)]
     index = {key: number for number, key in enumerate(inside)}
     if len(index) != len(lattice_points):
         raise InternalError(f"The lattice points of {matrix.tolist()} are not distinct. Please report this structure.")
-    return np.array([index[row.tobytes()] for row in np.mod(wanted @ inverse, determinant)], dtype=np.int64)
+    return np.array([index[row.tobytes()] for row in np.mod(wanted @ inverse, size)], dtype=np.int64)
 
 
 def tiled_force_constants(phonon: Phonopy, samples: Sequence[Samples]) -> FloatArray:
@@ -67,8 +68,7 @@ def tiled_force_constants(phonon: Phonopy, samples: Sequence[Samples]) -> FloatA
     diagonal = phonon.supercell_matrix.T
     displacements, forces = [], []
     for sample in samples:
-        inverse = adjugate(sample.matrix)
-        if np.any((diagonal @ inverse) % int((sample.matrix @ inverse)[0, 0])):
+        if np.any((diagonal @ adjugate(sample.matrix)) % determinant(sample.matrix)):
             raise InputError(
                 f"The supercell {sample.matrix.tolist()} does not tile the diagonal supercell "
                 f"{np.diag(diagonal).tolist()}. Leave its structures out, or choose a grid that its q-points are on."

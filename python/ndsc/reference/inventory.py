@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 
@@ -21,6 +20,7 @@ from ndsc.reference.label_file import Label
 from ndsc.reference.settings import recorded_settings, settings_id
 from ndsc.reference.store import LabelStore
 from ndsc.store import DamagedError
+from ndsc.targets import ENERGY_KEY, FORCES_KEY, VIRIAL_KEY, tensor
 
 log = logging.getLogger(__name__)
 
@@ -241,12 +241,10 @@ def _named(label: Label) -> Atoms:
 def _with_keys(label: Label) -> Atoms:
     """With the database's keys instead of a calculator: bare names would be taken for something else."""
     atoms = _named(label)
-    atoms.info["REF_energy"] = label.energy
-    atoms.arrays["REF_forces"] = label.forces
+    atoms.info[ENERGY_KEY] = label.energy
+    atoms.arrays[FORCES_KEY] = label.forces
     if label.stress is not None:
-        xx, yy, zz, yz, xz, xy = -atoms.get_volume() * label.stress
-        # An array: a list would be written as JSON, which gap_fit does not read.
-        atoms.info["REF_virial"] = np.array([xx, xy, xz, xy, yy, yz, xz, yz, zz])
+        atoms.info[VIRIAL_KEY] = -atoms.get_volume() * tensor(label.stress, f"the stress in the label {label.key}")
     return atoms
 
 

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from itertools import islice
 from typing import Any
 
+from ndsc.codes.base import flat
 from ndsc.codes.specification import CalculatorSpec, canonical
 from ndsc.files import read_json, write_text
 from ndsc.reference.store import Label, LabelStore
@@ -36,11 +37,14 @@ def settings_id(settings: Mapping[str, Any]) -> str:
 
 def differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
     """One line for each setting that differs: ``parameters.mode.ecut: 350 there, 400 here``."""
-    old, new = _flat(there), _flat(here)
+    old, new = (
+        {name: json.dumps(value, sort_keys=True) for name, value in flat(settings).items()}
+        for settings in (there, here)
+    )
     return [
-        f"{name}: {_shown(old, name)} there, {_shown(new, name)} here"
+        f"{name}: {old.get(name, 'not given')} there, {new.get(name, 'not given')} here"
         for name in sorted({*old, *new})
-        if old.get(name, _ABSENT) != new.get(name, _ABSENT)
+        if old.get(name) != new.get(name)
     ]
 
 
@@ -101,19 +105,3 @@ def describe_code_versions(labels: Iterable[Label]) -> list[str]:
         return []
     counted = ", ".join(f"{count} with {code}" for code, count in versions.most_common())
     return [f"The labels were computed with different versions of the code: {counted}."]
-
-
-_ABSENT = object()
-
-
-def _flat(value: Any, name: str = "") -> dict[str, Any]:
-    if isinstance(value, Mapping):
-        flat: dict[str, Any] = {}
-        for key, entry in value.items():
-            flat |= _flat(entry, f"{name}.{key}" if name else str(key))
-        return flat
-    return {name: value}
-
-
-def _shown(settings: Mapping[str, Any], name: str) -> str:
-    return json.dumps(settings[name]) if name in settings else "not given"

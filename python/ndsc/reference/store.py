@@ -12,7 +12,6 @@ import re
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 from ase import Atoms
 
@@ -77,11 +76,6 @@ class LabelStore(Store[Label]):
         present = self._present()
         todo = dict(zip(keys_of(configurations, spec), configurations, strict=True))
         return [atoms for key, atoms in todo.items() if key not in present]
-
-    def read(self, key: str) -> tuple[Label, dict[str, Any]]:
-        """A label and the record of its structure; raises what :meth:`load` does."""
-        label = self.load(key)
-        return label, label.structure
 
     def put(self, key: str, result: Label) -> None:
         """Write a label, whole or not at all.
