@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import re
 from collections.abc import Mapping
@@ -29,6 +30,8 @@ SMALLEST_VOLUME = 0.2
 RESULT_NAMES = re.compile(r"force|energ|stress|virial|momenta|velocit|^magmoms?$|^charges$|^dipole", re.IGNORECASE)
 # What ASE's CIF reader leaves in `info`: objects, or numbers that the door has looked at.
 READER_NAMES = ("spacegroup", "unit_cell", "occupancy", "spacegroup_kinds")
+# Names of columns and of entries of `info` that hold occupancies of sites.
+OCCUPANCY = re.compile(r"^(site_)?occ(upanc(y|ies))?$", re.IGNORECASE)
 # What this package writes of how a supercell was made. A supercell that is given as a crystal is the unit cell of what
 # follows: its k-points are not folded, and its sites are numbered anew.
 RECIPE = "ndsc_"
@@ -179,11 +182,10 @@ def _check_elements(atoms: Atoms) -> None:
             f"{n_ghosts} of the {len(atoms)} atoms have no element (X; ghost or dummy atoms, numbers {places}). Remove "
             "them from the structure."
         )
-    occupancies = [("occupancy", site) for site in _as_list(atoms.info.get("occupancy"))]
-    occupancies += [(name, site) for name in ("occupancy", "occupancies") for site in _as_list(atoms.arrays.get(name))]
-    for _, site in occupancies:
-        values = list(site.values()) if isinstance(site, Mapping) else [site]
-        if len(values) != 1 or abs(float(values[0]) - 1.0) > 1e-3:
+    named = [values for name, values in (*atoms.info.items(), *atoms.arrays.items()) if OCCUPANCY.search(str(name))]
+    for site in (site for values in named for site in _as_list(values)):
+        occupants = list(site.values()) if isinstance(site, Mapping) else [site]
+        if len(occupants) != 1 or not abs(_occupancy(occupants[0]) - 1.0) <= 1e-3:
             raise InputError(
                 f"The structure has a site that is occupied in part ({site}). A disordered structure is not a crystal "
                 "of single atoms: give an ordered one, such as a supercell with one element on each site."
@@ -191,9 +193,19 @@ def _check_elements(atoms: Atoms) -> None:
 
 
 def _as_list(values: Any) -> list[Any]:
-    if values is None:
-        return []
-    return list(values.values()) if isinstance(values, Mapping) else list(values)
+    if isinstance(values, Mapping):
+        return list(values.values())
+    return [values] if isinstance(values, str) or np.ndim(values) == 0 else list(values)
+
+
+def _occupancy(value: Any) -> float:
+    """An occupancy as a number: without its uncertainty, 1 where a CIF leaves it to the default, NaN for other text."""
+    if str(value).strip() in (".", "?"):
+        return 1.0
+    try:
+        return float(str(value).split("(")[0])
+    except ValueError:
+        return math.nan
 
 
 def _check_arrays(atoms: Atoms) -> None:

@@ -6,7 +6,9 @@ import logging
 
 import numpy as np
 import pytest
+from ase import Atoms
 from ase.build import bulk
+from ase.calculators.calculator import Calculator, all_changes
 from ase.calculators.emt import EMT
 
 from magnets_for_tests import SpinPair, layered_iron
@@ -142,3 +144,52 @@ def test_a_calculator_without_forces_is_refused():
     frames = phonon_displacements(supercells)
     with pytest.raises(InputError, match="zero"):
         phonons_from_labels(supercells, frames, [np.zeros((len(frame), 3)) for frame in frames])
+
+
+class NickelByCharge(Calculator):
+    """EMT in which positive nickel interacts as copper."""
+
+    implemented_properties = ("energy", "forces")
+
+    def calculate(self, atoms=None, properties=("energy",), system_changes=all_changes):
+        super().calculate(atoms, properties, system_changes)
+        copy = atoms.copy()
+        copy.numbers = np.where(atoms.get_initial_charges() > 0, 29, 28)
+        copy.calc = EMT()
+        self.results = {"energy": copy.get_potential_energy(), "forces": copy.get_forces()}
+
+
+@pytest.mark.parametrize("route", ["dynamical", "tiling", "diagonal"])
+def test_charges_lower_the_symmetry_of_force_constants(route):
+    """phonopy's own search of symmetry does not see charges: those of the same element would become equal."""
+    atoms = bulk("Ni", "fcc", a=3.6, cubic=True)
+    atoms.set_initial_charges([0.5, 0.5, -0.5, -0.5])
+    alloy = atoms.copy()
+    alloy.set_masses(atoms.get_masses())
+    alloy.set_initial_charges(None)
+    alloy.numbers = [29, 29, 28, 28]
+    options = [] if route == "diagonal" else [{"route": route}, {"route": "dynamical"}]
+    compute = phonons_from_supercells if options else phonons_from_diagonal
+    found, right = (
+        compute(cell, (2, 2, 1), calculator, **option)
+        for cell, calculator, option in zip((atoms, alloy), (NickelByCharge(), EMT()), options or [{}, {}], strict=True)
+    )
+    qpoints = [[0.5, 0, 0], [0.5, 0.5, 0]]
+    np.testing.assert_allclose(frequencies(found, qpoints), frequencies(right, qpoints), atol=2e-3)
+    assert len(found.phonopy.primitive_symmetry.pointgroup_operations) == 16
+
+
+@pytest.mark.parametrize(
+    "moments",
+    [[2.2, 2.2004], [2.2003, -2.2], [[0, 0, 2.2], [0, 0, 2.2004]]],
+    ids=["ferromagnet", "antiferromagnet", "vectors"],
+)
+@pytest.mark.parametrize("compute", [phonons_from_supercells, phonons_from_diagonal])
+def test_moments_that_differ_in_the_fourth_digit(compute, moments):
+    """The magnetic tolerance says that they are equal; symfc has to use that symmetry too."""
+    atoms = Atoms("Cu2", cell=[2.5456, 2.5456, 3.6], scaled_positions=[(0, 0, 0), (0.5, 0.5, 0.5)], pbc=True)
+    right = frequencies(phonons_from_supercells(atoms, 2, EMT(), route="dynamical"), [[0.5, 0.5, 0]])
+    atoms.set_initial_magnetic_moments(moments)
+    options = {"route": "tiling"} if compute is phonons_from_supercells else {}
+    found = compute(atoms, 2, EMT(), **options)
+    np.testing.assert_allclose(frequencies(found, [[0.5, 0.5, 0]]), right, atol=5e-3)

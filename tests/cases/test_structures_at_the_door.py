@@ -83,8 +83,28 @@ def test_partial_occupancy_is_refused(tmp_path, sites):
         load_crystal(cif(tmp_path / "x.cif", sites, occupancy=True))
 
 
-def test_full_occupancy_is_a_crystal(tmp_path):
-    assert len(load_crystal(cif(tmp_path / "x.cif", "Al1 Al 0 0 0 1.0\n", occupancy=True))) == 4
+@pytest.mark.parametrize("text", ["1.0", "1.0(1)", ".", "?"])
+def test_full_occupancy_is_a_crystal(tmp_path, text):
+    """The CIF dictionary says that an occupancy without a value is 1."""
+    assert len(load_crystal(cif(tmp_path / "x.cif", f"Al1 Al 0 0 0 {text}\n", occupancy=True))) == 4
+
+
+@pytest.mark.parametrize(
+    "occupancy", [0.99, [0.99, 1, 1, 1], {0: {"Al": float("nan")}}, {"0": {"Al": "half"}}, ["0.9(1)"]], ids=str
+)
+def test_partial_occupancy_in_the_info_of_atoms(occupancy):
+    atoms = bulk("Al", cubic=True)
+    atoms.info["occupancy"] = occupancy
+    with pytest.raises(InputError, match="occupied in part"):
+        Crystal.from_atoms(atoms)
+
+
+@pytest.mark.parametrize("name", ["occupancy", "occupancies", "site_occupancy", "occ"])
+def test_partial_occupancy_in_a_column(name):
+    atoms = bulk("Al", cubic=True)
+    atoms.set_array(name, np.array([0.99, 1, 1, 1]))
+    with pytest.raises(InputError, match="occupied in part"):
+        Crystal.from_atoms(atoms)
 
 
 def test_moments_that_the_reader_drops_are_refused(tmp_path):

@@ -15,7 +15,7 @@ from phonopy.structure.symmetry import Symmetry
 
 from ndsc.crystal import Crystal
 from ndsc.errors import InputError
-from ndsc.force_constants.phonopy_model import phonopy_atoms
+from ndsc.force_constants.phonopy_model import crystal_symmetry, phonopy_atoms
 from ndsc.force_constants.space_group import FloatArray, cartesian_rotations
 
 #: Hartree times bohr, eV Å: what phonopy multiplies the non-analytical correction with.
@@ -43,7 +43,7 @@ def read_born(path: str | Path, crystal: Crystal) -> dict[str, Any]:
     cell = phonopy_atoms(crystal)
     without_moments = phonopy_atoms(replace(crystal, atoms=_without_moments(crystal)))
     attempts = [
-        Symmetry(cell, symprec=crystal.symprec),
+        crystal_symmetry(crystal, cell),
         Symmetry(without_moments, symprec=crystal.symprec),
         Symmetry(without_moments, is_symmetry=False),
     ]

@@ -6,8 +6,10 @@ import warnings
 
 import numpy as np
 from ase import Atoms
+from numpy.typing import NDArray
 from phonopy import Phonopy
 from phonopy.structure.atoms import PhonopyAtoms
+from phonopy.structure.symmetry import NosymDataset, Symmetry
 
 from ndsc.crystal import Crystal, as_crystal
 from ndsc.errors import InternalError
@@ -18,6 +20,61 @@ from ndsc.qgrid import Grid
 LARGEST_SYMMETRIC_SUPERCELL = 300
 #: An origin away from all special positions, in reduced coordinates.
 ORIGIN_SHIFT = np.array([0.1131, 0.2173, 0.3317])
+
+
+def kept_by_grid(crystal: Crystal, grid: Grid) -> NDArray[np.bool_]:
+    """(n,) bool array : which operations of a crystal map the diagonal supercell of a grid onto itself."""
+    divisions = np.array(grid)
+    return np.asarray(np.all(crystal.rotations * divisions % divisions[:, None] == 0, axis=(1, 2)))
+
+
+class CrystalSymmetry(Symmetry):  # type: ignore[misc]
+    """The operations of a crystal as phonopy takes them, for a diagonal supercell of it.
+
+    phonopy's own search knows neither charges nor masses, and moments only to the tolerance of distances.
+
+    Parameters
+    ----------
+    crystal : Crystal
+    cell : phonopy.structure.atoms.PhonopyAtoms
+        The unit cell or the supercell of the grid.
+    grid : three ints
+        ``(1, 1, 1)`` for the unit cell.
+    """
+
+    def __init__(self, crystal: Crystal, cell: PhonopyAtoms, grid: Grid = (1, 1, 1)) -> None:
+        divisions = np.array(grid)
+        inside = np.stack(np.meshgrid(*map(np.arange, grid), indexing="ij"), axis=-1).reshape(-1, 3)
+        # W and w in units of the vectors of the supercell; an anisotropic grid does not keep all operations.
+        kept = kept_by_grid(crystal, grid)
+        rotations = crystal.rotations[kept] * divisions // divisions[:, None]
+        translations = (crystal.translations[kept][:, None, :] + inside) / divisions
+        self._operations_given = (
+            np.repeat(rotations, len(inside), axis=0),
+            np.ascontiguousarray(translations.reshape(-1, 3)),
+        )
+        self._name_given = f"{crystal.symbol} ({crystal.number})"
+        super().__init__(cell, symprec=2 * crystal.symprec, is_symmetry=False)
+
+    def _set_nosym(self, s2p_map: IntArray | None = None) -> None:
+        rotations, translations = self._operations_given
+        self._symmetry_operations = {"rotations": rotations, "translations": translations}
+        self._international_table = self._name_given
+        self._wyckoff_letters = ["a"] * len(self._cell)
+        self._dataset = NosymDataset(
+            rotations=rotations, translations=translations, transformation_matrix=np.eye(3), pointgroup="1"
+        )
+
+    def _set_atomic_permutations(self) -> None:
+        super()._set_atomic_permutations()
+        self._map_atoms = self._atomic_permutations.min(axis=0).astype(np.int64)
+
+
+def crystal_symmetry(crystal: Crystal, cell: PhonopyAtoms) -> Symmetry:
+    """phonopy's symmetry of the unit cell: its own where it finds the operations of the crystal, else those."""
+    found = Symmetry(cell, symprec=crystal.symprec)
+    n_found = len(found.symmetry_operations["rotations"])
+    return found if n_found == len(crystal.rotations) else CrystalSymmetry(crystal, cell)
 
 
 def phonopy_atoms(crystal: Crystal) -> PhonopyAtoms:
@@ -56,6 +113,11 @@ def make_phonopy(structure: Atoms | Crystal, grid: Grid, *, symmetric_supercell:
             symprec=crystal.symprec,
             is_symmetry=symmetric_supercell,
         )
+    if symmetric_supercell:
+        n_known = int(np.sum(kept_by_grid(crystal, grid)) * np.prod(grid))
+        if len(phonon.symmetry.symmetry_operations["rotations"]) != n_known:
+            phonon._symmetry = CrystalSymmetry(crystal, phonon.supercell, grid)
+            phonon._primitive_symmetry = CrystalSymmetry(crystal, phonon.primitive)
     if not symmetric_supercell:
         for moved, divisions in ((phonon.unitcell, 1), (phonon.primitive, 1), (phonon.supercell, np.array(grid))):
             moved.scaled_positions = moved.scaled_positions - ORIGIN_SHIFT / divisions
