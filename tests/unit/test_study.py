@@ -16,8 +16,8 @@ from ndsc.config.published import FIT_VALUES, SETTING_VALUES, WORDS
 from ndsc.config.study import load_study, parse_study
 from ndsc.errors import InputError, ReferenceCalculationError
 from ndsc.kpoints import k_spacing
+from ndsc.report.checks import run_check
 from ndsc.results import Comparison
-from ndsc.study.checks import run_check
 from ndsc.study.figures import Shown
 from ndsc.study.finished import Finished, StudyTime
 from ndsc.study.results import Evaluation, PotentialResult, RunFacts, StudyResults, Variant

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
+from ndsc.config.study import CheckConfig
+from ndsc.report.checks import run_check
 from ndsc.report.published import PAPER_ELASTIC_PERCENT, PAPER_RMSE_THZ
 from ndsc.report.text import count, number
 from ndsc.results import IMAGINARY_THZ, PhononsSummary, Results
+
+#: The tests of a run, with the metrics of a study.
+ACCURATE = f"rmse_mesh_thz[potential] <= {PAPER_RMSE_THZ}"
+STABLE = f"min_frequency_thz[potential] >= {IMAGINARY_THZ} or reference_min_frequency_thz[potential] < {IMAGINARY_THZ}"
+ELASTIC = f"largest_elastic_error_percent[potential] <= {PAPER_ELASTIC_PERCENT}"
 
 
 @dataclass(frozen=True)
@@ -36,19 +44,32 @@ def verdict_of(results: Results) -> Verdict | None:
     or a constant that has no value. With a warning the numbers may be as good as the paper's and still mean nothing, so
     the verdict names it.
     """
+    from pandas import DataFrame
+
+    numbers: dict[str, float | None] = {}
+    said: dict[str, str] = {}
     findings: list[tuple[bool, str]] = []
     if results.phonons is not None:
-        findings += _phonons(results.phonons)
+        numbers |= results.phonons.model_dump(
+            include={"rmse_mesh_thz", "min_frequency_thz", "reference_min_frequency_thz"}
+        )
+        said |= _phonons(results.phonons)
     elif results.fit is not None:
         findings.append((False, "The phonons of the potential could not be computed."))
     if results.worst_elastic is not None:
         name, value = results.worst_elastic
-        if value.error_percent is None:
-            findings.append((False, f"The elastic constant {name} of the potential has no value."))
-        else:
-            error = abs(value.error_percent)
-            text = f"Elastic constants agree within {error:.2g} % (worst: {name})."
-            findings.append((error <= PAPER_ELASTIC_PERCENT, text))
+        error = None if value.error_percent is None else abs(value.error_percent)
+        numbers["largest_elastic_error_percent"] = error
+        said[ELASTIC] = (
+            f"The elastic constant {name} of the potential has no value."
+            if error is None
+            else f"Elastic constants agree within {error:.2g} % (worst: {name})."
+        )
+    row = {name: math.nan if value is None else value for name, value in numbers.items()}
+    frame = DataFrame([{"potential": "potential", "seed": None, "run": "run", **row}])
+    checks = [run_check(CheckConfig(claim=text, test=test), frame) for test, text in said.items()]
+    # Only instability is worth a word.
+    findings += [(check.holds, check.claim) for check in checks if check.test != STABLE or not check.holds]
     if not findings:
         return None
     if results.labels is not None and results.labels.failures:
@@ -66,15 +87,13 @@ def verdict_of(results: Results) -> Verdict | None:
     return Verdict(good=reached and not results.warnings, word=f"{word}.", text=text)
 
 
-def _phonons(phonons: PhononsSummary) -> list[tuple[bool, str]]:
-    rmse, highest = phonons.rmse_mesh_thz, phonons.reference_max_frequency_thz
-    if rmse is None:
-        findings = [(False, "The phonons of the potential are not finite.")]
-    else:
+def _phonons(phonons: PhononsSummary) -> dict[str, str]:
+    """What is said of each test of the phonons."""
+    rmse, highest, lowest = phonons.rmse_mesh_thz, phonons.reference_max_frequency_thz, phonons.min_frequency_thz
+    said = {ACCURATE: "The phonons of the potential are not finite."}
+    if rmse is not None:
         share = f", {100 * rmse / highest:.2g} % of the highest frequency" if highest else ""
-        text = f"Phonons agree with the reference to {rmse:.3g} THz{share} (RMSE over the mesh)."
-        findings = [(rmse <= PAPER_RMSE_THZ, text)]
-    lowest, reference = phonons.min_frequency_thz, phonons.reference_min_frequency_thz
-    if lowest is not None and lowest < IMAGINARY_THZ and (reference is None or reference >= IMAGINARY_THZ):
-        findings.append((False, f"The potential is unstable where the reference is not ({number(lowest, 2)} THz)."))
-    return findings
+        said[ACCURATE] = f"Phonons agree with the reference to {rmse:.3g} THz{share} (RMSE over the mesh)."
+    if lowest is not None:
+        said[STABLE] = f"The potential is unstable where the reference is not ({number(lowest, 2)} THz)."
+    return said

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from ndsc.kpoints import KpointGrid
 from ndsc.phonons import PhononComparison
+from ndsc.report.checks import CheckResult
 from ndsc.results import Comparison
-from ndsc.study.checks import CheckResult
 from ndsc.study.finished import StudyTime
 
 if TYPE_CHECKING:

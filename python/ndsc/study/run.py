@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ndsc.config.study import StudyConfig
 from ndsc.errors import FitError
 from ndsc.progress import Progress, silent
-from ndsc.study.checks import run_check
+from ndsc.report.checks import run_check
 from ndsc.study.evaluation import asked, evaluate_potential
 from ndsc.study.finished import Finished
 from ndsc.study.fitting import FitGroup, Fitted, without_fit

@@ -1,4 +1,4 @@
-"""Checking claims against the numbers of a study."""
+"""Checking claims against numbers: those of a study, or those of a run (:mod:`ndsc.report.verdict`)."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def run_check(check: CheckConfig, frame: DataFrame) -> CheckResult:
     ----------
     check : CheckConfig
     frame : DataFrame
-        The results of the study as in results.csv.
+        The results as in the results.csv of a study.
 
     Raises
     ------
