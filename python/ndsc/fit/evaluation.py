@@ -103,10 +103,14 @@ class Predictions:
     def errors(self) -> dict[str, Errors]:
         """Root-mean-square errors over all configurations (``"all"``) and over each ``config_type``."""
         kinds = np.array(self.config_types)
-        found = {"all": self._errors(np.ones(len(kinds), dtype=bool))}
-        return found | {str(kind): self._errors(kinds == kind) for kind in dict.fromkeys(self.config_types)}
+        found = {"all": self.errors_of(range(len(kinds)))}
+        parts = {kind: np.flatnonzero(kinds == kind).tolist() for kind in dict.fromkeys(self.config_types)}
+        return found | {kind: self.errors_of(numbers) for kind, numbers in parts.items()}
 
-    def _errors(self, chosen: NDArray[np.bool_]) -> Errors:
+    def errors_of(self, numbers: Sequence[int]) -> Errors:
+        """Root-mean-square errors over some of the configurations, by their numbers."""
+        chosen = np.zeros(len(self.n_atoms), dtype=bool)
+        chosen[list(numbers)] = True
         atoms = np.repeat(chosen, self.n_atoms)
         return Errors(
             configurations=int(chosen.sum()),

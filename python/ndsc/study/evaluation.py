@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 from ase import Atoms
@@ -12,6 +11,7 @@ from ase.calculators.calculator import Calculator
 from ndsc.benchmark import benchmark
 from ndsc.config.study import EvaluateConfig
 from ndsc.phonons import PhononComparison
+from ndsc.report.phonon_errors import branch_errors
 from ndsc.results import Comparison
 from ndsc.study.results import Evaluation
 from ndsc.study.runs import StudyRun
@@ -20,11 +20,6 @@ from ndsc.study.runs import StudyRun
 LATTICE_METRICS = ("a", "b", "c", "volume_per_atom")
 #: Cells of the same crystal differ by less, Å.
 SAME_CELL = 1e-6
-
-
-def asked(section: EvaluateConfig) -> dict[str, Any]:
-    """What is evaluated, for the key of a stored evaluation."""
-    return section.model_dump(exclude={"on"})
 
 
 def evaluate_potential(
@@ -96,9 +91,10 @@ def _phonon_metrics(phonons: PhononComparison | None, harmonic: PhononComparison
         metrics[name] = float(getattr(phonons, name))
     metrics["reference_min_frequency_thz"] = phonons.reference_min_frequency_thz
     metrics["reference_max_frequency_thz"] = phonons.reference_max_frequency_thz
-    squares = np.average((phonons.model_mesh - phonons.reference_mesh) ** 2, axis=0, weights=phonons.mesh_weights)
+    branches = branch_errors(phonons)
     return metrics | {
-        f"branch_{number}_rmse_thz": float(np.sqrt(square)) for number, square in enumerate(squares, start=1)
+        f"branch_{number}_rmse_thz": float(rmse)
+        for number, rmse in zip(branches.branch, branches.rmse_thz, strict=True)
     }
 
 

@@ -14,9 +14,8 @@ from ase import Atoms
 from ndsc.files import ScratchFolder
 from ndsc.fit import GapFit, apply_regularisation, fit_gap
 from ndsc.fit.calculator import GapCalculator
-from ndsc.fit.evaluation import Predictions, evaluate
+from ndsc.fit.evaluation import Errors, evaluate
 from ndsc.fit.linear_system import LinearSystem
-from ndsc.progress import Progress
 from ndsc.study.variants import FitTask
 
 
@@ -52,14 +51,12 @@ class FitGroup(ScratchFolder):
         With the same sparse points.
     folder : path
         Where the temporary folder is made.
-    progress : callable
     """
 
-    def __init__(self, tasks: Sequence[FitTask], folder: Path, progress: Progress) -> None:
+    def __init__(self, tasks: Sequence[FitTask], folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         super().__init__(folder)
         self.tasks = list(tasks)
-        self.progress = progress
         self._points: GapFit | None = None
         self._system: LinearSystem | None = None
         self._numbers: dict[int, int] = {}
@@ -87,7 +84,7 @@ class FitGroup(ScratchFolder):
         task, folder = fitted.task, self.path / "verified"
         frames = apply_regularisation(task.selected.frames, task.regularisation)
         settings = task.settings.replaced(e0=fitted.e0, solver="gap_fit")
-        again = fit_gap(frames, folder, settings, fixed_sparse_points=fitted.sparse_points, progress=self.progress)
+        again = fit_gap(frames, folder, settings, fixed_sparse_points=fitted.sparse_points)
         ours = evaluate(task.selected.frames, fitted.calculator)
         shutil.rmtree(folder, ignore_errors=True)
         return float(np.max(np.abs(ours.model_forces - again.predictions.model_forces)))
@@ -99,13 +96,10 @@ class FitGroup(ScratchFolder):
             task.settings,
             sparse_only=task.pool_unlabelled,
             reuse=False,
-            progress=self.progress,
         )
         calculator = fit.calculator()
-        held_out = None
-        if task.left_out is not None:
-            held_out = evaluate(task.left_out.frames, calculator, progress=self.progress)
-        metrics = _metrics(task, sum(fit.n_sparse.values()), fit.seconds, _force_rmse(fit.predictions), held_out)
+        held_out = None if task.left_out is None else evaluate(task.left_out.frames, calculator).errors()["all"]
+        metrics = fit_metrics(task, fit, fit.seconds, fit.predictions.errors()["all"], held_out)
         return Fitted(task, calculator, metrics, fit.xml_path, fit.e0)
 
     def _fit_from_system(self, task: FitTask) -> Fitted:
@@ -118,11 +112,10 @@ class FitGroup(ScratchFolder):
         folder = self.path / f"solved-{self.tasks.index(task)}"
         calculator = GapCalculator(system.write_potential(weights, folder))
         predicted = system.predict(weights)
-        learned = _part(predicted, numbers)
         held_out = None
         if task.left_out is not None:
-            held_out = _part(predicted, [self._numbers[id(frame)] for frame in task.left_out.frames])
-        metrics = _metrics(task, sum(points.n_sparse.values()), seconds, _force_rmse(learned), held_out)
+            held_out = predicted.errors_of([self._numbers[id(frame)] for frame in task.left_out.frames])
+        metrics = fit_metrics(task, points, seconds, predicted.errors_of(numbers), held_out)
         return Fitted(task, calculator, metrics, points.xml_path, points.e0)
 
     def _prepared(self) -> tuple[GapFit, LinearSystem]:
@@ -135,57 +128,33 @@ class FitGroup(ScratchFolder):
                 first.settings.replaced(solver="numpy"),
                 sparse_only=first.pool_unlabelled,
                 reuse=False,
-                progress=self.progress,
             )
             frames: dict[int, Atoms] = {}
             for task in self.tasks:
                 rest = () if task.left_out is None else task.left_out.frames
                 frames |= {id(frame): frame for frame in (*task.selected.frames, *rest)}
             self._numbers = {key: number for number, key in enumerate(frames)}
-            self._system = LinearSystem.from_potential(
-                self._points.xml_path, list(frames.values()), progress=self.progress
-            )
+            self._system = LinearSystem.from_potential(self._points.xml_path, list(frames.values()))
         return self._points, self._system
 
 
-def without_fit(task: FitTask) -> dict[str, float | None]:
-    """The metrics of a task whose fit failed: what its labels cost."""
-    return _metrics(task, None, None, None, None)
-
-
-def _metrics(
-    task: FitTask, n_sparse: int | None, seconds: float | None, force_rmse: float | None, held_out: Predictions | None
+def fit_metrics(
+    task: FitTask,
+    points: GapFit | None = None,
+    seconds: float | None = None,
+    learned: Errors | None = None,
+    held_out: Errors | None = None,
 ) -> dict[str, float | None]:
+    """:data:`~ndsc.study.results.FIT_METRICS`; without a fit, only what the labels of the task cost."""
     selected = task.selected
     return {
         "n_labels": len(selected.members),
         "n_atoms": selected.n_atoms,
         "label_seconds": round(selected.seconds, 3),
         "atoms_cubed": selected.atoms_cubed,
-        "n_sparse": n_sparse,
+        "n_sparse": None if points is None else sum(points.n_sparse.values()),
         "fit_seconds": None if seconds is None else round(seconds, 4),
-        "train_force_rmse_ev_per_angstrom": force_rmse,
+        "train_force_rmse_ev_per_angstrom": None if learned is None else learned.force_rmse_ev_per_angstrom,
         "held_out_labels": 0 if task.left_out is None else len(task.left_out.members),
-        "held_out_force_rmse_ev_per_angstrom": None if held_out is None else _force_rmse(held_out),
+        "held_out_force_rmse_ev_per_angstrom": None if held_out is None else held_out.force_rmse_ev_per_angstrom,
     }
-
-
-def _force_rmse(predictions: Predictions) -> float | None:
-    return predictions.errors()["all"].force_rmse_ev_per_angstrom
-
-
-def _part(predictions: Predictions, numbers: Sequence[int]) -> Predictions:
-    """The predictions for some of the configurations."""
-    atoms_of = np.repeat(np.arange(len(predictions.n_atoms)), predictions.n_atoms)
-    atoms = np.concatenate([np.flatnonzero(atoms_of == number) for number in numbers])
-    chosen = list(numbers)
-    return Predictions(
-        config_types=tuple(predictions.config_types[number] for number in chosen),
-        n_atoms=predictions.n_atoms[chosen],
-        reference_energies=predictions.reference_energies[chosen],
-        model_energies=predictions.model_energies[chosen],
-        reference_forces=predictions.reference_forces[atoms],
-        model_forces=predictions.model_forces[atoms],
-        reference_virials=predictions.reference_virials[chosen],
-        model_virials=predictions.model_virials[chosen],
-    )

@@ -14,9 +14,9 @@ from ndsc.config.study import StudyConfig
 from ndsc.errors import FitError
 from ndsc.progress import Progress, silent
 from ndsc.report.checks import run_check
-from ndsc.study.evaluation import asked, evaluate_potential
+from ndsc.study.evaluation import evaluate_potential
 from ndsc.study.finished import Finished
-from ndsc.study.fitting import FitGroup, Fitted, without_fit
+from ndsc.study.fitting import FitGroup, Fitted, fit_metrics
 from ndsc.study.results import Evaluation, PotentialResult, StudyResults
 from ndsc.study.runs import StudyRun, load_runs
 from ndsc.study.variants import FitTask, Planner, needed_runs
@@ -166,7 +166,7 @@ class _Engine:
         found: dict[int, PotentialResult] = {}
         progress(TASK, 0, len(tasks))
         for numbers in groups.values():
-            with FitGroup([tasks[number] for number in numbers], self.finished.folder, silent) as group:
+            with FitGroup([tasks[number] for number in numbers], self.finished.folder) as group:
                 for number in numbers:
                     found[number] = self._result(tasks[number], group)
                     progress(TASK, len(found), len(tasks))
@@ -174,7 +174,8 @@ class _Engine:
 
     def evaluation_name(self, task: FitTask, run: str) -> str:
         """The name of the stored evaluation of a task on a run."""
-        return f"evaluation-{task.evaluation_key(self._references[run], asked(self.config.evaluate))}"
+        asked = self.config.evaluate.model_dump(exclude={"on"})
+        return f"evaluation-{task.evaluation_key(self._references[run], asked)}"
 
     def names(self, task: FitTask) -> list[str]:
         """The names of the stored fit and evaluations of a task."""
@@ -192,7 +193,7 @@ class _Engine:
             if len(self.verified) < self.config.study.verify:
                 self.verified[str(task.variant)] = self._difference(task, group, fitted)
         except FitError as error:
-            failure, metrics = str(error), without_fit(task)
+            failure, metrics = str(error), fit_metrics(task)
             evaluations = {name: Evaluation(name, {}) for name in task.runs}
             log.warning("no potential %s: %s", task.variant, error)
         return PotentialResult(

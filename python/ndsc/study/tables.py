@@ -14,7 +14,7 @@ from ndsc.config.published import FIT_VALUES, SETTING_VALUES, PublishedConfig
 from ndsc.config.study import TableConfig
 from ndsc.kpoints import k_spacing, kgrid_text
 from ndsc.report.tables import escape_markdown, markdown_table
-from ndsc.report.text import grid
+from ndsc.report.text import grid, number, significant
 from ndsc.study.figures import Shown
 from ndsc.study.results import PotentialResult, RunFacts, StudyResults
 
@@ -116,8 +116,7 @@ def shown_cell(cell: Cell, decimals: int | None) -> str:
         return f"{middle} ({shown_cell(min(cell), decimals)} to {shown_cell(max(cell), decimals)})"
     if not math.isfinite(cell):
         return "not available"
-    text = f"{cell:.6g}" if decimals is None else f"{round(cell, decimals) + 0.0:.{decimals}f}"
-    return text.replace("-", "−")
+    return significant(cell, 6) if decimals is None else number(cell, decimals)
 
 
 def _over_seeds(outcomes: Sequence[PotentialResult], metric: str, run: str | None) -> Cell:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pydantic_core import to_json
 
 from ndsc.config.study import StudyConfig
 from ndsc.errors import InputError
@@ -119,12 +119,12 @@ def study_record(results: StudyResults) -> dict[str, Any]:
         "title": results.title,
         "claim": results.claim,
         "holds": results.holds,
-        "checks": [asdict(check) | {"holds": check.holds} for check in results.checks],
+        "checks": [{**vars(check), "holds": check.holds} for check in results.checks],
         "seeds": results.seeds,
-        "runs": {name: asdict(run) for name, run in results.runs.items()},
+        "runs": results.runs,
         "outcomes": [
             {
-                **asdict(outcome.variant),
+                **vars(outcome.variant),
                 **{
                     name: getattr(outcome, name)
                     for name in ("metrics", "labels", "settings", "regularisation", "failure")
@@ -142,8 +142,8 @@ def study_record(results: StudyResults) -> dict[str, Any]:
         "versions": results.versions,
         "warnings": results.warnings,
     }
-    plain = _plain(content)
-    assert isinstance(plain, dict)
+    # JSON has no infinity and no NaN: they become null.
+    plain: dict[str, Any] = json.loads(to_json(content, inf_nan_mode="null"))
     return plain
 
 
@@ -151,14 +151,3 @@ def anchor(title: str) -> str:
     """The anchor of a heading, as forges make it."""
     kept = "".join(char for char in title.lower() if char.isalnum() or char in "-_ ")
     return kept.strip().replace(" ", "-")
-
-
-def _plain(value: Any) -> Any:
-    """JSON has no infinity and no NaN: they become null."""
-    if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
