@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any
 from unicodedata import category as unicode_category
 
 import typer
@@ -93,14 +93,7 @@ def show_warnings(*, debug: bool) -> Screen:
     return screen
 
 
-def _log_warning(
-    message: Warning | str,
-    category: type[Warning],
-    filename: str,
-    lineno: int,
-    file: TextIO | None = None,
-    line: str | None = None,
-) -> None:
+def _log_warning(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
     """A warning of Python as a record: what it says, without the line of code that it comes from."""
     if not issubclass(category, FOR_DEVELOPERS):
         logging.getLogger("py.warnings").warning("%s", message)

@@ -11,7 +11,7 @@ import typer
 
 from ndsc.cli.console import check_folder, note, print_json, progress_bars, say
 from ndsc.cli.convergence_tables import show_noise, show_noise_plan, show_plan, show_report
-from ndsc.cli.exits import RESUME, ExitCode, fail
+from ndsc.cli.exits import RESUME
 from ndsc.cli.options import (
     CalculatorOptions,
     ExecutorOptions,
@@ -158,9 +158,7 @@ def converge(
     else:
         show_report(report)
         say(f"Written: {folder / 'convergence.json'}, .csv, .png and .pdf; calculations are in {store.path}")
-    if not report.converged:
-        unmet = [scan.verdict for scan in report.scans if scan.judged and scan.recommended is None]
-        fail(" ".join(unmet), ExitCode.REFERENCE)
+    report.require_converged()
 
 
 def parse_changes(texts: Sequence[str], kgrid: str | None = None) -> dict[str, Any]:

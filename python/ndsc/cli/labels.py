@@ -12,7 +12,7 @@ from ndsc.cli.exits import ExitCode, fail
 from ndsc.cli.options import GridCommand, JsonOption, option
 
 if TYPE_CHECKING:
-    from ndsc.reference import Label, LabelStore
+    from ndsc.reference import LabelStore
 
 app = typer.Typer(
     name="labels",
@@ -192,7 +192,10 @@ def show(
     structure = label.structure
     if other is not None:
         second = inventory.load_one(store, other)
-        here, there = (_settings_and_code(entry, recorded_settings(entry.provenance)) for entry in (second, label))
+        there, here = (
+            {**(recorded_settings(entry.provenance) or {}), "code": entry.provenance.get("code")}
+            for entry in (label, second)
+        )
         found = differences(there, here)
         if json:
             print_json(found)
@@ -271,10 +274,6 @@ def export(
 
     count = inventory.export(_store(directory), output, settings=settings)
     say(f"{count} labels written to {output}.")
-
-
-def _settings_and_code(label: Label, settings: dict[str, Any] | None) -> dict[str, Any]:
-    return {**(settings or {}), "code": label.provenance.get("code")}
 
 
 def _line(settings: dict[str, Any]) -> str:

@@ -7,6 +7,7 @@ What is left after it is subtracted is noise. The two are given separately.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -112,17 +113,21 @@ def with_unit(name: str) -> str:
     return f"{name}_mev_per_atom" if name.startswith(("energy", "virial")) else name
 
 
-def write_table(path: Path, rows: Sequence[dict[str, Any]]) -> None:
-    """Write rows as a CSV file, with the names of the first row, in their order.
+def write_results(path: Path, document: dict[str, Any], rows: Sequence[dict[str, Any]]) -> list[Path]:
+    """Write ``path.json``, and rows as ``path.csv`` with the names of the first row, in their order.
 
     Raises
     ------
     InputError
-        When it cannot be written.
+        When they cannot be written.
     """
     from pandas import DataFrame  # takes half a second to import
 
-    write_text(path, DataFrame(rows, columns=list(rows[0]), dtype=object).to_csv(index=False, lineterminator="\n"))
+    written = [path.with_name(f"{path.name}.{suffix}") for suffix in ("json", "csv")]
+    table = DataFrame(rows, columns=list(rows[0]), dtype=object).to_csv(index=False, lineterminator="\n")
+    for target, text in zip(written, (json.dumps(document, indent=1, allow_nan=False) + "\n", table), strict=True):
+        write_text(target, text)
+    return written
 
 
 def virial_differences(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
@@ -12,10 +11,9 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 
-from ndsc.convergence.differences import MILLI, Difference, compare_labels, virial_differences, with_unit, write_table
+from ndsc.convergence.differences import MILLI, Difference, compare_labels, virial_differences, with_unit, write_results
 from ndsc.convergence.sample import count_kpoints, spread_over_supercells
 from ndsc.errors import InputError
-from ndsc.files import write_text
 from ndsc.progress import Progress, silent
 from ndsc.reference import CalculatorSpec, ExecutorSettings, Label, LabelStore, label_configurations
 from ndsc.reference.label_file import keys_of
@@ -69,11 +67,7 @@ class NoiseTable:
         InputError
             When they cannot be written.
         """
-        folder = Path(folder)
-        written = [folder / "noise.json", folder / "noise.csv"]
-        write_text(written[0], json.dumps(self.to_dict(), indent=1, allow_nan=False) + "\n")
-        write_table(written[1], self.rows)
-        return written
+        return write_results(Path(folder) / "noise", self.to_dict(), self.rows)
 
 
 @dataclass(frozen=True)

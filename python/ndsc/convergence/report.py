@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from ndsc.convergence.differences import Difference, with_unit, write_table
+from ndsc.convergence.differences import Difference, with_unit, write_results
 from ndsc.convergence.settings import ScannedSetting, setting_text, with_settings
 from ndsc.errors import InputError, ReferenceCalculationError
-from ndsc.files import write_text
 from ndsc.reference import CalculatorSpec
 from ndsc.reference.settings import settings_of
 
@@ -251,12 +249,11 @@ class ConvergenceReport:
         from ndsc.convergence.figure import convergence_figure
         from ndsc.report.style import save_figure
 
-        folder = Path(folder)
-        document, table = folder / "convergence.json", folder / "convergence.csv"
-        write_text(document, json.dumps(self.to_dict(), indent=1, allow_nan=False) + "\n")
-        write_table(table, [self._row(scan, point) for scan in self.scans for point in scan.points])
-        figure = save_figure(convergence_figure(self), None, folder / "convergence")
-        return [document, table, figure.png, figure.pdf]
+        base = Path(folder) / "convergence"
+        rows = [self._row(scan, point) for scan in self.scans for point in scan.points]
+        written = write_results(base, self.to_dict(), rows)
+        figure = save_figure(convergence_figure(self), None, base)
+        return [*written, figure.png, figure.pdf]
 
     @staticmethod
     def _row(scan: Scan, point: Point) -> dict[str, Any]:

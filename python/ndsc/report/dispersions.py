@@ -72,20 +72,16 @@ def dispersion_figure(panel: DispersionPanel) -> Figure:
     return figure
 
 
-def dispersion_comparison_figure(
-    panels: Sequence[DispersionPanel], *, columns: int | None = None, density: bool = True
-) -> Figure:
+def dispersion_comparison_figure(panels: Sequence[DispersionPanel], *, density: bool = True) -> Figure:
     """Draw one panel a crystal, each with the reference (black, dashed) and its potentials (Figures 1, 2, 3, 8).
 
-    A potential has the same colour in every panel. The RMSE over the mesh stands in the legend, or, where there are
-    several panels, above each.
+    Panels lie two side by side. A potential has the same colour in every panel. The RMSE over the mesh stands in the
+    legend, or, where there are several panels, above each.
 
     Parameters
     ----------
     panels : sequence of DispersionPanel
         Their paths may differ.
-    columns : int, optional
-        Panels side by side; one for a single panel, else two.
     density : bool
         Draw densities of states beside the branches, where a panel has them.
 
@@ -95,7 +91,7 @@ def dispersion_comparison_figure(
         When there is no panel.
     """
     names = _names(panels)
-    wide = min(columns or 2, len(panels))
+    wide = min(2, len(panels))
     high = math.ceil(len(panels) / wide)
     single = len(panels) == 1
     with paper_style():
