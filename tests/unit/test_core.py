@@ -151,7 +151,7 @@ WORK = {
     "map": "ndsc.map_qpoints(crystal, 600)",
     "cover": "[0 for _ in ndsc.iterate_supercells(crystal, (99991, 99991, 99991))]",
     "normal forms": "ndsc.hermite_normal_forms(2310)",
-    "reduction": "reduce_supercells(np.eye(3), np.tile([[[8, 5, 3], [0, 7, 4], [0, 0, 9]]], (10**7, 1, 1)))",
+    "reduction": "reduce_supercells(np.eye(3), forms)",
     "columns": "ndsc.find_supercells(crystal, 48, cost_exponent=1.0)",
     "programme": "ndsc.find_supercells(crystal, 30, cost_exponent=1.0)",
 }
@@ -164,7 +164,10 @@ def test_ctrl_c_is_answered(task):
     program = (
         "import sys, time\nimport numpy as np\nimport ndsc\nfrom ase.build import bulk\n"
         "from ndsc.sublattices import reduce_supercells\n"
-        "crystal = ndsc.Crystal.from_atoms(bulk('Al'))\nprint('ready', flush=True)\n"
+        "crystal = ndsc.Crystal.from_atoms(bulk('Al'))\n"
+        # Made before the call, since NumPy does not hear Ctrl-C while it fills an array.
+        f"forms = np.tile([[[8, 5, 3], [0, 7, 4], [0, 0, 9]]], ({10**7 if task == 'reduction' else 1}, 1, 1))\n"
+        "print('ready', flush=True)\n"
         f"try:\n    {WORK[task]}\nexcept KeyboardInterrupt:\n    print('stopped', flush=True)\n    sys.exit(7)\n"
     )
     process = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
