@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from ndsc.claims import METRIC
 from ndsc.cli import app
 from ndsc.config import load_config
-from ndsc.config.claims import METRIC
 from ndsc.config.study import load_study
 from ndsc.errors import FitError, ReferenceCalculationError
 from ndsc.reference import StoredCalculator, label_configurations

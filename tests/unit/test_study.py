@@ -11,12 +11,12 @@ import pandas as pd
 import pytest
 from ase.build import bulk
 
+from ndsc.claims import run_check
 from ndsc.codes import MEANINGS, code_of
 from ndsc.config.published import FIT_VALUES, SETTING_VALUES, WORDS
 from ndsc.config.study import load_study, parse_study
 from ndsc.errors import InputError, ReferenceCalculationError
 from ndsc.kpoints import k_spacing
-from ndsc.report.checks import run_check
 from ndsc.results import Comparison
 from ndsc.study.figures import Shown
 from ndsc.study.finished import Finished, StudyTime
@@ -368,7 +368,8 @@ def outcome(potential, seed, rmse, *, size=None, failure=None, labels=10.0):
 def check(test, outcomes, sweep="", seeds='"median"'):
     potentials = "".join(f"[[potentials]]\nname = '{name}'\n" for name in ("a", "b"))
     text = f"[[checks]]\nclaim = 'x'\nseeds = {seeds}\ntest = '{test}'\n"
-    return run_check(parse_study(HEAD + potentials + sweep + text).checks[0], results(outcomes).frame)
+    asked = parse_study(HEAD + potentials + sweep + text).checks[0]
+    return run_check(asked.claim, asked.test, results(outcomes).frame, seeds=asked.seeds)
 
 
 A = [outcome("a", seed, rmse) for seed, rmse in ((1, 0.1), (2, 0.2), (3, 0.6))]
@@ -465,7 +466,7 @@ def test_the_claims_of_the_paper_on_the_results_of_its_studies(file):
     assert all(path.is_file() for path in config.runs.values())
     assert {potential.name for potential in config.potentials} == {one.potential for one, _ in expand(config)}
     frame = pd.read_csv(PAPER.parents[1] / "docs" / "paper" / file.stem / "results.csv")
-    checks = [run_check(check, frame) for check in config.checks]
+    checks = [run_check(check.claim, check.test, frame, seeds=check.seeds) for check in config.checks]
     assert config.study.claim
     assert checks
     assert sum(not check.holds for check in checks) == FAILURES.get(file.stem, 0)

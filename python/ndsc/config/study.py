@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
-from ndsc.config.claims import METRIC, ClaimTest, needed_for, same_value
+from ndsc.claims import METRIC, ClaimTest, needed_for, same_value
 from ndsc.config.files import parse_toml, read_text
 from ndsc.config.published import PublishedConfig
 from ndsc.fit.regularisation import Regularisation
@@ -179,11 +179,6 @@ class CheckConfig(Section):
         description="Give 'median' (medians over the seeds), 'all', or the share of the seeds that is enough.",
     )
 
-    @property
-    def parsed(self) -> ClaimTest:
-        """The test as columns and an expression."""
-        return ClaimTest.parse(self.test)
-
 
 class FigureConfig(Section):
     """``[[figures]]``: a picture of the results."""
@@ -270,7 +265,7 @@ class StudyConfig(InputFile):
                 _known([potential.sparse_points.potential], potentials, f"{where}: sparse_points", "potential")
         _known(self.evaluate.on, self.runs, "[evaluate] on", "run")
         for check in self.checks:
-            for column in check.parsed.columns:
+            for column in ClaimTest.parse(check.test).columns:
                 where = f"[[checks]] {check.claim!r}"
                 _known([column.potential], potentials, where, "potential")
                 _known([] if column.on is None else [column.on], self.runs, where, "run")

@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from ndsc.config.study import CheckConfig
-from ndsc.report.checks import run_check
+from ndsc.claims import run_check
 from ndsc.report.published import PAPER_ELASTIC_PERCENT, PAPER_RMSE_THZ
 from ndsc.report.text import count, number
 from ndsc.results import IMAGINARY_THZ, PhononsSummary, Results
@@ -67,7 +66,7 @@ def verdict_of(results: Results) -> Verdict | None:
         )
     row = {name: math.nan if value is None else value for name, value in numbers.items()}
     frame = DataFrame([{"potential": "potential", "seed": None, "run": "run", **row}])
-    checks = [run_check(CheckConfig(claim=text, test=test), frame) for test, text in said.items()]
+    checks = [run_check(text, test, frame) for test, text in said.items()]
     # Only instability is worth a word.
     findings += [(check.holds, check.claim) for check in checks if check.test != STABLE or not check.holds]
     if not findings:

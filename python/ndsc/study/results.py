@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from ndsc.claims import CheckResult
 from ndsc.kpoints import KpointGrid
 from ndsc.phonons import PhononComparison
-from ndsc.report.checks import CheckResult
 from ndsc.results import Comparison
 from ndsc.study.finished import StudyTime
 

@@ -10,10 +10,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ndsc.claims import run_check
 from ndsc.config.study import StudyConfig
 from ndsc.errors import FitError
 from ndsc.progress import Progress, silent
-from ndsc.report.checks import run_check
 from ndsc.study.evaluation import evaluate_potential
 from ndsc.study.finished import Finished
 from ndsc.study.fitting import FitGroup, Fitted, fit_metrics
@@ -95,7 +95,7 @@ def compute_study(config: StudyConfig, cache: Path, *, progress: Progress = sile
         versions=package_versions(),
         time=engine.finished.time(),
     )
-    checks = tuple(run_check(check, results.frame) for check in config.checks)
+    checks = tuple(run_check(check.claim, check.test, results.frame, seeds=check.seeds) for check in config.checks)
     return replace(results, checks=checks, warnings=(*warnings, *_warnings(results.outcomes)))
 
 
@@ -117,7 +117,7 @@ def check_tests(config: StudyConfig, tasks: Sequence[FitTask]) -> None:
     swept = dict.fromkeys(key for task in tasks for key in task.variant.values)
     frame = DataFrame(rows, columns=["potential", *swept, "seed", "run"])
     for check in config.checks:
-        run_check(check, frame)
+        run_check(check.claim, check.test, frame)
 
 
 def plan_study(config: StudyConfig, cache: Path) -> DataFrame:

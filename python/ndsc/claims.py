@@ -1,4 +1,4 @@
-"""Tests of claims in a study file: comparisons of columns of results.csv, such as ``rmse_mesh_thz[Al] < 0.06``.
+"""Claims and their tests: comparisons of columns of a study's results.csv, such as ``rmse_mesh_thz[Al] < 0.06``.
 
 A reference ``metric[potential]`` is the column *metric* in the rows of a potential, ``metric[potential; key = value]``
 in those at a swept value, ``metric[potential; on = run]`` in those judged on a run. Numbers, ``+ - * /``, ``abs()``,
@@ -12,6 +12,14 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ndsc.errors import InputError
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 #: Every number that a study finds of a potential; docs/studies.md explains each.
 METRIC = re.compile(
@@ -110,6 +118,96 @@ class ClaimTest:
         return bool(eval(self.expression, {"__builtins__": {}, "abs": abs}, numbers))
 
 
+@dataclass(frozen=True)
+class Finding:
+    """A test at one point of the sweep and on one run.
+
+    Attributes
+    ----------
+    where : str
+        The run and the swept values that the test does not name itself.
+    numbers : dict of str to tuple of float
+        Each column of the test by its text, seed by seed; NaN where a number could not be computed.
+    share : float
+        Share of the seeds for which the test is true.
+    holds : bool
+    """
+
+    where: str
+    numbers: dict[str, tuple[float, ...]]
+    share: float
+    holds: bool
+
+
+@dataclass(frozen=True)
+class CheckResult:
+    """A claim, its test, and whether the numbers bear it out.
+
+    Attributes
+    ----------
+    claim, test : str
+    seeds : str or float
+        ``"median"``, ``"all"`` or the share of the seeds that is asked for.
+    findings : tuple of Finding
+        The claim holds when all of them do.
+    """
+
+    claim: str
+    test: str
+    seeds: str | float
+    findings: tuple[Finding, ...]
+
+    @property
+    def holds(self) -> bool:
+        """Whether all findings do; a claim without evidence does not hold."""
+        return bool(self.findings) and all(finding.holds for finding in self.findings)
+
+
+def run_check(claim: str, text: str, frame: DataFrame, *, seeds: str | float = "median") -> CheckResult:
+    """Evaluate the test of a claim, on every run and at every swept point that it does not name.
+
+    Two potentials are compared seed by seed; one without seeds is compared with every seed of the other.
+
+    Parameters
+    ----------
+    claim, text : str
+        The statement, and its test.
+    frame : DataFrame
+        The results as in the results.csv of a study.
+    seeds : str or float
+        ``"median"``, ``"all"`` or the share of the seeds that is enough.
+
+    Raises
+    ------
+    InputError
+        When a run or a swept value is not there, or a potential has several points and the test does not say which.
+    """
+    test = ClaimTest.parse(text)
+    first, *others = test.columns
+    table = _rows(frame, first, claim)
+    keys = [str(key) for key in table.columns if key not in (first.text, "seed")]
+    for column in others:
+        right = _rows(frame, column, claim)
+        shared = [key for key in keys if key in right.columns]
+        if right.duplicated([*shared, "seed"]).any():
+            raise InputError(
+                f"The check {claim!r} refers to {column.text}, which has several points. Name one, as in "
+                f"{column.metric}[{column.potential}; key = value]."
+            )
+        right = right[[*shared, "seed", column.text]]
+        if table.seed.isna().all():
+            table = table.drop(columns="seed")
+        elif right.seed.isna().all():
+            right = right.drop(columns="seed")
+        else:
+            shared.append("seed")
+        table = table.merge(right, on=shared, how="left") if shared else table.merge(right, how="cross")
+    names = [column.text for column in test.columns]
+    groups = table.groupby(keys, dropna=False, sort=False) if keys else [((), table)]
+    findings = [_finding(test, seeds, dict(zip(keys, key, strict=True)), group[names]) for key, group in groups]
+    return CheckResult(claim, test.text, seeds, tuple(findings))
+
+
 def needed_for(metric: str) -> str | None:
     """The key of ``[evaluate]`` that a metric needs to be true; None for a metric of the fit or the lattice."""
     if metric.startswith("harmonic"):
@@ -141,3 +239,35 @@ def _column(match: re.Match[str]) -> Column:
         values[key] = value
     on = values.pop("on", None)
     return Column(re.sub(r"\s+", " ", match[0]), metric, potential, values, on)
+
+
+def _rows(frame: DataFrame, column: Column, claim: str) -> DataFrame:
+    """The rows of a potential that a column names: the keys that it leaves open, the seed, and the metric."""
+    rows = frame[frame.potential == column.potential]
+    swept = [key for key in frame.columns[1 : frame.columns.get_loc("seed")] if rows[key].notna().any()]
+    for key, value in column.at.items():
+        rows = rows[[same_value(found, value) for found in rows[key]]] if key in swept else rows[:0]
+    if column.on is not None:
+        rows = rows[rows.run == column.on]
+    if rows.empty:
+        raise InputError(f"The check {claim!r} refers to {column.text}, which the results do not have.")
+    free = [key for key in swept if key not in column.at] + ([] if column.on is not None else ["run"])
+    # A metric that no potential has, for example an elastic constant of another class, is missing everywhere.
+    return rows.reindex(columns=[*free, "seed", column.metric]).rename(columns={column.metric: column.text})
+
+
+def _finding(test: ClaimTest, seeds: str | float, at: Mapping[str, Any], numbers: DataFrame) -> Finding:
+    share = float(
+        np.mean([test.holds(dict(zip(numbers.columns, row, strict=True))) for row in numbers.to_numpy(dtype=float)])
+    )
+    if seeds == "median":
+        middle = {str(name): float(np.median(values.fillna(np.inf))) for name, values in numbers.items()}
+        holds = not numbers[test.columns[0].text].isna().any() and test.holds(middle)
+    else:
+        holds = share >= (1.0 if seeds == "all" else float(seeds)) - 1e-12
+    where = ", ".join(f"on {value}" if key == "run" else f"{key} = {_short(value)}" for key, value in at.items())
+    return Finding(where, {str(name): tuple(map(float, values)) for name, values in numbers.items()}, share, holds)
+
+
+def _short(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
