@@ -37,12 +37,18 @@ class _Faulty(EMT):
                 os._exit(9)
         elif self.how == "raise_large" and largest > 0.2:
             raise RuntimeError("forces too large")
+        elif self.how == "no_single_atoms" and atoms.cell.volume > 1000:
+            raise RuntimeError("a single atom does not converge")
         elif self.how == "slow":
             time.sleep(0.3)
 
 
 def faulty(how="", counter=""):
     return _Faulty(how, counter)
+
+
+def no_single_atoms():
+    return _Faulty("no_single_atoms")
 
 
 class NoStress(Calculator):

@@ -311,6 +311,8 @@ def _check_keys(frames: Sequence[Atoms], keys: Mapping[str, str | None], source:
             f"No frame of {source} has the {what} under the key {key!r}; its keys are {', '.join(present) or 'none'}."
             f"{meant} Name the key that holds it, or give none for what the database lacks."
         )
+    if not any(keys.values()):
+        raise InputError(f"Nothing is to be read of {source}: none is given for every key. Give one at least.")
     if not any(key in present for key in keys.values()):
         raise InputError(
             f"{source} has none of the keys {', '.join(key for key in keys.values() if key)}; its keys are "

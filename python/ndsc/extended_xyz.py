@@ -12,6 +12,7 @@ from ase import Atoms
 from ase.io import read
 
 from ndsc.errors import InputError
+from ndsc.structure import split_index
 
 #: Keys of the comment line of an extended XYZ frame, once the quoted values are out of it.
 _KEY = re.compile(r"(?:^|\s)([^\s=]+)\s*=")
@@ -21,12 +22,17 @@ _QUOTED = re.compile(r"""\"[^"]*"|'[^']*'|\{[^}]*\}|\[[^\]]*\]""")
 def read_frames(path: str | Path) -> list[Atoms]:
     """All frames of a file as they are, without a check of their targets.
 
+    Parameters
+    ----------
+    path : path
+        ``"file.xyz@3"`` for one frame of a file, counted from 0, or from -1 for the last.
+
     Raises
     ------
     InputError
         When the file cannot be read whole, or holds no frames.
     """
-    source = Path(path)
+    source, index = split_index(path)
     suffixes = [suffix.lower() for suffix in source.suffixes]
     compressed = suffixes[-1:] == [".gz"]
     try:
@@ -44,7 +50,11 @@ def read_frames(path: str | Path) -> list[Atoms]:
         ) from error
     if not frames:
         raise InputError(f"{source} holds no configurations. Give a file with at least one.")
-    return list(frames)
+    if index is None:
+        return list(frames)
+    if not -len(frames) <= index < len(frames):
+        raise InputError(f"{source} holds {len(frames)} configurations, but number {index} was asked for.")
+    return [frames[index]]
 
 
 def opened(path: Path, mode: Literal["r", "w"], *, compressed: bool) -> IO[str]:

@@ -89,7 +89,7 @@ def calculator_errors(failure: str, advice: str) -> Iterator[None]:
 
 
 def supervise() -> None:
-    """Go on in a child process, while this one waits for it and answers Ctrl-C; called once, by the command line.
+    """Go on in a child process, while this one waits for it and answers Ctrl-C; a second call does nothing.
 
     Python sees a signal only between two of its own instructions, and some Fortran code handles Ctrl-C itself. So the
     command runs in a child in which SIGINT is blocked. On Ctrl-C this process makes the child raise KeyboardInterrupt;
@@ -99,6 +99,8 @@ def supervise() -> None:
     """
     if not sys.platform.startswith("linux") or signal.getsignal(signal.SIGINT) != signal.default_int_handler:
         # Elsewhere the child of a parent that was killed would go on; and what ignores Ctrl-C goes on ignoring it.
+        return
+    if callable(signal.getsignal(_STOP)):
         return
     for stream in (sys.stdout, sys.stderr):
         if stream is not None:

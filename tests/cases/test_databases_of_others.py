@@ -142,6 +142,31 @@ def test_a_key_that_no_frame_has(given: tuple[str, ...], meant: str) -> None:
     assert meant in result.stderr.partition(";")[2]
 
 
+@pytest.mark.parametrize(("number", "symbols"), [("0", "Cu"), ("-1", "Cu4"), ("2", "Cu4")])
+def test_one_frame_of_a_database(number: str, symbols: str) -> None:
+    write("own.extxyz", several_phases())
+    result = call("export", f"own.extxyz@{number}", *KEYS, "--dialect", "extxyz", "--out", "one.xyz")
+    assert result.exit_code == 0, result.output
+    assert [str(frame.symbols) for frame in read("one.xyz", ":")] == [symbols]
+
+
+@pytest.mark.parametrize("source", ["own.extxyz@19", "own.extxyz@-20", "own.extxyz@0:3", "missing.extxyz"])
+def test_frames_that_are_not_there(source: str) -> None:
+    write("own.extxyz", several_phases())
+    Path("out.xyz").write_text("an older file")
+    result = call("export", source, *KEYS, "--dialect", "extxyz", "--out", "out.xyz")
+    assert result.exit_code == 2
+    assert Path("out.xyz").read_text() == "an older file"
+
+
+@pytest.mark.parametrize("e0", ["Al=-3,Al=-4", "Al=", "=3", "Xx=3,Al=1", "Al=nan", "-3"])
+def test_tables_of_e0_that_are_refused(e0: str) -> None:
+    write("own.extxyz", [labelled(bulk("Al", cubic=True))])
+    result = call("fit", "own.extxyz", *KEYS, "--e0", e0)
+    assert result.exit_code == 2
+    assert "e0" in result.output
+
+
 def test_a_database_without_any_virial() -> None:
     frames = several_phases()[2:5]
     for frame in frames:

@@ -121,6 +121,38 @@ def test_residual_forces_are_found_with_the_first_label(tmp_path):
 
 
 @pytest.mark.gap
+def test_energies_of_single_atoms_of_another_code_are_found_with_the_first_label(tmp_path):
+    settings = config(tmp_path, bulk("Cu"), crystal="relax = false", fit=SMALL_FIT + "e0 = {Cu = -5000.0}")
+    with pytest.raises(InputError, match="e0"):
+        run_workflow(settings, tmp_path / "run")
+    assert len(list((tmp_path / "run" / "labels").glob("*.json"))) == 1
+
+
+@pytest.mark.gap
+def test_a_single_atom_that_fails_is_found_before_the_configurations(tmp_path):
+    settings = config(
+        tmp_path, bulk("Cu"), crystal="relax = false", fit=SMALL_FIT + 'e0 = "isolated"',
+        reference='calculator = "calculators_for_tests:no_single_atoms"',
+    )  # fmt: skip
+    with pytest.raises(NdscError, match="isolated-Cu"):
+        run_workflow(settings, tmp_path / "run")
+    assert len(list((tmp_path / "run" / "labels").glob("*.json"))) == 1
+
+
+@pytest.mark.gap
+@pytest.mark.parametrize(
+    "reference",
+    ['calculator = "missing_module:make"', 'calculator = "quip"\nparameters = {param_filename = "missing.xml"}'],
+)
+def test_a_calculator_that_is_not_there_is_refused_in_the_dry_run(tmp_path, reference):
+    settings = config(tmp_path, bulk("Cu"), reference=reference)
+    for start in (dry_run, run_workflow):
+        with pytest.raises(InputError, match="missing"):
+            start(settings, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.gap
 @pytest.mark.parametrize(
     ("sections", "word"),
     [
@@ -150,7 +182,7 @@ def test_results_of_another_input_are_named(tmp_path):
     assert changed_inputs(read_results(folder), folder) == []
     before = (folder / "results.json").read_bytes()
     with pytest.raises(NdscError):
-        run_workflow(config(tmp_path, reference='calculator = "missing_module:make"'), folder)
+        run_workflow(config(tmp_path, reference='calculator = "calculators_for_tests:no_stress"'), folder)
     assert (folder / "results.json").read_bytes() == before
     assert changed_inputs(read_results(folder), folder) == ["[reference] calculator"]
     run_workflow(settings, folder)

@@ -85,6 +85,15 @@ def test_ctrl_c_ends_in_130_whatever_code_is_at_work(tmp_path, how, workers):
     assert not list(LabelStore(tmp_path / "al" / "labels").keys())
 
 
+def test_ctrl_c_while_the_program_starts(tmp_path):
+    process = start("supercells", "Al", "--grid", "4", cwd=tmp_path)
+    wait_for(lambda: family(process))  # the program goes on in a child before it imports the command line
+    seconds, errors = interrupt(process)
+    assert process.returncode == 130
+    assert seconds < AT_ONCE
+    assert "Traceback" not in errors
+
+
 @pytest.mark.parametrize("moment", [0.0, 0.1, 0.5])
 def test_ctrl_c_while_quippy_computes(tmp_path, moment):
     """quippy's Fortran code has a handler for Ctrl-C of its own, which makes a RuntimeError of it."""

@@ -84,7 +84,7 @@ def main() -> None:
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
         elif isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-    supervise()
+    supervise()  # unless it was done before the imports, as ndsc.__main__ does
     try:
         app()
     except SystemExit as end:

@@ -119,13 +119,15 @@ def parse_e0(text: str) -> str | dict[str, float]:
     Raises
     ------
     InputError
-        When a part has no symbol, or no number.
+        When a part has no symbol or no number, or an element is there twice.
     """
     if "=" not in text:
         return text
     energies: dict[str, float] = {}
     for part in text.split(","):
         symbol, _, value = part.partition("=")
+        if symbol.strip() in energies:
+            raise InputError(f"--e0 {text}: {symbol.strip()} has two energies. Give one for each element.")
         try:
             energies[symbol.strip()] = float(value)
         except ValueError as error:
@@ -206,7 +208,7 @@ def export(
       ndsc export demo/database.extxyz --dialect mace --out train.xyz
     """
     check_folder(out.absolute().parent)
-    if out.exists() and out.samefile(database):
+    if out.exists() and database.exists() and out.samefile(database):
         raise InputError(f"--out {out} is the database itself. Name another file.")
     from ndsc.database import describe_targets
     from ndsc.export import export_database

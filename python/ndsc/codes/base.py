@@ -101,6 +101,17 @@ class Code:
             Naming them.
         """
 
+    def check_installed(self, spec: CalculatorSpec) -> None:
+        """Refuse a module or a potential that labels need and that is not on this machine.
+
+        Programs are not looked for: they may be on other machines, to which an executor sends the calculations.
+
+        Raises
+        ------
+        InputError, MissingExtraError
+            Naming it.
+        """
+
     def check_structure(self, atoms: Atoms, parameters: Mapping[str, Any]) -> None:
         """Refuse data of a structure that a density-functional code would leave out of its calculation.
 

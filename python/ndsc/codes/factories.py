@@ -92,6 +92,10 @@ class Factory(Code):
         if unknown:
             raise unknown_refused(spec, unknown)
 
+    def check_installed(self, spec: CalculatorSpec) -> None:
+        """See :meth:`Code.check_installed`: the module is imported."""
+        load_factory(self.source)
+
     def version(self) -> str:
         """The version of the module's package; of a file that is no package a hash, so that changes of it are seen."""
         module = self.source.partition(":")[0]

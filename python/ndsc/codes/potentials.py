@@ -68,6 +68,10 @@ class Quip(Code):
         if unknown:
             raise unknown_refused(spec, unknown)
 
+    def check_installed(self, spec: CalculatorSpec) -> None:
+        """See :meth:`Code.check_installed`: the potential is read."""
+        spec.create(Atoms())
+
 
 def unknown_elements(make: Callable[[], Calculator], symbols: set[str]) -> list[str]:
     """The elements that a potential gives no forces to, in pairs with any of the others, or that it refuses.

@@ -44,7 +44,7 @@ def check_plan(plan: Plan, directory: Path) -> tuple[str, ...]:
         When settings contradict each other or the crystal, memory or disk space are too small, or a folder cannot be
         written.
     MissingExtraError
-        When the fit needs what is not installed.
+        When the fit or the labels need what is not installed.
     """
     _check_kpoints(plan)
     _check_fit(plan)
@@ -52,6 +52,7 @@ def check_plan(plan: Plan, directory: Path) -> tuple[str, ...]:
     check_folder(directory)
     if _has_missing_labels(plan):
         check_folder(plan.store.path)
+        plan.spec.code.check_installed(plan.spec)
     return (*plan.warnings, *_notes_on_crystal(plan), *_notes_on_parts(plan))
 
 

@@ -14,8 +14,10 @@ import numpy as np
 from ase import Atoms
 from ase.units import GPa
 
+from ndsc.database import make_database
 from ndsc.elastic_quality import NOTABLE_STRESS
 from ndsc.errors import ReferenceCalculationError
+from ndsc.fit.training import check_binding, single_atom_energies
 from ndsc.force_constants.samples import check_residual
 from ndsc.progress import Progress
 from ndsc.reference import CalculatorSpec, Label, LabelReport, label_configurations
@@ -30,7 +32,7 @@ NOTABLE_SPREAD = 1e-4
 def label_plan(plan: Plan, progress: Progress) -> tuple[LabelReport, list[str]]:
     """Label everything that a run needs side by side.
 
-    The unit cell comes first unless it was relaxed, then the perfect supercells of the phonons, then the rest.
+    The unit cell comes first, then single atoms, then the perfect supercells of the phonons, then the rest.
 
     Parameters
     ----------
@@ -46,7 +48,8 @@ def label_plan(plan: Plan, progress: Progress) -> tuple[LabelReport, list[str]]:
     Raises
     ------
     InputError
-        When the perfect crystal has forces above ``[phonons] residual_force_limit``.
+        When the perfect crystal has forces above ``[phonons] residual_force_limit``, or an energy so far from
+        ``[fit] e0`` that these are of another code.
     ReferenceCalculationError
         When the reference's phonons or elastic constants cannot be had, or no configuration has a label.
     """
@@ -65,22 +68,24 @@ def label_plan(plan: Plan, progress: Progress) -> tuple[LabelReport, list[str]]:
 
     unit_cells = [atoms for atoms in plan.configurations if _is_perfect_unit_cell(atoms)]
     supercells = [atoms for atoms in plan.phonon_frames if atoms.info["config_type"] == "phonon_perfect"]
-    if not plan.config.crystal.relax:
-        label(unit_cells, "perfect unit cell")
-        warnings += _check_unit_cell(plan, unit_cells, report)
-    done = len(report.labels) + len(report.failures)
-    label([*unit_cells[done:], *supercells], "perfect cells")
+    singles = [single.atoms for single in plan.single_atoms]
+    label(unit_cells, "perfect unit cell")
+    warnings += _check_unit_cell(plan, unit_cells, report)
+    for single in plan.single_atoms:
+        label([single.atoms], "single atoms", single.spec)
+    _require_single_atoms(singles, report)
+    _check_binding(plan, unit_cells, report)
+    label(supercells, "perfect cells")
     _require_phonon_labels(supercells, report)
+    _check_binding(plan, supercells, report)
     for atoms in supercells:
         _check_residual(plan, atoms, report.labels[atoms.info["ndsc_name"]])
     disagreement = perfect_cell_warning([*unit_cells, *supercells], report.labels)
     if disagreement is not None:
         log.warning("%s", disagreement)
         warnings.append(disagreement)
-    known = {atoms.info["ndsc_name"] for atoms in [*unit_cells, *supercells]}
+    known = {atoms.info["ndsc_name"] for atoms in [*unit_cells, *supercells, *singles]}
     label([atoms for atoms in plan.to_label if atoms.info["ndsc_name"] not in known], "labels")
-    for single in plan.isolated:
-        label([single.atoms], "single atoms", single.spec)
     _require_phonon_labels(plan.phonon_frames, report)
     return report, [*warnings, *_label_warnings(plan, report)]
 
@@ -153,6 +158,27 @@ def _check_unit_cell(plan: Plan, unit_cells: Sequence[Atoms], report: LabelRepor
 
 def _check_residual(plan: Plan, atoms: Atoms, label: Label) -> None:
     check_residual(atoms, label.forces, plan.config.phonons.residual_force_limit)
+
+
+def _check_binding(plan: Plan, perfect: Sequence[Atoms], report: LabelReport) -> None:
+    """Refuse energies of single atoms that cannot be those of the crystal's calculator; the fit gives the warnings."""
+    if plan.config.fit.method == "none":
+        return
+    frames = make_database(perfect, report.labels)
+    if frames:
+        singles = make_database([single.atoms for single in plan.single_atoms], report.labels)
+        check_binding(frames, single_atom_energies([*frames, *singles], plan.config.fit))
+
+
+def _require_single_atoms(singles: Sequence[Atoms], report: LabelReport) -> None:
+    """Refuse to go on without the energies of single atoms, which the fit needs."""
+    names = {atoms.info["ndsc_name"] for atoms in singles}
+    for failure in report.failures:
+        if failure.name in names:
+            raise ReferenceCalculationError(
+                f"The calculation of the single atom {failure.name}, which [fit] e0 = 'isolated' needs, failed: "
+                f"{failure.reason} Correct the cause, or use e0 = 'average' or give the energies as a table."
+            )
 
 
 def _require_phonon_labels(frames: Sequence[Atoms], report: LabelReport) -> None:
