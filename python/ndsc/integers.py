@@ -1,4 +1,4 @@
-"""Exact integers: what is checked at the door, and 3x3 matrices of them."""
+"""Exact integers: checks of what is given, and 3x3 matrices of them."""
 
 from __future__ import annotations
 

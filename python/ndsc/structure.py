@@ -28,7 +28,7 @@ SMALLEST_VOLUME = 0.2
 
 # Results of a calculation, which belong to one structure and must not follow its atoms into others.
 RESULT_NAMES = re.compile(r"force|energ|stress|virial|momenta|velocit|^magmoms?$|^charges$|^dipole", re.IGNORECASE)
-# What ASE's CIF reader leaves in `info`: objects, or numbers that the door has looked at.
+# What ASE's CIF reader leaves in `info`: objects, or numbers that have been checked by then.
 READER_NAMES = ("spacegroup", "unit_cell", "occupancy", "spacegroup_kinds")
 # Names of columns and of entries of `info` that hold occupancies of sites.
 OCCUPANCY = re.compile(r"^(site_)?occ(upanc(y|ies))?$", re.IGNORECASE)

@@ -31,7 +31,7 @@ LAYERS = [
 
 
 def imports(path: Path) -> set[str]:
-    """The rooms of ndsc that a module imports when it is imported itself."""
+    """The top-level modules of ndsc that a module imports when it is imported itself."""
     found: set[str] = set()
     pending: list[ast.stmt] = list(ast.parse(path.read_text(encoding="utf-8")).body)
     while pending:
@@ -51,7 +51,7 @@ def test_every_module_has_a_layer_and_imports_from_those_above_only():
     wrong = []
     for path in sorted(PACKAGE.rglob("*.py")):
         relative = path.relative_to(PACKAGE).with_suffix("")
-        room = relative.parts[0]
-        assert room in level, f"{room} has no layer"
-        wrong += [f"{relative} imports {name}" for name in sorted(imports(path)) if level[name] > level[room]]
+        top = relative.parts[0]
+        assert top in level, f"{top} has no layer"
+        wrong += [f"{relative} imports {name}" for name in sorted(imports(path)) if level[name] > level[top]]
     assert wrong == []
