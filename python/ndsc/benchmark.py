@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -31,7 +31,7 @@ from ndsc.phonons import PhononComparison, compare_phonons
 from ndsc.progress import Progress, silent
 from ndsc.qgrid import Grid
 from ndsc.relaxation import relax_crystal
-from ndsc.results import IMAGINARY_THZ, Comparison, elastic_comparison, lattice_comparison
+from ndsc.results import IMAGINARY_THZ, Comparison
 
 log = logging.getLogger(__name__)
 
@@ -86,7 +86,7 @@ class Benchmark:
     crystal : Crystal
         The unit cell at the model's lattice; at the reference's where the model was not relaxed.
     lattice : dict of str to Comparison
-        As :func:`ndsc.results.lattice_comparison`.
+        As :func:`lattice_comparison`.
     phonons : PhononComparison or None
         None where the reference or the model has no phonons.
     model_phonons : SupercellPhonons or None
@@ -285,3 +285,48 @@ def _phonon_warnings(phonons: SupercellPhonons, whose: str) -> list[str]:
 
 def _elastic_warnings(constants: ElasticConstants, whose: str) -> list[str]:
     return [f"Elastic constants of {whose}: {text}" for text in constants.warnings]
+
+
+def lattice_comparison(model: Atoms, reference: Atoms) -> dict[str, Comparison]:
+    """Lattice parameters of the model's relaxed unit cell beside the reference's.
+
+    Parameters
+    ----------
+    model, reference : ase.Atoms
+        The same unit cell, relaxed with each; the vectors must be in the same order.
+
+    Returns
+    -------
+    dict
+        ``a``, ``b``, ``c`` in Å, ``alpha``, ``beta``, ``gamma`` in degrees, ``volume_per_atom`` in Å³.
+    """
+    if len(model) != len(reference):
+        raise InputError(
+            f"The model's cell has {len(model)} atoms and the reference's {len(reference)}, so their lattice "
+            "parameters cannot be compared. Give the same unit cell, relaxed with each."
+        )
+    names = ("a", "b", "c", "alpha", "beta", "gamma")
+    pairs = zip(names, model.cell.cellpar(), reference.cell.cellpar(), strict=True)
+    compared = {name: Comparison.of(float(ours), float(theirs)) for name, ours, theirs in pairs}
+    compared["volume_per_atom"] = Comparison.of(
+        model.get_volume() / len(model), reference.get_volume() / len(reference)
+    )
+    return compared
+
+
+def elastic_comparison(
+    model: Mapping[str, float | None], reference: Mapping[str, float | None]
+) -> dict[str, Comparison]:
+    """Elastic constants of model and reference, name by name, GPa, in the reference's order.
+
+    Where both are below a thousandth of the reference's largest constant there is no error in percent.
+    """
+    names = [*reference, *(name for name in model if name not in reference)]
+    negligible = 1e-3 * max((abs(value) for value in reference.values() if value is not None), default=0.0)
+    compared = {name: Comparison.of(model.get(name), reference.get(name)) for name in names}
+    return {
+        name: Comparison(model=value.model, reference=value.reference)
+        if max(abs(value.model or 0.0), abs(value.reference or 0.0)) < negligible
+        else value
+        for name, value in compared.items()
+    }

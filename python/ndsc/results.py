@@ -12,12 +12,10 @@ import json
 import logging
 import math
 import tomllib
-from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from ase import Atoms
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, NonNegativeInt, PositiveInt, ValidationError
 
 from ndsc.errors import InputError
@@ -356,100 +354,3 @@ def with_input_warning(results: Results, directory: Path) -> Results:
     )
     log.warning("%s", warning)
     return results.model_copy(update={"warnings": [warning, *results.warnings]})
-
-
-def lattice_comparison(model: Atoms, reference: Atoms) -> dict[str, Comparison]:
-    """Lattice parameters of the model's relaxed unit cell beside the reference's.
-
-    Parameters
-    ----------
-    model, reference : ase.Atoms
-        The same unit cell, relaxed with each; the vectors must be in the same order.
-
-    Returns
-    -------
-    dict
-        ``a``, ``b``, ``c`` in Å, ``alpha``, ``beta``, ``gamma`` in degrees, ``volume_per_atom`` in Å³.
-    """
-    if len(model) != len(reference):
-        raise InputError(
-            f"The model's cell has {len(model)} atoms and the reference's {len(reference)}, so their lattice "
-            "parameters cannot be compared. Give the same unit cell, relaxed with each."
-        )
-    names = ("a", "b", "c", "alpha", "beta", "gamma")
-    pairs = zip(names, model.cell.cellpar(), reference.cell.cellpar(), strict=True)
-    compared = {name: Comparison.of(float(ours), float(theirs)) for name, ours, theirs in pairs}
-    compared["volume_per_atom"] = Comparison.of(
-        model.get_volume() / len(model), reference.get_volume() / len(reference)
-    )
-    return compared
-
-
-def elastic_comparison(
-    model: Mapping[str, float | None], reference: Mapping[str, float | None]
-) -> dict[str, Comparison]:
-    """Elastic constants of model and reference, name by name, GPa, in the reference's order.
-
-    Where both are below a thousandth of the reference's largest constant there is no error in percent.
-    """
-    names = [*reference, *(name for name in model if name not in reference)]
-    negligible = 1e-3 * max((abs(value) for value in reference.values() if value is not None), default=0.0)
-    compared = {name: Comparison.of(model.get(name), reference.get(name)) for name in names}
-    return {
-        name: Comparison(model=value.model, reference=value.reference)
-        if max(abs(value.model or 0.0), abs(value.reference or 0.0)) < negligible
-        else value
-        for name, value in compared.items()
-    }
-
-
-def cost_summary(
-    labels: Iterable[tuple[int, float | None]],
-    *,
-    unit_atoms: int,
-    grid: tuple[int, int, int],
-    reference_phonon_atoms: Sequence[int] = (),
-    stages: Mapping[str, float] | None = None,
-) -> CostSummary:
-    """Add up what the labels cost.
-
-    Parameters
-    ----------
-    labels : iterable of (number of atoms, seconds or None)
-        One entry a label in the database.
-    unit_atoms : int
-        Atoms in the unit cell.
-    grid : (3,) ints
-        q-point grid. Costs are relative to one calculation of its diagonal supercell, of ``unit_atoms * N1 * N2 * N3``
-        atoms, both as atoms³ (section 2.2 of the paper).
-    reference_phonon_atoms : sequence of int
-        Number of atoms of each calculation behind the reference's phonons.
-    stages : mapping, optional
-        Wall-clock seconds of each stage of the run.
-    """
-    by_atoms: dict[int, list[float | None]] = {}
-    for atoms, seconds in labels:
-        by_atoms.setdefault(atoms, []).append(seconds)
-    times = [seconds for group in by_atoms.values() for seconds in group]
-    atoms_cubed = float(sum(len(group) * atoms**3 for atoms, group in by_atoms.items()))
-    diagonal = unit_atoms * math.prod(grid)
-    return CostSummary(
-        labels=len(times),
-        atoms=sum(len(group) * atoms for atoms, group in by_atoms.items()),
-        seconds=_sum_or_none(times),
-        atoms_cubed=atoms_cubed,
-        diagonal_atoms=diagonal,
-        relative_to_diagonal=atoms_cubed / float(diagonal) ** 3,
-        by_size=[
-            SizeCost(atoms=atoms, labels=len(group), seconds=_sum_or_none(group))
-            for atoms, group in sorted(by_atoms.items())
-        ],
-        reference_phonon_labels=len(reference_phonon_atoms),
-        reference_phonon_atoms_cubed=float(sum(atoms**3 for atoms in reference_phonon_atoms)) or None,
-        stages=dict(stages or {}),
-    )
-
-
-def _sum_or_none(values: Iterable[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return float(sum(known)) if known else None

@@ -240,7 +240,7 @@ def test_files_that_are_no_potential(tmp_path):
 
 @needs_quippy
 def test_sparse_points_must_exist(tmp_path, frames):
-    with pytest.raises(InputError, match="sparse points"):
+    with pytest.raises(InputError, match="no potential"):
         fit_gap(frames, tmp_path / "potential", GapSettings(), fixed_sparse_points=tmp_path / "missing.xml")
     (tmp_path / "empty.xml").write_text("<a/>")
     with pytest.raises(InputError, match="holds no kernels"):

@@ -11,6 +11,7 @@ import pytest
 from ase.build import bulk
 from ase.calculators.emt import EMT
 
+from ndsc.benchmark import elastic_comparison
 from ndsc.database import write_database
 from ndsc.errors import InputError
 from ndsc.fit.evaluation import Predictions, predict
@@ -43,11 +44,10 @@ from ndsc.results import (
     PhononsSummary,
     Results,
     SupercellsSummary,
-    cost_summary,
-    elastic_comparison,
     write_results,
 )
 from ndsc.supercells import find_supercells
+from ndsc.workflow.summary import cost_summary
 
 SUPERCELLS = find_supercells(bulk("Al"), 2)
 MODULI = {"model": {"bulk_modulus": 75.0}, "reference": {"bulk_modulus": 76.0}}

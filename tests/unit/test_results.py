@@ -5,19 +5,18 @@ import numpy as np
 import pytest
 from ase.build import bulk
 
+from ndsc.benchmark import elastic_comparison, lattice_comparison
 from ndsc.errors import InputError
 from ndsc.results import (
     Comparison,
     CrystalSummary,
     Results,
     SupercellsSummary,
-    cost_summary,
-    elastic_comparison,
-    lattice_comparison,
     read_results,
     write_results,
 )
 from ndsc.versions import package_versions
+from ndsc.workflow.summary import cost_summary
 
 
 def results(**parts):

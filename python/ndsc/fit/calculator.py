@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from ase.data import chemical_symbols
 
 from ndsc.errors import FitError, InputError
 from ndsc.fit.executable import require_quippy
+from ndsc.fit.sparse_points import read_kernels
 from ndsc.interrupts import raise_if_interrupted
 
 
@@ -122,23 +122,9 @@ def bare_structure(atoms: Atoms, cutoff: float) -> Atoms:
 
 def _species_and_cutoff(path: Path) -> tuple[tuple[str, ...], float]:
     """Symbols and the largest cutoff (Å) of the potential in an XML file."""
-    try:
-        root = ElementTree.parse(path).getroot()
-    except FileNotFoundError as error:
-        raise InputError(f"There is no potential {path}. Give the XML file that gap_fit wrote.") from error
-    except (OSError, ElementTree.ParseError) as error:
-        raise FitError(f"The potential {path} cannot be read ({error}). Fit it again.") from error
-    coordinates = list(root.iter("gpCoordinates"))
-    files = [entry.get("sparseX_filename", "") for entry in coordinates]
-    missing = [name for name in files if name and not (path.parent / name).is_file()]
-    if not coordinates or missing:
-        reason = f"{', '.join(missing)} is missing in its folder" if missing else "it holds no kernel"
-        raise InputError(
-            f"{path} cannot be used as a potential: {reason}. Keep the XML file and its *.sparseX.* files together."
-        )
-    words = [entry.findtext("descriptor", default="").split() for entry in coordinates]
-    numbers = {int(word[2:]) for descriptor in words for word in descriptor if word.startswith("Z=")}
-    cutoffs = [float(word[7:]) for descriptor in words for word in descriptor if word.startswith("cutoff=")]
+    _, kernels = read_kernels(path)
+    numbers = {int(kernel.words["Z"]) for kernel in kernels if "Z" in kernel.words}
     # Kernels of other kinds name their species otherwise; then quippy itself has to judge.
-    known = tuple(chemical_symbols[number] for number in sorted(numbers)) if all("soap" in w for w in words) else ()
-    return known, max(cutoffs, default=10.0)
+    only_soap = all("soap" in kernel.text.split() for kernel in kernels)
+    known = tuple(chemical_symbols[number] for number in sorted(numbers)) if only_soap else ()
+    return known, max((kernel.number("cutoff") for kernel in kernels if "cutoff" in kernel.words), default=10.0)

@@ -13,7 +13,7 @@ from typing import Any
 from ase import Atoms
 
 from ndsc.database import write_database
-from ndsc.errors import FitError, InputError
+from ndsc.errors import FitError, InputError, NdscError
 from ndsc.extended_xyz import read_frames
 from ndsc.files import ScratchFolder, write_text
 from ndsc.fit.calculator import GapCalculator
@@ -29,19 +29,17 @@ from ndsc.fit.executable import (
 from ndsc.fit.folder import (
     LOG_NAME,
     PREDICTIONS_NAME,
+    RECORD,
     RECORD_FORMAT,
-    RECORD_NAME,
     TRAINING_NAME,
     XML_NAME,
-    keep_log,
     key_of_fit,
     publish,
-    recorded_key,
 )
 from ndsc.fit.linear_system import ALL_KINDS, LinearSystem
 from ndsc.fit.memory import FitSize, check_fit_memory
 from ndsc.fit.settings import GapSettings
-from ndsc.fit.sparse_points import read_sparse_points, write_sparse_points
+from ndsc.fit.sparse_points import read_kernels, read_sparse_points, write_sparse_points
 from ndsc.fit.training import (
     TrainingFile,
     check_binding,
@@ -52,12 +50,15 @@ from ndsc.fit.training import (
 )
 from ndsc.plausibility import check_plausible
 from ndsc.progress import Progress, silent
+from ndsc.store import DamagedError, Store
 from ndsc.versions import package_version
 
 log = logging.getLogger(__name__)
 
 #: What makes gap_fit choose sparse points, which needs no derivatives, and stop.
 SELECT_ONLY = ["force_parameter_name=none", "virial_parameter_name=none", "sparsify_only_no_fit=T"]
+#: Attributes of a fit that its record holds under the same names.
+KEPT = ("e0", "counts_sent", "counts_read", "n_sparse", "seconds", "memory_gb")
 #: What progress calls this.
 TASK = "fitting the potential"
 
@@ -159,6 +160,7 @@ def fit_gap(
     """
     settings = GapSettings() if settings is None else settings
     progress = silent if progress is None else progress
+    frames = list(frames)
     e0 = single_atom_energies(frames, settings)
     warnings = (*check_plausible(frames), *check_binding(frames, e0))
     size = FitSize.of_frames(frames, settings.cutoff, sparse_only or ())
@@ -180,15 +182,35 @@ def fit_gap(
         if fixed_sparse_points is not None:
             sparse_files = write_sparse_points(scratch, training.species, read_sparse_points(fixed_sparse_points))
         arguments = _arguments(training, settings, e0, sparse_files)
-        if settings.solver == "numpy":
-            targets = ("force_parameter_name", "virial_parameter_name")
-            arguments = [word for word in arguments if not word.startswith(targets)] + SELECT_ONLY
-        key = key_of_fit(scratch, arguments)
-        if reuse and recorded_key(target) == key:
+        fits = _fits(target, key_of_fit(scratch, arguments))
+
+        def compute() -> GapFit:
+            read, seconds, predictions = _fit(
+                arguments, training.counts, frames, settings, scratch, target, threads=threads, progress=progress
+            )
+            n_sparse = {symbol: len(points[0]) for symbol, points in read_sparse_points(scratch / XML_NAME).items()}
+            publish(scratch, target)
+            return GapFit(
+                xml_path=target / XML_NAME,
+                settings=settings,
+                e0=e0,
+                counts_sent=training.counts,
+                counts_read=read,
+                n_sparse=n_sparse,
+                seconds=round(seconds, 3),
+                memory_gb=round(memory, 3),
+                predictions=predictions,
+                warnings=warnings,
+            )
+
+        if not reuse:
+            fit = compute()
+            fits.put(RECORD, fit)
+            return fit
+        fit = fits.get_or_compute(RECORD, compute)
+        if fit.reused:
             log.info("The potential in %s was made from the same data and settings; it is used again.", target)
-            return load_fit(target)
-        job = _Job(scratch, target, training, settings, e0, arguments, key, memory, threads, progress, warnings)
-        return _fit(job, list(frames))
+        return fit
 
 
 def load_fit(directory: str | Path) -> GapFit:
@@ -201,45 +223,71 @@ def load_fit(directory: str | Path) -> GapFit:
     """
     folder = Path(directory).resolve()
     try:
-        record = json.loads((folder / RECORD_NAME).read_text(encoding="utf-8"))
-        frames = read_frames(folder / PREDICTIONS_NAME)
-        return _from_record(folder, record, Predictions.from_frames(frames), reused=True)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        return _fits(folder).load(RECORD)
+    except (OSError, ValueError) as error:
         raise InputError(
             f"{folder} holds no complete fit ({type(error).__name__}: {error}). Make it with fit_gap, or `ndsc fit`."
         ) from error
 
 
-@dataclass(frozen=True)
-class _Job:
-    """One fit: where it runs, where it goes, and what it is made of."""
+def _fits(folder: Path, key: str | None = None) -> Store[GapFit]:
+    """The store of one fit that a folder is; with a key, a fit of another key in it counts as missing."""
 
-    scratch: Path
-    target: Path
-    training: TrainingFile
-    settings: GapSettings
-    e0: dict[str, float]
-    arguments: list[str]
-    key: str
-    memory_gb: float
-    threads: int
-    progress: Progress
-    warnings: tuple[str, ...]
+    def decode(_: str, record: Any) -> GapFit:
+        if key not in (None, record["key"]):
+            raise FileNotFoundError("it is another fit")
+        try:
+            read_kernels(folder / XML_NAME)
+            frames = read_frames(folder / PREDICTIONS_NAME)
+        except NdscError as error:
+            raise DamagedError(str(error)) from error
+        return GapFit(
+            xml_path=folder / XML_NAME,
+            settings=GapSettings(**record["settings"]),
+            predictions=Predictions.from_frames(frames),
+            reused=True,
+            warnings=tuple(record.get("warnings", ())),
+            **{name: record[name] for name in KEPT},
+        )
+
+    def encode(fit: GapFit) -> str:
+        record = {
+            "format": RECORD_FORMAT,
+            "key": key,
+            "settings": fit.settings.model_dump(mode="json"),
+            **{name: getattr(fit, name) for name in KEPT},
+            "quippy": package_version("quippy-ase") or "unknown",
+            "solver": fit.settings.solver,
+            "warnings": fit.warnings,
+        }
+        return json.dumps(record, indent=1)
+
+    return Store(folder, decode, encode)
 
 
-def _fit(job: _Job, frames: list[Atoms]) -> GapFit:
-    job.progress(TASK, 0, 100)
+def _fit(
+    arguments: list[str],
+    sent: Mapping[str, int],
+    frames: list[Atoms],
+    settings: GapSettings,
+    scratch: Path,
+    target: Path,
+    *,
+    threads: int,
+    progress: Progress,
+) -> tuple[dict[str, int], float, Predictions]:
+    """Make a potential in `scratch`: the counts of what it used, its time, s, and its predictions."""
+    potential, log_path = scratch / XML_NAME, target / LOG_NAME
+    progress(TASK, 0, 100)
     start = time.perf_counter()
-    run = run_gap_fit(job.arguments, job.scratch, LOG_NAME, threads=job.threads, progress=job.progress)
-    log_path = keep_log(run, job.target)
-    _check_finished(run, job.scratch, log_path)
-    read = _solve_here(job, frames) if job.settings.solver == "numpy" else parse_counts(run.log)
+    run = run_gap_fit(arguments, scratch, LOG_NAME, threads=threads, progress=progress)
+    write_text(log_path, run.log + "\n")  # also when the fit failed
+    _check_finished(run, potential, log_path)
+    read = _solve_here(potential, frames, settings, progress) if settings.solver == "numpy" else parse_counts(run.log)
     seconds = time.perf_counter() - start
-    _check_counts(job.training.counts, read, log_path)
-    job.progress(TASK, 100, 100)
-
-    potential = job.scratch / XML_NAME
-    predicted = predict(frames, GapCalculator(potential), progress=job.progress)
+    _check_counts(sent, read, log_path)
+    progress(TASK, 100, 100)
+    predicted = predict(frames, GapCalculator(potential), progress=progress)
     predictions = Predictions.from_frames(predicted)
     if predictions.unusable:
         raise FitError(
@@ -247,51 +295,25 @@ def _fit(job: _Job, frames: list[Atoms]) -> GapFit:
             f"was fitted to (the first is number {predictions.unusable[0]}), so it was discarded. Look for two atoms "
             f"on one site and for sigmas that are too small; a larger sparse_jitter may help. The log is {log_path}."
         )
-    write_database(job.scratch / PREDICTIONS_NAME, predicted)
-    record: dict[str, Any] = {
-        "format": RECORD_FORMAT,
-        "key": job.key,
-        "settings": job.settings.model_dump(mode="json"),
-        "e0": job.e0,
-        "counts_sent": job.training.counts,
-        "counts_read": read,
-        "n_sparse": {symbol: len(points[0]) for symbol, points in read_sparse_points(potential).items()},
-        "seconds": round(seconds, 3),
-        "memory_gb": round(job.memory_gb, 3),
-        "quippy": package_version("quippy-ase") or "unknown",
-        "solver": job.settings.solver,
-        "warnings": job.warnings,
-    }
-    write_text(job.scratch / RECORD_NAME, json.dumps(record, indent=1) + "\n")
-    publish(job.scratch, job.target)
-    return _from_record(job.target, record, predictions, reused=False)
+    write_database(scratch / PREDICTIONS_NAME, predicted)
+    return read, seconds, predictions
 
 
-def _solve_here(job: _Job, frames: list[Atoms]) -> dict[str, int]:
+def _solve_here(potential: Path, frames: list[Atoms], settings: GapSettings, progress: Progress) -> dict[str, int]:
     """Replace the weights in the potential by those of our own linear system; returns the counts of what it used."""
-    potential = job.scratch / XML_NAME
-    system = LinearSystem.from_potential(potential, frames, progress=job.progress)
-    system.write_potential(system.solve(sparse_jitter=job.settings.sparse_jitter), job.scratch)
+    system = LinearSystem.from_potential(potential, frames, progress=progress)
+    system.write_potential(system.solve(sparse_jitter=settings.sparse_jitter), potential.parent)
     energies, forces, virials = (int(system.used(kinds=[kind]).sum()) for kind in ALL_KINDS)
     return with_sigmas({"energies": energies, "force_components": forces, "virial_components": virials})
-
-
-def _from_record(folder: Path, record: Mapping[str, Any], predictions: Predictions, *, reused: bool) -> GapFit:
-    kept = {name: record[name] for name in ("e0", "counts_sent", "counts_read", "n_sparse", "seconds", "memory_gb")}
-    return GapFit(
-        xml_path=folder / XML_NAME,
-        settings=GapSettings(**record["settings"]),
-        predictions=predictions,
-        reused=reused,
-        warnings=tuple(record.get("warnings", ())),
-        **kept,
-    )
 
 
 def _arguments(
     training: TrainingFile, settings: GapSettings, e0: Mapping[str, float], sparse_files: Mapping[str, str] | None
 ) -> list[str]:
     single_atoms = ":".join(f"{symbol}:{energy!r}" for symbol, energy in e0.items())
+    derivatives, selection = ["force_parameter_name=REF_forces", "virial_parameter_name=REF_virial"], []
+    if settings.solver == "numpy":
+        derivatives, selection = [], SELECT_ONLY
     return [
         f"at_file={training.path.name}",
         f"gap={kernel_descriptions(training.species, settings, sparse_files)}",
@@ -299,20 +321,20 @@ def _arguments(
         "default_sigma={0.001 0.01 0.01 0.0}",
         f"e0={{{single_atoms}}}",
         "energy_parameter_name=REF_energy",
-        "force_parameter_name=REF_forces",
-        "virial_parameter_name=REF_virial",
+        *derivatives,
         f"sparse_jitter={settings.sparse_jitter}",
         "do_copy_at_file=F",
         "sparse_separate_file=T",
         f"rnd_seed={settings.seed}",
         f"gap_file={XML_NAME}",
+        *selection,
     ]
 
 
-def _check_finished(run: Run, scratch: Path, log_path: Path) -> None:
-    if run.code != 0 or not (scratch / XML_NAME).is_file():
+def _check_finished(run: Run, potential: Path, log_path: Path) -> None:
+    if run.code != 0 or not potential.is_file():
         raise FitError(f"gap_fit failed with exit code {run.code}: {failure_reason(run)}. The log is {log_path}.")
-    text = (scratch / XML_NAME).read_text(encoding="utf-8", errors="replace")
+    text = potential.read_text(encoding="utf-8", errors="replace")
     if 'alpha="NaN' in text or 'alpha="Inf' in text or 'alpha="-Inf' in text:
         raise FitError(
             "gap_fit ended without an error but its potential is not a number (NaN), as a sigma of zero makes it. It "

@@ -32,7 +32,7 @@ from ndsc.fit.regularisation import (
     Regularisation,
     apply_regularisation,
 )
-from ndsc.fit.sparse_points import read_sparse_points
+from ndsc.fit.sparse_points import read_kernels
 from ndsc.interrupts import raise_if_interrupted
 from ndsc.progress import Progress, silent
 from ndsc.targets import ENERGY_KEY, FORCES_KEY, VIRIAL_KEY, frame_name, targets_of
@@ -53,9 +53,9 @@ _SIX_TO_NINE = (0, 1, 2, 1, 3, 4, 2, 4, 5)
 class Kernel:
     """One SOAP kernel of a potential: its descriptor, and its sparse points in the columns of the linear system."""
 
-    text: str
     descriptor: Any
     points: FloatArray
+    cutoff: float
     zeta: float
     delta: float
     columns: slice
@@ -121,7 +121,7 @@ class LinearSystem:
         kernels, single_atoms = _read_kernels(path)
         if not frames:
             raise InputError("There are no configurations to set up a linear system. Give at least one.")
-        cutoff = max(_word(kernel.text, "cutoff") for kernel in kernels)
+        cutoff = max(kernel.cutoff for kernel in kernels)
         rows, targets = [], []
         for number, frame in enumerate(frames):
             progress("computing kernels", number, len(frames))
@@ -255,19 +255,18 @@ class LinearSystem:
                 f"Weights of the shape {weights.shape}, or not finite, do not fit {len(self.covariance)} sparse "
                 "points. Give what solve returned."
             )
-        tree = ElementTree.parse(self.potential)
+        tree, kernels = read_kernels(self.potential)
         folder = Path(directory).resolve()
         remaining = iter(weights)
-        for entry in tree.getroot().iter("gpCoordinates"):
-            name = entry.get("sparseX_filename", "")
+        for kernel in kernels:
             if folder != self.potential.parent:
-                with whole_file(folder / name) as temporary:
-                    shutil.copyfile(self.potential.parent / name, temporary)
-            for point in entry.iter("sparseX"):
+                with whole_file(folder / kernel.file.name) as temporary:
+                    shutil.copyfile(kernel.file, temporary)
+            for point in kernel.element.iter("sparseX"):
                 point.set("alpha", repr(float(next(remaining))))
-        for model in tree.getroot().iter("gpSparse"):
+        for model in tree.iter("gpSparse"):
             model.set("fitted", "T")
-        for command in tree.getroot().iter("command_line"):
+        for command in tree.iter("command_line"):
             command.text = f"weights solved by ndsc for the sparse points of {self.potential.name}"
         write_text(folder / "gap.xml", ElementTree.tostring(tree.getroot(), encoding="unicode") + "\n")
         return folder / "gap.xml"
@@ -277,29 +276,20 @@ def _read_kernels(path: Path) -> tuple[list[Kernel], dict[int, float]]:
     """Kernels of a potential, in the order of its weights, and its single-atom energies by atomic number."""
     from quippy.descriptors import Descriptor
 
-    points = list(read_sparse_points(path).values())
-    root = ElementTree.parse(path).getroot()
+    tree, entries = read_kernels(path)
     kernels: list[Kernel] = []
     start = 0
-    for entry, (cutoffs, values) in zip(root.iter("gpCoordinates"), points, strict=True):
-        text = entry.findtext("descriptor", default="").strip()
-        if not text.startswith("soap ") or not np.all(cutoffs == 1.0):
+    for entry in entries:
+        cutoffs, values = entry.sparse_points()
+        if not entry.text.startswith("soap ") or not np.all(cutoffs == 1.0):
             raise InputError(
-                f"{path} holds a kernel that is not a SOAP kernel ({text[:40]}). Give a GAP that ndsc fitted."
+                f"{path} holds a kernel that is not a SOAP kernel ({entry.text[:40]}). Give a GAP that ndsc fitted."
             )
+        zeta, delta, cutoff = (entry.number(key) for key in ("zeta", "delta", "cutoff"))
         columns = slice(start, start + len(values))
-        zeta, delta = _word(text, "zeta"), _word(text, "delta")
-        kernels.append(Kernel(text, Descriptor(text), values, zeta, delta, columns))
+        kernels.append(Kernel(Descriptor(entry.text), values, cutoff, zeta, delta, columns))
         start += len(values)
-    e0 = {int(entry.get("Z", "0")): float(entry.get("value", "0")) for entry in root.iter("e0")}
-    return kernels, e0
-
-
-def _word(descriptor: str, key: str) -> float:
-    for word in descriptor.split():
-        if word.startswith(f"{key}="):
-            return float(word[len(key) + 1 :])
-    raise InputError(f"The kernel {descriptor[:60]!r} has no {key}. Give a GAP that ndsc fitted.")
+    return kernels, {int(entry.get("Z", "0")): float(entry.get("value", "0")) for entry in tree.iter("e0")}
 
 
 def _single_atoms(frame: Atoms, single_atoms: dict[int, float]) -> float:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,7 @@ from ndsc.config import RunConfig, dump_config
 from ndsc.fit import GapFit
 from ndsc.qgrid import irreducible_qpoints
 from ndsc.reference import LabelReport
-from ndsc.results import CostSummary, CrystalSummary, PhononsSummary, Results, SupercellsSummary, cost_summary
+from ndsc.results import CostSummary, CrystalSummary, PhononsSummary, Results, SizeCost, SupercellsSummary
 from ndsc.versions import package_versions
 from ndsc.workflow.plan import Plan
 
@@ -172,3 +174,55 @@ def _cost(record: RunRecord) -> CostSummary:
         reference_phonon_atoms=[len(atoms) for atoms in plan.phonon_frames],
         stages=record.stages,
     )
+
+
+def cost_summary(
+    labels: Iterable[tuple[int, float | None]],
+    *,
+    unit_atoms: int,
+    grid: tuple[int, int, int],
+    reference_phonon_atoms: Sequence[int] = (),
+    stages: Mapping[str, float] | None = None,
+) -> CostSummary:
+    """Add up what the labels cost.
+
+    Parameters
+    ----------
+    labels : iterable of (number of atoms, seconds or None)
+        One entry a label in the database.
+    unit_atoms : int
+        Atoms in the unit cell.
+    grid : (3,) ints
+        q-point grid. Costs are relative to one calculation of its diagonal supercell, of ``unit_atoms * N1 * N2 * N3``
+        atoms, both as atoms³ (section 2.2 of the paper).
+    reference_phonon_atoms : sequence of int
+        Number of atoms of each calculation behind the reference's phonons.
+    stages : mapping, optional
+        Wall-clock seconds of each stage of the run.
+    """
+    by_atoms: dict[int, list[float | None]] = {}
+    for atoms, seconds in labels:
+        by_atoms.setdefault(atoms, []).append(seconds)
+    times = [seconds for group in by_atoms.values() for seconds in group]
+    atoms_cubed = float(sum(len(group) * atoms**3 for atoms, group in by_atoms.items()))
+    diagonal = unit_atoms * math.prod(grid)
+    return CostSummary(
+        labels=len(times),
+        atoms=sum(len(group) * atoms for atoms, group in by_atoms.items()),
+        seconds=_sum_or_none(times),
+        atoms_cubed=atoms_cubed,
+        diagonal_atoms=diagonal,
+        relative_to_diagonal=atoms_cubed / float(diagonal) ** 3,
+        by_size=[
+            SizeCost(atoms=atoms, labels=len(group), seconds=_sum_or_none(group))
+            for atoms, group in sorted(by_atoms.items())
+        ],
+        reference_phonon_labels=len(reference_phonon_atoms),
+        reference_phonon_atoms_cubed=float(sum(atoms**3 for atoms in reference_phonon_atoms)) or None,
+        stages=dict(stages or {}),
+    )
+
+
+def _sum_or_none(values: Iterable[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return float(sum(known)) if known else None
