@@ -28,7 +28,7 @@ import numpy as np
 from ase import Atoms
 from ase.data import covalent_radii
 from ase.geometry import minkowski_reduce
-from ase.neighborlist import neighbor_list
+from matscipy.neighbours import neighbour_list
 from numpy.typing import NDArray
 
 from ndsc.crystal import Crystal, as_crystal
@@ -245,7 +245,7 @@ def _pair_sums(crystal: Crystal) -> list[FloatArray]:
     """Pair sums of the module's convention, relative to their size, two ranges and the moments' own."""
     atoms = crystal.atoms
     width = 2 * float(np.mean(covalent_radii[atoms.numbers]))
-    first, second, vectors = neighbor_list("ijD", atoms, 6 * width)
+    first, second, vectors = neighbour_list("ijD", atoms, 6 * width)
     squares = np.sum(vectors**2, axis=1)
     directions = vectors / np.sqrt(squares)[:, None]
     weights = [
@@ -255,7 +255,8 @@ def _pair_sums(crystal: Crystal) -> list[FloatArray]:
     if crystal.is_magnetic:
         moments = atoms.get_initial_magnetic_moments().reshape(len(atoms), -1)
         weights.append(np.sum(moments[first] * moments[second], axis=1) * np.exp(-squares / (2 * width**2)))
-    sums = [np.einsum("n,ni,nj,nk,nl->ijkl", w, *[directions] * 4, optimize=True) for w in weights]
+    squared = np.einsum("ni,nj->nij", directions, directions).reshape(-1, 9)
+    sums = [((squared * w[:, None]).T @ squared).reshape(3, 3, 3, 3) for w in weights]
     return [one / max(float(np.sum(np.abs(w))), 1e-300) for one, w in zip(sums, weights, strict=True)]
 
 

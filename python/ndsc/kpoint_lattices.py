@@ -11,7 +11,6 @@ without a point to spare, which a supercell of n cells needs to have 1/n of the 
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -21,16 +20,14 @@ from numpy.typing import NDArray
 
 from ndsc.crystal import Crystal, as_crystal
 from ndsc.errors import InputError
-from ndsc.kpoints import KpointGrid, kgrid_size, normal_kgrid, reduced_kpoints
-from ndsc.progress import Progress, silent
+from ndsc.kpoints import LARGEST_GRID, KpointGrid, kgrid_size, normal_kgrid
+from ndsc.progress import Progress, if_slow, silent
 from ndsc.qgrid import checked_grid, keeps_grid
-from ndsc.sublattices import hermite_normal_forms, reduce_supercells
+from ndsc.sublattices import hermite_normal_forms, reduce_supercells, smith_normal_form
 
 #: Points, in those of the supercells' grid: without `max_points`, and the most that can be asked for.
 USUAL_INDEX = 64
 LARGEST_INDEX = 300
-#: Seconds without a report of progress.
-QUIET = 2.0
 
 
 @dataclass(frozen=True)
@@ -78,11 +75,11 @@ def find_kpoint_lattices(
     grid : int or three ints
         The q-point grid of the supercells; every grid of k-points folds without loss into each of its supercells.
     max_points : int, optional
-        Most points in the unit cell; 64 times those of the q-point grid without it.
+        Most points in the unit cell; 64 times those of the q-point grid without it, and never more than 20 million.
     symprec : float, Å, optional
         Distance tolerance of the symmetry search.
     progress : callable
-        Called with (task, done, total) when this takes longer than two seconds.
+        Called with (task, done, total) when this takes longer than a second.
 
     Returns
     -------
@@ -94,7 +91,8 @@ def find_kpoint_lattices(
     Raises
     ------
     InputError
-        When the grid is not a grid, has more than `max_points` points itself, or `max_points` is above 300 times that.
+        When the grid is not a grid, has more than `max_points` points itself, or `max_points` is above 300 times that
+        or above 20 million.
 
     Notes
     -----
@@ -105,20 +103,25 @@ def find_kpoint_lattices(
     crystal = as_crystal(structure, symprec=symprec)
     divisions = np.array(checked_grid(grid), dtype=np.int64)
     smallest = int(np.prod(divisions))
-    largest = USUAL_INDEX if max_points is None else max_points // smallest
-    if not 1 <= largest <= LARGEST_INDEX:
+    if smallest > LARGEST_GRID:
+        raise InputError(
+            f"The grid {divisions.tolist()} has {smallest} points, and grids of k-points may have {LARGEST_GRID}. "
+            "Give a coarser grid."
+        )
+    most = min(LARGEST_INDEX * smallest, LARGEST_GRID)
+    if max_points is not None and not smallest <= max_points <= most:
         raise InputError(
             f"max_points = {max_points} is not between {smallest}, the points of the grid {divisions.tolist()} itself, "
-            f"and {LARGEST_INDEX * smallest}. Give another number."
+            f"and {most}. Give another number."
         )
+    largest = min(USUAL_INDEX, most // smallest) if max_points is None else max_points // smallest
     cell = crystal.atoms.cell.array
     rotations = _rotations_of_grid(crystal.point_group, divisions)
     found: list[KpointLattice] = []
     longest = 0.0
-    begin = time.monotonic()
+    report = if_slow(progress)
     for index in range(1, largest + 1):
-        if time.monotonic() - begin > QUIET:
-            progress("Lattices of k-points", index - 1, largest)
+        report("lattices of k-points", index - 1, largest)
         matrices = _symmetric(hermite_normal_forms(index), rotations) * divisions
         if len(matrices):
             # The shortest vector of a Minkowski-reduced basis is the shortest of the lattice.
@@ -151,5 +154,7 @@ def _symmetric(forms: NDArray[np.int64], rotations: NDArray[np.int64]) -> NDArra
 
 def _lattice(matrix: NDArray[np.int64], length: float) -> KpointLattice:
     kgrid = normal_kgrid(matrix)
-    reduced, _ = reduced_kpoints(np.eye(3, dtype=np.int64), kgrid)
-    return KpointLattice(kgrid, kgrid_size(kgrid), len(reduced), length)
+    points = kgrid_size(kgrid)
+    # k and -k are the same point where 2 k is 0: for each even invariant factor, two such values.
+    own_opposites = 2 ** sum(factor % 2 == 0 for factor in smith_normal_form(matrix)[0].tolist())
+    return KpointLattice(kgrid, points, (points + own_opposites) // 2, length)

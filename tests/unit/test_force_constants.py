@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -117,6 +118,15 @@ def test_displacements_are_the_same_bytes_every_time():
 def test_displacements_must_be_small_and_positive(displacement):
     with pytest.raises(InputError, match="displacement = "):
         phonon_displacements(find_supercells(ALUMINIUM, 2), displacement=displacement)
+
+
+def test_more_displaced_atoms_than_fit_into_memory_are_refused_at_once():
+    atoms = bulk("Al", cubic=True) * (7, 7, 7)
+    atoms.rattle(0.1, seed=1)
+    begin = time.process_time()
+    with pytest.raises(InputError, match="50,000,000 atoms"):
+        phonon_displacements(find_supercells(atoms, 3))
+    assert time.process_time() - begin < 5
 
 
 def test_space_group_action_maps_atoms_onto_atoms():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import time
 from fractions import Fraction
 from pathlib import Path
 
@@ -186,6 +187,17 @@ def test_more_points_than_the_limits_are_refused() -> None:
     for wanted in (63, 64 * 301):
         with pytest.raises(InputError, match=f"max_points = {wanted} is not between 64"):
             find_kpoint_lattices(bulk("Al"), 4, max_points=wanted)
+
+
+def test_the_largest_grids_are_answered_at_once_or_refused() -> None:
+    begin = time.process_time()
+    found = find_kpoint_lattices(bulk("Al"), 200)
+    assert [one.points for one in found] == [8_000_000]
+    assert found[0].reduced == (8_000_000 + 8) // 2  # k and -k are one point but for eight
+    for grid, max_points in ((300, None), (200, 20_000_001)):
+        with pytest.raises(InputError, match="20000000"):
+            find_kpoint_lattices(bulk("Al"), grid, max_points=max_points)
+    assert time.process_time() - begin < 2
 
 
 def test_labels_are_kept_by_the_lattice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -245,8 +245,8 @@ def _from_supercells(
     from ndsc.reference import label_configurations
     from ndsc.supercells import find_supercells
 
-    supercells = find_supercells(crystal, grid)
-    frames = phonon_displacements(supercells, displacement=displacement)
+    supercells = find_supercells(crystal, grid, progress=work.progress)
+    frames = phonon_displacements(supercells, displacement=displacement, progress=work.progress)
     labels: dict[str, Label] = {}
     perfect = [frame for frame in frames if frame.info["config_type"] == "phonon_perfect"]
     for chosen, task in ((perfect, "perfect supercells"), (frames, "displacements")):

@@ -19,7 +19,7 @@ from ase import Atoms
 from numpy.typing import ArrayLike
 
 from ndsc.benchmark_settings import PhononSettings
-from ndsc.errors import InternalError
+from ndsc.errors import InputError, InternalError
 from ndsc.force_constants.space_group import (
     SAME_DIRECTION,
     FloatArray,
@@ -28,12 +28,14 @@ from ndsc.force_constants.space_group import (
     first_of_each,
     rotation_axis,
 )
-from ndsc.progress import Progress, silent
+from ndsc.progress import Progress, if_slow, silent
 from ndsc.rounding import rounded
 from ndsc.supercells import SupercellSet, make_supercell
 
 #: The smallest mean square of the images of unit displacements along any direction; one third would be the best.
 LEAST_SPREAD = 0.03
+#: Atoms in all displaced supercells of a crystal, some gigabytes of them.
+MOST_DISPLACED_ATOMS = 50_000_000
 
 
 def phonon_displacements(
@@ -48,7 +50,7 @@ def phonon_displacements(
     displacement : float, Å
         Length of the displacements.
     progress : callable
-        Called with ("displacements", supercells done, all).
+        Called with ("displaced supercells", supercells done, all) when this takes longer than a second.
 
     Returns
     -------
@@ -62,16 +64,25 @@ def phonon_displacements(
     Raises
     ------
     InputError
-        When the displacement is not a small positive length.
+        When the displacement is not a small positive length, or the structures have more than 50 million atoms in all.
     """
     crystal = supercells.crystal
     action = SpaceGroupAction.of_crystal(crystal).preserving_grid(supercells.grid)
-    frames = []
-    for index, matrix in enumerate(supercells.matrices):
-        progress("displacements", index, len(supercells))
+    report = if_slow(progress)
+    frames: list[Atoms] = []
+    n_atoms = 0
+    for index, (matrix, size) in enumerate(zip(supercells.matrices, supercells.sizes.tolist(), strict=True)):
+        report("displaced supercells", index, len(supercells))
         found = supercell_displacements(action, crystal.atoms, matrix, displacement=displacement)
+        n_atoms += (len(found) + 1) * size * len(crystal.atoms)
+        if n_atoms > MOST_DISPLACED_ATOMS:
+            raise InputError(
+                f"The displaced supercells of {crystal.describe()} for the grid {list(supercells.grid)} have more than "
+                f"{MOST_DISPLACED_ATOMS:,} atoms in all: {index + 1} of {len(supercells)} supercells alone need "
+                f"{n_atoms:,}. Choose a smaller grid, or give a unit cell with fewer atoms or more symmetry."
+            )
         frames += _frames(crystal.atoms, matrix, index, found)
-    progress("displacements", len(supercells), len(supercells))
+    report("displaced supercells", len(supercells), len(supercells))
     return frames
 
 
@@ -89,10 +100,12 @@ def supercell_displacements(
     kept = action.preserving_supercell(matrix)
     axes = _orthonormal(atoms.cell.array)
     result = []
-    representatives = sorted({int(np.min(column)) for column in kept.permutations.T})
-    for atom in representatives:
-        site_group = kept.cartesian[kept.permutations[:, atom] == atom]
-        result += [(atom, displacement * direction) for direction in fewest_directions(site_group, axes)]
+    directions: dict[bytes, list[FloatArray]] = {}  # many atoms have the same site group
+    for atom in np.unique(np.min(kept.permutations, axis=0)).tolist():
+        at_site = kept.permutations[:, atom] == atom
+        if at_site.tobytes() not in directions:
+            directions[at_site.tobytes()] = fewest_directions(kept.cartesian[at_site], axes)
+        result += [(atom, displacement * direction) for direction in directions[at_site.tobytes()]]
     return result
 
 

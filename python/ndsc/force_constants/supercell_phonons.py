@@ -145,8 +145,8 @@ def phonons_from_supercells(
     ReferenceCalculationError
         When the calculator fails.
     """
-    supercells = find_supercells(as_crystal(structure, symprec=symprec), grid)
-    frames = phonon_displacements(supercells, displacement=displacement)
+    supercells = find_supercells(as_crystal(structure, symprec=symprec), grid, progress=progress)
+    frames = phonon_displacements(supercells, displacement=displacement, progress=progress)
     started = time.perf_counter()
     forces = []
     for done, frame in enumerate(frames):
