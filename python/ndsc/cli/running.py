@@ -94,15 +94,9 @@ def report(
 
       ndsc report demo
     """
-    if not run_directory.is_dir():
-        raise InputError(
-            f"There is no folder {run_directory}. Give the folder of a run: ndsc run CONFIG.toml makes one."
-        )
-    check_folder(run_directory)
     from ndsc.report import write_report
 
-    written = write_report(run_directory)
-    say(str(written if isinstance(written, Path) else run_directory / "report.html"))
+    say(write_report(run_directory))
 
 
 def show_results(results: Results, directory: Path) -> None:

@@ -15,12 +15,11 @@ from ndsc.report.style import SavedFigure
 from ndsc.report.tables import escape_markdown
 from ndsc.report.verdict import verdict_of
 from ndsc.results import Comparison, Results
-from ndsc.supercells import SupercellSet
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-    from ndsc.phonons import PhononComparison
+    from ndsc.report.write import RunFiles
 
 CITATION = (
     "C. Allen and A. P. Bartók, Optimal data generation for machine learned interatomic potentials, "
@@ -33,50 +32,37 @@ _WORST_QPOINTS = 8
 Rows = list[tuple[Any, ...]]
 
 
-def report_page(
-    results: Results,
-    *,
-    figures: Mapping[str, SavedFigure] | None = None,
-    supercells: SupercellSet | None = None,
-    elastic: Mapping[str, Any] | None = None,
-    input_file: str = "",
-    phonons: PhononComparison | None = None,
-) -> str:
+def report_page(results: Results, files: RunFiles, figures: Mapping[str, SavedFigure]) -> str:
     """The page of a run as HTML.
 
     Parameters
     ----------
     results : Results
-    figures : mapping of str to SavedFigure, optional
+    files : RunFiles
+        What the folder of the run has beside the results.
+    figures : mapping of str to SavedFigure
         By name: ``dispersion``, ``errors``, ``parity``, ``elastic``, ``cost``.
-    supercells : SupercellSet, optional
-    elastic : mapping, optional
-        elastic.json: ``model`` and ``reference``.
-    input_file : str
-        Text of ndsc.toml, empty when there is none.
-    phonons : PhononComparison, optional
-        The curves behind the summary in `results`.
     """
     paper = published(results.crystal)
-    drawn = {name: base64.b64encode(figure.svg).decode("ascii") for name, figure in (figures or {}).items()}
+    drawn = {name: base64.b64encode(figure.svg).decode("ascii") for name, figure in figures.items()}
     page: str = template("report.html.j2").render(
         results=results,
         figures=drawn,
-        input_file=input_file,
+        input_file=files.input_file,
         paper=paper,
         citation=CITATION,
         elastic_limit=PAPER_ELASTIC_PERCENT,
         verdict=verdict_of(results),
         headlines=_headlines(results),
-        elastic_rows=_elastic_rows(results, elastic or {}, paper),
+        elastic_rows=_elastic_rows(results, files.elastic, paper),
         lattice_rows=[
             (text.lattice_name(name), *_compared(value, 4)) for name, value in (results.lattice or {}).items()
         ],
-        held=[] if supercells is None else text.qpoints_by_supercell(supercells),
-        branch_rows=[] if phonons is None else _rounded(branch_errors(phonons), 1),
+        held=[] if files.supercells is None else text.qpoints_by_supercell(files.supercells),
+        branch_rows=[] if files.phonons is None else _rounded(branch_errors(files.phonons), 1),
         worst_rows=[]
-        if phonons is None
-        else _rounded(worst_qpoints(phonons, _WORST_QPOINTS).drop(columns="weight"), 2),
+        if files.phonons is None
+        else _rounded(worst_qpoints(files.phonons, _WORST_QPOINTS).drop(columns="weight"), 2),
     )
     return page
 

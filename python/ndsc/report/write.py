@@ -63,7 +63,7 @@ def write_report(run_directory: str | Path) -> Path:
     if not directory.is_dir():
         raise InputError(f"There is no folder {directory}. Give the folder of a run: ndsc run CONFIG.toml makes one.")
     results = with_input_warning(read_results(directory), directory)
-    found = _RunFiles(directory, results)
+    found = RunFiles(directory, results)
     try:
         scratch = ScratchFolder(directory)
     except OSError as error:
@@ -72,21 +72,24 @@ def write_report(run_directory: str | Path) -> Path:
         ) from error
     with scratch:
         figures = _draw_figures(results, found, scratch.path)
-        page = report_page(
-            results,
-            figures=figures,
-            supercells=found.supercells,
-            elastic=found.elastic,
-            input_file=found.input_file,
-            phonons=found.phonons,
-        )
-        write_text(scratch.path / "report.html", page)
+        write_text(scratch.path / "report.html", report_page(results, found, figures))
         _move_all(scratch.path, directory)
     return directory / "report.html"
 
 
-class _RunFiles:
+class RunFiles:
     """What the folder of a run has beside results.json, each None or empty where the run left it out.
+
+    Attributes
+    ----------
+    supercells : SupercellSet or None
+    phonons, harmonic : PhononComparison or None
+        The curves behind the summary in the results.
+    predictions : Predictions or None
+    elastic : mapping
+        elastic.json: ``model`` and ``reference``.
+    input_file : str
+        Text of ndsc.toml, empty when there is none.
 
     Raises
     ------
@@ -120,7 +123,7 @@ class _RunFiles:
             self.input_file = settings.read_text(encoding="utf-8", errors="replace")
 
 
-def _draw_figures(results: Results, found: _RunFiles, folder: Path) -> dict[str, SavedFigure]:
+def _draw_figures(results: Results, found: RunFiles, folder: Path) -> dict[str, SavedFigure]:
     """The figures that the run has data for, by name: ``dispersion``, ``errors``, ``parity``, ``elastic``, ``cost``."""
     figures: dict[str, SavedFigure] = {}
     model = results.fit.method.upper() if results.fit is not None else "potential"

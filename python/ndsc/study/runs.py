@@ -119,11 +119,6 @@ class StudyRun:
                 f"{missing[0]}",
             )
 
-    @cached_property
-    def calculator(self) -> StoredCalculator:
-        """The reference, which answers from the store only."""
-        return StoredCalculator(self.plan.spec, self.plan.store, compute=False)
-
     def reference(self, *, phonons: bool = True, elastic: bool = True) -> Reference:
         """What potentials are compared with.
 
@@ -145,8 +140,9 @@ class StudyRun:
                     name = atoms.info["ndsc_name"]
                     raise _not_finished(self.name, self.file, f"its reference has no phonons ({name} has no label)")
                 labels[str(atoms.info["ndsc_name"])] = label
+            calculator = StoredCalculator(self.plan.spec, self.plan.store, compute=False)
             try:
-                found = run_reference(self.plan, labels, self.calculator, phonons=phonons, elastic=elastic)
+                found = run_reference(self.plan, labels, calculator, phonons=phonons, elastic=elastic)
             except NdscError as error:
                 raise _not_finished(self.name, self.file, f"its reference is not complete ({error})") from error
             self._references[phonons, elastic] = found

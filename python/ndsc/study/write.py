@@ -25,13 +25,8 @@ SCHEMA_VERSION = 1
 _MOST_WARNINGS = 20
 
 
-def write_study(config: StudyConfig, results: StudyResults, folder: Path) -> Path:
-    """Write everything of a study: ``study.json``, ``results.csv``, figures, tables and ``study.md``.
-
-    Returns
-    -------
-    path
-        The page.
+def write_study(config: StudyConfig, results: StudyResults, folder: Path) -> None:
+    """Write everything of a study: ``study.json``, ``results.csv``, figures, tables and the page ``study.md``.
 
     Raises
     ------
@@ -40,7 +35,6 @@ def write_study(config: StudyConfig, results: StudyResults, folder: Path) -> Pat
     """
     write_text(folder / "study.json", json.dumps(study_record(results), indent=1, allow_nan=False) + "\n")
     write_text(folder / "study.md", study_section(config, results, folder, link=""))
-    return folder / "study.md"
 
 
 def write_page(studies: Sequence[tuple[str, StudyConfig, StudyResults]], page: Path, *, title: str) -> Path:
