@@ -89,14 +89,7 @@ def parse_kgrid(text: str, option: str = "--kgrid") -> KpointGrid:
 
     if not text.lstrip().startswith("["):
         return parse_grid(text, option)
-    try:
-        matrix = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise InputError(
-            f"{option} {text}: this is not a list of three rows ({error}). Write for example {option} "
-            "'[[12,-4,-4],[-4,12,-4],[-4,-4,12]]'."
-        ) from error
-    return normal_kgrid(matrix)
+    return normal_kgrid(_json(text, option, "a list of three rows", "[[12,-4,-4],[-4,12,-4],[-4,-4,12]]"))
 
 
 def parse_parameters(text: str) -> dict[str, Any]:
@@ -107,19 +100,22 @@ def parse_parameters(text: str) -> dict[str, Any]:
     InputError
         When the text is not JSON, or not an object.
     """
-    try:
-        found = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise InputError(
-            f"--parameters {text}: this is not JSON ({error}). Write for example "
-            """--parameters '{"mode": {"name": "pw", "ecut": 350}}'."""
-        ) from error
+    found = _json(text, "--parameters", "JSON", '{"mode": {"name": "pw", "ecut": 350}}')
     if not isinstance(found, dict):
         raise InputError(
             f"--parameters {text}: an object is expected, not a {type(found).__name__}. Write for example "
             """--parameters '{"asap_cutoff": true}'."""
         )
     return found
+
+
+def _json(text: str, option: str, expected: str, example: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise InputError(
+            f"{option} {text}: this is not {expected} ({error}). Write for example {option} '{example}'."
+        ) from error
 
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs instead of tables for people.")]
@@ -191,7 +187,7 @@ class StructureOptions:
         """
         from ndsc.config.crystal import CrystalConfig
 
-        said = {name: value for name, value in dataclasses.asdict(self).items() if value is not None}
+        said = {name: value for name, value in vars(self).items() if value is not None}
         crystal = CrystalConfig.parse(said, "The structure").load()
         larger = crystal.larger_group()
         if larger is not None:
@@ -288,7 +284,7 @@ class CalculationOptions:
         """
         from ndsc.reference import ExecutorSettings
 
-        said = {name: value for name, value in dataclasses.asdict(self).items() if value is not None}
+        said = {name: value for name, value in vars(self).items() if value is not None}
         return ExecutorSettings.parse({**dict(given or {}), **said}, "The options")
 
 

@@ -84,7 +84,8 @@ def plan_convergence(
             missing = {key for key in keys if key not in store and (known is None or key not in known)}
             everything |= keys
             absent |= missing
-            kpoints = _total(count_kpoints(configurations, one))
+            counts = count_kpoints(configurations, one)
+            kpoints = None if counts is None else sum(counts)
             values.append({"setting": setting.path, "value": value, "kpoints": kpoints, "to_compute": len(missing)})
     return ConvergencePlan(settings, specs, values, len(everything), len(absent))
 
@@ -152,7 +153,18 @@ def converge(
             report.require_all()
             labels.append([report.labels[atoms.info["ndsc_name"]] for atoms in configurations])
             every_label += labels[-1]
-        found.append(_scan(configurations, setting, specs, labels, targets))
+        reference = labels[setting.reference]
+        rows = [row for row in plan.values if row["setting"] == setting.path]
+        points = tuple(
+            Point(
+                value=row["value"],
+                difference=None if of_value is reference else compare_labels(configurations, of_value, reference),
+                seconds=float(np.mean([label.seconds for label in of_value])),
+                kpoints=row["kpoints"],
+            )
+            for row, of_value in zip(rows, labels, strict=True)
+        )
+        found.append(Scan(setting, points, targets))
     notes = describe_code_versions(every_label)
     if max(float(np.abs(label.forces).max()) for label in every_label) < NO_FORCE:
         notes.append(
@@ -161,30 +173,6 @@ def converge(
     return ConvergenceReport(
         spec, targets, tuple((atoms.info["ndsc_name"], len(atoms)) for atoms in configurations), tuple(found), notes
     )
-
-
-def _scan(
-    configurations: Sequence[Atoms],
-    setting: ScannedSetting,
-    specs: Sequence[CalculatorSpec],
-    labels: Sequence[list[Label]],
-    targets: Tolerances,
-) -> Scan:
-    reference = labels[setting.reference]
-    points = tuple(
-        Point(
-            value=value,
-            difference=None if found is reference else compare_labels(configurations, found, reference),
-            seconds=float(np.mean([label.seconds for label in found])),
-            kpoints=_total(count_kpoints(configurations, spec)),
-        )
-        for value, spec, found in zip(setting.values, specs, labels, strict=True)
-    )
-    return Scan(setting, points, targets)
-
-
-def _total(counts: Sequence[int] | None) -> int | None:
-    return None if counts is None else sum(counts)
 
 
 def _copy_labels(configurations: Sequence[Atoms], spec: CalculatorSpec, known: LabelStore, store: LabelStore) -> None:
