@@ -319,7 +319,7 @@ class Crystal:
             "positions": self.atoms.positions.tolist(),
             "magnetic_moments": self.atoms.get_initial_magnetic_moments().tolist(),
             "arrays": {name: values.tolist() for name, values in arrays.items() if name != "initial_magmoms"},
-            "info": {name: value for name, value in self.atoms.info.items() if _is_json(value)},
+            "info": {name: value for name, value in map(_plain, self.atoms.info.items()) if _is_json(value)},
             "symprec": self.symprec,
             "magnetic_tolerance": self.magnetic_tolerance,
             "space_group": {"number": self.number, "symbol": self.symbol},
@@ -470,6 +470,12 @@ def _classes(values: FloatArray, tolerance: float) -> IntArray:
     numbers = np.empty(len(values), dtype=np.int64)
     numbers[order] = np.concatenate([[0], np.cumsum(np.diff(values[order]) > tolerance)])
     return numbers
+
+
+def _plain(item: tuple[str, Any]) -> tuple[str, Any]:
+    """A name and a value, arrays and numbers of NumPy as lists and numbers."""
+    name, value = item
+    return name, value.tolist() if isinstance(value, np.ndarray | np.generic) else value
 
 
 def _is_json(value: Any) -> bool:

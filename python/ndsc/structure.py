@@ -139,7 +139,10 @@ def checked_structure(atoms: Atoms) -> Atoms:
     if len(copy.arrays) > 2:
         _check_arrays(copy)
     for name in list(copy.info):
-        if name in READER_NAMES or str(name).startswith(RECIPE) or RESULT_NAMES.search(str(name)):
+        if not isinstance(name, str):
+            log.warning("The entry %r of the info of %s is left out: give it a name that is text.", name, copy.symbols)
+            del copy.info[name]
+        elif name in READER_NAMES or name.startswith(RECIPE) or RESULT_NAMES.search(name):
             del copy.info[name]
     for name in [name for name in copy.arrays if name.startswith(RECIPE)]:
         del copy.arrays[name]
@@ -211,7 +214,15 @@ def _occupancy(value: Any) -> float:
 def _check_arrays(atoms: Atoms) -> None:
     """Check masses, moments and charges; drop results of calculations, and arrays of zeros, which say nothing."""
     dropped = [name for name in atoms.arrays if RESULT_NAMES.search(name) and not name.startswith("initial_")]
-    for name in dropped:
+    for name, values in atoms.arrays.items():
+        if values.ndim > 2 or values.dtype.kind not in "biufUS":
+            log.warning(
+                "The array %s of %s, of shape %s and type %s, is left out: structure files hold numbers, words and "
+                "vectors of each atom. Give it as several columns.",
+                name, atoms.get_chemical_formula(), values.shape, values.dtype,
+            )  # fmt: skip
+            dropped.append(name)
+    for name in set(dropped):
         del atoms.arrays[name]
     for name in ("initial_magmoms", "initial_charges", "tags"):
         values = atoms.arrays.get(name)

@@ -20,6 +20,9 @@ log = logging.getLogger(__name__)
 
 #: What a structure may hold beside cell, elements and positions.
 MOMENTS, VECTORS, MASSES, CHARGES, TAGS = "magnetic moments", "vector moments", "masses", "charges", "tags"
+#: Columns that are listed by what they are, and the beginnings of those that readers and this package add.
+KNOWN = ("numbers", "positions", "initial_magmoms", "masses", "initial_charges", "tags")
+OURS = ("ndsc_", "spacegroup_kinds", "castep_")
 
 
 @dataclass(frozen=True)
@@ -65,7 +68,7 @@ def write_structures(folder: Path, structures: Sequence[tuple[str, Atoms]], file
     for name, atoms in structures:
         held |= dict.fromkeys(data_of(atoms))
         form.write(folder / f"{name}.{form.ending}", atoms)
-    if lost := [data for data in held if data not in form.holds]:
+    if lost := [data for data in held if data not in form.holds and file_format != "extxyz"]:
         log.warning(
             "The format %s cannot hold the %s of the atoms, which are left out. Choose extxyz to keep them.",
             file_format,
@@ -74,7 +77,10 @@ def write_structures(folder: Path, structures: Sequence[tuple[str, Atoms]], file
 
 
 def data_of(atoms: Atoms) -> list[str]:
-    """What a structure holds beside cell, elements and positions; zeros and the masses of nature do not count."""
+    """What a structure holds beside cell, elements and positions; zeros and the masses of nature do not count.
+
+    Columns of other names are listed as ``"column NAME"``, without those of readers and of this package.
+    """
     found = []
     moments = atoms.get_initial_magnetic_moments()
     if moments.any():
@@ -85,7 +91,7 @@ def data_of(atoms: Atoms) -> list[str]:
         found.append(CHARGES)
     if atoms.get_tags().any():
         found.append(TAGS)
-    return found
+    return found + [f"column {name}" for name in atoms.arrays if name not in KNOWN and not name.startswith(OURS)]
 
 
 def _write_vasp(path: Path, atoms: Atoms) -> None:

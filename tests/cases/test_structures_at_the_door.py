@@ -1,5 +1,7 @@
 """What a structure carries reaches the crystal; what is not a crystal is refused before anything is made of it."""
 
+import json
+
 import numpy as np
 import pytest
 from ase import Atoms
@@ -247,3 +249,25 @@ def test_the_primitive_map_names_the_atom_that_each_is_a_copy_of():
     crystal = as_crystal(cubic)
     assert np.bincount(crystal.primitive_map).tolist() == [4, 4]
     assert np.array_equal(crystal.primitive.atoms.numbers[crystal.primitive_map], cubic.numbers)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [np.ones((4, 3, 3)), np.array([{}, None, 1, 2], dtype=object), np.ones(4) * 1j],
+    ids=["tensors", "objects", "complex"],
+)
+def test_arrays_that_no_structure_file_holds_are_left_out_by_name(values, caplog):
+    """They would end in a crash of the writer, after the calculations."""
+    atoms = bulk("Al", cubic=True)
+    atoms.arrays["born"] = values
+    assert "born" not in Crystal.from_atoms(atoms).atoms.arrays
+    assert "born" in caplog.text
+
+
+def test_info_of_arrays_survives_json():
+    atoms = bulk("Al")
+    atoms.info |= {"axes": np.eye(2, 3), "count": np.int64(3), 5: "no name"}
+    info = Crystal.from_dict(json.loads(json.dumps(Crystal.from_atoms(atoms).to_dict()))).atoms.info
+    np.testing.assert_array_equal(info["axes"], np.eye(2, 3))
+    assert info["count"] == 3
+    assert 5 not in info

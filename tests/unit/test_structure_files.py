@@ -150,3 +150,12 @@ def test_an_unknown_format(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="extxyz"):
         write_structures(tmp_path, [], "xsf")
     assert CliRunner().invoke(app, ["supercells", "Al", "--grid", "2", "--format", "xsf"]).exit_code == 2
+
+
+def test_a_lost_column_is_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    atoms = decorated()
+    atoms.set_array("layer", np.arange(len(atoms)))
+    for file_format in ("extxyz", "vasp"):
+        caplog.clear()
+        write_structures(tmp_path, [("s", atoms)], file_format)
+        assert ("layer" in caplog.text) == (file_format == "vasp")
