@@ -71,9 +71,8 @@ class Reference:
     @property
     def warnings(self) -> list[str]:
         """What makes the reference itself doubtful."""
-        phonons = [] if self.phonons is None else _phonon_warnings(self.phonons, "the reference")
-        elastic = [] if self.elastic is None else _elastic_warnings(self.elastic, "the reference")
-        return phonons + elastic
+        found = {"Phonons": self.phonons, "Elastic constants": self.elastic}
+        return [text for what, of in found.items() for text in _doubts(f"{what} of the reference", of)]
 
 
 @dataclass(frozen=True, eq=False)
@@ -177,7 +176,7 @@ def benchmark(
     if model_phonons is not None and reference.phonons is not None:
         progress("comparing phonons", 0, 1)
         phonons = compare_phonons(model_phonons, reference.phonons, dos_mesh=dos_mesh)
-        warnings += _phonon_warnings(model_phonons, "the potential")
+        warnings += _doubts("Phonons of the potential", model_phonons)
         lowest = {
             "potential": phonons.min_frequency_thz,
             "reference": phonons.reference_min_frequency_thz,
@@ -275,16 +274,12 @@ def _model_elastic(
     except NdscError as error:
         warnings.append(f"The elastic constants of the potential could not be computed: {error}")
         return None
-    warnings += _elastic_warnings(found, "the potential")
+    warnings += _doubts("Elastic constants of the potential", found)
     return found
 
 
-def _phonon_warnings(phonons: SupercellPhonons, whose: str) -> list[str]:
-    return [f"Phonons of {whose}: {text}" for text in phonons.warnings]
-
-
-def _elastic_warnings(constants: ElasticConstants, whose: str) -> list[str]:
-    return [f"Elastic constants of {whose}: {text}" for text in constants.warnings]
+def _doubts(what: str, found: SupercellPhonons | ElasticConstants | None) -> list[str]:
+    return [] if found is None else [f"{what}: {text}" for text in found.warnings]
 
 
 def lattice_comparison(model: Atoms, reference: Atoms) -> dict[str, Comparison]:

@@ -98,7 +98,7 @@ class Castep(Program):
         text = blocks_text(blocks)
         for key, value in cell.items():
             if isinstance(value, list):
-                text += f"%BLOCK {key.upper()}\n{_joined([str(row) for row in value])}%ENDBLOCK {key.upper()}\n\n"
+                text += blocks_text({key.upper(): [str(row) for row in value]})
             else:
                 text += f"{key.upper()} : {_value(value)}\n"
         (folder / "ndsc.cell").write_text(text, encoding="utf-8")
@@ -157,7 +157,7 @@ def cell_blocks(atoms: Atoms, *, masses: bool = False) -> dict[str, list[str]]:
 
 def blocks_text(blocks: Mapping[str, list[str]]) -> str:
     """Blocks of a ``.cell`` file as its text."""
-    return "".join(f"%BLOCK {name}\n{_joined(rows)}%ENDBLOCK {name}\n\n" for name, rows in blocks.items())
+    return "".join("\n".join([f"%BLOCK {name}", *rows, f"%ENDBLOCK {name}", "", ""]) for name, rows in blocks.items())
 
 
 def _order(asked: list[str], computed: list[str]) -> list[int]:
@@ -172,10 +172,6 @@ def _order(asked: list[str], computed: list[str]) -> list[int]:
 
 def _row(numbers: Any) -> str:
     return " ".join(f"{number:.14f}" for number in numbers)
-
-
-def _joined(rows: list[str]) -> str:
-    return "".join(f"{row}\n" for row in rows)
 
 
 def _value(value: Any) -> str:

@@ -136,10 +136,6 @@ class CalculatorSpec:
         matrices = {tuple(supercell_matrix(atoms).ravel().tolist()) for atoms in frames}
         check_kgrid_folds(np.array(sorted(matrices), dtype=np.int64).reshape(-1, 3, 3), self.kgrid)
 
-    def code_version(self) -> str:
-        """The installed code and its version, for the record; a program tells its own only when it runs."""
-        return self.code.version()
-
 
 @lru_cache(maxsize=64)
 def _check_elements(name: str, parameters: str, kgrid: KpointGrid | None, symbols: frozenset[str]) -> None:

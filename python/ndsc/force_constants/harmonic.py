@@ -24,6 +24,7 @@ from ndsc.force_constants.samples import Samples
 from ndsc.force_constants.sites import PlacedFrame, place_frame
 from ndsc.force_constants.space_group import ComplexArray, FloatArray, SpaceGroupAction
 from ndsc.qgrid import Grid, checked_grid
+from ndsc.targets import numbers
 
 
 @dataclass(frozen=True, eq=False)
@@ -156,13 +157,7 @@ def _forces_of(frame: Atoms, key: str, name: str) -> FloatArray:
             f"{name} has no array {key!r}; it has {', '.join(sorted(frame.arrays))}. Give the key that its forces are "
             "under."
         )
-    forces = np.asarray(frame.arrays[key], dtype=float)
-    if forces.shape != (len(frame), 3) or not np.all(np.isfinite(forces)):
-        raise InputError(
-            f"The forces of {name} are not finite numbers of the shape ({len(frame)}, 3). Leave the structure out, or "
-            "compute it again."
-        )
-    return forces
+    return numbers(frame.arrays[key], (len(frame), 3), f"the array of forces ({key}) of {name}")
 
 
 def _samples(placed: Sequence[PlacedFrame], forces: Sequence[FloatArray], key: bytes) -> Samples:

@@ -24,7 +24,7 @@ from ndsc.force_constants.displacements import phonon_displacements
 from ndsc.force_constants.dynamical import UndeterminedError, check_determined, real_space_force_constants, solve_grid
 from ndsc.force_constants.phonopy_model import make_phonopy, set_force_constants, supercell_sites
 from ndsc.force_constants.quality import phonon_warnings
-from ndsc.force_constants.samples import Forces, Samples, check_residual, samples_from_labels
+from ndsc.force_constants.samples import Forces, LabelledSupercells, Samples, check_residual, samples_from_labels
 from ndsc.force_constants.space_group import FloatArray, IntArray, SpaceGroupAction
 from ndsc.force_constants.tiling import tiled_force_constants
 from ndsc.interrupts import calculator_errors
@@ -147,19 +147,10 @@ def phonons_from_supercells(
     """
     supercells = find_supercells(as_crystal(structure, symprec=symprec), grid, progress=progress)
     frames = phonon_displacements(supercells, displacement=displacement, progress=progress)
-    started = time.perf_counter()
-    forces = []
-    for done, frame in enumerate(frames):
-        progress("phonons", done, len(frames))
-        forces.append(compute_forces(frame, calculator))
-        if frame.info["config_type"] == "phonon_perfect":
-            # Found out before the displaced supercells are paid for.
-            check_residual(frame.info["ndsc_name"], forces[-1], residual_force_limit)
-    progress("phonons", len(frames), len(frames))
+    forces, seconds = _computed(frames, calculator, residual_force_limit, progress)
     return phonons_from_labels(
         supercells, frames, forces,
-        residual_force_limit=residual_force_limit, route=route, nac_params=nac_params, kgrid=kgrid,
-        seconds=time.perf_counter() - started,
+        residual_force_limit=residual_force_limit, route=route, nac_params=nac_params, kgrid=kgrid, seconds=seconds,
     )  # fmt: skip
 
 
@@ -224,10 +215,7 @@ def phonons_from_labels(
             f"{error} No structures were given of {len(absent)} of the {len(supercells)} supercells: compute {names}"
             f"{', …' if len(absent) > 10 else ''}."
         ) from error
-    if nac_params is not None:
-        set_nac(phonon, nac_params)
-    cost = phonon_cost(crystal, grid, labelled.matrices, kgrid=kgrid, seconds=seconds)
-    return _result(phonon, crystal, grid, cost, chosen, labelled.residual_force, labelled.samples)
+    return _result(phonon, crystal, grid, labelled, chosen, nac_params=nac_params, kgrid=kgrid, seconds=seconds)
 
 
 def force_constants_from_labels(
@@ -281,23 +269,14 @@ def phonons_from_diagonal(
     phonon = make_phonopy(crystal, divisions, symmetric_supercell=True)
     phonon.generate_displacements(distance=displacement)
     frames = diagonal_frames(crystal, phonon)
-    started = time.perf_counter()
-    forces = []
-    for done, frame in enumerate(frames):
-        progress("phonons", done, len(frames))
-        forces.append(compute_forces(frame, calculator))
-        if done == 0:
-            check_residual(frame.info["ndsc_name"], forces[0], residual_force_limit)
-    progress("phonons", len(frames), len(frames))
+    forces, seconds = _computed(frames, calculator, residual_force_limit, progress)
     phonon.forces = np.array(forces[1:]) - forces[0]
     phonon.produce_force_constants(show_drift=False)
     phonon.symmetrize_force_constants(show_drift=False)
-    if nac_params is not None:
-        set_nac(phonon, nac_params)
-    seconds = time.perf_counter() - started
     labelled = samples_from_labels(crystal, frames, forces, residual_force_limit=residual_force_limit)
-    cost = phonon_cost(crystal, divisions, labelled.matrices, kgrid=kgrid, seconds=seconds)
-    return _result(phonon, crystal, divisions, cost, "diagonal", labelled.residual_force, labelled.samples)
+    return _result(
+        phonon, crystal, divisions, labelled, "diagonal", nac_params=nac_params, kgrid=kgrid, seconds=seconds
+    )
 
 
 def diagonal_frames(crystal: Crystal, phonon: Phonopy) -> list[Atoms]:
@@ -341,25 +320,47 @@ def compute_forces(frame: Atoms, calculator: Calculator) -> FloatArray:
     return forces
 
 
+def _computed(
+    frames: Sequence[Atoms], calculator: Calculator, residual_force_limit: float, progress: Progress
+) -> tuple[list[FloatArray], float]:
+    """The forces of structures, and the time that all took, s."""
+    started = time.perf_counter()
+    forces = []
+    for done, frame in enumerate(frames):
+        progress("phonons", done, len(frames))
+        forces.append(compute_forces(frame, calculator))
+        if frame.info["config_type"] == "phonon_perfect":
+            # Found out before the displaced supercells are paid for.
+            check_residual(frame.info["ndsc_name"], forces[-1], residual_force_limit)
+    progress("phonons", len(frames), len(frames))
+    return forces, time.perf_counter() - started
+
+
 def _result(
     phonon: Phonopy,
     crystal: Crystal,
     grid: Grid,
-    cost: PhononCost,
+    labelled: LabelledSupercells,
     route: str,
-    residual: float,
-    samples: Sequence[Samples],
+    *,
+    nac_params: Mapping[str, Any] | None,
+    kgrid: AnyGrid | None,
+    seconds: float | None,
 ) -> SupercellPhonons:
+    samples = labelled.samples
     if any(one.forces[0].size > 3 for one in samples) and not any(np.any(one.forces) for one in samples):
         raise InputError(
             "The forces of all displaced supercells are exactly zero: the calculator does not know the elements, or "
             "the atoms are farther apart than its cutoff. Check the calculator."
         )
+    if nac_params is not None:
+        set_nac(phonon, nac_params)
     irreducible = irreducible_qpoints(crystal, grid)
-    warnings = phonon_warnings(phonon, grid, irreducible.numerators, samples, residual)
+    warnings = phonon_warnings(phonon, grid, irreducible.numerators, samples, labelled.residual_force)
     for text in warnings:
         log.warning("%s: %s", crystal.atoms.get_chemical_formula(), text)
     return SupercellPhonons(
         crystal=crystal, phonopy=phonon, grid=grid, exact_qpoints=irreducible.qpoints, weights=irreducible.weights,
-        cost=cost, route=route, residual_force=residual, warnings=warnings,
+        cost=phonon_cost(crystal, grid, labelled.matrices, kgrid=kgrid, seconds=seconds), route=route,
+        residual_force=labelled.residual_force, warnings=warnings,
     )  # fmt: skip

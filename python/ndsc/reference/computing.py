@@ -221,7 +221,7 @@ def _compute(job: Job, scratch: Path) -> Label:
             "calculator": spec.name,
             "parameters": dict(spec.parameters),
             "kgrid": canonical(spec.kgrid),
-            "code": spec.code_version(),
+            "code": spec.code.version(),
             "peak_memory_mb": round(_peak_memory()),
             # Programs know better: their own version, and the memory of this calculation alone.
             **getattr(calculator, "label_provenance", {}),

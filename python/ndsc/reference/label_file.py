@@ -90,18 +90,17 @@ def structure_content(atoms: Atoms) -> dict[str, Any]:
         "positions": np.rint(atoms.positions * UNIT).astype(np.int64).tolist(),
         "pbc": atoms.pbc.tolist(),
     }
-    if atoms.has("initial_magmoms"):
-        content["magmoms"] = _in_millionths(atoms.get_initial_magnetic_moments())
-    if atoms.has("initial_charges") and atoms.get_initial_charges().any():
-        content["charges"] = _in_millionths(atoms.get_initial_charges())
-    if atoms.has("tags") and atoms.get_tags().any():
-        content["tags"] = atoms.get_tags().tolist()
+    for name, values in _data_of_atoms(atoms).items():
+        integers = values if name == "tags" else np.rint(values * 1e6).astype(np.int64)
+        content[name] = integers.tolist()
     return content
 
 
-def _in_millionths(values: FloatArray) -> list[Any]:
-    millionths: list[Any] = np.rint(values * 1e6).astype(np.int64).tolist()
-    return millionths
+def _data_of_atoms(atoms: Atoms) -> dict[str, NDArray[Any]]:
+    """Moments where the structure has any, also zeros; charges and tags where they are not all zero."""
+    moments = {"magmoms": atoms.get_initial_magnetic_moments()} if atoms.has("initial_magmoms") else {}
+    others = {"charges": atoms.get_initial_charges(), "tags": atoms.get_tags()}
+    return moments | {name: values for name, values in others.items() if values.any()}
 
 
 def structure_record(atoms: Atoms) -> dict[str, Any]:
@@ -114,12 +113,7 @@ def structure_record(atoms: Atoms) -> dict[str, Any]:
     }
     if "ndsc_matrix" in atoms.info:
         record["supercell_matrix"] = supercell_matrix(atoms).tolist()
-    if atoms.has("initial_magmoms"):
-        record["magmoms"] = atoms.get_initial_magnetic_moments().tolist()
-    if atoms.has("initial_charges") and atoms.get_initial_charges().any():
-        record["charges"] = atoms.get_initial_charges().tolist()
-    if atoms.has("tags") and atoms.get_tags().any():
-        record["tags"] = atoms.get_tags().tolist()
+    record |= {name: values.tolist() for name, values in _data_of_atoms(atoms).items()}
     if atoms.has("masses") and not np.array_equal(atoms.get_masses(), atomic_masses[atoms.numbers]):
         record["masses"] = atoms.get_masses().tolist()
     return record
