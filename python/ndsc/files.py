@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import stat
+import sys
 import tempfile
 import time
 import weakref
@@ -22,6 +23,8 @@ from ndsc.errors import InputError
 
 #: The largest JSON file that is read, bytes: no result of ndsc comes near.
 LARGEST_JSON = 500_000_000
+#: Nested calls, those of lists in a JSON file among them, that the stack of a thread holds with room to spare.
+DEEPEST_CALLS = 5_000
 _SCRATCH_PREFIX = ".ndsc-scratch-"
 #: A temporary folder younger than this may be one whose process has not locked it yet, s.
 _YOUNG = 60.0
@@ -88,10 +91,15 @@ def read_json(path: Path) -> Any:
         raise ValueError("it is not a file")
     if found.st_size > LARGEST_JSON:
         raise ValueError(f"it has {found.st_size / 1e6:.0f} MB, too many for a result")
+    limit = sys.getrecursionlimit()
+    # symfc allows a recursion that the stack does not hold: the interpreter would die of a deeply nested file.
+    sys.setrecursionlimit(min(limit, DEEPEST_CALLS))
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
+    finally:
+        sys.setrecursionlimit(limit)
 
 
 class ScratchFolder:

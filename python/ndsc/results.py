@@ -8,7 +8,6 @@ seconds. Errors are model minus reference. A number that could not be computed o
 
 from __future__ import annotations
 
-import json
 import logging
 import math
 import tomllib
@@ -19,7 +18,7 @@ import numpy as np
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, NonNegativeInt, PositiveInt, ValidationError
 
 from ndsc.errors import InputError
-from ndsc.files import write_text
+from ndsc.files import read_json, write_text
 
 log = logging.getLogger(__name__)
 
@@ -286,7 +285,7 @@ def read_results(path: str | Path) -> Results:
     source = Path(path)
     source = source / "results.json" if source.is_dir() else source
     try:
-        document = json.loads(source.read_text(encoding="utf-8"))
+        document = read_json(source)
     except FileNotFoundError as error:
         raise InputError(
             f"There is no {source}. It is written at the end of a run: make it with `ndsc run CONFIG.toml`, or give "

@@ -287,7 +287,9 @@ def test_a_missing_file_names_the_command_that_makes_it(run, name):
     assert not (run / "report.html").exists()
 
 
-@pytest.mark.parametrize("content", ["{", "[]", "{}", '{"model_path": 3}', "", "\x00\x01"])
+@pytest.mark.parametrize(
+    "content", ["{", "[]", "{}", '{"model_path": 3}', "", "\x00\x01", pytest.param("[" * 200_000, id="nested")]
+)
 @pytest.mark.parametrize("name", ["phonons/comparison.json", "potential/predictions.extxyz", "supercells.json"])
 def test_damaged_files_leave_the_old_report(run, name, content):
     (run / "report.html").write_text("old")

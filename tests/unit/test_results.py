@@ -102,6 +102,7 @@ def test_a_proven_set():
         ('{"schema_version": 99}', "newer ndsc"),
         ('{"crystal": {}}', "does not follow the schema"),
         ("[]", "does not follow the schema"),
+        pytest.param("[" * 200_000, "cannot be read as JSON", id="nested"),
     ],
 )
 def test_files_that_are_no_results(tmp_path, text, message):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -11,7 +10,7 @@ from typing import Any, TypeVar
 
 from ndsc.errors import InputError
 from ndsc.extended_xyz import read_frames
-from ndsc.files import ScratchFolder, write_text
+from ndsc.files import ScratchFolder, read_json, write_text
 from ndsc.fit import Predictions
 from ndsc.phonons import PhononComparison
 from ndsc.report.bands import DispersionPanel
@@ -179,7 +178,7 @@ def _read(path: Path, read: Callable[[Path], T]) -> T:
 
 
 def _json(path: Path) -> dict[str, Any]:
-    content = json.loads(path.read_text(encoding="utf-8"))
+    content = read_json(path)
     if not isinstance(content, dict):
         raise ValueError("it is not a JSON object")
     return content
