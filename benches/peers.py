@@ -227,7 +227,7 @@ def report(rows: list[Row], dense: tuple[float, float, int]) -> list[str]:
         "Written by `benches/peers.py`, which first checks that all sides give the same counts. Medians of processor",
         "time, through Python, one thread, ours and theirs in turn in one run. Neither side searches the symmetry of",
         "the crystal: ndsc is given a `Crystal`, the peer the same operations where it takes them (libcasm-xtal makes",
-        "the point group of the lattice beforehand). `cargo bench` has the naive and the fast version of each on the",
+        "the point group of the lattice first). `cargo bench` has the naive and the fast version of each on the",
         "Rust side.",
         "",
         machine(*PEERS, "numpy"),

@@ -14,7 +14,7 @@ MOST_MESH_POINTS = 10**7
 
 
 class PhononSettings(Section):
-    """``[phonons]``: the phonons that the potential is judged by."""
+    """``[phonons]``: the phonons that the potential is tested on."""
 
     reference: Literal["supercells", "diagonal"] = Field(
         default="supercells",
@@ -43,7 +43,7 @@ class PhononSettings(Section):
 
 
 class ElasticSettings(Section):
-    """``[elastic]``: the elastic constants that the potential is judged by."""
+    """``[elastic]``: the elastic constants that the potential is tested on."""
 
     enabled: Flag = Field(default=True, description="Give false to leave the elastic constants out.")
     strain: Real = Field(

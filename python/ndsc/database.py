@@ -170,18 +170,17 @@ def describe_targets(frames: Sequence[Atoms]) -> str:
         With ``REF_energy``, ``REF_forces`` and ``REF_virial``, each optional.
     """
     places = {"energy": ENERGY_KEY, "forces": FORCES_KEY, "virial": VIRIAL_KEY}
-    plurals = {"energy": " energies", "forces": "x forces", "virial": " virials"}
     counts, lacking = [], []
     for name, key in places.items():
         without = [i for i, frame in enumerate(frames) if key not in frame.info and key not in frame.arrays]
-        counts.append(f"{len(frames) - len(without)}{plurals[name]}")
+        counts.append(f"{name} in {len(frames) - len(without)}")
         reasons: dict[str, list[int]] = {}
         for number in without:
             reasons.setdefault(_reason_without(frames[number], name), []).append(number)
         for reason, indices in reasons.items():
             frame_or_frames = "frame" if len(indices) == 1 else "frames"
             lacking.append(f"{len(indices)} {frame_or_frames} without {name}: {reason} ({_listed(indices)})")
-    return "; ".join([f"{len(frames)} configurations with {', '.join(counts)}", *lacking])
+    return "; ".join([f"{len(frames)} configurations: {', '.join(counts)}", *lacking])
 
 
 def _reason_without(frame: Atoms, name: str) -> str:

@@ -242,7 +242,7 @@ def elastic_constants(
     unstrained = strained[n_steps // 2]
     _check_response(strained, unstrained, crystal)
     strained += [_with_stress(cell, unstrained.get_stress()) for cell in cells[needed:]]
-    # The cells are relaxed already, and carry their stresses: what is left is the linear regression.
+    # The cells are relaxed already and carry their stresses: only the linear regression remains.
     matrix, _ = fit_elastic_constants(
         strained, symmetry=pattern, N_steps=n_steps, delta=delta, optimizer=None, verbose=False, graphics=False
     )

@@ -35,6 +35,8 @@ def read_frames(path: str | Path) -> list[Atoms]:
     source, index = split_index(path)
     suffixes = [suffix.lower() for suffix in source.suffixes]
     compressed = suffixes[-1:] == [".gz"]
+    if source.is_dir():
+        raise InputError(f"{source} is a folder. Give a file in it: a database in extended XYZ.")
     try:
         if suffixes and suffixes[-1 - compressed :][:1] in ([".xyz"], [".extxyz"]):
             with opened(source, "r", compressed=compressed) as file:

@@ -176,7 +176,7 @@ def nearest_folder(path: Path) -> Path:
 
 
 def check_folder(path: Path) -> Path:
-    """Refuse, before anything is computed, a folder that could not be written to; nothing is left behind.
+    """Refuse, before anything is computed, a folder that could not be written to, without leaving anything behind.
 
     Raises
     ------
@@ -192,6 +192,12 @@ def check_folder(path: Path) -> Path:
         raise InputError(
             f"{path} cannot be written: nothing can be made in {nearest} ({error.strerror}). Choose another folder."
         ) from error
+    try:
+        os.lstat(path)
+    except FileNotFoundError:
+        pass
+    except OSError as error:  # the name is too long for the file system
+        raise InputError(f"{path} cannot be a folder ({error.strerror}). Choose another name.") from error
     return path
 
 

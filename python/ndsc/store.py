@@ -58,7 +58,7 @@ class Store(Generic[T]):
         return self.path_of(key).is_file()
 
     def load(self, key: str) -> T:
-        """The result of a key; its file is left alone, whatever it is.
+        """The result of a key; the file is not changed, even if it is damaged.
 
         Raises
         ------

@@ -148,7 +148,7 @@ def _write_aims(path: Path, atoms: Atoms) -> None:
 
 
 def _ase(file_format: str) -> Callable[[Path, Atoms], None]:
-    """ASE's own writer; of vector moments, which only extended XYZ has, it is told nothing."""
+    """ASE's own writer; vector moments, which only extended XYZ holds, are not passed to it."""
 
     def write_file(path: Path, atoms: Atoms) -> None:
         if file_format != "extxyz" and VECTORS in data_of(atoms):

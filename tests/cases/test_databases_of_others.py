@@ -82,7 +82,7 @@ def test_a_database_of_several_phases_is_fitted() -> None:
     }
     # e0 comes from the isolated atoms, as gap_fit takes it.
     assert found["e0"] == {"Cu": pytest.approx(3.51, abs=0.01), "Au": pytest.approx(3.80, abs=0.01)}
-    assert "19 energies, 19x forces, 15 virials" in result.stderr
+    assert "energy in 19, forces in 19, virial in 15" in result.stderr
     assert "isolated atoms (0, 1)" in result.stderr
     assert "(17, 18)" in result.stderr
     averaged = call("fit", "own.extxyz", *KEYS, *small, "--e0", "Cu=3.4,Au=3.9")
@@ -115,7 +115,7 @@ def test_a_dimer_beside_a_crystal() -> None:
     for keys in (("--stress-key", "REF_stress"), ("--virial-key", "none", "--stress-key", "REF_stress")):
         result = call("export", "mixed.xyz", *keys, "--dialect", "extxyz", "--out", "out.xyz")
         assert result.exit_code == 0, result.output
-        assert "2 energies, 2x forces, 1 virials" in result.stderr
+        assert "energy in 2, forces in 2, virial in 1" in result.stderr
         written = read_database("out.xyz", allow_missing=True)
         assert np.allclose(written[0].info["REF_virial"], -crystal.get_volume() * stress, atol=1e-8)
         assert "REF_virial" not in written[1].info
@@ -409,7 +409,7 @@ def test_keys_that_differ_between_frames_are_said() -> None:
     write("x.extxyz", frames, format="extxyz")
     result = call("export", "x.extxyz", *KEYS, "--dialect", "extxyz", "--out", "y.xyz")
     assert result.exit_code == 0
-    assert "3 virials" in result.stderr
+    assert "virial in 3" in result.stderr
     assert "stress_gpa" in result.stderr
 
 
@@ -448,3 +448,8 @@ def test_e0_of_another_code(e0: float, fails: bool) -> None:
     else:
         assert check_binding(frames, {"Cu": e0}) == []
         assert len(check_binding(frames, {"Cu": 40.0})) == 1
+
+
+def test_a_folder_is_not_a_database(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="folder"):
+        read_database(tmp_path)

@@ -115,7 +115,7 @@ def test_relaxations_that_lead_nowhere(atoms, calculator, message):
 
 
 def test_a_site_with_a_free_coordinate():
-    """Rutile: the oxygen's coordinate is free, all else follows from it."""
+    """Rutile: the oxygen's coordinate is free, everything else follows from it."""
     sites = [(0, 0, 0), (0.3, 0.3, 0)]
     made = crystal(["Cu", "Al"], sites, spacegroup=136, cellpar=[4.9, 4.9, 3.2, 90, 90, 90])
     atoms = Atoms(made.numbers, positions=made.positions, cell=made.cell, pbc=True)

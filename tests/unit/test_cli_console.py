@@ -43,6 +43,8 @@ def test_checking_a_folder_makes_nothing(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(tmp_path / "nowhere")
     with pytest.raises(InputError, match="is a file"):
         check_folder(tmp_path / "link" / "folder")
+    with pytest.raises(InputError, match="too long"):
+        check_folder(tmp_path / ("x" * 300))
 
 
 def test_progress_in_a_log_is_a_few_lines(capsys: pytest.CaptureFixture[str]) -> None:

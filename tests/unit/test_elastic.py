@@ -122,7 +122,7 @@ def test_every_laue_class_in_any_orientation(name):
 def test_standard_axes_of_a_trigonal_crystal_have_a_twofold_axis_along_x():
     for name in ("trigonal_high", "trigonal_high, other axes", "trigonal_high, rhombohedral"):
         standard, _ = standard_orientation(make(name))
-        # C14 is the constant, C15 is none.
+        # C14 is an independent constant, C15 is not.
         matrix = symmetric_constants(standard)
         assert abs(matrix[0, 3]) > 0.1
         assert abs(matrix[0, 4]) < 1e-6

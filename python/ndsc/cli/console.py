@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ndsc.progress import Progress
 
 
-#: Warnings that are meant for whoever writes programs, not for whoever runs them.
+#: Warnings meant for developers, not for users.
 FOR_DEVELOPERS = (DeprecationWarning, PendingDeprecationWarning, FutureWarning, ImportWarning, ResourceWarning)
 #: Columns of a table that goes to a file.
 WIDEST = 2000
@@ -183,7 +183,7 @@ class _PlainLines:
 
 @contextmanager
 def staged_folder(path: Path) -> Iterator[Path]:
-    """Give a temporary folder whose files go to `path` when the block ends well; on an error nothing is left.
+    """Give a temporary folder whose files go to `path` when the block ends well; on an error nothing is written.
 
     Files of the same name are replaced, others stay.
     """

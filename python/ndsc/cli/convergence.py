@@ -106,7 +106,7 @@ def converge(
     ] = False,
     json: JsonOption = False,
 ) -> None:
-    """Which k-points, cutoff and smearing a database needs, judged by its own kind of configurations.
+    """Which k-points, cutoff and smearing a database needs, tested on configurations like its own.
 
     [bold]Examples[/bold]
 

@@ -1,4 +1,4 @@
-"""``ndsc labels``: look after a folder of labels."""
+"""``ndsc labels``: inspect, check and clean a label store."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode="rich",
     help="""
-Look after a folder of labels, the results of reference calculations.
+Inspect, check and clean a folder of labels, the results of reference calculations.
 
 [bold]Examples[/bold]
 

@@ -99,7 +99,7 @@ def kpoints(
         ["points", "k, -k once", "shortest vector, Å", "kgrid"],
         [[one.points, one.reduced, round(one.length, 2), str(one.to_dict()["kgrid"])] for one in found],
     )
-    say("Sampled exactly is what reaches less far than the shortest vector of a grid's supercell.")
+    say("A grid samples exactly whatever reaches less far than the shortest vector of its supercell.")
 
 
 def _show(found: SupercellSet) -> None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ndsc.codes.specification import CalculatorSpec
 
 
-#: Keywords of GPAW (26.7), to find misspelt ones; what is like none of them is left to GPAW, which has more.
+#: Keywords of GPAW (26.7), to find misspelt ones; those similar to none of them are passed on, as GPAW has more.
 KEYWORDS = (
     "background_charge basis charge convergence eigensolver environment experimental extensions external gpts h hund "
     "interpolation magmoms maxiter mixer mode nbands occupations parallel poissonsolver random setups soc spinpol "

@@ -133,7 +133,7 @@ class Program(Code, ABC):
 
     @abstractmethod
     def read(self, folder: Path, atoms: Atoms) -> Output:
-        """The results of a calculation that has ended well; whatever is raised is a failed calculation."""
+        """The results of a calculation that has finished; any exception counts as a failed calculation."""
 
     def create(self, spec: CalculatorSpec, atoms: Atoms, directory: Path) -> Calculator:
         from ndsc.codes.specification import supercell_matrix

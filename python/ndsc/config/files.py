@@ -154,7 +154,7 @@ def write_config(config: RunConfig, path: str | Path) -> None:
 
 
 def _with_absolute_paths(raw: dict[str, Any], folder: Path, source: str) -> dict[str, Any]:
-    """Resolve the paths of a parsed file; what is not a string is left to the checks of the models."""
+    """Resolve the paths of a parsed file; values that are not strings are checked by the models."""
     resolved = {key: dict(value) if isinstance(value, Mapping) else value for key, value in raw.items()}
     crystal, reference = resolved.get("crystal"), resolved.get("reference")
     if isinstance(crystal, dict) and isinstance(structure := crystal.get("structure"), str) and structure:

@@ -116,7 +116,7 @@ class SelectConfig(Section):
 
     @property
     def draws(self) -> bool:
-        """Whether anything is left to chance."""
+        """Whether the result depends on the seed."""
         return any(limit is not None for limit in (self.size, self.fraction, self.atoms, self.seconds))
 
 

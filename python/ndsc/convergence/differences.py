@@ -2,7 +2,7 @@
 
 A constant in the energies cancels in everything that is learned, so energies are compared as differences between
 configurations. A constant in the virials does not cancel: it moves the equilibrium volume (Pulay stress, for example).
-What is left after it is subtracted is noise. The two are given separately.
+The remainder after subtracting it is noise. The two are given separately.
 """
 
 from __future__ import annotations

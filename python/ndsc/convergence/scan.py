@@ -1,4 +1,4 @@
-"""Convergence of the settings of a reference calculator, judged by what a database holds.
+"""Convergence of the settings of a reference calculator, tested on configurations like those of a database.
 
 One setting is varied at a time, the others stay as given, and all values are compared with the densest one. A value is
 recommended when it and all denser ones are within the targets; where the last but one is not, nothing is.

@@ -91,7 +91,7 @@ def find_gap_fit() -> Path:
 def run_gap_fit(
     arguments: Sequence[str], directory: Path, log_name: str, *, threads: int = 1, progress: Progress = silent
 ) -> Run:
-    """Run gap_fit in `directory` and wait for it; whatever interrupts the wait kills it.
+    """Run gap_fit in `directory` and wait for it; it is killed when the wait is interrupted.
 
     Parameters
     ----------

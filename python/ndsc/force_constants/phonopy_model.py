@@ -16,7 +16,7 @@ from ndsc.errors import InternalError
 from ndsc.force_constants.space_group import FloatArray, IntArray
 from ndsc.qgrid import Grid
 
-#: phonopy's symmetry search takes time with the cube of the number of atoms: in larger supercells it is left out.
+#: The time of phonopy's symmetry search grows with the cube of the number of atoms: larger supercells skip it.
 LARGEST_SYMMETRIC_SUPERCELL = 300
 #: An origin away from all special positions, in reduced coordinates.
 ORIGIN_SHIFT = np.array([0.1131, 0.2173, 0.3317])

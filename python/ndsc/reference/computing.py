@@ -126,7 +126,7 @@ def perform(job: Job, scratch: Path | None = None) -> Outcome:
         if isinstance(claim, Holder):
             return Outcome(State.CLAIMED, str(claim))
         try:
-            # Whoever held the claim until now may have written the label.
+            # The previous holder of the claim may have written the label.
             store.get_or_compute(job.key, lambda: _computed(job, store, scratch))
         finally:
             claim.release()

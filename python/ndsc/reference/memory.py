@@ -66,7 +66,7 @@ class MemoryGate:
         """Wait until there is room for a calculation (or, `alone`, until nothing else runs), and keep it."""
         with self._change:
             self._change.wait_for(lambda: self._fits(n_atoms, alone))
-            # What was expected when it began is given back when it ends, whatever is learned in between.
+            # The amount reserved at the start is released, even if the estimate has changed since.
             share = self.estimate_mb(n_atoms)
             self._used += share
             self._running += 1

@@ -46,7 +46,7 @@ def main() -> None:
 
 
 def _end_with_driver(descriptor: int) -> None:
-    """Fork a process that kills this session soon after the driver has died, whatever code is at work here.
+    """Fork a process that kills this session soon after the driver has died, even while C or Fortran code runs here.
 
     The driver holds the other end of the standard input, which is replaced by an empty one here.
     """

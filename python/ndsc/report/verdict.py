@@ -87,7 +87,7 @@ def verdict_of(results: Results) -> Verdict | None:
 
 
 def _phonons(phonons: PhononsSummary) -> dict[str, str]:
-    """What is said of each test of the phonons."""
+    """The sentence for each test of the phonons."""
     rmse, highest, lowest = phonons.rmse_mesh_thz, phonons.reference_max_frequency_thz, phonons.min_frequency_thz
     said = {ACCURATE: "The phonons of the potential are not finite."}
     if rmse is not None:

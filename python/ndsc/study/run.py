@@ -100,7 +100,7 @@ def compute_study(config: StudyConfig, cache: Path, *, progress: Progress = sile
 
 
 def check_tests(config: StudyConfig, tasks: Sequence[FitTask]) -> None:
-    """Refuse checks that the results cannot answer, whatever their numbers are, before anything is computed.
+    """Refuse, before anything is computed, checks that no results could answer.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""A run from beginning to end. Every stage takes up what an earlier run of the same directory finished."""
+"""A run from beginning to end. Every stage reuses what an earlier run in the same directory finished."""
 
 from __future__ import annotations
 

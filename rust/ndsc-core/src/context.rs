@@ -17,10 +17,10 @@ impl Monitor for Silent {
     }
 }
 
-/// The surroundings of a call.
+/// The execution context of a call.
 #[derive(Clone, Copy)]
 pub struct Context<'a> {
-    /// Hears of the progress.
+    /// Receives reports of progress, and may stop the call.
     pub monitor: &'a dyn Monitor,
     /// Bytes that the call may hold at once.
     pub memory: u64,
