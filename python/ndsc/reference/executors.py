@@ -124,7 +124,7 @@ def _local(settings: ExecutorSettings) -> Iterator[Executor]:
 @contextmanager
 def _slurm(settings: ExecutorSettings, directory: Path) -> Iterator[Executor]:
     """Workers inside the allocation that this runs in, or else a job of Slurm for each calculation."""
-    executorlib = _executorlib()
+    executorlib = _imported("executorlib", "slurm", "ndsc[cluster]")
     inside = "SLURM_JOB_ID" in os.environ
     command = "srun" if inside else "sbatch"
     if shutil.which(command) is None:
@@ -180,13 +180,7 @@ def _submission_script(resources: Mapping[str, Any]) -> str:
 
 @contextmanager
 def _dask(settings: ExecutorSettings) -> Iterator[Executor]:
-    try:
-        distributed = import_module("distributed")
-    except ImportError as error:
-        raise MissingExtraError(
-            "The executor 'dask' needs dask.distributed, which is not installed. Install it: pip install "
-            "'dask[distributed]'."
-        ) from error
+    distributed = _imported("distributed", "dask", "dask[distributed]")
     if settings.address is not None:
         with _connected(distributed, settings.address) as client:
             yield client.get_executor()
@@ -209,12 +203,12 @@ def _connected(distributed: Any, address: str) -> Any:
         ) from error
 
 
-def _executorlib() -> Any:
+def _imported(module: str, kind: str, package: str) -> Any:
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)  # its models are written for pydantic 1
-            return import_module("executorlib")
+            warnings.simplefilter("ignore", DeprecationWarning)  # models of executorlib are written for pydantic 1
+            return import_module(module)
     except ImportError as error:
         raise MissingExtraError(
-            "The executor 'slurm' needs executorlib, which is not installed. Install it: pip install 'ndsc[cluster]'."
+            f"The executor {kind!r} needs {module}, which is not installed. Install it: pip install '{package}'."
         ) from error
