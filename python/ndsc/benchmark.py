@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import Calculator
 
@@ -27,7 +28,7 @@ from ndsc.force_constants import (
     phonons_from_supercells,
     save_phonopy,
 )
-from ndsc.phonons import PhononComparison, compare_phonons
+from ndsc.phonons import LARGEST_STRAIN, PhononComparison, compare_phonons
 from ndsc.progress import Progress, silent
 from ndsc.qgrid import Grid
 from ndsc.relaxation import relax_crystal
@@ -214,7 +215,11 @@ def _relaxed(reference: Reference, model: Calculator, warnings: list[str], progr
     if not reference.relax:
         return reference.crystal
     try:
-        return reference.crystal.with_structure(relax_crystal(reference.crystal, model, progress=progress))
+        relaxed = relax_crystal(reference.crystal, model, progress=progress)
+        strain = np.linalg.solve(reference.crystal.atoms.cell.array, relaxed.cell.array) - np.eye(3)
+        if (largest := float(np.max(np.abs(strain)))) > LARGEST_STRAIN:
+            raise InputError(f"It became another crystal, strained by {largest:.2f}.")
+        return reference.crystal.with_structure(relaxed)
     except NdscError as error:
         warnings.append(
             f"The crystal could not be relaxed with the potential: {error} Its phonons and elastic constants are those "

@@ -8,12 +8,14 @@ import pytest
 from ase import Atoms
 from ase.build import bulk
 from ase.calculators.emt import EMT
+from ase.calculators.lj import LennardJones
 from ase.io import write
 
+from ndsc.benchmark import Reference, benchmark
 from ndsc.config import RunConfig, parse_config
 from ndsc.crystal import Crystal
 from ndsc.errors import InputError, NdscError
-from ndsc.force_constants import phonon_displacements
+from ndsc.force_constants import phonon_displacements, phonons_from_supercells
 from ndsc.report import write_report
 from ndsc.results import changed_inputs, read_results
 from ndsc.supercells import find_supercells
@@ -137,6 +139,15 @@ def test_a_single_atom_that_fails_is_found_before_the_configurations(tmp_path):
     with pytest.raises(NdscError, match="isolated-Cu"):
         run_workflow(settings, tmp_path / "run")
     assert len(list((tmp_path / "run" / "labels").glob("*.json"))) == 1
+
+
+def test_a_model_that_leaves_the_crystal_is_a_warning():
+    crystal = Crystal.from_atoms(bulk("Cu", a=3.59))
+    reference = Reference(crystal, phonons_from_supercells(crystal, (1, 1, 1), EMT()), elastic=None)
+    # Its nearest neighbours are 1.3 times as far apart as those of copper.
+    model = LennardJones(sigma=1.3 * 3.6 / np.sqrt(2) / 1.09, epsilon=0.2, rc=8.0, smooth=True, ro=7.0)
+    found = benchmark(model, reference, dos_mesh=None)
+    assert any("another crystal" in text for text in found.warnings)
 
 
 @pytest.mark.gap

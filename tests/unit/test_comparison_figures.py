@@ -276,6 +276,13 @@ def constants(**values):
     return {name: Comparison.of(100.0 + error, 100.0) for name, error in values.items()}
 
 
+def test_elastic_errors_of_a_potential_without_constants():
+    nothing = {name: Comparison.of(None, 100.0) for name in ("C11", "C44")}
+    axes = elastic_errors_figure(elastic_errors_data({"GAP": nothing})).axes[0]
+    assert [line.get_marker() for line in axes.lines].count("x") == 2
+    assert axes.get_ylim() == (-1.0, 1.0)
+
+
 def test_elastic_errors_of_crystals_and_of_seeds(tmp_path):
     crystals = {
         "Mg": constants(C11=1.0, C13=-2.0, B=0.5),

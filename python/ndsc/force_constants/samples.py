@@ -172,7 +172,7 @@ def check_residual(name: str, forces: FloatArray, limit: float) -> None:
     largest = float(np.max(np.linalg.norm(forces, axis=1)))
     if largest > limit:
         raise InputError(
-            f"The perfect supercell {name} has residual forces of up to {largest:.4g} eV/Å, above the limit of "
+            f"The perfect cell {name} has residual forces of up to {largest:.4g} eV/Å, above the limit of "
             f"{limit:g} eV/Å, so it is not at rest. Relax the unit cell with the same calculator and compute the "
             "supercells again, or raise residual_force_limit (the residual forces are then subtracted)."
         )

@@ -70,7 +70,8 @@ def elastic_errors_figure(data: DataFrame) -> Figure:
         per_constant = 0.3 * len(series) + 0.25 + (0.15 * len(series) if digits is not None else 0.0)
         figure = new_figure(float(np.clip(per_constant * len(names) + 0.8, 3.5, 7.2)), 2.9)
         axes = figure.add_subplot()
-        limit = max(1.3 * float(np.nanmax(np.abs(known.error_percent), initial=0.0)), 1.0)
+        finite = known.error_percent.dropna().to_numpy()  # empty where the potential has no constants
+        limit = max(1.3 * float(np.max(np.abs(finite), initial=0.0)), 1.0)
         axes.axhline(0.0, color=REFERENCE, linewidth=0.8, zorder=3)
         if limit > PAPER_ELASTIC_PERCENT:
             for edge in (-PAPER_ELASTIC_PERCENT, PAPER_ELASTIC_PERCENT):

@@ -157,7 +157,7 @@ def _check_unit_cell(plan: Plan, unit_cells: Sequence[Atoms], report: LabelRepor
 
 
 def _check_residual(plan: Plan, atoms: Atoms, label: Label) -> None:
-    check_residual(atoms, label.forces, plan.config.phonons.residual_force_limit)
+    check_residual(str(atoms.info["ndsc_name"]), label.forces, plan.config.phonons.residual_force_limit)
 
 
 def _check_binding(plan: Plan, perfect: Sequence[Atoms], report: LabelReport) -> None:
