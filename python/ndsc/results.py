@@ -79,6 +79,7 @@ class CrystalSummary(_Part):
     symprec: Number = None
     magnetic_group: str | None = None
     cell: Annotated[list[list[float]], BeforeValidator(_plain)] = Field(default_factory=list)
+    masses: Annotated[list[float], BeforeValidator(_plain)] = Field(default_factory=list)
 
 
 class SupercellsSummary(_Part):

@@ -70,6 +70,11 @@ class CrystalSymmetry(Symmetry):  # type: ignore[misc]
         self._map_atoms = self._atomic_permutations.min(axis=0).astype(np.int64)
 
 
+def _atoms_of_one_element_differ(crystal: Crystal) -> bool:
+    n_elements, n_species = (len(np.unique(numbers)) for numbers in (crystal.atoms.numbers, crystal.site_species))
+    return crystal.is_magnetic or n_species > n_elements
+
+
 def crystal_symmetry(crystal: Crystal, cell: PhonopyAtoms) -> Symmetry:
     """phonopy's symmetry of the unit cell: its own where it finds the operations of the crystal, else those."""
     found = Symmetry(cell, symprec=crystal.symprec)
@@ -115,7 +120,9 @@ def make_phonopy(structure: Atoms | Crystal, grid: Grid, *, symmetric_supercell:
         )
     if symmetric_supercell:
         n_known = int(np.sum(kept_by_grid(crystal, grid)) * np.prod(grid))
-        if len(phonon.symmetry.symmetry_operations["rotations"]) != n_known:
+        n_found = len(phonon.symmetry.symmetry_operations["rotations"])
+        # A supercell can be more symmetric than its unit cell: that is right, unless atoms of one element differ.
+        if n_found < n_known or (n_found > n_known and _atoms_of_one_element_differ(crystal)):
             phonon._symmetry = CrystalSymmetry(crystal, phonon.supercell, grid)
             phonon._primitive_symmetry = CrystalSymmetry(crystal, phonon.primitive)
     if not symmetric_supercell:

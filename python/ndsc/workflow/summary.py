@@ -71,6 +71,7 @@ def summarise(record: RunRecord, directory: Path) -> Results:
             "space_group": crystal.symbol,
             "space_group_number": crystal.number,
             "cell": crystal.atoms.cell.array,
+            "masses": crystal.atoms.get_masses(),
         },
         "supercells": {
             **_attributes_of(plan.supercells, SupercellsSummary),
