@@ -193,3 +193,14 @@ def test_moments_that_differ_in_the_fourth_digit(compute, moments):
     options = {"route": "tiling"} if compute is phonons_from_supercells else {}
     found = compute(atoms, 2, EMT(), **options)
     np.testing.assert_allclose(frequencies(found, [[0.5, 0.5, 0]]), right, atol=5e-3)
+
+
+@pytest.mark.parametrize("compute", [phonons_from_supercells, phonons_from_diagonal])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("displacement", np.nan), ("displacement", 0.0), ("displacement", -0.01)]
+    + [("residual_force_limit", value) for value in (np.nan, -1.0)],
+)
+def test_settings_that_are_no_limits(compute, name, value):
+    with pytest.raises(InputError, match=name):
+        compute(bulk("Al"), 2, EMT(), **{name: value})

@@ -15,6 +15,7 @@ from ase.calculators.calculator import Calculator
 from numpy.typing import ArrayLike, NDArray
 from phonopy import Phonopy
 
+from ndsc.benchmark_settings import PhononSettings
 from ndsc.crystal import Crystal, as_crystal
 from ndsc.errors import InputError, ReferenceCalculationError
 from ndsc.files import whole_file
@@ -145,6 +146,7 @@ def phonons_from_supercells(
     ReferenceCalculationError
         When the calculator fails.
     """
+    PhononSettings(displacement=displacement, residual_force_limit=residual_force_limit)
     supercells = find_supercells(as_crystal(structure, symprec=symprec), grid, progress=progress)
     frames = phonon_displacements(supercells, displacement=displacement, progress=progress)
     forces, seconds = _computed(frames, calculator, residual_force_limit, progress)
@@ -199,6 +201,7 @@ def phonons_from_labels(
         When forces are missing, of the wrong shape or not finite, do not determine the force constants, or when the
         residual forces are above the limit.
     """
+    PhononSettings(residual_force_limit=residual_force_limit)
     if not frames:
         raise InputError("There are no structures. Give those of phonon_displacements(supercells).")
     crystal, grid = supercells.crystal, supercells.grid
@@ -264,6 +267,7 @@ def phonons_from_diagonal(
 
     Parameters and errors are those of :func:`phonons_from_supercells`.
     """
+    PhononSettings(displacement=displacement, residual_force_limit=residual_force_limit)
     divisions = checked_grid(grid)
     crystal = as_crystal(structure, symprec=symprec)
     phonon = make_phonopy(crystal, divisions, symmetric_supercell=True)
