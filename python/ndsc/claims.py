@@ -28,7 +28,8 @@ METRIC = re.compile(
     r"|reference_(min|max)_frequency_thz|harmonic_rmse_mesh_thz|branch_[1-9]\d*_rmse_thz"
     r"|(largest|rms)_elastic_error_percent|(B|C[1-6][1-6]|a|b|c|volume_per_atom)(_error_percent)?"
 )
-_REFERENCE = re.compile(r"([A-Za-z_]\w*)\s*\[([^\[\]]*)\]")
+# A name may have brackets itself, in pairs.
+_REFERENCE = re.compile(r"([A-Za-z_]\w*)\s*\[((?:[^\[\]]|\[[^\[\]]*\])*)\]")
 _ALLOWED = (
     ast.Expression, ast.Compare, ast.BoolOp, ast.BinOp, ast.UnaryOp, ast.Constant, ast.Name, ast.Load, ast.Call,
     ast.And, ast.Or, ast.Add, ast.Sub, ast.Mult, ast.Div, ast.USub, ast.Lt, ast.LtE, ast.Gt, ast.GtE,

@@ -11,12 +11,13 @@ import pandas as pd
 import pytest
 from ase.build import bulk
 
-from ndsc.claims import run_check
+from ndsc.claims import ClaimTest, run_check
 from ndsc.codes import MEANINGS, code_of
 from ndsc.config.published import FIT_VALUES, SETTING_VALUES, WORDS
 from ndsc.config.study import load_study, parse_study
 from ndsc.errors import InputError, ReferenceCalculationError
 from ndsc.kpoints import k_spacing
+from ndsc.report.tables import escape_markdown
 from ndsc.results import Comparison
 from ndsc.study.figures import Shown
 from ndsc.study.finished import Finished, StudyTime
@@ -363,6 +364,22 @@ def outcome(potential, seed, rmse, *, size=None, failure=None, labels=10.0):
          "virial": {"relative": 0.1, "minimum": 0.1}},
         {"al": Evaluation("al", {})} if failure else evaluations, failure,
     )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("test", "names"),
+    [
+        ("rmse_mesh_thz[q $ [/x]] < 5", ["q $ [/x]"]),
+        ("rmse_mesh_thz[[a]] < 2 * rmse_mesh_thz[b]", ["[a]", "b"]),
+        ("abs(a_error_percent[a[1]; fit.cutoff = 4]) < 5", ["a[1]"]),
+    ],
+)
+def test_names_in_checks_may_have_brackets(test, names):
+    assert [column.potential for column in ClaimTest.parse(test).columns] == names
+
+
+def test_markdown_has_no_control_characters():
+    assert escape_markdown("a\x1b[2J\nb $x_1$") == r"a\[2J b \$x_1\$"
 
 
 def check(test, outcomes, sweep="", seeds='"median"'):

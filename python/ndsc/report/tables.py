@@ -86,7 +86,8 @@ def markdown_table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, 
 
 def escape_markdown(text: str) -> str:
     """Text as Markdown that shows it as it is: ``$``, ``*``, ``[``, ``<`` and so on have no other meaning in it."""
-    return re.sub(r"([\\`*\[\]<>$|~]|(?<!\w)_|_(?!\w))", r"\\\1", " ".join(text.split()))
+    shown = "".join(char for char in " ".join(text.split()) if char.isprintable())
+    return re.sub(r"([\\`*\[\]<>$|~]|(?<!\w)_|_(?!\w))", r"\\\1", shown)
 
 
 def _cell(cell: object) -> str:
