@@ -91,13 +91,23 @@ def read_json(path: Path) -> Any:
         raise ValueError("it is not a file")
     if found.st_size > LARGEST_JSON:
         raise ValueError(f"it has {found.st_size / 1e6:.0f} MB, too many for a result")
-    limit = sys.getrecursionlimit()
-    # symfc allows a recursion that the stack does not hold: the interpreter would die of a deeply nested file.
-    sys.setrecursionlimit(min(limit, DEEPEST_CALLS))
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        with bounded_recursion():
+            return json.loads(path.read_text(encoding="utf-8"))
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
+
+
+@contextmanager
+def bounded_recursion() -> Iterator[None]:
+    """Parse somebody's text within: however deeply it is nested, there is a RecursionError at the most.
+
+    symfc allows a recursion that the stack does not hold, so that the interpreter would die.
+    """
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(min(limit, DEEPEST_CALLS))
+    try:
+        yield
     finally:
         sys.setrecursionlimit(limit)
 

@@ -17,6 +17,7 @@ from typer.core import TyperCommand
 
 from ndsc.cli.console import say, warn
 from ndsc.errors import InputError
+from ndsc.files import bounded_recursion
 
 if TYPE_CHECKING:
     from ndsc.crystal import Crystal
@@ -111,7 +112,8 @@ def parse_parameters(text: str) -> dict[str, Any]:
 
 def _json(text: str, option: str, expected: str, example: str) -> Any:
     try:
-        return json.loads(text)
+        with bounded_recursion():
+            return json.loads(text)
     except (ValueError, RecursionError) as error:
         raise InputError(
             f"{option} {text}: this is not {expected} ({error}). Write for example {option} '{example}'."

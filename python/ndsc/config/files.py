@@ -11,7 +11,7 @@ from typing import Any
 from ndsc.config.fitting import FitSections
 from ndsc.config.sections import RunConfig
 from ndsc.errors import InputError
-from ndsc.files import write_text
+from ndsc.files import bounded_recursion, write_text
 from ndsc.structure import split_index
 
 # The keys whose values are paths, which are relative to the input file.
@@ -83,7 +83,8 @@ def read_text(path: Path) -> str:
 def parse_toml(text: str, source: str) -> dict[str, Any]:
     """The content of TOML; an InputError that names `source` where the text is not TOML."""
     try:
-        return tomllib.loads(text)
+        with bounded_recursion():
+            return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise InputError(
             f"{source} is not valid TOML: {error}. Correct that line (strings need quotes, lists brackets)."

@@ -22,6 +22,7 @@ from pathlib import Path
 import psutil
 
 from ndsc.errors import InputError
+from ndsc.files import bounded_recursion
 
 #: Time between two signs of life of a holder, s.
 HEARTBEAT = 20.0
@@ -199,7 +200,8 @@ def process_start(pid: int) -> float | None:
 def _read(descriptor: int) -> Holder | None:
     """The holder that a claim's file names; None where it cannot be read."""
     try:
-        content = json.loads(os.pread(descriptor, 65536, 0))
+        with bounded_recursion():
+            content = json.loads(os.pread(descriptor, 65536, 0))
         return Holder(str(content["host"]), int(content["pid"]), float(content["since"]), str(content.get("name", "")))
     except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
         return None
