@@ -26,6 +26,8 @@ class _Faulty(EMT):
             raise RuntimeError("the self-consistency did not converge")
         elif self.how == "drift":
             self.results["forces"] = self.results["forces"] + 1.0
+        elif self.how == "absurd":
+            self.results["forces"][:, 0] = 1e30 * np.linspace(-1, 1, len(atoms))
         elif self.how == "shape":
             self.results["forces"] = np.zeros((9, 3))
         elif self.how == "die":

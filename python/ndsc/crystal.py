@@ -102,7 +102,7 @@ class Crystal:
             without an element, sites that are occupied in part, or an axis without periodicity.
         """
         for name, tolerance, unit in (("symprec", symprec, "Å"), ("magnetic_tolerance", magnetic_tolerance, "μB")):
-            if not 0 < tolerance < np.inf:
+            if isinstance(tolerance, str | bool | None) or not 0 < tolerance < np.inf:
                 raise InputError(f"{name} = {tolerance!r} is not a positive number. Give a tolerance in {unit}.")
         checked = checked_structure(atoms)
         moments = checked.arrays.get("initial_magmoms")

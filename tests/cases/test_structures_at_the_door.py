@@ -154,7 +154,7 @@ def test_arrays_that_are_not_numbers_of_atoms_are_refused(name, values):
         Crystal.from_atoms(atoms)
 
 
-@pytest.mark.parametrize("symprec", [0.0, -1.0, np.nan, np.inf])
+@pytest.mark.parametrize("symprec", [0.0, -1.0, np.nan, np.inf, "1e-3", True])
 def test_tolerances_must_be_positive(symprec):
     with pytest.raises(InputError, match="symprec"):
         Crystal.from_atoms(bulk("Al"), symprec=symprec)

@@ -10,6 +10,7 @@ from ase.calculators.calculator import Calculator
 from numpy.typing import NDArray
 
 from ndsc.errors import ReferenceCalculationError
+from ndsc.plausibility import FORCE
 
 #: Largest sum of forces, per atom, that a converged calculation of a crystal may have, eV/Å.
 LARGEST_NET_FORCE = 0.1
@@ -18,7 +19,7 @@ ROUNDING = 1e-4
 
 
 def check_results(name: str, n_atoms: int, energy: float, forces: NDArray[np.float64], stress: Any) -> None:
-    """Refuse results of wrong shape, that are not finite, or whose forces do not sum to zero.
+    """Refuse results of wrong shape, that are not finite, absurdly large, or whose forces do not sum to zero.
 
     Parameters
     ----------
@@ -32,13 +33,17 @@ def check_results(name: str, n_atoms: int, energy: float, forces: NDArray[np.flo
     Raises
     ------
     ReferenceCalculationError
-        When shapes are wrong, numbers are not finite, or the forces do not sum to zero.
+        When shapes are wrong, numbers are not finite, a force is absurd, or the forces do not sum to zero.
     """
     if forces.shape != (n_atoms, 3):
         raise ReferenceCalculationError(f"{name}: the forces have the shape {forces.shape}, not {(n_atoms, 3)}.")
     for what, values in (("energy", energy), ("forces", forces), ("stress", stress)):
         if values is not None and not np.all(np.isfinite(values)):
             raise ReferenceCalculationError(f"{name}: the {what} is not finite.")
+    if (largest := float(np.abs(forces).max(initial=0.0))) > FORCE.refuse:
+        raise ReferenceCalculationError(
+            f"{name}: a force of {largest:.3g} eV/Å, which no configuration has. Check the units and the calculator."
+        )
     net = float(np.abs(forces.sum(axis=0)).max()) / n_atoms
     if net > LARGEST_NET_FORCE:
         raise ReferenceCalculationError(
