@@ -29,9 +29,6 @@ CALLS = {
     "find_supercells, fcc, N = 9973": "ndsc.find_supercells(crystal, 9973)",
     "iterate_supercells, fcc, N = 99991": "[0 for _ in ndsc.iterate_supercells(crystal, 99991)]",
     "find_supercells, p = 1, fcc, N = 48": "ndsc.find_supercells(crystal, 48, 1.0)",
-    "find_supercells, p = 1, fcc, N = 128": "ndsc.find_supercells(crystal, 128, 1.0)",
-    "find_supercells, p = 1, fcc, N = 360": "ndsc.find_supercells(crystal, 360, 1.0)",
-    "find_supercells, p = 1, fcc, N = 1000": "ndsc.find_supercells(crystal, 1000, 1.0)",
     "enumerate_supercells, fcc, size 18018": "ndsc.enumerate_supercells(crystal, 18018)",
     "hermite_normal_forms, size 2310": "[ndsc.hermite_normal_forms(2310) for _ in range(9)]",
     "reduce_supercells, 10 million": (
