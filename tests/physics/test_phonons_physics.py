@@ -147,7 +147,7 @@ def test_databases_that_cannot_be_used():
         harmonic_model(bulk("Cu", a=4.0), 2, frames)
     wrong = frames[0].copy()
     wrong.arrays["REF_forces"][0, 0] = np.nan
-    with pytest.raises(InputError, match="not finite numbers"):
+    with pytest.raises(InputError, match="s000-0000 is not finite"):
         harmonic_model(atoms, 2, [wrong, *frames])
     lost = frames[0].copy()
     lost.positions[0] += 1.3

