@@ -123,7 +123,7 @@ def test_kill_9_fifty_times(store, tmp_path):
     # A kill costs at most the two calculations that were running.
     assert sum(counted.values()) <= LABELS + 2 * KILLS
     wait_for(lambda: all(process_start(pid) is None for pid in orphans))
-    assert not any(alive for _, _, alive in store.claims.all())
+    wait_for(lambda: not any(alive for _, _, alive in store.claims.all()))
     assert not list(store.path.glob("*.damaged"))
 
 
@@ -173,7 +173,7 @@ def test_workers_of_a_driver_that_is_gone_begin_nothing(store, tmp_path):
     driver.wait()
     time.sleep(1.5)
     assert len(list(store.keys())) == len(calls(counter)) <= begun + 2
-    assert not any(alive for _, _, alive in store.claims.all())
+    wait_for(lambda: not any(alive for _, _, alive in store.claims.all()))
 
 
 @pytest.mark.parametrize("how", ["hang", "hang_in_c", "hang_in_program"])

@@ -12,8 +12,9 @@ import pytest
 from calculators_that_fail import calls
 from fault_frames import frames
 
+from ndsc.codes.factories import Factory
 from ndsc.errors import InputError
-from ndsc.reference import CalculatorSpec, LabelStore, label_configurations
+from ndsc.reference import LabelStore, label_configurations
 from ndsc.reference import store as store_module
 
 
@@ -253,7 +254,7 @@ def test_other_settings_are_shown_and_not_mixed(store, counting, tmp_path, caplo
 
 def test_versions_of_the_code_that_differ_are_shown(store, counting, monkeypatch):
     run(store, counting(), n=2)
-    monkeypatch.setattr(CalculatorSpec, "code_version", lambda self: "code 2.0")
+    monkeypatch.setattr(Factory, "version", lambda self: "code 2.0")
     report = run(store, counting(), n=3)
     assert any("1 with code 2.0" in note for note in report.notes)
 
