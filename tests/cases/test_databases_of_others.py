@@ -434,7 +434,7 @@ def test_isolated_atoms_in_huge_cells_take_no_time() -> None:
     assert check_plausible([atom]) == []
     assert isolated_energies([atom], 6.0) == {"Cu": 1.0}
     assert FitSize.of_frames([atom], 6.0).n_pairs == 1
-    assert time.perf_counter() - started < 20.0
+    assert time.perf_counter() - started < 2.0
 
 
 @pytest.mark.parametrize(("e0", "fails"), [(-3.0, False), (1000.0, True)])

@@ -197,7 +197,7 @@ def test_the_largest_grids_are_answered_at_once_or_refused() -> None:
     for grid, max_points in ((300, None), (200, 20_000_001)):
         with pytest.raises(InputError, match="20000000"):
             find_kpoint_lattices(bulk("Al"), grid, max_points=max_points)
-    assert time.process_time() - begin < 20
+    assert time.process_time() - begin < 2
 
 
 def test_labels_are_kept_by_the_lattice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -58,11 +58,11 @@ def test_too_large_programmes_are_refused_at_once(monkeypatch, name, value):
         ndsc.find_supercells(CRYSTALS["fcc"], 12, 1.0)
 
 
-def test_a_fine_grid_is_refused_before_long():
+def test_a_fine_grid_is_refused_within_two_seconds():
     begin = time.monotonic()
     with pytest.raises(InputError, match="too large"):
         ndsc.find_supercells(CRYSTALS["fcc"], 720, 1.0)
-    assert time.monotonic() - begin < 10
+    assert time.monotonic() - begin < 2
 
 
 def test_ctrl_c_and_progress_while_highs_runs(monkeypatch):
@@ -76,4 +76,4 @@ def test_ctrl_c_and_progress_while_highs_runs(monkeypatch):
 
     with pytest.raises(KeyboardInterrupt):
         ndsc.find_supercells(CRYSTALS["hcp"], 24, 1.0, time_limit=20, progress=progress)
-    assert time.monotonic() - pressed[0] < 10
+    assert time.monotonic() - pressed[0] < 2
