@@ -1,6 +1,8 @@
 """Calculators that go wrong, or count, on purpose; named as 'calculators_for_tests:...' in the tests."""
 
 import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -87,3 +89,24 @@ class SeesAtoms(Calculator):
 
 def sees_atoms():
     return SeesAtoms()
+
+
+class TakesProcessors(EMT):
+    """Keeps a processor busy for some seconds in this process and for some in a program that it starts, and sleeps."""
+
+    def __init__(self, own, program, sleep):
+        super().__init__()
+        self.own, self.program, self.sleep = own, program, sleep
+
+    def calculate(self, atoms=None, properties=("energy",), system_changes=all_changes):
+        super().calculate(atoms, properties, system_changes)
+        busy = "import time\nwhile time.process_time() < {}: pass"
+        subprocess.run([sys.executable, "-S", "-c", busy.format(self.program)], check=True)
+        end = time.process_time() + self.own
+        while time.process_time() < end:
+            pass
+        time.sleep(self.sleep)
+
+
+def takes_processors(own=0.2, program=0.3, sleep=0.4):
+    return TakesProcessors(own, program, sleep)

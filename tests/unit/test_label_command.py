@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -81,6 +82,22 @@ def test_list(run_directory):
     assert sorted(row["name"] for row in rows) == ["c0", "c1", "c2", "c3"]
     settings = next(row["settings"] for row in rows if row["name"] == "c3")
     assert "1 labels" in call("list", run_directory, "--settings", settings).stdout
+
+
+def test_time_of_processors_where_all_labels_have_it(run_directory):
+    store = LabelStore(run_directory / "labels")
+    labels = [store.get(key) for key in list(store.keys())]
+    for number, label in enumerate(labels):
+        store.put(label.key, replace(label, cpu_seconds=10.0 * (number + 1)))
+    assert json.loads(call("status", run_directory, "--json").stdout)["cpu_seconds"] == 100.0
+    assert "2 min of processors" in call("status", run_directory).stdout
+    rows = json.loads(call("list", run_directory, "--json").stdout)
+    assert [row["cpu_seconds"] for row in rows] == [10.0, 20.0, 30.0, 40.0]
+    assert "20 s of processors" in call("show", run_directory, labels[1].key).stdout
+    store.put(labels[0].key, replace(labels[0], cpu_seconds=None))
+    assert json.loads(call("status", run_directory, "--json").stdout)["cpu_seconds"] is None
+    assert json.loads(call("list", run_directory, "--json").stdout)[0]["cpu_seconds"] is None
+    assert "processors" not in call("show", run_directory, labels[0].key).stdout
 
 
 def test_verify(run_directory):

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -44,6 +45,27 @@ def test_the_file_is_readable_json(store):
     assert content["results"]["free_energy"] == label.energy
     assert content["structure"]["symbols"] == ["Al"] * 4
     assert content["provenance"]["calculator"] == "emt"
+
+
+def test_time_of_processors_counts_programs_and_not_waiting(store):
+    label = compute_label(al(), CalculatorSpec("calculators_for_tests:takes_processors"), store)
+    found = LabelStore(store.path).get(label.key)
+    assert found.cpu_seconds == pytest.approx(label.cpu_seconds, abs=1e-3)
+    # 0.2 s here and 0.3 s in a program, and not the 0.4 s of sleep. The clock ticks every 0.01 s.
+    assert label.cpu_seconds >= 0.45
+    assert label.seconds >= label.cpu_seconds - 0.05 + 0.4
+
+
+def test_a_label_without_time_of_processors_is_read_and_written_as_it_was(store):
+    label = compute_label(al(), EMT, store)
+    old = replace(label, cpu_seconds=None)
+    store.put(label.key, old)
+    text = store.path_of(label.key).read_text()
+    assert "cpu_seconds" not in text
+    found = LabelStore(store.path).get(label.key)
+    assert found.cpu_seconds is None
+    store.put(label.key, found)
+    assert store.path_of(label.key).read_text() == text
 
 
 def test_what_the_key_depends_on(store):

@@ -63,6 +63,7 @@ def status(directory: StoreArgument, json: JsonOption = False) -> None:
                 "path": str(store.path),
                 "labels": found.labels,
                 "seconds": found.seconds,
+                "cpu_seconds": found.cpu_seconds,
                 "settings": found.settings,
                 "problems": [{"file": str(entry.path), "reason": entry.reason} for entry in found.problems],
                 "claims": [
@@ -79,7 +80,8 @@ def status(directory: StoreArgument, json: JsonOption = False) -> None:
             }
         )
         return
-    say(f"{found.labels} labels in {store.path}, {duration(found.seconds)} of calculations.")
+    processors = "" if found.cpu_seconds is None else f" ({duration(found.cpu_seconds)} of processors)"
+    say(f"{found.labels} labels in {store.path}, {duration(found.seconds)} of calculations{processors}.")
     rows = [
         [name, entry["labels"], entry.get("calculator", "not named"), _line(entry), ", ".join(entry["codes"])]
         for name, entry in found.settings.items()
@@ -125,6 +127,7 @@ def list_labels(directory: StoreArgument, settings: SettingsOption = None, json:
                 "energy": label.energy / max(n_atoms, 1),
                 "max_force": float(abs(label.forces).max(initial=0.0)),
                 "seconds": label.seconds,
+                "cpu_seconds": label.cpu_seconds,
                 "settings": inventory.settings_of_label(label),
             }
         )
@@ -133,8 +136,8 @@ def list_labels(directory: StoreArgument, settings: SettingsOption = None, json:
         return
     print_table(
         f"{len(rows)} labels",
-        ["key", "name", "atoms", "energy, eV/atom", "largest force, eV/Å", "time, s", "settings"],
-        [[row["key"][:SHORT], *list(row.values())[1:]] for row in rows],
+        ["key", "name", "atoms", "energy, eV/atom", "largest force, eV/Å", "time, s", "processors, s", "settings"],
+        [[row["key"][:SHORT], *("" if value is None else value for value in list(row.values())[1:])] for row in rows],
     )
 
 
@@ -207,13 +210,15 @@ def show(
         print_json(
             {
                 "key": label.key, "free_energy": label.energy, "forces": label.forces.tolist(), "stress": stress,
-                "seconds": label.seconds, "structure": structure, "provenance": label.provenance,
+                "seconds": label.seconds, "cpu_seconds": label.cpu_seconds, "structure": structure,
+                "provenance": label.provenance,
             }
         )  # fmt: skip
         return
     say(f"key          {label.key}")
     say(f"free energy  {label.energy:.8f} eV, {label.energy / len(label.forces):.8f} eV/atom")
-    say(f"time         {label.seconds:g} s")
+    processors = "" if label.cpu_seconds is None else f", {label.cpu_seconds:g} s of processors"
+    say(f"time         {label.seconds:g} s{processors}")
     for name, value in label.provenance.items():
         say(f"{name:12s} {value}")
     if label.stress is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import resource
 import shutil
 import subprocess
@@ -200,11 +201,11 @@ def _large_files(folder: str, names: list[str]) -> list[str]:
 def _compute(job: Job, scratch: Path) -> Label:
     structure, spec, name = rounded(job.atoms), job.spec, job.name
     _forget_peak_memory()
-    started = time.perf_counter()
+    started, cpu_started = time.perf_counter(), _cpu_seconds()
     calculator = spec.create(structure, scratch)
     computed = structure.copy()
     energy, forces, stress = _run(calculator, computed, name, spec.name, scratch)
-    seconds = time.perf_counter() - started
+    seconds, cpu_seconds = time.perf_counter() - started, _cpu_seconds() - cpu_started
     check_results(name, len(structure), energy, forces, stress)
     if job.need_stress and stress is None:
         raise ReferenceCalculationError(
@@ -227,6 +228,7 @@ def _compute(job: Job, scratch: Path) -> Label:
             **getattr(calculator, "label_provenance", {}),
         },
         structure=structure_record(structure),
+        cpu_seconds=cpu_seconds,
     )
 
 
@@ -255,6 +257,12 @@ def _run(
             f"{name}: the calculator {code!r} raised {type(error).__name__}: {error}."
         ) from error
     return energy, forces, stress
+
+
+def _cpu_seconds() -> float:
+    """Time of processors of this process, of all its threads, and of the programs that it started and that ended."""
+    times = os.times()
+    return times.user + times.system + times.children_user + times.children_system
 
 
 def _forget_peak_memory() -> None:

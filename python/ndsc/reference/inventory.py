@@ -52,6 +52,8 @@ class StoreStatus:
         Labels that can be used.
     seconds : float
         Time that they took, all together, s.
+    cpu_seconds : float or None
+        The same in time of processors; None where a label does not have it.
     settings : dict of str to dict
         The settings that they were computed with, by their short name; each with the number of labels.
     problems : list of Problem
@@ -63,6 +65,7 @@ class StoreStatus:
 
     labels: int
     seconds: float
+    cpu_seconds: float | None
     settings: dict[str, dict[str, Any]]
     problems: list[Problem]
     claims: list[ClaimState]
@@ -81,6 +84,7 @@ def status(store: LabelStore) -> StoreStatus:
     problems = [Problem(path, "set aside, because it was damaged") for path in sorted(store.path.glob("*.damaged"))]
     settings: dict[str, dict[str, Any]] = {}
     seconds = 0.0
+    cpu_seconds: float | None = 0.0
     for _, label in read_all(store):
         if isinstance(label, Problem):
             problems.append(label)
@@ -90,9 +94,11 @@ def status(store: LabelStore) -> StoreStatus:
         entry["labels"] += 1
         entry["codes"][str(label.provenance.get("code", "not named"))] += 1
         seconds += label.seconds
+        cpu_seconds = None if cpu_seconds is None or label.cpu_seconds is None else cpu_seconds + label.cpu_seconds
     return StoreStatus(
         labels=sum(entry["labels"] for entry in settings.values()),
         seconds=seconds,
+        cpu_seconds=cpu_seconds,
         settings=settings,
         problems=problems,
         claims=[ClaimState(*claim) for claim in store.claims.all()],
@@ -264,6 +270,7 @@ def _write_database(path: Path, found: list[Label]) -> None:
                     "name": atoms.info["ndsc_name"],
                     "label": label.key,
                     "seconds": label.seconds,
+                    **({} if label.cpu_seconds is None else {"cpu_seconds": label.cpu_seconds}),
                     "reference": str(label.provenance.get("calculator", "")),
                 },
                 data={"provenance": label.provenance},

@@ -43,6 +43,9 @@ class Label:
         Calculator with parameters, the code's version, peak memory, and the structure's name.
     structure : dict
         The record of the structure (:func:`structure_record`).
+    cpu_seconds : float or None
+        Time of processors, with that of all threads and of the programs that were started here: what the calculation
+        costs, also on a busy machine. None for labels that were made before it was recorded.
     """
 
     key: str
@@ -52,6 +55,7 @@ class Label:
     seconds: float
     provenance: dict[str, Any] = field(default_factory=dict)
     structure: dict[str, Any] = field(default_factory=dict)
+    cpu_seconds: float | None = None
 
     @property
     def atoms(self) -> Atoms:
@@ -148,6 +152,7 @@ def label_text(label: Label) -> str:
             "stress": None if label.stress is None else label.stress.tolist(),
         },
         "seconds": round(label.seconds, 3),
+        **({} if label.cpu_seconds is None else {"cpu_seconds": round(label.cpu_seconds, 3)}),
         "provenance": label.provenance,
     }
     content["checksum"] = _hash(content)
@@ -179,7 +184,7 @@ def parse_label(key: str, content: Any) -> Label:
     results, structure, provenance = content["results"], content["structure"], content["provenance"]
     if not isinstance(provenance, dict):
         raise TypeError("its provenance is not a table")
-    stress = results["stress"]
+    stress, cpu_seconds = results["stress"], content.get("cpu_seconds")
     label = Label(
         key=key,
         energy=float(results["free_energy"]),
@@ -188,6 +193,7 @@ def parse_label(key: str, content: Any) -> Label:
         seconds=float(content["seconds"]),
         provenance=provenance,
         structure=structure,
+        cpu_seconds=None if cpu_seconds is None else float(cpu_seconds),
     )
     if len(label.forces) != len(label.atoms):
         raise ValueError(f"it has {len(label.forces)} forces for {len(label.atoms)} atoms")
