@@ -45,3 +45,30 @@ class Converging(EMT):
 
 def converging(kpts=None, basis=None, width=0.0, counter="", ignored=None):
     return Converging(kpts, (basis or {}).get("cutoff", 1000.0), width, counter)
+
+
+class Smeared(EMT):
+    """Energies that a width makes too large by a share, with the work of a pressure that is there with a width only.
+
+    So all forces, virials and elastic constants are too large by the width, frequencies by half of it, and the lattice
+    is that of the pressure.
+    """
+
+    def __init__(self, width, pressure):
+        super().__init__()
+        self.width, self.pressure = width, pressure
+
+    def calculate(self, atoms=None, properties=("energy",), system_changes=all_changes):
+        super().calculate(atoms, properties, system_changes)
+        factor, work = 1.0 + self.width, self.pressure * self.atoms.get_volume()
+        self.results = {
+            "energy": factor * self.results["energy"] + work,
+            "free_energy": factor * self.results["free_energy"] + work,
+            "forces": factor * self.results["forces"],
+            "stress": factor * self.results["stress"],
+        }
+        self.results["stress"][:3] += self.pressure
+
+
+def smeared(kpts=None, occupations=None, pressure=0.0):
+    return Smeared((occupations or {}).get("width", 0.0), pressure)

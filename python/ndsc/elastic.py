@@ -236,8 +236,7 @@ def elastic_constants(
     pattern = _PATTERNS.get(laue_class, laue_class)
     run = _Relaxations(calculator, settings)
     delta = 2 * strain / (n_steps - 1)
-    cells = list(generate_strained_configs(standard, pattern, n_steps, delta))
-    needed = _UNUSED_PATTERN.get(pattern, len(cells)) * n_steps
+    cells, needed = _strained(standard, pattern, n_steps, delta)
     strained = run.run(cells[:needed], progress)
     unstrained = strained[n_steps // 2]
     _check_response(strained, unstrained, crystal)
@@ -266,6 +265,34 @@ def elastic_constants(
     for text in result.warnings:
         log.warning("%s: %s", crystal.atoms.get_chemical_formula(), text)
     return result
+
+
+def strained_cells(structure: Atoms | Crystal, *, strain: float = 0.005, n_steps: int = 3) -> list[Atoms]:
+    """The cells whose stresses :func:`elastic_constants` asks for, before their ions relax; each once.
+
+    Parameters
+    ----------
+    structure : ase.Atoms or Crystal
+    strain, n_steps
+        As for :func:`elastic_constants`.
+
+    Returns
+    -------
+    list of ase.Atoms
+        Rounded to 1e-8 Å, as they are calculated.
+    """
+    settings = StrainedCellSettings(strain=strain, n_steps=n_steps)
+    standard, laue_class = standard_orientation(as_crystal(structure))
+    pattern, delta = _PATTERNS.get(laue_class, laue_class), 2 * settings.strain / (settings.n_steps - 1)
+    cells, needed = _strained(standard, pattern, settings.n_steps, delta)
+    unstrained = [cell for cell in cells[:needed] if not np.any(cell.info["strain"])]
+    return [rounded(cell) for cell in cells[:needed] if np.any(cell.info["strain"]) or cell is unstrained[0]]
+
+
+def _strained(standard: Atoms, pattern: str, n_steps: int, delta: float) -> tuple[list[Atoms], int]:
+    """Strained cells in matscipy's order, and how many of them, from the first, need a calculation."""
+    cells = list(generate_strained_configs(standard, pattern, n_steps, delta))
+    return cells, _UNUSED_PATTERN.get(pattern, len(cells)) * n_steps
 
 
 def _check_response(strained: Sequence[Atoms], unstrained: Atoms, crystal: Crystal) -> None:

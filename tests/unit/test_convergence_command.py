@@ -111,9 +111,67 @@ def test_an_input_file_before_and_after_its_run() -> None:
     assert "1 of 4 calculations are to be made" in copy.stdout
 
 
+SMEARED = INPUT.replace(NAME, "calculators_that_converge:smeared").replace("kgrid = 4\n", "")
+SMEARED = SMEARED.replace("basis = {cutoff = 200}", "occupations = {width = 0.015}")
+BIAS = ["al.toml", "--bias", "--limit", "occupations.width=0", "--configurations", "2", "--unit-cells", "1"]
+
+
+def test_the_bias_of_an_input_file() -> None:
+    Path("al.toml").write_text(SMEARED)
+    assert CliRunner().invoke(app, ["run", "al.toml"], catch_exceptions=False).exit_code == 0
+    dry = call(*BIAS, "--dry-run", "--json")
+    assert dry.exit_code == 0, dry.output
+    rows = json.loads(dry.stdout)["calculations"]
+    assert [(row["calculations"], row["to_compute"], row["limit_to_compute"]) for row in rows[:2]] == [
+        (3, 0, 3), (1, 0, 1),
+    ]  # fmt: skip
+    assert "calculations are to be made" in call(*BIAS, "--dry-run").stdout
+    assert not Path("al-convergence").exists()
+
+    result = call(*BIAS)
+    assert result.exit_code == 3
+    # All results are too large by 1.5 %, frequencies by 0.75 %.
+    assert "forces: NOT within 1 %" in result.stdout
+    assert "elastic: within 2 % or 1 GPa" in result.stdout
+    assert "phonons: within 1 %" in result.stdout
+    assert "parameters.occupations.width: 0.015 in the database, 0 in the limit" in result.stderr
+    assert "The settings are biased" in result.stderr
+    document = json.loads(Path("al-convergence/bias.json").read_text())
+    assert document["within"] == {"forces": False, "virials": True, "lattice": True, "phonons": True, "elastic": True}
+    assert "0 calculations are to be made" in call(*BIAS, "--dry-run").stdout
+
+    enough = call(
+        *BIAS, "--target", "forces=2", "--quantity", "forces", "--quantity", "elastic", "--given-lattice", "--json"
+    )
+    assert enough.exit_code == 0
+    found = json.loads(enough.stdout)
+    assert list(found["within"].items()) == [("forces", True), ("elastic", True)]
+    assert found["lattice"] == "given"
+    # Other settings than those of the input file are compared with the limit, which keeps what it does not name.
+    changed = call(*BIAS, "--set", "pressure=0.002", "--quantity", "lattice", "--limit", "pressure=0", "--json")
+    assert changed.exit_code == 3
+    assert json.loads(changed.stdout)["rows"][0]["change"] < -0.004
+
+
+def test_an_input_file_without_elastic_constants_compares_none() -> None:
+    Path("al.toml").write_text(SMEARED + "[elastic]\nenabled = false\n")
+    rows = json.loads(call(*BIAS, "--dry-run", "--json").stdout)["calculations"]
+    assert [row["what"] for row in rows] == ["configurations", "relaxation, its first step", "phonons"]
+
+
 @pytest.mark.parametrize(
     ("args", "parts"),
     [
+        (["Al", "--bias"], ["--bias needs", "--limit PATH=VALUE"]),
+        (["Al", "--limit", "x=1", "--given-lattice"], ["--limit, --given-lattice", "belongs to --bias"]),
+        (["Al", "--bias", "--limit", "x=1", "--scan", "y=1,2"], ["without --check and --scan"]),
+        (["Al", "--bias", "--limit", "x"], ["--limit x", "a name and a value"]),
+        (["Al", "--bias", "--limit", "cutoff=300"], ["'emt' keeps its cutoff is not known"]),
+        (["Al", "--bias", "--limit", "asap_cutoff=true", "--target", "bulk=1"], ["bulk is not one of", "elastic_gpa"]),
+        (["Al", "--bias", "--limit", "asap_cutoff=true", "--target", "forces=x"], ["'x' is not a number"]),
+        (["Al", "--bias", "--limit", "asap_cutoff=true", "--target", "forces=0"], ["target of forces is 0"]),
+        (["Al", "--bias", "--limit", "asap_cutoff=true", "--quantity", "bulk"], ["'bulk' cannot be compared"]),
+        (["Al", "--bias", "--limit", "asap_cutoff=false", "--set", "asap_cutoff=false"], ["settings of the database"]),
         (["Al"], ["no k-point grid, cutoff or smearing"]),
         (["Al", "--scan", "cutoff"], ["'emt' keeps its cutoff is not known"]),
         (["Al", "--scan", "asap_cutoff="], ["--scan asap_cutoff=", "a name and a value"]),

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json as json_module
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ndsc.cli.bias import BiasOptions, Problem, compare_with_limit
 from ndsc.cli.console import check_folder, note, print_json, progress_bars, say
 from ndsc.cli.convergence_tables import show_noise, show_noise_plan, show_plan, show_report
 from ndsc.cli.exits import RESUME
@@ -19,18 +19,13 @@ from ndsc.cli.options import (
     StructureOptions,
     option,
     parse_grid,
-    parse_kgrid,
 )
 from ndsc.cli.running import default_directory
+from ndsc.cli.settings import parse_changes, parse_scans
 from ndsc.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from ase import Atoms
-
     from ndsc.reference import CalculatorSpec, ExecutorSettings, LabelStore
-    from ndsc.supercells import SupercellSet
 
 DISPLACEMENT, STRAIN, SEED = 0.05, 0.01, 1
 
@@ -66,6 +61,28 @@ CheckOption = Annotated[
         metavar="N",
     ),
 ]
+LimitOption = Annotated[
+    list[str] | None,
+    option("--limit", "With --bias: a setting of the limit; once for each.", metavar="PATH=VALUE"),
+]
+TargetOption = Annotated[
+    list[str] | None,
+    option(
+        "--target",
+        "With --bias: by how much results may differ, in %; virials in meV/atom, elastic_gpa in GPa.",
+        default="forces=1, virials=3, lattice=0.2, phonons=1, elastic=2, elastic_gpa=1",
+        metavar="NAME=VALUE",
+    ),
+]
+QuantityOption = Annotated[
+    list[str] | None,
+    option(
+        "--quantity",
+        "With --bias: compare forces, virials, lattice, phonons or elastic; once for each.",
+        default="all of them",
+        metavar="NAME",
+    ),
+]
 SetOption = Annotated[list[str] | None, option("--set", "Another value for a parameter.", metavar="PATH=VALUE")]
 
 
@@ -74,7 +91,20 @@ def converge(
     source: SourceOptions,
     scan: ScanOption = None,
     check: CheckOption = None,
+    bias: Annotated[
+        bool, typer.Option("--bias", help="No scan: compare what follows from the settings with a --limit.")
+    ] = False,
+    limit: LimitOption = None,
     *,
+    target: TargetOption = None,
+    quantity: QuantityOption = None,
+    given_lattice: Annotated[
+        bool,
+        typer.Option(
+            "--given-lattice",
+            help="With --bias: phonons and elastic constants of both at the crystal given, not each relaxed.",
+        ),
+    ] = False,
     calculator: CalculatorOptions,
     changes: SetOption = None,
     grid: Annotated[
@@ -117,6 +147,8 @@ def converge(
       ndsc converge Si --calculator gpaw --kgrid 4 --parameters '{"mode": {"name": "pw", "ecut": 300}}'
 
       ndsc converge al.toml --check 10 --kgrid 12 --set mode.ecut=500
+
+      ndsc converge al.toml --bias --limit occupations.width=0.4 --limit kgrid=32
     """
     from ndsc.convergence import Tolerances, plan_convergence, sample_configurations, with_settings
     from ndsc.convergence import converge as find
@@ -125,6 +157,9 @@ def converge(
     targets = Tolerances(force=force, virial=virial, energy=energy, virial_offset=virial_offset)
     if check is not None and scan:
         raise InputError("--check compares with one set of denser settings, --scan with many. Give one of the two.")
+    wanted = BiasOptions(bias, limit, target, quantity, given_lattice)
+    if wanted.checked() and (check is not None or scan):
+        raise InputError("--bias compares with one limit. Give it alone, without --check and --scan.")
     name, kgrid = source.structure, calculator.kgrid
     if name.endswith(".toml"):
         if named := [*calculator.given(), *(["--grid"] if grid else []), *source.given()]:
@@ -141,6 +176,12 @@ def converge(
     changed = with_settings(problem.spec, parse_changes(changes or [], kgrid))
     if check is not None:
         _check(problem, changed, check, store, folder, dry_run=dry_run, json=json)
+        return
+    if bias:
+        sample = sample_configurations(
+            problem.supercells, problem.configurations, displaced=configurations, unit_cells=unit_cells
+        )
+        compare_with_limit(wanted, problem, changed, sample, store, folder, dry_run=dry_run, json=json)
         return
     sample = sample_configurations(
         problem.supercells, problem.configurations, displaced=configurations, unit_cells=unit_cells
@@ -161,71 +202,7 @@ def converge(
     report.require_converged()
 
 
-def parse_changes(texts: Sequence[str], kgrid: str | None = None) -> dict[str, Any]:
-    """Settings by their path, from ``--set PATH=VALUE`` and ``--kgrid``.
-
-    Raises
-    ------
-    InputError
-        When one has no path or no value, or is given twice.
-    """
-    changes: dict[str, Any] = {} if kgrid is None else {"kgrid": parse_kgrid(kgrid)}
-    for text in texts:
-        path, value = _assignment(text, "--set", "mode.ecut=500")
-        if path in changes:
-            raise InputError(f"--set {text}: {path} is given twice. Give it once.")
-        changes[path] = parse_kgrid(value, "--set kgrid") if path == "kgrid" else _value(value)
-    return changes
-
-
-def parse_scans(texts: Sequence[str] | None) -> dict[str, list[Any] | None] | None:
-    """Values by the name of their setting, from ``--scan NAME=V1,V2``; a name alone asks for values around the given.
-
-    Raises
-    ------
-    InputError
-        When one has no name, or is given twice.
-    """
-    if not texts:
-        return None
-    scans: dict[str, list[Any] | None] = {}
-    for text in texts:
-        name, values = (text.strip(), None) if "=" not in text else _assignment(text, "--scan", "kgrid=4,8,12")
-        if not name or name in scans:
-            raise InputError(f"--scan {text}: {f'{name} is given twice' if name else 'a name is expected'}. Give one.")
-        words = None if values is None else [word for word in _between_commas(values) if word.strip()]
-        if words is not None and name == "kgrid":
-            scans[name] = [parse_kgrid(word, "--scan kgrid") for word in words]
-        else:
-            scans[name] = None if words is None else [_value(word) for word in words]
-    return scans
-
-
-def _between_commas(text: str) -> list[str]:
-    """What is between the commas outside of brackets: those of a list belong to one value."""
-    words, depth = [""], 0
-    for letter in text:
-        depth += (letter == "[") - (letter == "]")
-        if letter == "," and depth == 0:
-            words.append("")
-        else:
-            words[-1] += letter
-    return words
-
-
-@dataclass(frozen=True)
-class _Problem:
-    """A database and the calculator whose settings are in question."""
-
-    name: str
-    spec: CalculatorSpec
-    supercells: SupercellSet
-    configurations: list[Atoms]
-    executor: ExecutorSettings
-    known: LabelStore | None = None
-
-
-def _from_structure(source: SourceOptions, spec: CalculatorSpec, grid: str, executor: ExecutorSettings) -> _Problem:
+def _from_structure(source: SourceOptions, spec: CalculatorSpec, grid: str, executor: ExecutorSettings) -> Problem:
     from ndsc.configurations import make_configurations
     from ndsc.supercells import find_supercells
 
@@ -236,10 +213,10 @@ def _from_structure(source: SourceOptions, spec: CalculatorSpec, grid: str, exec
     frames = make_configurations(
         supercells, per_supercell=6, displacement=DISPLACEMENT, strain=STRAIN, unit_cells=0, seed=SEED
     )
-    return _Problem(Path(source.structure).stem, spec, supercells, frames, executor)
+    return Problem(Path(source.structure).stem, spec, supercells, frames, executor)
 
 
-def _from_input(source: Path, run: Path | None, executor: ExecutorOptions, *, must_be_relaxed: bool) -> _Problem:
+def _from_input(source: Path, run: Path | None, executor: ExecutorOptions, *, must_be_relaxed: bool) -> Problem:
     from ndsc.config import load_config
     from ndsc.workflow.dry_run import plan_without_calculations
 
@@ -253,18 +230,22 @@ def _from_input(source: Path, run: Path | None, executor: ExecutorOptions, *, mu
                 f"run {source}; --run names the folder of the run where it is another than {directory}."
             )
         note("The crystal is not relaxed yet; the configurations are made of it as the input file gives it.")
-    return _Problem(
+    return Problem(
         directory.absolute().name,
         plan.spec,
         plan.supercells,
         plan.configurations,
         executor.settings(config.executor),
         plan.store,
+        strain=config.elastic.strain,
+        relax_ions=config.elastic.relax_ions,
+        displacement=config.phonons.displacement,
+        elastic=config.elastic.enabled,
     )
 
 
 def _check(
-    problem: _Problem,
+    problem: Problem,
     denser: CalculatorSpec,
     n: int,
     store: LabelStore,
@@ -289,18 +270,3 @@ def _check(
     else:
         show_noise(table)
         say(f"Written: {folder / 'noise.json'} and noise.csv; calculations are in {store.path}")
-
-
-def _assignment(text: str, option: str, example: str) -> tuple[str, str]:
-    path, _, value = (part.strip() for part in text.partition("="))
-    if not (path and value):
-        raise InputError(f"{option} {text}: a name and a value are expected. Write for example {option} {example}.")
-    return path, value
-
-
-def _value(text: str) -> Any:
-    """A value as JSON, or else the word itself."""
-    try:
-        return json_module.loads(text)
-    except (ValueError, RecursionError):
-        return text.strip()

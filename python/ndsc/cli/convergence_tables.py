@@ -29,7 +29,7 @@ def show_plan(plan: ConvergencePlan, sample: list[Atoms], *, json: bool) -> None
         + ", ".join(f"{atoms.info['ndsc_name']} ({len(atoms)})" for atoms in sample)
     )
     rows = [list((row | {"value": setting_text(row["value"])}).values()) for row in plan.values]
-    print_table("Values to scan", ["setting", "value", "k-points in all", "to calculate"], _with_none(rows))
+    print_table("Values to scan", ["setting", "value", "k-points in all", "to calculate"], with_none(rows))
     say(f"{plan.calculations} different calculations, {plan.to_compute} of them to be made.")
 
 
@@ -65,18 +65,18 @@ def show_noise(table: NoiseTable) -> None:
         "Labels of the database minus labels with the denser settings; forces in meV/Å, energies and virials in "
         "meV/atom, without their common constants",
         ["", "atoms", "force rms", "max", "energy", "virial max", "time, s", "denser, s"],
-        [[*list(row.values())[:2], *map(_digits, list(row.values())[2:])] for row in table.rows],
+        [[*list(row.values())[:2], *map(digits, list(row.values())[2:])] for row in table.rows],
     )
     found = table.difference
-    offset = "" if found.virial_offset is None else f"{_digits(found.virial_offset)} (moves the volume)"
+    offset = "" if found.virial_offset is None else f"{digits(found.virial_offset)} (moves the volume)"
     print_table(
         "Noise of the database",
         ["", "rms", "largest", "common constant"],
         [
-            ["force components, meV/Å", _digits(found.force_rms), _digits(found.force_max), ""],
-            ["energy differences, meV/atom", _digits(found.energy_rms), _digits(found.energy_max),
-             f"{_digits(found.energy_offset)} (cancels)"],
-            ["virial components, meV/atom", _digits(found.virial_rms), _digits(found.virial_max), offset],
+            ["force components, meV/Å", digits(found.force_rms), digits(found.force_max), ""],
+            ["energy differences, meV/atom", digits(found.energy_rms), digits(found.energy_max),
+             f"{digits(found.energy_offset)} (cancels)"],
+            ["virial components, meV/atom", digits(found.virial_rms), digits(found.virial_max), offset],
         ],
     )  # fmt: skip
     for text in table.notes:
@@ -89,7 +89,7 @@ def show_noise_plan(plan: NoisePlan, *, json: bool) -> None:
     if json:
         print_json({"configurations": plan.rows, "in_store": plan.in_store, "to_compute": to_compute})
         return
-    rows = _with_none([list(row.values()) for row in plan.rows])
+    rows = with_none([list(row.values()) for row in plan.rows])
     print_table("Configurations to check", ["", "atoms", "k-points", "denser k-points"], rows)
     say(f"{to_compute} of {len(plan.rows)} calculations are to be made; the others are in the store.")
 
@@ -102,7 +102,7 @@ def _row(scan: Scan, point: Point) -> list[object]:
     errors: list[object] = ["compared with", *[""] * 6]
     if found is not None:
         values = (found.force_max, found.force_rms, found.energy_max, found.energy_rms)
-        errors = [*map(_digits, (*values, found.virial_max, found.virial_rms, found.virial_offset))]
+        errors = [*map(digits, (*values, found.virial_max, found.virial_rms, found.virial_offset))]
         if scan.judged:
             missed = scan.targets.missed(found)
             marks.append(f"off in {', '.join(missed)}" if missed else "within the targets")
@@ -111,11 +111,11 @@ def _row(scan: Scan, point: Point) -> list[object]:
     return [setting_text(point.value), *errors, round(point.seconds, 2), "; ".join(marks)]
 
 
-def _with_none(rows: list[list[Any]]) -> list[list[Any]]:
+def with_none(rows: list[list[Any]]) -> list[list[Any]]:
     return [["none" if value is None else value for value in row] for row in rows]
 
 
-def _digits(value: float | None) -> object:
+def digits(value: float | None) -> object:
     """Three digits; rounding is zero."""
     if value is None:
         return "none"

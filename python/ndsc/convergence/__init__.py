@@ -1,5 +1,7 @@
 """Are the settings of a reference calculator good enough, for the configurations that a database holds?"""
 
+from ndsc.convergence.bias import BiasPlan, BiasSettings, bias_table, plan_bias
+from ndsc.convergence.bias_table import QUANTITIES, BiasRow, BiasTable, BiasTargets
 from ndsc.convergence.differences import Difference, compare_labels
 from ndsc.convergence.noise import NoisePlan, NoiseTable, noise_table, plan_noise
 from ndsc.convergence.report import ConvergenceReport, Point, Scan, Tolerances
@@ -10,11 +12,18 @@ from ndsc.convergence.settings import (
     kgrids_around,
     scanned_settings,
     setting_of,
+    setting_path,
     with_setting,
     with_settings,
 )
 
 __all__ = [
+    "QUANTITIES",
+    "BiasPlan",
+    "BiasRow",
+    "BiasSettings",
+    "BiasTable",
+    "BiasTargets",
     "ConvergencePlan",
     "ConvergenceReport",
     "Difference",
@@ -24,15 +33,18 @@ __all__ = [
     "Scan",
     "ScannedSetting",
     "Tolerances",
+    "bias_table",
     "compare_labels",
     "converge",
     "kgrids_around",
     "noise_table",
+    "plan_bias",
     "plan_convergence",
     "plan_noise",
     "sample_configurations",
     "scanned_settings",
     "setting_of",
+    "setting_path",
     "spread_over_supercells",
     "with_setting",
     "with_settings",

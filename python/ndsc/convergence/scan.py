@@ -145,7 +145,7 @@ def converge(
         labels = []
         for value, changed in zip(setting.values, specs, strict=True):
             if known is not None:
-                _copy_labels(configurations, changed, known, store)
+                copy_labels(configurations, changed, known, store)
             report = label_configurations(
                 configurations, changed, store, workers=workers, executor=executor, progress=progress,
                 task=f"{setting.path} = {setting_text(value)}",
@@ -175,7 +175,8 @@ def converge(
     )
 
 
-def _copy_labels(configurations: Sequence[Atoms], spec: CalculatorSpec, known: LabelStore, store: LabelStore) -> None:
+def copy_labels(configurations: Sequence[Atoms], spec: CalculatorSpec, known: LabelStore, store: LabelStore) -> None:
+    """Copy what a store lacks from another one."""
     for key in keys_of(configurations, spec):
         if key not in store and key in known and (label := known.get(key)) is not None:
             store.put(label.key, label)

@@ -170,12 +170,24 @@ def setting_text(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def _scanned(spec: CalculatorSpec, name: str, values: Sequence[Any] | None, grid: Sequence[int]) -> ScannedSetting:
+def setting_path(spec: CalculatorSpec, name: str) -> str:
+    """The path of a setting that is named: that of ``"cutoff"`` and ``"smearing"``, otherwise the name itself.
+
+    Raises
+    ------
+    InputError
+        When it is not known where the code keeps its cutoff or smearing.
+    """
     path = _path(spec, name) if name in NAMED else name
     if path is None:
         raise InputError(
             f"Where {spec.name!r} keeps its {name} is not known. Name the dotted path into its parameters instead."
         )
+    return path
+
+
+def _scanned(spec: CalculatorSpec, name: str, values: Sequence[Any] | None, grid: Sequence[int]) -> ScannedSetting:
+    path = setting_path(spec, name)
     kind = _kind(spec, path)
     given = setting_of(spec, path)
     if values is None:
