@@ -15,5 +15,6 @@ from .presets import PRESETS as PRESETS
 from .regularisation import Regularisation as Regularisation
 from .regularisation import Sigma as Sigma
 from .regularisation import apply_regularisation as apply_regularisation
+from .rows import KernelRows as KernelRows
 from .settings import SPARSE_METHODS as SPARSE_METHODS
 from .settings import GapSettings as GapSettings

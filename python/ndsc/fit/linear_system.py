@@ -1,8 +1,8 @@
 """The linear system behind a GAP: computed once, solved in milliseconds for any subset, weighting and target.
 
 With the sparse points fixed, energies, forces and virials are linear in the weights of the sparse points (equation 1),
-and the fit is a small least-squares problem (section 2.1). The rows are computed here from quippy's descriptors with
-matrix products, which gives what gap_fit writes to its ``linear_system_dump_file``, and the solution is gap_fit's.
+and the fit is a small least-squares problem (section 2.1). The rows (:mod:`ndsc.fit.rows`) are what gap_fit writes to
+its ``linear_system_dump_file``, and the solution is gap_fit's.
 """
 
 from __future__ import annotations
@@ -12,18 +12,16 @@ import xml.etree.ElementTree as ElementTree
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
-from scipy.linalg import block_diag, solve_triangular
+from scipy.linalg import solve_triangular
 
 from ndsc.errors import FitError, InputError
 from ndsc.files import whole_file, write_text
-from ndsc.fit.calculator import bare_structure
 from ndsc.fit.evaluation import MODEL_PREFIX, Predictions
-from ndsc.fit.executable import require_quippy
+from ndsc.fit.kernels import COMPONENTS
 from ndsc.fit.regularisation import (
     ENERGY_SIGMA_KEY,
     FORCE_SIGMA_KEY,
@@ -32,8 +30,8 @@ from ndsc.fit.regularisation import (
     Regularisation,
     apply_regularisation,
 )
+from ndsc.fit.rows import KernelRows
 from ndsc.fit.sparse_points import read_kernels
-from ndsc.interrupts import raise_if_interrupted
 from ndsc.progress import Progress, silent
 from ndsc.targets import ENERGY_KEY, FORCES_KEY, VIRIAL_KEY, frame_name, targets_of
 
@@ -43,22 +41,8 @@ IntArray = NDArray[np.int64]
 #: Kinds of rows.
 ENERGY, FORCE, VIRIAL = 0, 1, 2
 ALL_KINDS = (ENERGY, FORCE, VIRIAL)
-#: The six components of a virial that are rows, as positions in the flat nine: xx, xy, xz, yy, yz, zz.
-COMPONENTS = (0, 1, 2, 4, 5, 8)
-#: All nine, as positions among the six.
+#: All nine components of a virial, as positions among the six that are rows.
 _SIX_TO_NINE = (0, 1, 2, 1, 3, 4, 2, 4, 5)
-
-
-@dataclass(frozen=True, eq=False)
-class Kernel:
-    """One SOAP kernel of a potential: its descriptor, and its sparse points in the columns of the linear system."""
-
-    descriptor: Any
-    points: FloatArray
-    cutoff: float
-    zeta: float
-    delta: float
-    columns: slice
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,29 +100,41 @@ class LinearSystem:
         InputError
             When there are no frames, a target is not finite, or the file is not such a potential.
         """
-        require_quippy()
-        path = Path(potential).resolve()
-        kernels, single_atoms = _read_kernels(path)
+        return cls.from_rows(KernelRows(Path(potential)), frames, progress=progress)
+
+    @classmethod
+    def from_rows(cls, source: KernelRows, frames: Sequence[Atoms], *, progress: Progress = silent) -> LinearSystem:
+        """As :meth:`from_potential`, with rows from a source that may keep them on disk and use several processes.
+
+        Parameters
+        ----------
+        source : KernelRows
+        frames : sequence of ase.Atoms
+        progress : callable
+
+        Raises
+        ------
+        InputError
+            When there are no frames, or a target is not finite.
+        """
         if not frames:
             raise InputError("There are no configurations to set up a linear system. Give at least one.")
-        cutoff = max(kernel.cutoff for kernel in kernels)
-        rows, targets = [], []
-        for number, frame in enumerate(frames):
-            progress("computing kernels", number, len(frames))
-            targets.append(_targets(frame, single_atoms, frame_name(frame, number)))
-            rows.append(_rows(bare_structure(frame, cutoff), kernels))
-        progress("computing kernels", len(frames), len(frames))
+        targets = [_targets(frame, source.single_atoms, frame_name(frame, i)) for i, frame in enumerate(frames)]
+        rows = np.empty((sum(map(len, targets)), source.n_points))
+        start = 0
+        for part in source.each(frames, progress=progress):
+            rows[start : start + len(part)] = part
+            start += len(part)
         kinds = [np.repeat([ENERGY, FORCE, VIRIAL], [1, 3 * len(frame), len(COMPONENTS)]) for frame in frames]
-        blocks = [kernel.delta**2 * (kernel.points @ kernel.points.T) ** kernel.zeta for kernel in kernels]
         return cls(
-            potential=path,
+            potential=source.potential,
             frames=tuple(frame.copy() for frame in frames),
-            rows=np.vstack(rows),
+            rows=rows,
             targets=np.concatenate(targets),
             kinds=np.concatenate(kinds).astype(np.int64),
             frame_of=np.repeat(np.arange(len(frames)), [len(part) for part in kinds]).astype(np.int64),
-            covariance=block_diag(*blocks),
-            e0=np.array([_single_atoms(frame, single_atoms) for frame in frames]),
+            covariance=source.covariance,
+            e0=np.array([_single_atoms(frame, source.single_atoms) for frame in frames]),
         )
 
     def sigmas(self, regularisation: Regularisation | None = None) -> FloatArray:
@@ -272,26 +268,6 @@ class LinearSystem:
         return folder / "gap.xml"
 
 
-def _read_kernels(path: Path) -> tuple[list[Kernel], dict[int, float]]:
-    """Kernels of a potential, in the order of its weights, and its single-atom energies by atomic number."""
-    from quippy.descriptors import Descriptor
-
-    tree, entries = read_kernels(path)
-    kernels: list[Kernel] = []
-    start = 0
-    for entry in entries:
-        cutoffs, values = entry.sparse_points()
-        if not entry.text.startswith("soap ") or not np.all(cutoffs == 1.0):
-            raise InputError(
-                f"{path} holds a kernel that is not a SOAP kernel ({entry.text[:40]}). Give a GAP that ndsc fitted."
-            )
-        zeta, delta, cutoff = (entry.number(key) for key in ("zeta", "delta", "cutoff"))
-        columns = slice(start, start + len(values))
-        kernels.append(Kernel(Descriptor(entry.text), values, cutoff, zeta, delta, columns))
-        start += len(values)
-    return kernels, {int(entry.get("Z", "0")): float(entry.get("value", "0")) for entry in tree.iter("e0")}
-
-
 def _single_atoms(frame: Atoms, single_atoms: dict[int, float]) -> float:
     return float(sum(single_atoms.get(int(number), 0.0) for number in frame.numbers))
 
@@ -310,37 +286,3 @@ def _own_sigmas(frame: Atoms) -> FloatArray:
     forces = frame.arrays.get(FORCE_SIGMA_KEY, np.full((len(frame), 3), np.nan))
     virial = np.asarray(frame.info.get(VIRIAL_SIGMA_KEY, missing), dtype=float).reshape(9)[list(COMPONENTS)]
     return np.concatenate([[float(energy)], np.asarray(forces, dtype=float).reshape(-1), virial])
-
-
-def _rows(frame: Atoms, kernels: Sequence[Kernel]) -> FloatArray:
-    """Energy, forces and virial of one configuration for a weight of one on each sparse point.
-
-    The kernel is ``delta² (p . s)^zeta``. A descriptor p_i changes with the position r_j of each neighbour (an image
-    counts with its own position), so that ``F_j = -sum_i dk_i/dr_j`` and ``W = -sum_ij dk_i/dr_j (x) r_j``.
-    """
-    width = kernels[-1].columns.stop
-    rows = np.zeros((1 + 3 * len(frame) + len(COMPONENTS), width))
-    for kernel in kernels:
-        try:
-            found = kernel.descriptor.calc(frame, grad=True)
-        except RuntimeError as error:
-            raise_if_interrupted(error)
-            raise FitError(f"quippy cannot compute the descriptors of a configuration ({error}). Check it.") from error
-        if "grad_data" not in found:
-            continue  # no atom of this kernel's species
-        overlap = found["data"] @ kernel.points.T
-        rows[0, kernel.columns] = kernel.delta**2 * (overlap**kernel.zeta).sum(axis=0)
-        # Pairs name their central atom; only atoms of this kernel's species have a descriptor.
-        atom, neighbour = np.asarray(found["grad_index_0based"]).T
-        descriptor_of = np.zeros(len(frame), dtype=np.int64)
-        descriptor_of[np.asarray(found["ci"]).ravel() - 1] = np.arange(len(overlap))
-        centre = descriptor_of[atom]
-        slope = kernel.zeta * kernel.delta**2 * overlap ** (kernel.zeta - 1)
-        # (pairs, 3, points): the derivative of the kernel of each pair's centre with the position of its neighbour.
-        derivative = (found["grad_data"] @ kernel.points.T) * slope[centre][:, None, :]
-        forces = np.zeros((len(frame), 3, len(kernel.points)))
-        np.add.at(forces, neighbour, -derivative)
-        virial = -np.tensordot(found["pos"], derivative, axes=(0, 0)).reshape(9, -1)
-        rows[1:-6, kernel.columns] = forces.reshape(3 * len(frame), -1)
-        rows[-6:, kernel.columns] = virial[list(COMPONENTS)]
-    return rows
