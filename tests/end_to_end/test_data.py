@@ -11,11 +11,16 @@ import pytest
 from ndsc.config import load_config
 from ndsc.reference import LabelStore
 from ndsc.reference.inventory import Problem, read_all
+from ndsc.reference.label_file import recorded_spec
 from ndsc.workflow import make_plan
 from ndsc.workflow.plan import Plan
 
 DATA = Path(__file__).resolve().parents[2] / "data"
-INPUTS = sorted(DATA.rglob("*.toml"))
+#: Databases whose labels are still being computed: not all that their input files ask for is there, but what is
+#: there is checked as all else.
+NEXT = sorted(DATA.glob("next/*.toml"))
+INPUTS = sorted(set(DATA.rglob("*.toml")) - set(NEXT))
+STORES = sorted([*DATA.glob("*/labels*"), *DATA.glob("next/*-labels")])
 
 
 @pytest.fixture(scope="module", params=INPUTS, ids=lambda path: str(path.relative_to(DATA).with_suffix("")))
@@ -42,11 +47,21 @@ def test_it_is_small() -> None:
     assert sum(path.stat().st_size for path in DATA.rglob("*") if path.is_file()) < 30e6
 
 
-@pytest.mark.parametrize("store", sorted(DATA.glob("*/labels*")), ids=lambda path: f"{path.parent.name}-{path.name}")
+@pytest.mark.parametrize("store", STORES, ids=lambda path: f"{path.parent.name}-{path.name}")
 def test_every_file_of_a_store_is_a_sound_label(store: Path) -> None:
     found = dict(read_all(LabelStore(store)))
     assert found
     assert not [name for name, one in found.items() if isinstance(one, Problem)]
+
+
+@pytest.mark.parametrize("path", NEXT, ids=lambda path: path.stem)
+def test_labels_that_are_being_computed_have_the_settings_of_their_input_file(path: Path) -> None:
+    config = load_config(path)
+    assert config.reference.labels == path.parent / f"{path.stem}-labels"
+    for key, label in read_all(LabelStore(config.reference.labels)) if config.reference.labels.is_dir() else ():
+        assert not isinstance(label, Problem)
+        assert recorded_spec(label.provenance) == config.reference.to_spec(), key
+        assert label.cpu_seconds is not None
 
 
 def test_every_label_is_there(plan: Plan) -> None:
