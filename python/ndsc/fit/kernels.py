@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -53,21 +53,24 @@ class Kernel:
     delta: float
     columns: slice
 
-    @cached_property
+    @property
     def descriptor(self) -> Any:
-        """quippy's descriptor, which cannot be sent to another process and is made in each."""
-        from quippy.descriptors import Descriptor
-
-        return Descriptor(self.text)
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name != "descriptor"}
+        """quippy's descriptor, which cannot be sent to another process."""
+        return descriptor_of(self.text)
 
     @property
     def covariance(self) -> FloatArray:
         """(m, m) array, eV²: covariance of the sparse points."""
         block: FloatArray = self.delta**2 * (self.points @ self.points.T) ** self.zeta
         return block
+
+
+@lru_cache(maxsize=32)
+def descriptor_of(text: str) -> Any:
+    """quippy's descriptor of a description; making one takes a tenth of a second, whatever its size."""
+    from quippy.descriptors import Descriptor
+
+    return Descriptor(text)
 
 
 def soap_kernels(path: Path) -> tuple[list[Kernel], dict[int, float]]:
@@ -132,8 +135,7 @@ def rows_of(frame: Atoms, kernels: Sequence[Kernel]) -> FloatArray:
                 _add_rows(rows, frame, kernel)
     if not np.isfinite(rows).all():
         raise FitError(
-            f"quippy cannot compute finite descriptors of {frame.get_chemical_formula()}. Look for positions that are "
-            "not numbers and atoms on one site."
+            f"quippy cannot compute finite descriptors of {frame.get_chemical_formula()}. Look for atoms on one site."
         )
     return rows
 

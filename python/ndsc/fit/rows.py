@@ -18,7 +18,7 @@ from ndsc.errors import InputError
 from ndsc.fit.calculator import bare_structure
 from ndsc.fit.executable import require_quippy
 from ndsc.fit.kernels import COMPONENTS, make_descriptors, rows_of, soap_kernels
-from ndsc.fit.memory import FitSize
+from ndsc.fit.memory import PROGRAM, FitSize, derivatives_of_one
 from ndsc.fit.row_files import RowFiles, kernels_digest, key_of
 from ndsc.fit.row_workers import rows_in_processes
 from ndsc.progress import Progress, silent
@@ -113,11 +113,12 @@ class KernelRows:
         Raises
         ------
         InputError
-            When a configuration has a species without a kernel; nothing is computed then.
+            When a configuration has a species without a kernel, or positions that are not finite; nothing is computed
+            then.
         FitError
             When quippy cannot compute the descriptors, or a process died.
         """
-        self._check_species(frames)
+        self._check(frames)
         return self._each(frames, progress)
 
     def seconds_for(self, frames: Sequence[Atoms]) -> float:
@@ -129,9 +130,9 @@ class KernelRows:
         Raises
         ------
         InputError
-            When a configuration has a species without a kernel.
+            As :meth:`each`.
         """
-        self._check_species(frames)
+        self._check(frames)
         missing = [frame for frame in frames if not self._is_kept(frame)]
         if missing and not self._pairs:
             smallest = min(missing, key=len)
@@ -143,7 +144,19 @@ class KernelRows:
         pairs = self._pairs_of(missing)
         return self._seconds_together(pairs) if self._pays(pairs) else self._seconds_alone(pairs)
 
-    def _check_species(self, frames: Sequence[Atoms]) -> None:
+    def memory_gb(self, frames: Sequence[Atoms]) -> float:
+        """Memory that :meth:`of` needs at its peak, in all processes and with what it returns, GB (10⁹ bytes).
+
+        :meth:`each` needs less by the rows, for whoever keeps none: their share is 8 bytes times m times (7 + 3n).
+        """
+        n_descriptor = max(kernel.points.shape[1] for kernel in self._kernels)
+        points = 8 * sum(kernel.points.size for kernel in self._kernels) + self.covariance.nbytes
+        largest = FitSize.of_frames(frames, self.cutoff).n_pairs_of_one
+        processes = self.workers if self.workers == 1 else self.workers + 1
+        rows = 8 * self.n_points * sum(1 + 3 * len(frame) + len(COMPONENTS) for frame in frames)
+        return float(processes * (PROGRAM + points + derivatives_of_one(largest, n_descriptor)) + rows) / 1e9
+
+    def _check(self, frames: Sequence[Atoms]) -> None:
         known = {kernel.number for kernel in self._kernels}
         for number, frame in enumerate(frames):
             unknown = sorted(set(frame.numbers.tolist()) - known)
@@ -152,6 +165,10 @@ class KernelRows:
                     f"{frame_name(frame, number)} has {', '.join(chemical_symbols[z] for z in unknown)}, and the "
                     f"potential {self.potential} has kernels of {', '.join(self.species)} only. Use a potential with "
                     "sparse points of all species."
+                )
+            if not (np.isfinite(frame.positions).all() and np.isfinite(frame.cell.array).all()):
+                raise InputError(
+                    f"{frame_name(frame, number)} has a position or cell vector that is not finite. Leave it out."
                 )
 
     def _structure(self, frame: Atoms) -> Atoms:
