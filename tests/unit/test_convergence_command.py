@@ -153,6 +153,18 @@ def test_the_bias_of_an_input_file() -> None:
     assert json.loads(changed.stdout)["rows"][0]["change"] < -0.004
 
 
+def test_the_bias_of_a_structure() -> None:
+    parameters = '{"occupations": {"name": "any", "width": 0.03}}'
+    args = ["Al", "-a", "3.994", "--calculator", "calculators_that_converge:smeared", "--parameters", parameters]
+    args += ["--workers", "1", "--bias", "--limit", 'occupations={"width": 0}', "--quantity", "phonons"]
+    result = call(*args, "--given-lattice", "--json")
+    assert result.exit_code == 3
+    document = json.loads(result.stdout)
+    assert document["limit"]["parameters"] == {"occupations": {"width": 0}}
+    assert [row["percent"] for row in document["rows"]] == pytest.approx([100 * (1.03**0.5 - 1)] * 4, rel=1e-2)
+    assert "phonons differ" in result.stderr
+
+
 def test_an_input_file_without_elastic_constants_compares_none() -> None:
     Path("al.toml").write_text(SMEARED + "[elastic]\nenabled = false\n")
     rows = json.loads(call(*BIAS, "--dry-run", "--json").stdout)["calculations"]
