@@ -174,6 +174,17 @@ def test_what_is_there_is_not_computed_again(supercells, sample, tmp_path):
     assert table.cpu_seconds >= 0.0
 
 
+def test_only_what_is_asked_for_is_calculated(supercells, sample, tmp_path):
+    what = (sample, supercells.crystal, SPEC, LIMIT, LabelStore(tmp_path))
+    for settings, expected in [
+        (BiasSettings(("forces",)), ["configurations"]),
+        (BiasSettings(("phonons",)), ["relaxation, its first step", "phonons"]),
+        (BiasSettings(("phonons",), lattice="given"), ["phonons"]),
+        (BiasSettings(("elastic", "lattice"), lattice="given"), ["relaxation, its first step", "elastic constants"]),
+    ]:
+        assert [row["what"] for row in plan_bias(*what, settings=settings).rows] == expected
+
+
 def test_what_is_written(table, tmp_path):
     json_path, csv_path = table.save(tmp_path / "out")
     document = json.loads(json_path.read_text())

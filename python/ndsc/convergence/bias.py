@@ -79,6 +79,17 @@ class BiasSettings:
         if self.lattice not in ("own", "given"):
             raise InputError(f"lattice = {self.lattice!r} is not known. Give 'own' or 'given'.")
 
+    @property
+    def uses_configurations(self) -> bool:
+        """Whether configurations are calculated."""
+        return bool({"forces", "virials"} & set(self.quantities))
+
+    @property
+    def relaxes(self) -> bool:
+        """Whether the crystal is relaxed with each of the two settings."""
+        follows = {"phonons", "elastic"} if self.lattice == "own" else set()
+        return bool({"lattice", *follows} & set(self.quantities))
+
 
 @dataclass(frozen=True)
 class BiasPlan:
@@ -145,7 +156,7 @@ def plan_bias(
         )
     layered = _Layered(store, known, copy=False)
     for one in (spec, limit):
-        one.check([crystal.atoms, *(configurations if _uses_configurations(settings) else [])])
+        one.check([crystal.atoms, *(configurations if settings.uses_configurations else [])])
         if "phonons" in settings.quantities:
             check_kgrid_folds(find_supercells(crystal, settings.grid).matrices, one.kgrid)
     rows = []
@@ -231,14 +242,14 @@ def _rows(
     """Everything that is asked for, the cheapest first."""
     rows: list[BiasRow] = []
     (database, limit), quantities = sides, settings.quantities
-    if _uses_configurations(settings):
+    if settings.uses_configurations:
         labels, limits = (side.labels(configurations, CONFIGURATIONS) for side in sides)
         if "forces" in quantities:
             rows += force_rows(configurations, labels, limits, targets)
         if "virials" in quantities:
             rows += virial_rows(configurations, labels, limits, targets)
     here = there = crystal
-    if "lattice" in quantities or settings.lattice == "own":
+    if settings.relaxes:
         relaxed, relaxed_limit = database.relaxed(crystal), limit.relaxed(crystal)
         if "lattice" in quantities:
             rows += lattice_rows(relaxed, relaxed_limit, targets)
@@ -306,18 +317,14 @@ class _Side:
         )
 
 
-def _uses_configurations(settings: BiasSettings) -> bool:
-    return bool({"forces", "virials"} & set(settings.quantities))
-
-
 def _tasks(
     configurations: Sequence[Atoms], crystal: Crystal, settings: BiasSettings
 ) -> Iterator[tuple[str, list[Atoms], bool]]:
     """Kinds of calculations, their structures, and whether these follow from the relaxed lattice."""
     own = settings.lattice == "own"
-    if _uses_configurations(settings):
+    if settings.uses_configurations:
         yield CONFIGURATIONS, list(configurations), False
-    if "lattice" in settings.quantities or own:
+    if settings.relaxes:
         yield "relaxation, its first step", [crystal.atoms], False
     if "phonons" in settings.quantities:
         yield PHONONS, _frames_of(PHONONS, crystal, settings), own
