@@ -69,7 +69,7 @@ def contents(runs: dict[str, StudyRun]) -> Iterator[str]:
     for name, run in runs.items():
         kinds = Counter(str(atoms.info["config_type"]) for atoms in run.plan.configurations)
         phonon = [run.plan.store.get(run.plan.store.key_of(atoms, run.plan.spec)) for atoms in run.plan.phonon_frames]
-        seconds = sum(label.seconds for label in [*run.labels.values(), *phonon] if label is not None)
+        seconds = sum(label.cost_seconds for label in [*run.labels.values(), *phonon] if label is not None)
         rows.append(
             [
                 f"[{name}.toml]({name}.toml)",

@@ -172,7 +172,7 @@ def test_paths_of_runs_are_relative_to_the_file(tmp_path):
 def test_filters(al):
     everything = candidates([al], select("{}"))
     assert len(everything.members) == 4 + 2 * 4 + 2 * 3
-    assert everything.seconds == pytest.approx(sum(label.seconds for label in al.labels.values()))
+    assert everything.seconds == pytest.approx(sum(label.cost_seconds for label in al.labels.values()))
     assert everything.n_atoms == sum(len(frame) for frame in everything.frames)
     assert everything.atoms_cubed == sum(len(frame) ** 3 for frame in everything.frames)
     assert len(candidates([al], select("{kind = 'unit_cell'}")).members) == 4

@@ -265,7 +265,7 @@ def _from_supercells(
         residual_force_limit=limit,
         route=route,
         kgrid=work.spec.kgrid,
-        seconds=sum(label.seconds for label in labels.values()),
+        seconds=sum(label.cost_seconds for label in labels.values()),
     )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import resource
 import shutil
 import subprocess
@@ -261,8 +260,8 @@ def _run(
 
 def _cpu_seconds() -> float:
     """Time of processors of this process, of all its threads, and of the programs that it started and that ended."""
-    times = os.times()
-    return times.user + times.system + times.children_user + times.children_system
+    children = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return time.process_time() + children.ru_utime + children.ru_stime
 
 
 def _forget_peak_memory() -> None:

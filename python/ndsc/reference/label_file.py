@@ -58,6 +58,11 @@ class Label:
     cpu_seconds: float | None = None
 
     @property
+    def cost_seconds(self) -> float:
+        """What the calculation cost, s: time of processors, or wall time where that is not recorded."""
+        return self.seconds if self.cpu_seconds is None else self.cpu_seconds
+
+    @property
     def atoms(self) -> Atoms:
         """The structure."""
         return structure_from_record(self.structure)

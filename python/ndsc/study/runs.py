@@ -179,7 +179,7 @@ class StudyRun:
             supercells=len(plan.supercells),
             labels=len(self.labels),
             atoms=sum(len(frame) for frame in self.database.values()),
-            label_seconds=float(sum(label.seconds for label in self.labels.values())),
+            label_seconds=float(sum(label.cost_seconds for label in self.labels.values())),
         )
 
     def reference_content(self) -> dict[str, Any]:

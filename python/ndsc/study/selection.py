@@ -37,7 +37,7 @@ class Selected:
         Run and name of each, in the order of the runs' databases.
     frames : tuple of ase.Atoms
     seconds : float
-        Recorded wall time of the labels, s.
+        Recorded time of processors of the labels, or wall time of older ones, s.
     """
 
     members: tuple[tuple[str, str], ...]
@@ -147,7 +147,7 @@ def _candidates(runs: Sequence[StudyRun], section: SelectConfig, *, leave_out: b
     table = DataFrame(
         [
             {key: atoms.info.get(info) for key, info in FILTERS.items()}
-            | {"run": run.name, "atoms": len(atoms), "seconds": label.seconds if label is not None else math.nan}
+            | {"run": run.name, "atoms": len(atoms), "seconds": label.cost_seconds if label is not None else math.nan}
             for run in runs
             for atoms in run.plan.to_fit
             for label in [run.labels.get(str(atoms.info["ndsc_name"]))]

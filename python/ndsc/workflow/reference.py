@@ -55,7 +55,7 @@ def run_reference(
     elif phonons:
         known = {str(atoms.info["ndsc_name"]): labels[atoms.info["ndsc_name"]] for atoms in plan.phonon_frames}
         forces = {name: label.forces for name, label in known.items()}
-        seconds = sum(label.seconds for label in known.values())
+        seconds = sum(label.cost_seconds for label in known.values())
         found = phonons_from_labels(plan.phonon_supercells, plan.phonon_frames, forces, seconds=seconds, **options)
     if elastic and elastic_section.enabled:
         progress("elastic constants", 0, 1)

@@ -169,7 +169,7 @@ def _cost(record: RunRecord) -> CostSummary:
     plan, labels = record.plan, record.report.labels
     names = [(str(atoms.info["ndsc_name"]), len(atoms)) for atoms in plan.configurations]
     return cost_summary(
-        [(n_atoms, labels[name].seconds) for name, n_atoms in names if name in labels],
+        [(n_atoms, labels[name].cost_seconds) for name, n_atoms in names if name in labels],
         unit_atoms=len(plan.crystal.atoms),
         grid=plan.supercells.grid,
         reference_phonon_atoms=[len(atoms) for atoms in plan.phonon_frames],
