@@ -27,6 +27,7 @@ from _crystals import CASES, SECONDS_FILE, Case
 from ndsc import find_supercells, run_workflow
 from ndsc.config import RunConfig, load_config
 from ndsc.errors import NdscError
+from ndsc.fit.executable import require_quippy
 from ndsc.results import IMAGINARY_THZ, Comparison, Results
 
 #: What a crystal has to reach: RMSE in per cent of the top frequency, elastic constants in per cent or GPa, seconds.
@@ -249,6 +250,11 @@ def main() -> int:
     parser.add_argument("--out", type=Path, help="folder of the runs, kept; without it they are thrown away")
     parser.add_argument("--json", action="store_true", help="print JSON instead of the table")
     options = parser.parse_args()
+    try:
+        require_quippy()
+    except NdscError as error:
+        print(error, file=sys.stderr)
+        return 1
     logging.getLogger("ndsc").setLevel(logging.ERROR)
     limit = None if options.method == "all" else options.labels
     found: list[Outcome] = []
