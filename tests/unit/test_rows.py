@@ -4,6 +4,8 @@ import importlib.util
 import logging
 import os
 import signal
+import subprocess
+import sys
 import threading
 
 import numpy as np
@@ -185,6 +187,33 @@ def test_a_process_that_is_killed_is_named(gap, at_once):
     with pytest.raises(FitError, match="signal 9"):
         list(results)
     assert not psutil.Process().children()
+
+
+def test_processes_end_with_the_one_that_started_them(gap):
+    script = f"""
+import sys
+sys.path.insert(0, {os.path.dirname(__file__)!r})
+import ndsc.fit.rows, test_rows
+ndsc.fit.rows.START_UP = -1e9
+for _ in ndsc.fit.rows.KernelRows({str(gap)!r}, workers=2).each(test_rows.cells(2000)):
+    print("a row", flush=True)
+"""
+    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE) as process:
+        for _ in range(3):
+            process.stdout.readline()
+        children = psutil.Process(process.pid).children()
+        process.kill()
+    assert len(children) == 2
+    assert psutil.wait_procs(children, timeout=30)[1] == []
+
+
+def test_no_more_processes_than_fit_into_memory(gap, monkeypatch):
+    source = KernelRows(gap, workers=8)
+    assert source._workers_with_room(1000) == 8
+    monkeypatch.setattr(ndsc.fit.rows, "available_memory_mb", lambda: 400.0)
+    assert source._workers_with_room(1000) == 3
+    monkeypatch.setattr(ndsc.fit.rows, "available_memory_mb", lambda: 1.0)
+    assert source._workers_with_room(1000) == 1
 
 
 @pytest.mark.parametrize("workers", [1, 2])

@@ -22,6 +22,7 @@ from ndsc.fit.memory import PROGRAM, FitSize, derivatives_of_one
 from ndsc.fit.row_files import RowFiles, kernels_digest, key_of
 from ndsc.fit.row_workers import rows_in_processes
 from ndsc.progress import Progress, silent
+from ndsc.reference.memory import SHARE, available_memory_mb
 from ndsc.targets import frame_name
 
 FloatArray = NDArray[np.float64]
@@ -47,8 +48,8 @@ class KernelRows:
     limit_gb : float
         Disk space of that folder, see :class:`ndsc.fit.row_files.RowFiles`.
     workers : int
-        Processes that compute at a time. For few configurations the work is done in this one, as starting others would
-        take longer.
+        Processes that compute at a time, fewer where memory does not hold so many. For few configurations the work is
+        done in this one, as starting others would take longer.
 
     Attributes
     ----------
@@ -149,12 +150,10 @@ class KernelRows:
 
         :meth:`each` needs less by the rows, for whoever keeps none: their share is 8 bytes times m times (7 + 3n).
         """
-        n_descriptor = max(kernel.points.shape[1] for kernel in self._kernels)
-        points = 8 * sum(kernel.points.size for kernel in self._kernels) + self.covariance.nbytes
         largest = FitSize.of_frames(frames, self.cutoff).n_pairs_of_one
         processes = self.workers if self.workers == 1 else self.workers + 1
         rows = 8 * self.n_points * sum(1 + 3 * len(frame) + len(COMPONENTS) for frame in frames)
-        return float(processes * (PROGRAM + points + derivatives_of_one(largest, n_descriptor)) + rows) / 1e9
+        return float(processes * self._bytes_of_process(largest) + rows) / 1e9
 
     def _check(self, frames: Sequence[Atoms]) -> None:
         known = {kernel.number for kernel in self._kernels}
@@ -209,7 +208,8 @@ class KernelRows:
             # The first one here shows how long they take.
             if number <= 1 and self._seconds and self._pays(sum(pairs[number:])):
                 rest = structures[number:]
-                with closing(rows_in_processes(rest, self._kernels, self.workers)) as results:
+                workers = self._workers_with_room(max(pairs))
+                with closing(rows_in_processes(rest, self._kernels, workers)) as results:
                     for other, (rows, seconds) in zip(pairs[number:], results, strict=True):
                         self._learn(other, seconds)
                         yield rows
@@ -218,6 +218,18 @@ class KernelRows:
             rows = rows_of(structure, self._kernels)
             self._learn(pairs[number], time.perf_counter() - begin)
             yield rows
+
+    def _bytes_of_process(self, n_pairs: int) -> float:
+        """What one process needs for a configuration with so many pairs."""
+        n_descriptor = max(kernel.points.shape[1] for kernel in self._kernels)
+        points = 8.0 * sum(kernel.points.size for kernel in self._kernels) + self.covariance.nbytes
+        return PROGRAM + points + derivatives_of_one(n_pairs, n_descriptor)
+
+    def _workers_with_room(self, n_pairs: int) -> int:
+        """As many as there are to be, or as fit into the memory that is free."""
+        free = available_memory_mb()
+        room = self.workers if free is None else int(SHARE * free * 1024**2 / self._bytes_of_process(n_pairs))
+        return max(1, min(self.workers, room))
 
     def _seconds_alone(self, pairs: int) -> float:
         return pairs * self._seconds / self._pairs
