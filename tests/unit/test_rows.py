@@ -18,7 +18,8 @@ import ndsc.fit.rows
 from ndsc.errors import FitError, InputError
 from ndsc.fit import KernelRows
 from ndsc.fit.calculator import bare_structure
-from ndsc.fit.kernels import COMPONENTS, descriptor_of
+from ndsc.fit.kernels import descriptor_of
+from ndsc.fit.soap import COMPONENTS
 
 pytestmark = [
     pytest.mark.gap,

@@ -1,13 +1,14 @@
 """SOAP kernels of a potential, and the rows of a configuration: what it says of the weights of the sparse points.
 
-All of the time goes to quippy's derivatives of the descriptors, one for each pair of atoms; what is done with them here
-is small, because pairs with the same two atoms (images) are added up before the product with the sparse points.
+Derivatives of descriptors are our own where they are known to be quippy's (:mod:`ndsc.fit.soap`), and else quippy's.
+Those of images of one atom are added up before the product with the sparse points.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
@@ -18,13 +19,17 @@ from numpy.typing import NDArray
 from threadpoolctl import ThreadpoolController
 
 from ndsc.errors import FitError, InputError, InternalError
+from ndsc.fit.soap import COMPONENTS, SHORTEST, Centre, SoapExpansion, tabulate
 from ndsc.fit.sparse_points import read_kernels
 from ndsc.interrupts import raise_if_interrupted
 
+log = logging.getLogger(__name__)
+
 FloatArray = NDArray[np.float64]
 
-#: The six components of a virial that are rows, as positions in the flat nine: xx, xy, xz, yy, yz, zz.
-COMPONENTS = (0, 1, 2, 4, 5, 8)
+#: Largest difference of our own descriptors and derivatives from quippy's, relative to the largest; atoms of the
+#: structure in which they are compared, and their distance in cutoffs.
+SAME, _TRIAL_ATOMS, _TRIAL_DISTANCE = 3e-11, 6, 0.55
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,6 +48,8 @@ class Kernel:
     zeta : float
     delta : float, eV
     columns : slice
+    expansion : SoapExpansion, optional
+        What gives the derivatives instead of quippy.
     """
 
     text: str
@@ -52,6 +59,7 @@ class Kernel:
     zeta: float
     delta: float
     columns: slice
+    expansion: SoapExpansion | None = None
 
     @property
     def descriptor(self) -> Any:
@@ -99,10 +107,35 @@ def soap_kernels(path: Path) -> tuple[list[Kernel], dict[int, float]]:
     return kernels, {int(entry.get("Z", "0")): float(entry.get("value", "0")) for entry in tree.iter("e0")}
 
 
-def make_descriptors(kernels: Sequence[Kernel]) -> None:
-    """Load quippy and make the descriptors now, so that it does not count as time of the first configuration."""
-    for kernel in kernels:
-        _ = kernel.descriptor
+@lru_cache(maxsize=32)
+def expansion_of(text: str) -> SoapExpansion | None:
+    """Tables that give the derivatives of a descriptor, tried beside quippy; None when they do not give the same."""
+    expansion = tabulate(text, descriptor_of)
+    if expansion is None:
+        return None
+    random = np.random.default_rng(0)
+    distance = max(_TRIAL_DISTANCE * expansion.cutoff, 2 * SHORTEST)
+    numbers = [expansion.number, *np.resize(expansion.species, _TRIAL_ATOMS - 1)]
+    trial = Atoms(numbers, np.arange(_TRIAL_ATOMS)[:, None] * [distance, 0.0, 0.0], pbc=True)
+    trial.set_cell(np.diag([_TRIAL_ATOMS * distance, distance, distance]) + random.uniform(0, 0.1 * distance, (3, 3)))
+    trial.positions += random.uniform(-0.2 * distance, 0.2 * distance, trial.positions.shape)
+    trial.positions[-1] = trial.positions[0] + [0.6, 0.0, 0.8]  # and one pair as close as pairs can be
+    if not expansion.covers(trial):
+        return None
+    pairs = zip(expansion.centres(trial), _centres_of_quippy(trial, descriptor_of(text)), strict=True)
+    for ours, theirs in pairs:
+        if not np.array_equal(ours.atoms, theirs.atoms) or ours.descriptor.shape != theirs.descriptor.shape:
+            return None
+        for one, other in ((ours.descriptor, theirs.descriptor), (ours.derivatives, theirs.derivatives)):
+            if not np.abs(one - other).max() < SAME * np.abs(other).max():
+                log.debug("The descriptor %s is left to quippy: ours differs by %g.", text, np.abs(one - other).max())
+                return None
+    return expansion
+
+
+def ready(kernels: Sequence[Kernel]) -> list[Kernel]:
+    """Kernels with their expansions, which take half a second to make."""
+    return [replace(kernel, expansion=expansion_of(kernel.text)) for kernel in kernels]
 
 
 def rows_of(frame: Atoms, kernels: Sequence[Kernel]) -> FloatArray:
@@ -147,33 +180,40 @@ def _threads() -> ThreadpoolController:
 
 def _add_rows(rows: FloatArray, frame: Atoms, kernel: Kernel) -> None:
     """Write the columns of one kernel, of whose species there are atoms."""
+    own = np.zeros((len(rows), len(kernel.points)))
+    virial = np.arange(len(rows) - len(COMPONENTS), len(rows))
+    if kernel.expansion is not None and kernel.expansion.covers(frame):
+        centres = kernel.expansion.centres(frame)
+    else:
+        centres = _centres_of_quippy(frame, kernel.descriptor)
+    for centre in centres:
+        overlap = kernel.points @ centre.descriptor
+        power = kernel.delta**2 * overlap ** (kernel.zeta - 1)
+        own[0] += power * overlap
+        forces = 1 + (3 * centre.atoms[:, None] + np.arange(3)).ravel()
+        own[np.concatenate([forces, virial])] -= kernel.zeta * power * (centre.derivatives @ kernel.points.T)
+    rows[:, kernel.columns] = own
+
+
+def _centres_of_quippy(frame: Atoms, descriptor: Any) -> Iterator[Centre]:
+    """The atoms of the descriptor's species, in their order, from quippy."""
     try:
-        found = kernel.descriptor.calc(frame, grad=True)
+        found = descriptor.calc(frame, grad=True)
     except RuntimeError as error:
         raise_if_interrupted(error)
         raise FitError(f"quippy cannot compute the descriptors of a configuration ({error}). Check it.") from error
-    own = np.zeros((len(rows), len(kernel.points)))
-    virial = np.arange(len(rows) - len(COMPONENTS), len(rows))
-    overlap = found["data"] @ kernel.points.T
-    power = kernel.delta**2 * overlap ** (kernel.zeta - 1)
-    own[0] = (power * overlap).sum(axis=0)
-    slopes = -kernel.zeta * power
     # Pairs are listed descriptor by descriptor, and name their central atom and their neighbour.
     atoms, neighbours = np.asarray(found["grad_index_0based"]).T
-    centres = np.asarray(found["ci"]).ravel() - 1
     starts = np.flatnonzero(np.diff(atoms, prepend=-1))
-    if not np.array_equal(atoms[starts], centres):
+    if not np.array_equal(atoms[starts], np.ravel(found["ci"]) - 1):
         raise InternalError("quippy lists pairs in another order than descriptors. Please report its version.")
     gradients = found["grad_data"].reshape(len(atoms), -1)
-    for slope, start, stop in zip(slopes, starts, [*starts[1:], len(atoms)], strict=True):
-        # First the sums over images, and the products with positions, then the sparse points.
+    for data, start, stop in zip(found["data"], starts, [*starts[1:], len(atoms)], strict=True):
+        # The sums over images, and the products with positions.
         distinct, image_of = np.unique(neighbours[start:stop], return_inverse=True)
         sums = np.zeros((len(distinct) + 3, stop - start))
         sums[image_of, np.arange(stop - start)] = 1.0
         sums[-3:] = found["pos"][start:stop].T
         summed = (sums @ gradients[start:stop]).reshape(len(sums), 3, -1)
         moments = summed[-3:].reshape(9, -1)[list(COMPONENTS)]
-        change = np.concatenate([summed[:-3].reshape(3 * len(distinct), -1), moments]) @ kernel.points.T
-        forces = 1 + (3 * distinct[:, None] + np.arange(3)).ravel()
-        own[np.concatenate([forces, virial])] += slope * change
-    rows[:, kernel.columns] = own
+        yield Centre(distinct, data, np.concatenate([summed[:-3].reshape(3 * len(distinct), -1), moments]))

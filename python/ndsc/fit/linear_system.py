@@ -21,7 +21,6 @@ from scipy.linalg import solve_triangular
 from ndsc.errors import FitError, InputError
 from ndsc.files import whole_file, write_text
 from ndsc.fit.evaluation import MODEL_PREFIX, Predictions
-from ndsc.fit.kernels import COMPONENTS
 from ndsc.fit.regularisation import (
     ENERGY_SIGMA_KEY,
     FORCE_SIGMA_KEY,
@@ -31,6 +30,7 @@ from ndsc.fit.regularisation import (
     apply_regularisation,
 )
 from ndsc.fit.rows import KernelRows
+from ndsc.fit.soap import COMPONENTS
 from ndsc.fit.sparse_points import read_kernels
 from ndsc.progress import Progress, silent
 from ndsc.targets import ENERGY_KEY, FORCES_KEY, VIRIAL_KEY, frame_name, targets_of

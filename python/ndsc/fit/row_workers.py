@@ -23,7 +23,7 @@ from ase import Atoms
 from numpy.typing import NDArray
 
 from ndsc.errors import FitError, NdscError
-from ndsc.fit.kernels import Kernel, make_descriptors, rows_of
+from ndsc.fit.kernels import Kernel, rows_of
 from ndsc.interrupts import die_with_parent, held_interrupts
 
 FloatArray = NDArray[np.float64]
@@ -140,7 +140,6 @@ def main() -> None:
     with closing(Connection(descriptor)) as connection:
         try:
             kernels: list[Kernel] = connection.recv()
-            make_descriptors(kernels)
             while True:
                 structure: Atoms = connection.recv()
                 begin = time.perf_counter()

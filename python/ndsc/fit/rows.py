@@ -17,10 +17,11 @@ from scipy.linalg import block_diag
 from ndsc.errors import InputError
 from ndsc.fit.calculator import bare_structure
 from ndsc.fit.executable import require_quippy
-from ndsc.fit.kernels import COMPONENTS, make_descriptors, rows_of, soap_kernels
+from ndsc.fit.kernels import ready, rows_of, soap_kernels
 from ndsc.fit.memory import PROGRAM, FitSize, derivatives_of_one
 from ndsc.fit.row_files import RowFiles, kernels_digest, key_of
 from ndsc.fit.row_workers import rows_in_processes
+from ndsc.fit.soap import COMPONENTS
 from ndsc.progress import Progress, silent
 from ndsc.reference.memory import SHARE, available_memory_mb
 from ndsc.targets import frame_name
@@ -202,7 +203,7 @@ class KernelRows:
 
     def _computed(self, structures: Sequence[Atoms]) -> Generator[FloatArray]:
         """Rows for a scale of one; in processes once it is known that this is faster."""
-        make_descriptors(self._kernels)
+        self._kernels = ready(self._kernels)
         pairs = [self._pairs_of([structure]) for structure in structures]
         for number, structure in enumerate(structures):
             # The first one here shows how long they take.
