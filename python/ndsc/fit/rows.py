@@ -138,6 +138,8 @@ class KernelRows:
         missing = [frame for frame in frames if not self._is_kept(frame)]
         if missing and not self._pairs:
             smallest = min(missing, key=len)
+            self._kernels = ready(self._kernels)
+            rows_of(self._structure(smallest), self._kernels)  # the first time, tables and libraries are loaded
             next(self._each([smallest], silent))
             if self._files is not None:
                 missing.remove(smallest)
