@@ -18,6 +18,7 @@ from . import reference as reference
 from . import relaxation as relaxation
 from . import report as report
 from . import results as results
+from . import selection as selection
 from . import study as study
 from . import sublattices as sublattices
 from . import supercells as supercells
@@ -64,6 +65,11 @@ from .reference import LabelStore as LabelStore
 from .reference import StoredCalculator as StoredCalculator
 from .reference import label_configurations as label_configurations
 from .relaxation import relax_crystal as relax_crystal
+from .selection import ElasticTarget as ElasticTarget
+from .selection import PhononTarget as PhononTarget
+from .selection import make_candidates as make_candidates
+from .selection import predicted_phonons as predicted_phonons
+from .selection import select_configurations as select_configurations
 from .sublattices import enumerate_supercells as enumerate_supercells
 from .sublattices import enumerate_supercells_up_to as enumerate_supercells_up_to
 from .sublattices import hermite_normal_forms as hermite_normal_forms

@@ -20,6 +20,7 @@ LAYERS = [
     "extended_xyz database export fit",
     "benchmark_settings force_constants phonon_path phonons",
     "elastic elastic_setting elastic_quality vacuum relaxation",
+    "selection",
     "claims results benchmark",
     "report",
     "convergence config",

@@ -1,0 +1,17 @@
+from .candidates import make_candidates as make_candidates
+from .cost import LabelCost as LabelCost
+from .model import GapModel as GapModel
+from .model import LinearModel as LinearModel
+from .noise import Noise as Noise
+from .prediction import PredictedErrors as PredictedErrors
+from .prediction import PredictedPhonons as PredictedPhonons
+from .select import Selection as Selection
+from .select import predicted_phonons as predicted_phonons
+from .select import select_configurations as select_configurations
+from .selector import Selector as Selector
+from .settings import SelectionSettings as SelectionSettings
+from .targets import ElasticTarget as ElasticTarget
+from .targets import ForceTarget as ForceTarget
+from .targets import PhononTarget as PhononTarget
+from .targets import PressureTarget as PressureTarget
+from .targets import Target as Target

@@ -1,0 +1,231 @@
+"""The scale of the prior and the noise of the labels, by their marginal likelihood.
+
+The sigma of a component is ``sqrt((relative * value)² + floor²)``, a smooth form of the adaptive regularisation of
+Allen and Bartók (2022). Scale and sigmas are those that make the labels most probable (Rasmussen and Williams 2006,
+section 5.4.1), with weak log-normal priors that decide where labels are few. What the model cannot represent counts as
+noise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import cho_factor, cho_solve
+from scipy.optimize import minimize
+
+from ndsc.fit.linear_system import ENERGY, FORCE, VIRIAL
+from ndsc.fit.regularisation import SMALLEST_SIGMA, Regularisation, Sigma
+
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+
+#: Medians of the log-normal priors of the values of :class:`Noise`, in its order, and their standard deviations.
+PRIOR = np.array([1.0, 3e-4, 5e-3, 5e-4, 5e-3, 1e-3])
+PRIOR_WIDTH = np.array([1.5, 1.5, 1.2, 1.2, 1.2, 1.5])
+#: Smallest values: labels of better than this do not exist, and fits to them are ill-conditioned.
+SMALLEST = np.array([1e-3, 3e-5, 1e-4, 5e-5, 1e-4, 1.5e-4])
+LARGEST = np.array([1e3, 1.0, 1.0, 1.0, 1.0, 10.0])
+#: With more rows than this times the weights, matrices of the weights are smaller work than those of the rows.
+ROWS_PER_WEIGHT = 1.5
+#: What rounding makes of a covariance, relative to its diagonal.
+ROUNDING = 1e-12
+#: Steps of the optimiser; the optimum is flat.
+STEPS = 40
+
+
+@dataclass(frozen=True)
+class Observations:
+    """Labels as rows of numbers, without missing ones.
+
+    Attributes
+    ----------
+    rows : (R, m) array
+    values : (R,) array
+        Energies without single atoms (eV), forces (eV/Å), virials (eV).
+    kinds : (R,) int array
+        :data:`~ndsc.fit.linear_system.ENERGY`, ``FORCE`` or ``VIRIAL``.
+    n_atoms : (R,) int array
+        Atoms of the configuration of each row.
+    frame_of : (R,) int array
+        Number of the configuration of each row.
+    """
+
+    rows: FloatArray
+    values: FloatArray
+    kinds: IntArray
+    n_atoms: IntArray
+    frame_of: IntArray
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+
+@dataclass(frozen=True)
+class Noise:
+    """Scale of the prior and sigmas of the labels.
+
+    Attributes
+    ----------
+    scale : float
+        Standard deviation of the weights, in units of their prior.
+    energy : float, eV
+        The energy of n atoms has the sigma ``energy * sqrt(n)``.
+    force_relative, virial_relative : float
+    force_floor, virial_floor : float, eV/Å and eV
+    """
+
+    scale: float = float(PRIOR[0])
+    energy: float = float(PRIOR[1])
+    force_relative: float = float(PRIOR[2])
+    force_floor: float = float(PRIOR[3])
+    virial_relative: float = float(PRIOR[4])
+    virial_floor: float = float(PRIOR[5])
+
+    def variances(self, kinds: IntArray, values: FloatArray, n_atoms: IntArray | int) -> FloatArray:
+        """(R,) array : squared sigma of each row, for its (expected) value."""
+        force = (self.force_relative * values) ** 2 + self.force_floor**2
+        virial = (self.virial_relative * values) ** 2 + self.virial_floor**2
+        energy = self.energy**2 * np.broadcast_to(n_atoms, kinds.shape)
+        return np.asarray(np.select([kinds == FORCE, kinds == VIRIAL], [force, virial], energy))
+
+    def regularisation(self) -> Regularisation:
+        """The same sigmas for a fit whose prior has the scale one."""
+        force, virial = (
+            Sigma(relative=relative / self.scale, minimum=max(floor / self.scale, SMALLEST_SIGMA))
+            for relative, floor in (
+                (self.force_relative, self.force_floor),
+                (self.virial_relative, self.virial_floor),
+            )
+        )
+        return Regularisation(energy=max(self.energy / self.scale, SMALLEST_SIGMA), force=force, virial=virial)
+
+    def to_dict(self) -> dict[str, float]:
+        """Its values by name."""
+        return asdict(self)
+
+
+def most_probable_noise(labels: Observations, start: Noise | None = None) -> Noise:
+    """Scale and sigmas that make labels most probable.
+
+    Parameters
+    ----------
+    labels : Observations
+    start : Noise, optional
+        Where the search begins, such as the result for fewer labels.
+    """
+    if not len(labels):
+        return Noise()
+    medians = np.log(PRIOR)
+    gram = labels.rows @ labels.rows.T if len(labels) <= ROWS_PER_WEIGHT * labels.rows.shape[1] else None
+    masks = [labels.kinds == kind for kind in (ENERGY, FORCE, VIRIAL)]
+    squares, ones = labels.values**2, np.ones(len(labels))
+
+    def cost(x: FloatArray) -> tuple[float, FloatArray]:
+        scale, *sigmas = np.exp(x)
+        parts = [
+            sigma**2 * size * masks[kind]
+            for sigma, size, kind in zip(
+                sigmas, (labels.n_atoms, squares, ones, squares, ones), (0, 1, 1, 2, 2), strict=True
+            )
+        ]
+        variances = np.sum(parts, axis=0)
+        value, by_scale, by_variance = _negative_log_likelihood(labels, gram, scale, variances)
+        gradient = np.array([by_scale, *(2.0 * np.sum(by_variance * part) for part in parts)])
+        offset = (x - medians) / PRIOR_WIDTH
+        return value + 0.5 * float(offset @ offset), gradient + offset / PRIOR_WIDTH
+
+    begin = medians if start is None else np.log(list(asdict(start).values()))
+    bounds = list(zip(np.log(SMALLEST), np.log(LARGEST), strict=True))
+    found = minimize(cost, begin, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": STEPS})
+    return Noise(*(float(value) for value in np.exp(found.x)))
+
+
+def _negative_log_likelihood(
+    labels: Observations, gram: FloatArray | None, scale: float, variances: FloatArray
+) -> tuple[float, float, FloatArray]:
+    """Its value but for a constant, its derivative with log(scale), and those with the variances."""
+    rows, values = labels.rows, labels.values
+    if gram is not None:
+        covariance = scale**2 * gram
+        covariance[np.diag_indices_from(covariance)] += variances + ROUNDING * scale**2 * np.mean(np.diag(gram))
+        factor = cho_factor(covariance, lower=True)
+        inverse = cho_solve(factor, np.eye(len(covariance)))
+        alpha = inverse @ values
+        half_log_determinant = float(np.sum(np.log(np.diag(factor[0]))))
+        by_scale = float(np.sum(inverse * gram) - alpha @ gram @ alpha) * scale**2
+        diagonal = np.diag(inverse)
+    else:
+        precise = rows / variances[:, None]
+        m = rows.shape[1]
+        factor = cho_factor(rows.T @ precise + np.eye(m) / scale**2, lower=True)
+        inverse = cho_solve(factor, np.eye(m))
+        z = inverse @ (precise.T @ values)
+        z += inverse @ (precise.T @ (values - rows @ z) - z / scale**2)  # rounding is large beside small variances
+        alpha = (values - rows @ z) / variances
+        half_log_determinant = float(
+            np.sum(np.log(np.diag(factor[0]))) + m * np.log(scale) + 0.5 * np.sum(np.log(variances))
+        )
+        by_scale = float(m - np.trace(inverse) / scale**2 - np.sum((rows.T @ alpha) ** 2) * scale**2)
+        diagonal = 1.0 / variances - np.einsum("rm,rm->r", precise @ inverse, precise)
+    value = 0.5 * float(values @ alpha) + half_log_determinant
+    return value, by_scale, 0.5 * (diagonal - alpha**2)
+
+
+def calibration(labels: Observations, noise: Noise, frames: Sequence[int] | None = None) -> float:
+    """How many times larger than predicted errors are, by leaving out one configuration after the other.
+
+    Each configuration is predicted from all others; the mean over configurations of the squared errors of forces, each
+    over its predicted variance, is drawn towards one as if :data:`PRIOR_CONFIGURATIONS` others had been as predicted.
+
+    Parameters
+    ----------
+    labels : Observations
+    noise : Noise
+    frames : sequence of int, optional
+        Numbers of the configurations to leave out one after the other; all by default.
+
+    Returns
+    -------
+    float
+        At least one.
+    """
+    variances = noise.variances(labels.kinds, labels.values, labels.n_atoms)
+    m = labels.rows.shape[1]
+    if len(labels) <= 2 * m:
+        covariance = noise.scale**2 * labels.rows @ labels.rows.T
+        covariance[np.diag_indices_from(covariance)] += variances + ROUNDING * np.mean(np.diag(covariance))
+        inverse = cho_solve(cho_factor(covariance), np.eye(len(covariance)))
+        alpha = inverse @ labels.values
+        blocks = {number: inverse[np.ix_(own, own)] for number, own in _frames_of(labels, frames)}
+    else:
+        precise = labels.rows / variances[:, None]
+        middle = cho_factor(labels.rows.T @ precise + np.eye(m) / noise.scale**2)
+        alpha = (labels.values - labels.rows @ cho_solve(middle, precise.T @ labels.values)) / variances
+        blocks = {
+            number: np.diag(1.0 / variances[own]) - precise[own] @ cho_solve(middle, precise[own].T)
+            for number, own in _frames_of(labels, frames)
+        }
+    ratios = []
+    for number, own in _frames_of(labels, frames):
+        forces = labels.kinds[own] == FORCE
+        # A configuration at rest by symmetry says nothing.
+        if not forces.any() or np.max(np.abs(labels.values[own][forces])) < AT_REST:
+            continue
+        spread = np.linalg.inv(blocks[number])
+        errors = (spread @ alpha[own])[forces]
+        ratios.append(float(np.mean(errors**2 / np.diag(spread)[forces])))
+    return float(np.sqrt(max(1.0, (sum(ratios) + PRIOR_CONFIGURATIONS) / (len(ratios) + PRIOR_CONFIGURATIONS))))
+
+
+#: Configurations that count as having been predicted right before any label is seen.
+PRIOR_CONFIGURATIONS = 2
+#: Forces below this are zero, eV/Å.
+AT_REST = 1e-3
+
+
+def _frames_of(labels: Observations, frames: Sequence[int] | None) -> list[tuple[int, IntArray]]:
+    numbers = np.unique(labels.frame_of) if frames is None else frames
+    return [(int(number), np.flatnonzero(labels.frame_of == number)) for number in numbers]

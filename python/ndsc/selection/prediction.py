@@ -1,0 +1,163 @@
+"""What is known of phonons and elastic constants before they are computed, and how well."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ndsc.errors import InputError
+from ndsc.force_constants.phonopy_model import make_phonopy, set_force_constants
+from ndsc.selection.posterior import Posterior
+from ndsc.selection.targets import ElasticTarget, PhononTarget, Target
+
+FloatArray = NDArray[np.float64]
+
+#: Draws from the posterior behind bands of frequencies.
+SAMPLES = 32
+#: Draws behind the expected largest error of elastic constants.
+ELASTIC_SAMPLES = 400
+
+
+@dataclass(frozen=True)
+class PredictedErrors:
+    """Expected errors of a potential that is fitted to some labels.
+
+    Attributes
+    ----------
+    rmse_thz : float or None
+        Root-mean-square error of the frequencies over the Brillouin zone; None without phonons among the targets.
+    elastic_percent : float or None
+        Expected largest error of an elastic constant, in per cent (constants below a twentieth of the largest count as
+        that).
+    statistical_rmse_thz, statistical_elastic_percent : float or None
+        The same for labels without number and a model that can represent them: without `factor`.
+    factor : float
+        How many times larger than by the posterior the errors are, by leaving out one configuration after the other.
+    constants, deviations : dict of str to float, GPa
+        Elastic constants of the mean, and their standard deviations with `factor`.
+    others : dict of str to float
+        Errors of other targets, in their units.
+    """
+
+    rmse_thz: float | None = None
+    elastic_percent: float | None = None
+    statistical_rmse_thz: float | None = None
+    statistical_elastic_percent: float | None = None
+    factor: float = 1.0
+    constants: Mapping[str, float] = field(default_factory=dict)
+    deviations: Mapping[str, float] = field(default_factory=dict)
+    others: Mapping[str, float] = field(default_factory=dict)
+
+
+def predict_errors(posterior: Posterior, targets: Sequence[Target], *, factor: float = 1.0) -> PredictedErrors:
+    """Expected errors of targets.
+
+    Parameters
+    ----------
+    posterior : Posterior
+    targets : sequence of Target
+        Prepared.
+    factor : float
+        See :class:`PredictedErrors`.
+    """
+    found: dict[str, Any] = {"factor": factor, "others": {}}
+    for target in targets:
+        if isinstance(target, ElasticTarget):
+            found |= _elastic(posterior, target, factor)
+            continue
+        error = float(np.linalg.norm(target.error_rows(posterior) @ posterior.root))
+        if isinstance(target, PhononTarget) and "rmse_thz" not in found:
+            found |= {"rmse_thz": factor * error, "statistical_rmse_thz": error}
+        else:
+            found["others"][target.name] = factor * error
+    return PredictedErrors(**found)
+
+
+def _elastic(posterior: Posterior, target: ElasticTarget, factor: float) -> dict[str, Any]:
+    rows = target.constant_rows(posterior.mean)
+    percent = 100.0 * (rows @ posterior.root) / target.sizes(posterior, rows)[:, None]
+    largest = largest_of(percent @ percent.T)
+    deviations = factor * posterior.deviations(rows)
+    return {
+        "elastic_percent": factor * largest,
+        "statistical_elastic_percent": largest,
+        "constants": target.constants(posterior.mean),
+        "deviations": dict(zip(target.names, (float(value) for value in deviations), strict=True)),
+    }
+
+
+def largest_of(covariance: FloatArray) -> float:
+    """The expected largest absolute value of normal numbers with mean zero and some covariance."""
+    values, vectors = np.linalg.eigh(covariance)
+    draws = np.random.default_rng(0).standard_normal((ELASTIC_SAMPLES, len(values)))
+    return float(np.mean(np.max(np.abs(draws @ (vectors * np.sqrt(np.maximum(values, 0.0))).T), axis=1)))
+
+
+@dataclass(frozen=True, eq=False)
+class PredictedPhonons:
+    """Frequencies with their standard deviations, from labels alone.
+
+    Attributes
+    ----------
+    qpoints : (n, 3) array
+        Reduced coordinates of the unit cell.
+    frequencies : (n, n_bands) array, THz
+        Of the mean of the posterior; imaginary ones are negative.
+    deviations : (n, n_bands) array, THz
+        Standard deviations of the sorted frequencies, with `factor`.
+    factor : float
+        See :class:`PredictedErrors`.
+    """
+
+    qpoints: FloatArray
+    frequencies: FloatArray
+    deviations: FloatArray
+    factor: float
+
+    @property
+    def rmse_thz(self) -> float:
+        """Root mean square of the deviations over the q-points given."""
+        return float(np.sqrt(np.mean(self.deviations**2)))
+
+    def band(self, part: float = 0.68) -> tuple[FloatArray, FloatArray]:
+        """Lower and upper (n, n_bands) frequencies between which `part` of the modes is expected, THz."""
+        from scipy.stats import norm
+
+        if not 0 < part < 1:
+            raise InputError(f"A band cannot hold the part {part} of the modes. Give a number between 0 and 1.")
+        half = float(norm.ppf(0.5 + 0.5 * part)) * self.deviations
+        return self.frequencies - half, self.frequencies + half
+
+
+def predict_phonons(
+    posterior: Posterior, target: PhononTarget, qpoints: ArrayLike, *, factor: float = 1.0, samples: int = SAMPLES
+) -> PredictedPhonons:
+    """Frequencies at q-points, with what is not known of them.
+
+    Parameters
+    ----------
+    posterior : Posterior
+    target : PhononTarget
+        Prepared; between the q-points of its grid, frequencies are interpolated as in phonopy.
+    qpoints : (n, 3) array
+        Reduced coordinates.
+    factor : float
+        See :class:`PredictedErrors`.
+    samples : int
+        Draws from the posterior.
+    """
+    points = np.asarray(qpoints, dtype=float).reshape(-1, 3)
+    phonon = make_phonopy(target.crystal, target.grid)
+
+    def frequencies(z: FloatArray) -> FloatArray:
+        set_force_constants(phonon, target.force_constants(z), target.grid)
+        return np.sort(np.array(phonon.run_qpoints(points).frequencies, dtype=float), axis=1)
+
+    mean = frequencies(posterior.mean)
+    drawn = np.array([frequencies(z) for z in posterior.samples(samples, factor)])
+    # About the mean: where a band cannot go below another one, the average of the draws is not the mean's frequency.
+    return PredictedPhonons(points, mean, np.sqrt(np.mean((drawn - mean) ** 2, axis=0)), factor)

@@ -1,0 +1,231 @@
+"""Choosing from candidates in one call."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from numpy.typing import NDArray
+
+from ndsc.errors import InputError
+from ndsc.fit import GapFit
+from ndsc.progress import Progress, silent
+from ndsc.selection.model import GapModel, LinearModel
+from ndsc.selection.noise import calibration, most_probable_noise
+from ndsc.selection.posterior import Posterior
+from ndsc.selection.prediction import PredictedPhonons, predict_phonons
+from ndsc.selection.selector import Selector, Unit, observations
+from ndsc.selection.targets import ElasticTarget, PhononTarget, Target
+
+FloatArray = NDArray[np.float64]
+
+#: Candidates that are exchanged for better ones in the end; with more, that takes longer than it is worth.
+MOST_EXCHANGED = 24
+
+
+@dataclass(frozen=True, eq=False)
+class Selection:
+    """Candidates in the order in which to label them, and how good a potential they make.
+
+    Errors are those predicted after each label has been added to the ones that were there. They rest on what is known
+    before: the labels of the candidates are not.
+
+    Attributes
+    ----------
+    order : tuple of int
+        Numbers of the candidates.
+    predicted_rmse_thz : (n,) array or None
+        Root-mean-square error of frequencies, THz; None without phonons among the targets.
+    predicted_elastic_percent : (n,) array or None
+        Expected largest error of an elastic constant, per cent; None without elastic constants among the targets.
+    cost : (n,) array
+        Of all labels up to each one, in the unit that was asked for.
+    target_met : bool or None
+        Whether the target is expected to be met; None without one.
+    """
+
+    order: tuple[int, ...]
+    predicted_rmse_thz: FloatArray | None
+    predicted_elastic_percent: FloatArray | None
+    cost: FloatArray
+    target_met: bool | None = None
+
+    def __len__(self) -> int:
+        return len(self.order)
+
+
+def select_configurations(
+    candidates: Sequence[Atoms],
+    system: LinearModel | GapFit | str | Path,
+    targets: Target | Sequence[Target],
+    *,
+    n: int | None = None,
+    target_thz: float | None = None,
+    target_elastic_percent: float | None = None,
+    budget: float | None = None,
+    cost: Unit | FloatArray | Sequence[float] | Callable[[Sequence[Atoms]], FloatArray] | None = None,
+    labelled: Sequence[Atoms] = (),
+    exchange: bool = True,
+    progress: Progress = silent,
+) -> Selection:
+    """Choose the configurations whose labels tell most about what a potential is to give.
+
+    No label of a candidate is looked at. Scale of the prior and noise come from `labelled` by marginal likelihood;
+    without any, they are assumed, and only the order and the ratio of errors mean much.
+
+    Parameters
+    ----------
+    candidates : sequence of ase.Atoms
+        To choose from; see :func:`make_candidates`.
+    system : LinearModel, GapFit or path
+        A potential that is linear in its weights: for a GAP its fit, or its XML file.
+    targets : Target or sequence of Target
+        :class:`PhononTarget`, :class:`ElasticTarget` and others. Their goals weigh them against each other.
+    n : int, optional
+        How many to choose at the most.
+    target_thz, target_elastic_percent : float, optional
+        Stop when no larger errors are expected.
+    budget : float, optional
+        The most that the labels may cost together.
+    cost : "labels", "atoms", "seconds", array or callable, optional
+        What a label costs: the same for all ("labels", the default with `n`), its atoms, its seconds by the labels that
+        there are (the default otherwise), the seconds of each candidate, or a function from structures to seconds.
+    labelled : sequence of ase.Atoms
+        Configurations with labels (``REF_*``) that will be fitted too.
+    exchange : bool
+        Whether to exchange candidates for better ones in the end, which improves sets of a few.
+    progress : callable
+        Called with (task, done, total).
+
+    Returns
+    -------
+    Selection
+        With fewer candidates than asked for where the others are too dear or would tell nothing.
+
+    Raises
+    ------
+    InputError
+        When there is nothing to choose from or nothing to stop at, or a number is not positive.
+    """
+    goals = {"target_thz": target_thz, "target_elastic_percent": target_elastic_percent, "budget": budget}
+    for name, value in goals.items():
+        if value is not None and not (np.isfinite(value) and value > 0):
+            raise InputError(f"{name} = {value!r} is not a positive number. Give one.")
+    if n is not None and (isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 1):
+        raise InputError(f"n = {n!r} is not a whole number of at least 1. Give how many configurations to choose.")
+    if n is None and all(value is None for value in goals.values()):
+        raise InputError("Nothing says how many configurations to choose. Give n, target_thz or a budget.")
+    if not candidates:
+        raise InputError("There are no candidates to choose from. Give some; make_candidates makes them.")
+    wanted = [targets] if isinstance(targets, Target) else list(targets)
+    unit, seconds = _cost(cost, "labels" if n is not None and budget is None else "seconds")
+    selector = Selector(as_model(system), candidates, wanted, unit=unit, cost=seconds, progress=progress)
+    selector.add(labelled)
+    start = selector.predict()
+    positions = {
+        "rmse_thz": next((i for i, one in enumerate(wanted) if isinstance(one, PhononTarget)), None),
+        "elastic_percent": next((i for i, one in enumerate(wanted) if isinstance(one, ElasticTarget)), None),
+    }
+    initial = np.array([np.linalg.norm(one.error_rows(selector.posterior) @ selector.posterior.root) for one in wanted])
+
+    def errors(name: str, remaining: FloatArray) -> FloatArray | None:
+        """The errors of a target by the expected squares of all, as the prediction before the first label has them."""
+        position, before = positions[name], getattr(start, name)
+        if position is None or before is None:
+            return None
+        goal = wanted[position].goal
+        return np.asarray(before * np.sqrt(remaining[..., position]) * goal / max(initial[position], 1e-300))
+
+    def enough(remaining: FloatArray) -> bool:
+        limits = {"rmse_thz": target_thz, "elastic_percent": target_elastic_percent}
+        found = [(errors(name, remaining), limit) for name, limit in limits.items() if limit is not None]
+        return bool(found) and all(value is not None and float(value) <= limit for value, limit in found)
+
+    exchanged = exchange and n is not None and n <= MOST_EXCHANGED
+    chosen = selector.choose(
+        len(candidates) if n is None else int(n),
+        budget=np.inf if budget is None else budget,
+        enough=enough,
+        exchange=exchanged,
+    )
+    asked = target_thz is not None or target_elastic_percent is not None
+    found = {name: errors(name, chosen.remaining) for name in positions}
+    weights = selector.weights()
+    return Selection(
+        order=chosen.order,
+        predicted_rmse_thz=None if found["rmse_thz"] is None else found["rmse_thz"][1:],
+        predicted_elastic_percent=None if found["elastic_percent"] is None else found["elastic_percent"][1:],
+        cost=np.cumsum(weights[list(chosen.order)]) if chosen.order else np.zeros(0),
+        target_met=enough(chosen.remaining[-1]) if asked else None,
+    )
+
+
+def predicted_phonons(
+    labelled: Sequence[Atoms],
+    system: LinearModel | GapFit | str | Path,
+    target: PhononTarget,
+    qpoints: Any,
+    *,
+    samples: int = 32,
+    progress: Progress = silent,
+) -> PredictedPhonons:
+    """Frequencies and their standard deviations from labels alone, without a reference.
+
+    Parameters
+    ----------
+    labelled : sequence of ase.Atoms
+        With targets (``REF_*``).
+    system : LinearModel, GapFit or path
+        As in :func:`select_configurations`.
+    target : PhononTarget
+        Crystal and grid.
+    qpoints : (n, 3) array
+        Reduced coordinates.
+    samples : int
+        Draws from the posterior.
+    progress : callable
+        Called with (task, done, total).
+
+    Raises
+    ------
+    InputError
+        When nothing is labelled.
+    """
+    if not labelled:
+        raise InputError("Nothing is labelled, so nothing is known of the phonons. Give configurations with labels.")
+    model = as_model(system)
+    frames = target.frames()
+    rows = model.rows([*labelled, *frames], progress=progress)
+    labels = observations(labelled, rows[: len(labelled)], model.n_weights)
+    target.prepare(rows[len(labelled) :])
+    noise = most_probable_noise(labels)
+    posterior = Posterior.of_labels(labels, noise)
+    return predict_phonons(posterior, target, qpoints, factor=calibration(labels, noise), samples=samples)
+
+
+def as_model(system: LinearModel | GapFit | str | Path) -> LinearModel:
+    """A GAP as a linear model; what is one already passes through."""
+    if isinstance(system, GapFit):
+        return GapModel(system.xml_path, sparse_jitter=system.settings.sparse_jitter)
+    return GapModel(system) if isinstance(system, str | Path) else system
+
+
+def _cost(given: Any, default: Unit) -> tuple[Unit, Any]:
+    if given is None:
+        return default, None
+    if isinstance(given, str):
+        if given not in ("labels", "atoms", "seconds"):
+            raise InputError(
+                f"cost = {given!r} is not known. Give 'labels', 'atoms', 'seconds', numbers or a function."
+            )
+        return given, None  # type: ignore[return-value]
+    if callable(given):
+        return "seconds", given
+    try:
+        return "seconds", np.asarray(given, dtype=float)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"cost = {given!r} is not a list of numbers. Give the seconds of each candidate.") from error

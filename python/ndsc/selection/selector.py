@@ -1,0 +1,325 @@
+"""The state of a choice: labels that are paid for, what they say, and which candidates would say most next."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+from typing import Any, Literal
+
+import numpy as np
+from ase import Atoms
+from numpy.typing import NDArray
+
+from ndsc.errors import InputError
+from ndsc.fit.linear_system import ENERGY, FORCE, VIRIAL
+from ndsc.fit.soap import COMPONENTS
+from ndsc.progress import Progress, silent
+from ndsc.selection.candidates import strata
+from ndsc.selection.choice import Choice, Pool, choose
+from ndsc.selection.cost import LabelCost
+from ndsc.selection.model import LinearModel
+from ndsc.selection.noise import Noise, Observations, calibration, most_probable_noise
+from ndsc.selection.posterior import Posterior
+from ndsc.selection.prediction import PredictedErrors, predict_errors
+from ndsc.selection.targets import Target
+from ndsc.targets import frame_name, targets_of
+
+log = logging.getLogger(__name__)
+
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+
+#: What the cost of a label is counted in.
+Unit = Literal["labels", "atoms", "seconds"]
+#: Candidates of each kind whose rows are computed at first.
+FIRST_OF_KIND = 4
+#: More candidates of a kind are looked at when its best one is worth this part of the best of all.
+PROMISING = 0.5
+#: Memory of the rows of candidates, bytes, above which no others are looked at.
+MOST_MEMORY = 4e9
+
+
+class Selector:
+    """Chooses labels by information, and sees no label but those that it is given.
+
+    Parameters
+    ----------
+    model : LinearModel
+    candidates : sequence of ase.Atoms
+        To choose from. Labels that they carry are not looked at.
+    targets : sequence of Target
+    unit : "labels", "atoms" or "seconds"
+        What the cost of a label is counted in.
+    cost : callable or array, optional
+        Seconds of structures, or of each candidate; by default fitted to the labels that there are.
+    kpoints : bool
+        Whether the calculator samples k-points, for the cost of labels.
+    e0 : mapping of str to eV, optional
+        Energies of single atoms; the mean energy per atom of the labels by default.
+    progress : callable
+        Called with (task, done, total) while rows are computed.
+
+    Raises
+    ------
+    InputError
+        When there are no candidates or no targets, or costs are not positive.
+    """
+
+    def __init__(
+        self,
+        model: LinearModel,
+        candidates: Sequence[Atoms],
+        targets: Sequence[Target],
+        *,
+        unit: Unit = "seconds",
+        cost: Callable[[Sequence[Atoms]], FloatArray] | FloatArray | None = None,
+        kpoints: bool = True,
+        e0: Mapping[str, float] | None = None,
+        progress: Progress = silent,
+    ) -> None:
+        if not targets:
+            raise InputError("There are no targets to choose labels for. Give phonons, elastic constants or others.")
+        self.model, self.targets, self.unit = model, list(targets), unit
+        self.candidates = list(candidates)
+        self.progress = progress
+        self.noise = Noise()
+        self._e0, self._kpoints, self._cost = e0, kpoints, cost
+        self._rows: dict[int, FloatArray] = {}
+        self._kinds = strata(self.candidates)
+        self._labelled: list[Atoms] = []
+        self._label_rows: list[FloatArray] = []
+        self._seconds: list[float] = []
+        self._taken: set[int] = set()
+        self._scores: dict[int, float] = {}
+        self._prepared = False
+        self._check_costs()
+
+    # What is known
+
+    def add(
+        self, frames: Sequence[Atoms], *, candidates: Sequence[int] = (), seconds: Sequence[float] | None = None
+    ) -> None:
+        """Take labels into account.
+
+        Parameters
+        ----------
+        frames : sequence of ase.Atoms
+            With targets (``REF_*``).
+        candidates : sequence of int
+            Numbers of candidates that are not to be chosen again.
+        seconds : sequence of float, optional
+            What each label took.
+        """
+        self._taken |= set(candidates)
+        if not frames:
+            return
+        known = {id(self.candidates[number]): number for number in candidates}
+        missing = [frame for frame in frames if known.get(id(frame)) not in self._rows]
+        computed = iter(self.model.rows(missing, progress=self.progress))
+        for frame in frames:
+            number = known.get(id(frame))
+            self._label_rows.append(self._rows[number] if number in self._rows else next(computed))
+        self._labelled += frames
+        self._seconds += [np.nan] * len(frames) if seconds is None else list(seconds)
+        self._forget()
+
+    def skip(self, candidates: Sequence[int]) -> None:
+        """Do not choose some candidates, such as those whose calculation failed."""
+        self._taken |= set(candidates)
+
+    @cached_property
+    def labels(self) -> Observations:
+        """All labels as rows of numbers."""
+        return observations(self._labelled, self._label_rows, self.model.n_weights, self._e0)
+
+    @cached_property
+    def posterior(self) -> Posterior:
+        """What the labels say of the weights."""
+        return Posterior.of_labels(self.labels, self.noise)
+
+    @cached_property
+    def factor(self) -> float:
+        """How many times larger than by the posterior errors are."""
+        return calibration(self.labels, self.noise) if self._labelled else 1.0
+
+    def predict(self) -> PredictedErrors:
+        """Expected errors of a potential that is fitted to the labels there are."""
+        self._prepare()
+        return predict_errors(self.posterior, self.targets, factor=self.factor)
+
+    def _forget(self) -> None:
+        for name in ("labels", "posterior", "factor"):
+            self.__dict__.pop(name, None)
+        self.noise = most_probable_noise(self.labels, self.noise)
+
+    # What it would cost
+
+    def costs(self) -> FloatArray:
+        """(n,) array : seconds of each candidate, by the labels that there are."""
+        if isinstance(self._cost, np.ndarray):
+            return self._cost
+        if self._cost is not None:
+            return np.asarray(self._cost(self.candidates), dtype=float)
+        return self.label_cost(self.candidates)
+
+    @property
+    def label_cost(self) -> LabelCost:
+        """What labels take, by those that there are."""
+        return LabelCost.of_labels([len(frame) for frame in self._labelled], self._seconds, kpoints=self._kpoints)
+
+    def weights(self) -> FloatArray:
+        """(n,) array : cost of each candidate, in its unit."""
+        if self.unit == "labels":
+            return np.ones(len(self.candidates))
+        if self.unit == "atoms":
+            return np.array([len(frame) for frame in self.candidates], dtype=float)
+        return self.costs()
+
+    def _check_costs(self) -> None:
+        costs = self.weights()
+        if costs.shape != (len(self.candidates),) or not np.all(np.isfinite(costs)) or not np.all(costs > 0):
+            raise InputError(
+                f"The costs of {len(self.candidates)} candidates are not as many positive numbers. Give the seconds of "
+                "each, or leave them out."
+            )
+
+    # What to label next
+
+    def choose(
+        self,
+        n: int,
+        *,
+        budget: float = np.inf,
+        enough: Callable[[FloatArray], bool] | None = None,
+        exchange: bool = False,
+    ) -> Choice:
+        """The next candidates to label.
+
+        Parameters
+        ----------
+        n : int
+            How many at the most.
+        budget : float
+            In the unit of costs.
+        enough : callable, optional
+            Told the expected squares of the errors of all targets (in units of their goals), says whether to stop.
+        exchange : bool
+            Whether to exchange candidates for better ones in the end.
+        """
+        self._prepare()
+        costs = self.weights()
+        affordable = [i for i in range(len(self.candidates)) if i not in self._taken and costs[i] <= budget]
+        if not affordable:
+            return Choice((), np.zeros((1, len(self.targets))), {})
+        errors = [target.error_rows(self.posterior) / target.goal for target in self.targets]
+        pool = Pool(self._rows.__getitem__, self._variances, costs)
+        self._look(affordable)
+        while True:
+            known = [number for number in affordable if number in self._rows]
+            found = choose(
+                pool, known, self.posterior.covariance, errors,
+                n=n, budget=budget, enough=enough, scores=self._scores, exchange=exchange,
+            )  # fmt: skip
+            self._scores = dict(found.scores)
+            if not self._look_closer(affordable, costs):
+                return found
+
+    def _variances(self, number: int) -> FloatArray:
+        """Variances of the label of a candidate, for the forces that it is expected to have."""
+        rows, n = self._rows[number], len(self.candidates[number])
+        return self.noise.variances(kinds_of(n), self.posterior.expected_size(rows), n)
+
+    def _prepare(self) -> None:
+        """Rows of the targets, once."""
+        if self._prepared:
+            return
+        frames = [target.frames() for target in self.targets]
+        rows = iter(self.model.rows([frame for own in frames for frame in own], progress=self.progress))
+        for target, own in zip(self.targets, frames, strict=True):
+            target.prepare([next(rows) for _ in own])
+        self._prepared = True
+
+    def _look(self, numbers: Sequence[int]) -> None:
+        """Rows of the first candidates of each kind."""
+        wanted: list[int] = []
+        for own in self._by_kind(numbers).values():
+            missing = [number for number in own if number not in self._rows]
+            wanted += missing[: max(0, FIRST_OF_KIND - len(own) + len(missing))]
+        self._compute(wanted)
+
+    def _look_closer(self, numbers: Sequence[int], costs: FloatArray) -> bool:
+        """Rows of more candidates of the kinds that are worth it; False when there are none."""
+        worth = {number: gain / costs[number] for number, gain in self._scores.items()}
+        best = max(worth.values(), default=0.0)
+        wanted: list[int] = []
+        for own in self._by_kind(numbers).values():
+            have = [number for number in own if number in self._rows]
+            if (
+                len(have) < len(own)
+                and max((worth.get(number, 0.0) for number in have), default=0.0) > PROMISING * best
+            ):
+                wanted += [number for number in own if number not in self._rows][: len(have)]
+        return self._compute(wanted)
+
+    def _by_kind(self, numbers: Sequence[int]) -> dict[tuple[Any, ...], list[int]]:
+        found: dict[tuple[Any, ...], list[int]] = {}
+        for number in numbers:
+            found.setdefault(self._kinds[number], []).append(number)
+        return found
+
+    def _compute(self, numbers: Sequence[int]) -> bool:
+        held = sum(rows.nbytes for rows in self._rows.values())
+        room: list[int] = []
+        for number in numbers:
+            held += 8 * (7 + 3 * len(self.candidates[number])) * self.model.n_weights
+            if held > MOST_MEMORY:
+                break
+            room.append(number)
+        rows = self.model.rows([self.candidates[number] for number in room], progress=self.progress)
+        self._rows |= dict(zip(room, rows, strict=True))
+        return bool(room)
+
+
+def kinds_of(n_atoms: int) -> IntArray:
+    """(7 + 3 n,) int array : what each row of a configuration is."""
+    return np.repeat([ENERGY, FORCE, VIRIAL], [1, 3 * n_atoms, len(COMPONENTS)]).astype(np.int64)
+
+
+def observations(
+    frames: Sequence[Atoms], rows: Sequence[FloatArray], n_weights: int, e0: Mapping[str, float] | None = None
+) -> Observations:
+    """The targets that labelled configurations have, with their rows.
+
+    Parameters
+    ----------
+    frames : sequence of ase.Atoms
+        With targets (``REF_*``); what is missing is left out.
+    rows : sequence of (1 + 3 n + 6, m) arrays
+    n_weights : int
+        m.
+    e0 : mapping of str to eV, optional
+        Energies of single atoms; the mean energy per atom by default.
+    """
+    found = [targets_of(frame, where=frame_name(frame, number)) for number, frame in enumerate(frames)]
+    known = [(one.energy, len(frame)) for one, frame in zip(found, frames, strict=True) if one.energy is not None]
+    mean = sum(energy for energy, _ in known) / sum(n for _, n in known) if known else 0.0
+    parts: list[tuple[Any, ...]] = []
+    for number, (frame, one, own) in enumerate(zip(frames, found, rows, strict=True)):
+        n = len(frame)
+        single = n * mean if e0 is None else sum(e0[symbol] for symbol in frame.get_chemical_symbols())
+        values = np.concatenate(
+            [
+                [np.nan if one.energy is None else one.energy - single],
+                np.full(3 * n, np.nan) if one.forces is None else one.forces.reshape(-1),
+                np.full(len(COMPONENTS), np.nan) if one.virial is None else one.virial[list(COMPONENTS)],
+            ]
+        )
+        there = np.isfinite(values)
+        count = int(there.sum())
+        parts.append((own[there], values[there], kinds_of(n)[there], np.full(count, n), np.full(count, number)))
+    if not parts:
+        empty = np.zeros(0, dtype=np.int64)
+        return Observations(np.zeros((0, n_weights)), np.zeros(0), empty, empty, empty)
+    joined = [np.concatenate([part[position] for part in parts]) for position in range(5)]
+    return Observations(*joined)
