@@ -237,6 +237,19 @@ def remake_configuration(atoms: Atoms, info: Mapping[str, Any]) -> Atoms:
     return _configuration(atoms, {key: info[key] for key in (*RECIPE, *OPTIONAL_RECIPE) if key in info})
 
 
+def strata(frames: Sequence[Atoms]) -> list[tuple[Any, ...]]:
+    """Of each configuration the kind: supercell, amplitude and scale; configurations of one kind tell about as much."""
+    keys = ("ndsc_displacement", "ndsc_scale")
+    return [
+        (
+            len(frame),
+            np.asarray(frame.info.get("ndsc_matrix", ())).tobytes(),
+            *(round(float(frame.info[key]), 6) if key in frame.info else None for key in keys),
+        )
+        for frame in frames
+    ]
+
+
 def _configuration(unit_cell: Atoms, recipe: dict[str, Any]) -> Atoms:
     matrix = np.asarray(recipe["ndsc_matrix"], dtype=np.int64).reshape(3, 3)
     perfect = make_supercell(unit_cell, matrix)

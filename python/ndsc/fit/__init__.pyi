@@ -18,3 +18,4 @@ from .regularisation import apply_regularisation as apply_regularisation
 from .rows import KernelRows as KernelRows
 from .settings import SPARSE_METHODS as SPARSE_METHODS
 from .settings import GapSettings as GapSettings
+from .sparse_choice import choose_sparse_points as choose_sparse_points

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from ndsc.versions import package_version
@@ -18,12 +19,17 @@ RECORD = "fit"
 RECORD_FORMAT = 1
 
 
-def publish(scratch: Path, target: Path) -> None:
+def publish(
+    scratch: Path,
+    target: Path,
+    names: Sequence[str] = (TRAINING_NAME, PREDICTIONS_NAME, XML_NAME),
+    record: str = RECORD,
+) -> None:
     """Move a complete fit into its folder; its record, which says that it is complete, is written afterwards."""
     stale = set(target.glob(f"{XML_NAME}.sparseX.*"))
-    (target / f"{RECORD}.json").unlink(missing_ok=True)
+    (target / f"{record}.json").unlink(missing_ok=True)
     sparse = sorted(scratch.glob(f"{XML_NAME}.sparseX.*"))
-    others = [scratch / name for name in (TRAINING_NAME, PREDICTIONS_NAME, XML_NAME)]
+    others = [scratch / name for name in names]
     for path in [*sparse, *others]:
         os.replace(path, target / path.name)
     for path in stale - {target / path.name for path in sparse}:

@@ -181,7 +181,7 @@ def fit_gap(
         sparse_files = None
         if fixed_sparse_points is not None:
             sparse_files = write_sparse_points(scratch, training.species, read_sparse_points(fixed_sparse_points))
-        arguments = _arguments(training, settings, e0, sparse_files)
+        arguments = fit_arguments(training, settings, e0, sparse_files)
         fits = _fits(target, key_of_fit(scratch, arguments))
 
         def compute() -> GapFit:
@@ -282,7 +282,7 @@ def _fit(
     start = time.perf_counter()
     run = run_gap_fit(arguments, scratch, LOG_NAME, threads=threads, progress=progress)
     write_text(log_path, run.log + "\n")  # also when the fit failed
-    _check_finished(run, potential, log_path)
+    check_finished(run, potential, log_path)
     read = _solve_here(potential, frames, settings, progress) if settings.solver == "numpy" else parse_counts(run.log)
     seconds = time.perf_counter() - start
     _check_counts(sent, read, log_path)
@@ -307,9 +307,10 @@ def _solve_here(potential: Path, frames: list[Atoms], settings: GapSettings, pro
     return with_sigmas({"energies": energies, "force_components": forces, "virial_components": virials})
 
 
-def _arguments(
+def fit_arguments(
     training: TrainingFile, settings: GapSettings, e0: Mapping[str, float], sparse_files: Mapping[str, str] | None
 ) -> list[str]:
+    """What gap_fit is called with; with ``solver = "numpy"`` it only chooses sparse points."""
     single_atoms = ":".join(f"{symbol}:{energy!r}" for symbol, energy in e0.items())
     derivatives, selection = ["force_parameter_name=REF_forces", "virial_parameter_name=REF_virial"], []
     if settings.solver == "numpy":
@@ -331,7 +332,8 @@ def _arguments(
     ]
 
 
-def _check_finished(run: Run, potential: Path, log_path: Path) -> None:
+def check_finished(run: Run, potential: Path, log_path: Path) -> None:
+    """Raise a FitError when gap_fit failed, or made a potential that is not a number."""
     if run.code != 0 or not potential.is_file():
         raise FitError(f"gap_fit failed with exit code {run.code}: {failure_reason(run)}. The log is {log_path}.")
     text = potential.read_text(encoding="utf-8", errors="replace")

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 from ase import Atoms
 
 from ndsc.configurations import make_configurations
+from ndsc.configurations import strata as strata
 from ndsc.supercells import SupercellSet
 
 #: Standard deviations of the displacements, Å, and factors of the cell vectors, which candidates take in turn.
@@ -60,16 +59,3 @@ def make_candidates(supercells: SupercellSet, n: int = 1500, *, seed: int = 1) -
     return found + make_configurations(
         supercells, per_supercell=per_supercell, displacement=DISPLACEMENTS, unit_cells=0, **common
     )
-
-
-def strata(candidates: Sequence[Atoms]) -> list[tuple[Any, ...]]:
-    """Of each candidate the kind: supercell, amplitude and scale; candidates of one kind tell about as much."""
-    keys = ("ndsc_displacement", "ndsc_scale")
-    return [
-        (
-            len(frame),
-            np.asarray(frame.info.get("ndsc_matrix", ())).tobytes(),
-            *(round(float(frame.info[key]), 6) if key in frame.info else None for key in keys),
-        )
-        for frame in candidates
-    ]
