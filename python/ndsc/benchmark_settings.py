@@ -16,9 +16,10 @@ MOST_MESH_POINTS = 10**7
 class PhononSettings(Section):
     """``[phonons]``: the phonons that the potential is tested on."""
 
-    reference: Literal["supercells", "diagonal"] = Field(
+    reference: Literal["supercells", "diagonal", "none"] = Field(
         default="supercells",
-        description="Give 'supercells' (the minimal set) or 'diagonal' (one large supercell) for the reference.",
+        description="Give 'supercells' (the minimal set) or 'diagonal' (one large supercell) for the reference, or "
+        "'none' to calculate none, neither of phonons nor of elastic constants.",
     )
     displacement: Real = Field(
         default=0.01, ge=1e-4, le=0.5, description="Give the length of the displacements in Å, for example 0.01."

@@ -219,6 +219,38 @@ class CostSummary(_Part):
         return sum(value or 0.0 for value in self.stages.values()) if self.stages else None
 
 
+class SelectionStep(_Part):
+    """What was expected after a batch of labels."""
+
+    labels: Count
+    seconds: Number
+    predicted_rmse_thz: Number = None
+    predicted_elastic_percent: Number = None
+
+
+class SelectionSummary(_Part):
+    """The choice of labels, and the errors that it predicts."""
+
+    method: str
+    candidates: Count
+    labels: Count
+    predicted_rmse_thz: Number = None
+    predicted_elastic_percent: Number = None
+    statistical_rmse_thz: Number = None
+    statistical_elastic_percent: Number = None
+    factor: Number = None
+    target_thz: Number = None
+    target_elastic_percent: Number = None
+    target_met: bool
+    reason: str = ""
+    advice: str = ""
+    constants: dict[str, Number] = Field(default_factory=dict)
+    deviations: dict[str, Number] = Field(default_factory=dict)
+    noise: dict[str, Number] = Field(default_factory=dict)
+    steps: list[SelectionStep] = Field(default_factory=list)
+    order: list[str] = Field(default_factory=list)
+
+
 class Results(_Part):
     """The whole of results.json."""
 
@@ -227,6 +259,7 @@ class Results(_Part):
     supercells: SupercellsSummary | None = None
     configurations: ConfigurationsSummary | None = None
     labels: LabelsSummary | None = None
+    selection: SelectionSummary | None = None
     fit: FitSummary | None = None
     lattice: dict[str, Comparison] | None = None
     phonons: PhononsSummary | None = None

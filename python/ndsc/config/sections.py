@@ -20,6 +20,7 @@ from ndsc.fit.regularisation import Regularisation
 from ndsc.fit.settings import GapSettings
 from ndsc.reference.executors import ExecutorSettings as ExecutorSettings
 from ndsc.section import InputFile
+from ndsc.selection.settings import SelectionSettings as SelectionSettings
 
 
 class ConfigurationsConfig(ConfigurationSettings):
@@ -46,12 +47,55 @@ class RunConfig(InputFile):
         default=(ConfigurationsConfig(),),
         description="Write it as [configurations], or as [[configurations]] once for each part of the database.",
     )
+    selection: SelectionSettings = Field(default=SelectionSettings(), description="Write it as a section, [selection].")
     reference: ReferenceSettings = Field(default=ReferenceSettings(), description="Write it as a section, [reference].")
     executor: ExecutorSettings = Field(default=ExecutorSettings(), description="Write it as a section, [executor].")
     fit: GapSettings = Field(default=GapSettings(), description="Write it as a section, [fit].")
     regularisation: Regularisation = Field(default=Regularisation(), description="Write it as [regularisation].")
     phonons: PhononSettings = Field(default=PhononSettings(), description="Write it as a section, [phonons].")
     elastic: ElasticSettings = Field(default=ElasticSettings(), description="Write it as a section, [elastic].")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _method_of_selection(cls, data: object) -> object:
+        """What is labelled where the input file does not say it: all that it describes, or else what tells most."""
+        if not isinstance(data, Mapping):
+            return data
+        section = data.get("selection", {})
+        said = section.model_dump(exclude_unset=True) if isinstance(section, SelectionSettings) else section
+        if not isinstance(said, Mapping):
+            return data
+        fit = data.get("fit", {})
+        fit = fit.model_dump(exclude_unset=True) if isinstance(fit, GapSettings) else fit
+        supercells = data.get("supercells", {})
+        kind = supercells.get("kind") if isinstance(supercells, Mapping) else getattr(supercells, "kind", None)
+        no_fit = isinstance(fit, Mapping) and fit.get("method") == "none"
+        everything = "configurations" in data or no_fit or kind == "diagonal"
+        method = said.get("method") or ("all" if everything else "information")
+        filled = {**data, "selection": {**said, "method": method}}
+        if method != "all" and isinstance(fit, Mapping):
+            # The choice takes the rows of the linear system, so that solving it here costs next to nothing.
+            filled["fit"] = {"solver": "numpy", **fit}
+        return filled
+
+    @model_validator(mode="after")
+    def _selection_needs_a_potential(self) -> RunConfig:
+        if self.selection.method != "all" and self.fit.method == "none":
+            raise ValueError(
+                f"[selection] method = {self.selection.method!r} chooses labels for a potential, and [fit] method = "
+                "'none' makes none; give method = 'all', or a [fit] method"
+            )
+        return self
+
+    @property
+    def makes_candidates(self) -> bool:
+        """Whether the configurations are those that a choice makes for itself, because the input file gives none."""
+        return self.selection.method != "all" and "configurations" not in self.model_fields_set
+
+    @property
+    def regularised_by_evidence(self) -> bool:
+        """Whether the sigmas of the fit are the most probable ones, because the input file gives none."""
+        return self.selection.method != "all" and "regularisation" not in self.model_fields_set
 
     @field_validator("configurations")
     @classmethod

@@ -32,6 +32,8 @@ LARGEST = np.array([1e3, 1.0, 1.0, 1.0, 1.0, 10.0])
 ROWS_PER_WEIGHT = 1.5
 #: What rounding makes of a covariance, relative to its diagonal.
 ROUNDING = 1e-12
+#: Rows that the likelihood is that of: a part of the forces tells as much about so few values.
+MOST_ROWS = 1200
 #: Steps of the optimiser; the optimum is flat.
 STEPS = 40
 
@@ -61,6 +63,15 @@ class Observations:
 
     def __len__(self) -> int:
         return len(self.values)
+
+    def thinned(self, n: int) -> Observations:
+        """At most n of the rows, drawn by chance and the same ones every time."""
+        if len(self) <= n:
+            return self
+        kept = np.sort(np.random.default_rng(0).permutation(len(self))[:n])
+        return Observations(
+            self.rows[kept], self.values[kept], self.kinds[kept], self.n_atoms[kept], self.frame_of[kept]
+        )
 
 
 @dataclass(frozen=True)
@@ -118,6 +129,7 @@ def most_probable_noise(labels: Observations, start: Noise | None = None) -> Noi
     """
     if not len(labels):
         return Noise()
+    labels = labels.thinned(MOST_ROWS)
     medians = np.log(PRIOR)
     gram = labels.rows @ labels.rows.T if len(labels) <= ROWS_PER_WEIGHT * labels.rows.shape[1] else None
     masks = [labels.kinds == kind for kind in (ENERGY, FORCE, VIRIAL)]

@@ -41,8 +41,11 @@ class Posterior:
     @cached_property
     def root(self) -> FloatArray:
         """(m, m) array R with ``R Rᵀ`` the covariance."""
-        values, vectors = np.linalg.eigh(self.covariance)
-        return np.asarray(vectors * np.sqrt(np.maximum(values, 0.0)))
+        try:
+            return np.asarray(np.linalg.cholesky(self.covariance))
+        except np.linalg.LinAlgError:  # singular to rounding
+            values, vectors = np.linalg.eigh(self.covariance)
+            return np.asarray(vectors * np.sqrt(np.maximum(values, 0.0)))
 
     def deviations(self, rows: FloatArray) -> FloatArray:
         """(R,) array : standard deviations of what `rows` (R, m) predict."""

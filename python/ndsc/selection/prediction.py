@@ -109,6 +109,8 @@ class PredictedPhonons:
         Of the mean of the posterior; imaginary ones are negative.
     deviations : (n, n_bands) array, THz
         Standard deviations of the sorted frequencies, with `factor`.
+    draws : (n_draws, n, n_bands) array, THz
+        Frequencies of potentials that the labels allow; `deviations` are their spread.
     factor : float
         See :class:`PredictedErrors`.
     """
@@ -116,6 +118,7 @@ class PredictedPhonons:
     qpoints: FloatArray
     frequencies: FloatArray
     deviations: FloatArray
+    draws: FloatArray
     factor: float
 
     @property
@@ -131,6 +134,32 @@ class PredictedPhonons:
             raise InputError(f"A band cannot hold the part {part} of the modes. Give a number between 0 and 1.")
         half = float(norm.ppf(0.5 + 0.5 * part)) * self.deviations
         return self.frequencies - half, self.frequencies + half
+
+    def density(self, axis: ArrayLike, weights: ArrayLike) -> tuple[FloatArray, FloatArray]:
+        """Density of states and its standard deviation, 1/THz, normalised to the number of bands.
+
+        Parameters
+        ----------
+        axis : (n_points,) array, THz
+            Evenly spaced. States are smeared by two of its steps.
+        weights : (n,) array
+            Of the q-points, which form a mesh.
+        """
+        points, parts = np.asarray(axis, dtype=float), np.asarray(weights, dtype=float)
+        parts = np.repeat((parts / parts.sum())[:, None], self.frequencies.shape[1], axis=1).reshape(-1)
+        width = 2.0 * (points[1] - points[0])
+        step = points[1] - points[0]
+        edges = np.concatenate([points - 0.5 * step, [points[-1] + 0.5 * step]])
+        reach = np.arange(-8, 9) * step
+        kernel = np.exp(-0.5 * (reach / width) ** 2)
+
+        def smeared(frequencies: FloatArray) -> FloatArray:
+            counts = np.histogram(frequencies.reshape(-1), bins=edges, weights=parts)[0] / step
+            return np.convolve(counts, kernel / kernel.sum(), mode="same")
+
+        mean = smeared(self.frequencies)
+        drawn = np.array([smeared(frequencies) for frequencies in self.draws])
+        return mean, np.sqrt(np.mean((drawn - mean) ** 2, axis=0))
 
 
 def predict_phonons(
@@ -160,4 +189,4 @@ def predict_phonons(
     mean = frequencies(posterior.mean)
     drawn = np.array([frequencies(z) for z in posterior.samples(samples, factor)])
     # About the mean: where a band cannot go below another one, the average of the draws is not the mean's frequency.
-    return PredictedPhonons(points, mean, np.sqrt(np.mean((drawn - mean) ** 2, axis=0)), factor)
+    return PredictedPhonons(points, mean, np.sqrt(np.mean((drawn - mean) ** 2, axis=0)), drawn, factor)

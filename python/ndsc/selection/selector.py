@@ -55,6 +55,8 @@ class Selector:
         Seconds of structures, or of each candidate; by default fitted to the labels that there are.
     kpoints : bool
         Whether the calculator samples k-points, for the cost of labels.
+    overhead : float, s
+        Added to the seconds of every label: what choosing and fitting take, however cheap the label is.
     e0 : mapping of str to eV, optional
         Energies of single atoms; the mean energy per atom of the labels by default.
     progress : callable
@@ -75,6 +77,7 @@ class Selector:
         unit: Unit = "seconds",
         cost: Callable[[Sequence[Atoms]], FloatArray] | FloatArray | None = None,
         kpoints: bool = True,
+        overhead: float = 0.0,
         e0: Mapping[str, float] | None = None,
         progress: Progress = silent,
     ) -> None:
@@ -84,7 +87,7 @@ class Selector:
         self.candidates = list(candidates)
         self.progress = progress
         self.noise = Noise()
-        self._e0, self._kpoints, self._cost = e0, kpoints, cost
+        self._e0, self._kpoints, self._cost, self._overhead = e0, kpoints, cost, overhead
         self._rows: dict[int, FloatArray] = {}
         self._kinds = strata(self.candidates)
         self._labelled: list[Atoms] = []
@@ -107,19 +110,21 @@ class Selector:
         frames : sequence of ase.Atoms
             With targets (``REF_*``).
         candidates : sequence of int
-            Numbers of candidates that are not to be chosen again.
+            Number of the candidate that each is, where they are candidates; these are not chosen again.
         seconds : sequence of float, optional
             What each label took.
         """
         self._taken |= set(candidates)
         if not frames:
             return
-        known = {id(self.candidates[number]): number for number in candidates}
-        missing = [frame for frame in frames if known.get(id(frame)) not in self._rows]
+        if candidates and len(candidates) != len(frames):
+            raise InputError(
+                f"{len(frames)} labels were given as {len(candidates)} candidates. Give one number for each."
+            )
+        known = [self._rows.get(number) for number in candidates] or [None] * len(frames)
+        missing = [frame for frame, rows in zip(frames, known, strict=True) if rows is None]
         computed = iter(self.model.rows(missing, progress=self.progress))
-        for frame in frames:
-            number = known.get(id(frame))
-            self._label_rows.append(self._rows[number] if number in self._rows else next(computed))
+        self._label_rows += [next(computed) if rows is None else rows for rows in known]
         self._labelled += frames
         self._seconds += [np.nan] * len(frames) if seconds is None else list(seconds)
         self._forget()
@@ -161,7 +166,12 @@ class Selector:
             return self._cost
         if self._cost is not None:
             return np.asarray(self._cost(self.candidates), dtype=float)
-        return self.label_cost(self.candidates)
+        return self.label_cost(self.candidates) + self._overhead
+
+    @property
+    def seconds(self) -> list[float]:
+        """What each label took, NaN where that is not known."""
+        return list(self._seconds)
 
     @property
     def label_cost(self) -> LabelCost:

@@ -60,7 +60,8 @@ def _has_missing_labels(plan: Plan) -> bool:
     """Whether anything will be written to the label store; a store that has all labels may be read-only."""
     if not plan.relaxed or plan.n_configurations > COUNTED:
         return True
-    return any(plan.store.key_of(atoms, plan.spec) not in plan.store for atoms in plan.to_label)
+    structures = [*plan.to_label, *(plan.candidates if plan.selects else ())]
+    return any(plan.store.key_of(atoms, plan.spec) not in plan.store for atoms in structures)
 
 
 def _check_kpoints(plan: Plan) -> None:
@@ -84,15 +85,16 @@ def _check_fit(plan: Plan) -> None:
 
 def _check_resources(plan: Plan) -> None:
     """Refuse more structures than memory or disk can hold."""
-    for section in plan.config.configurations:
+    for section in () if plan.config.makes_candidates else plan.config.configurations:
         check_memory(plan.supercells, section)
     atoms = sum(size * count for size, count in plan.counts.items())
-    disk = plan.n_configurations * DISK_OF_LABEL + atoms * DISK_OF_ATOM
+    labels = plan.most_labels
+    disk = labels * DISK_OF_LABEL + atoms * DISK_OF_ATOM
     folder = nearest_folder(plan.store.path)
     left = shutil.disk_usage(folder).free
     if disk > left:
         raise InputError(
-            f"The labels of {plan.n_configurations} configurations take about {disk / 1e9:.3g} GB on disk; "
+            f"The labels of {labels} configurations take about {disk / 1e9:.3g} GB on disk; "
             f"{left / 1e9:.3g} GB are free in {folder}. Make space, or name another folder with [reference] labels."
         )
 

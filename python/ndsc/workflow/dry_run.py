@@ -71,20 +71,37 @@ class DryRun:
             f"Crystal         {plan.crystal.describe()}" + ("" if self.relaxed else "; still to be relaxed"),
             *self._supercell_lines(),
             *(f"Note            {note}" for note in self.notes),
-            f"Configurations  {plan.n_configurations} to label ({atoms} atoms), {plan.n_unlabelled} without "
-            "labels for sparse points",
+            f"Configurations  {self._configurations(atoms)}",
             *(
                 f"Single atom     {atom.atoms.info['ndsc_name']} with settings of its own, in a box of "
                 f"{' x '.join(f'{edge:.1f}' for edge in atom.atoms.cell.lengths())} Å"
                 for atom in plan.isolated
             ),
             f"Phonons         {self._phonons()}",
-            f"Cost            atoms³ of the configurations {self.relative_cost:.3g} times that of one calculation of "
-            f"the diagonal supercell ({self.diagonal_atoms} atoms)",
+            *(
+                []
+                if plan.selects
+                else [
+                    f"Cost            atoms³ of the configurations {self.relative_cost:.3g} times that of one "
+                    f"calculation of the diagonal supercell ({self.diagonal_atoms} atoms)"
+                ]
+            ),
             f"Labels          {self._labels()}",
             *([] if plan.config.fit.method == "none" else [f"Fit             {self._fit()}"]),
         ]
         return "\n".join(lines)
+
+    def _configurations(self, atoms: int) -> str:
+        plan, settings = self.plan, self.plan.config.selection
+        if not plan.selects:
+            unlabelled = f"{plan.n_unlabelled} without labels for sparse points"
+            return f"{plan.n_configurations} to label ({atoms} atoms), {unlabelled}"
+        how = "by chance" if settings.method == "random" else "by what they tell"
+        limit = "" if settings.max_seconds is None else f" or {settings.max_seconds:g} s"
+        return (
+            f"{plan.n_configurations} to choose from {how}, {settings.batch} at a time, until {settings.target_thz:g} "
+            f"THz and {settings.target_elastic_percent:g} % are expected, or {plan.most_labels} labels{limit} are there"
+        )
 
     def _supercell_lines(self) -> list[str]:
         supercells = self.plan.supercells
@@ -103,6 +120,8 @@ class DryRun:
     def _phonons(self) -> str:
         if self.plan.config.fit.method == "none":
             return "none, because there is no fit"
+        if self.plan.config.phonons.reference == "none":
+            return "predicted with their errors; no reference"
         if not self.plan.has_phonon_frames:
             return "the diagonal supercell for the reference"
         if self.phonon_calculations is None:
@@ -115,7 +134,8 @@ class DryRun:
             return f"not known before the crystal is relaxed; store {store}"
         if self.in_store is None:
             return f"too many to look up; store {store}"
-        return f"{self.in_store} of {len(self.plan.to_label)} are in {store}"
+        before = " that are needed before the choice" if self.plan.selects else ""
+        return f"{self.in_store} of {len(self.plan.to_label)}{before} are in {store}"
 
 
 def dry_run(config: RunConfig, directory: Path, *, progress: Progress = silent) -> DryRun:

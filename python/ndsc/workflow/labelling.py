@@ -8,7 +8,8 @@ that a wide smearing occupies states for which a supercell has fewer bands an at
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeAlias
 
 import numpy as np
 from ase import Atoms
@@ -25,12 +26,17 @@ from ndsc.workflow.plan import Plan
 
 log = logging.getLogger(__name__)
 
+#: Labels configurations under the name of a task, and returns all labels of the run so far.
+Labeller: TypeAlias = Callable[[Sequence[Atoms], str], LabelReport]
+
 #: Largest difference of the perfect crystal's energies per atom that is not worth a warning, eV.
 NOTABLE_SPREAD = 1e-4
 
 
-def label_plan(plan: Plan, progress: Progress) -> tuple[LabelReport, list[str]]:
-    """Label everything that a run needs side by side.
+def label_plan(
+    plan: Plan, progress: Progress, choose: Callable[[Labeller], list[str]] | None = None
+) -> tuple[LabelReport, list[str]]:
+    """Label everything that a run needs.
 
     The unit cell comes first, then single atoms, then the perfect supercells of the phonons, then the rest.
 
@@ -39,6 +45,9 @@ def label_plan(plan: Plan, progress: Progress) -> tuple[LabelReport, list[str]]:
     plan : Plan
     progress : callable
         Called with (task, done, total).
+    choose : callable, optional
+        Chooses what else is labelled: called with a function that labels configurations and returns all labels so far;
+        returns what is doubtful.
 
     Returns
     -------
@@ -56,7 +65,7 @@ def label_plan(plan: Plan, progress: Progress) -> tuple[LabelReport, list[str]]:
     warnings: list[str] = []
     report = LabelReport(labels={})
 
-    def label(frames: Sequence[Atoms], task: str, spec: CalculatorSpec = plan.spec) -> None:
+    def label(frames: Sequence[Atoms], task: str, spec: CalculatorSpec = plan.spec) -> LabelReport:
         nonlocal report
         if frames:
             # The settings of single atoms differ on purpose, which nobody has to be told.
@@ -65,8 +74,9 @@ def label_plan(plan: Plan, progress: Progress) -> tuple[LabelReport, list[str]]:
                 secondary=spec != plan.spec,
             )  # fmt: skip
             report = report.joined(found)
+        return report
 
-    unit_cells = [atoms for atoms in plan.configurations if _is_perfect_unit_cell(atoms)]
+    unit_cells = plan.perfect_unit_cells
     supercells = [atoms for atoms in plan.phonon_frames if atoms.info["config_type"] == "phonon_perfect"]
     singles = [single.atoms for single in plan.single_atoms]
     label(unit_cells, "perfect unit cell")
@@ -84,6 +94,8 @@ def label_plan(plan: Plan, progress: Progress) -> tuple[LabelReport, list[str]]:
     if disagreement is not None:
         log.warning("%s", disagreement)
         warnings.append(disagreement)
+    if choose is not None:
+        warnings += choose(label)
     known = {atoms.info["ndsc_name"] for atoms in [*unit_cells, *supercells, *singles]}
     label([atoms for atoms in plan.to_label if atoms.info["ndsc_name"] not in known], "labels")
     _require_phonon_labels(plan.phonon_frames, report)

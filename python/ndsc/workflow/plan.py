@@ -19,10 +19,13 @@ from ndsc.fit.memory import FitSize
 from ndsc.force_constants import phonon_displacements
 from ndsc.progress import Progress, silent
 from ndsc.reference import CalculatorSpec, LabelStore, StoredCalculator
+from ndsc.selection import make_candidates
 from ndsc.supercells import SupercellSet, diagonal_supercell, find_supercells
 from ndsc.workflow.derived import relaxed_through_store
 from ndsc.workflow.isolated import IsolatedAtom, isolated_atoms
 
+#: Configurations whose environments are offered as sparse points before a choice.
+OFFERED = 250
 #: Above this number of atoms, the search for symmetry takes more than a second.
 LARGE_CELL = 500
 
@@ -62,21 +65,29 @@ class Plan:
     warnings: tuple[str, ...] = ()
 
     @property
+    def selects(self) -> bool:
+        """Whether only some of the configurations are labelled, one batch after the other."""
+        return self.config.selection.method != "all"
+
+    @property
     def isolated(self) -> list[IsolatedAtom]:
         """Single atoms that need a calculator of their own."""
         return [atom for atom in self.single_atoms if atom.spec != self.spec]
 
     @cached_property
     def configurations(self) -> list[Atoms]:
-        """To be labelled and fitted."""
-        parts = (frame for section in self.config.configurations for frame in _perturbed(section, self.supercells))
+        """To be labelled and fitted; of a choice, all that there are to choose from."""
+        if self.config.makes_candidates:
+            parts: Iterable[Atoms] = make_candidates(self.supercells, self.config.selection.candidates)
+        else:
+            parts = (frame for section in self.config.configurations for frame in _perturbed(section, self.supercells))
         return [*_one_perfect_cell(parts), *(atom.atoms for atom in self.single_atoms if atom.spec == self.spec)]
 
     @cached_property
     def unlabelled(self) -> list[Atoms]:
         """Offered to the fit as sparse points only."""
         pool: list[Atoms] = []
-        for section in self.config.configurations:
+        for section in () if self.config.makes_candidates else self.config.configurations:
             share = -(-section.unlabelled // len(self.supercells))
             frames = _perturbed(
                 section, self.supercells, per_supercell=share, unit_cells=0, first_index=section.per_supercell
@@ -103,12 +114,32 @@ class Plan:
 
     @property
     def to_label(self) -> list[Atoms]:
-        """All structures of the run whose labels can be computed side by side."""
+        """All structures of the run whose labels can be computed side by side, before anything is chosen."""
+        if self.selects:
+            singles = [atom.atoms for atom in self.single_atoms if atom.spec == self.spec]
+            return [*self.perfect_unit_cells, *singles, *self.phonon_frames]
         return [*self.configurations, *self.phonon_frames]
+
+    @property
+    def perfect_unit_cells(self) -> list[Atoms]:
+        """The unperturbed unit cell, if it is one of the configurations."""
+        return [
+            atoms
+            for atoms in self.configurations
+            if atoms.info["config_type"] == "unit_cell" and atoms.info.get("ndsc_index") == 0
+        ]
+
+    @property
+    def candidates(self) -> list[Atoms]:
+        """What a choice is made from: the configurations without the unperturbed unit cell and single atoms."""
+        always = {id(atoms) for atoms in self.perfect_unit_cells} | {id(atom.atoms) for atom in self.single_atoms}
+        return [atoms for atoms in self.configurations if id(atoms) not in always]
 
     @cached_property
     def counts(self) -> dict[int, int]:
-        """How many configurations there are to label of each number of atoms, without making them."""
+        """How many configurations there are of each number of atoms, without making them."""
+        if self.config.makes_candidates:
+            return dict(sorted(Counter(len(atoms) for atoms in self.configurations).items()))
         n_atoms, counts = len(self.crystal.atoms), Counter[int]()
         parts = self.config.configurations
         for section in parts:
@@ -122,19 +153,26 @@ class Plan:
 
     @property
     def n_configurations(self) -> int:
-        """Configurations to label."""
+        """Configurations to label, or to choose from."""
         return sum(self.counts.values())
+
+    @property
+    def most_labels(self) -> int:
+        """Configurations that are labelled at the most."""
+        return min(self.n_configurations, self.config.selection.max_labels) if self.selects else self.n_configurations
 
     @property
     def n_unlabelled(self) -> int:
         """Configurations that only offer sparse points."""
-        return sum(section.unlabelled for section in self.config.configurations)
+        return 0 if self.config.makes_candidates else sum(part.unlabelled for part in self.config.configurations)
 
     @property
     def fit_size(self) -> FitSize:
-        """How much there will be to fit."""
-        offered = self.n_unlabelled * max(self.counts, default=0)
-        return FitSize.of_supercells(self.crystal.atoms, self.counts, self.config.fit.cutoff, offered)
+        """How much there will be to fit, at the most."""
+        largest = max(self.counts, default=0)
+        counts = {largest: self.most_labels} if self.selects else self.counts
+        offered = (OFFERED if self.selects else self.n_unlabelled) * largest
+        return FitSize.of_supercells(self.crystal.atoms, counts, self.config.fit.cutoff, offered)
 
 
 def label_store(config: RunConfig, directory: Path) -> LabelStore:

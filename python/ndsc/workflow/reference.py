@@ -52,12 +52,12 @@ def run_reference(
         found = phonons_from_diagonal(
             plan.crystal, grid, calculator, displacement=displacement, progress=progress, **options
         )
-    elif phonons:
+    elif phonons and section.reference == "supercells":
         known = {str(atoms.info["ndsc_name"]): labels[atoms.info["ndsc_name"]] for atoms in plan.phonon_frames}
         forces = {name: label.forces for name, label in known.items()}
         seconds = sum(label.cost_seconds for label in known.values())
         found = phonons_from_labels(plan.phonon_supercells, plan.phonon_frames, forces, seconds=seconds, **options)
-    if elastic and elastic_section.enabled:
+    if elastic and elastic_section.enabled and section.reference != "none":
         progress("elastic constants", 0, 1)
         constants = elastic_through_store(
             plan.crystal, calculator, strain=elastic_section.strain, relax_ions=elastic_section.relax_ions

@@ -26,6 +26,7 @@ from ndsc.workflow.dry_run import plan_without_calculations
 from ndsc.workflow.labelling import label_plan, labels_to_fit
 from ndsc.workflow.plan import make_plan, reference_calculator
 from ndsc.workflow.reference import run_reference
+from ndsc.workflow.selection import ChosenLabels
 from ndsc.workflow.summary import RunRecord, summarise
 
 log = logging.getLogger(__name__)
@@ -71,10 +72,12 @@ def run_workflow(config: RunConfig, directory: str | Path, *, progress: Progress
             with _stage("crystal", stages):
                 plan = make_plan(config, directory, progress=progress)
         with _stage("labels", stages):
-            report, warnings = label_plan(plan, progress)
-        database = make_database(plan.to_fit, labels_to_fit(plan, report))
+            chosen = ChosenLabels(plan, directory, progress) if plan.selects else None
+            report, warnings = label_plan(plan, progress, None if chosen is None else chosen.choose)
+        wanted = plan.to_fit if chosen is None else chosen.configurations
+        database = make_database(wanted, labels_to_fit(plan, report))
         warnings = [*notes, *plan.warnings, *warnings, *check_plausible(database)]
-        record = RunRecord(plan, report, database, stages, warnings)
+        record = RunRecord(plan, report, wanted, database, stages, warnings, chosen)
         _write_database(record, directory)
         if config.fit.method != "none":
             _fit_and_benchmark(record, directory, progress)
@@ -92,7 +95,7 @@ def _write_database(record: RunRecord, directory: Path) -> None:
     plan = record.plan
     _write_frames(directory / "crystal.extxyz", [plan.crystal.atoms])
     write_text(directory / "supercells.json", json.dumps(plan.supercells.to_dict(), indent=1) + "\n")
-    _write_frames(directory / "configurations.extxyz", plan.to_fit)
+    _write_frames(directory / "configurations.extxyz", record.configurations)
     write_database(directory / "database.extxyz", record.database)
 
 
@@ -103,16 +106,24 @@ def _fit_and_benchmark(record: RunRecord, directory: Path, progress: Progress) -
     with _stage("reference", record.stages):
         reference = run_reference(plan, record.report.labels, calculator, progress=progress)
         record.warnings += reference.warnings
+    chosen = record.chosen
+    record.regularisation = plan.config.regularisation
+    if chosen is not None and plan.config.regularised_by_evidence:
+        record.regularisation = chosen.selector.noise.regularisation()
     with _stage("fit", record.stages):
         record.fit = fit_gap(
-            apply_regularisation(record.database, plan.config.regularisation),
+            apply_regularisation(record.database, record.regularisation),
             directory / "potential",
             plan.config.fit,
-            sparse_only=plan.unlabelled,
+            sparse_only=plan.unlabelled if chosen is None else (),
+            fixed_sparse_points=None if chosen is None else chosen.sparse_points,
             threads=plan.config.executor.workers * plan.config.executor.threads,
             progress=progress,
         )
     record.warnings += record.fit.warnings
+    if chosen is not None:
+        with _stage("prediction", record.stages):
+            chosen.save_prediction(directory)
     with _stage("benchmark", record.stages):
         found = benchmark(
             record.fit.calculator(),

@@ -15,12 +15,13 @@ from pydantic import BaseModel
 from ndsc.benchmark import Benchmark
 from ndsc.codes.specification import canonical
 from ndsc.config import RunConfig, dump_config
-from ndsc.fit import GapFit
+from ndsc.fit import GapFit, Regularisation
 from ndsc.qgrid import irreducible_qpoints
 from ndsc.reference import LabelReport
 from ndsc.results import CostSummary, CrystalSummary, PhononsSummary, Results, SizeCost, SupercellsSummary
 from ndsc.versions import package_versions
 from ndsc.workflow.plan import Plan
+from ndsc.workflow.selection import ChosenLabels
 
 
 @dataclass
@@ -32,11 +33,17 @@ class RunRecord:
     plan : Plan
     report : LabelReport
         Labels of the configurations and of the reference's phonons.
+    configurations : list of ase.Atoms
+        Those that were to be labelled for the database.
     database : list of ase.Atoms
         The labelled configurations.
     stages : dict of str to float
         Wall time of each stage, s.
     warnings : list of str
+    chosen : ChosenLabels or None
+        How labels were chosen; None where all were to be labelled.
+    regularisation : Regularisation or None
+        What the fit was given.
     fit : GapFit or None
     benchmark : Benchmark or None
         None before these stages, and without a fit.
@@ -44,9 +51,12 @@ class RunRecord:
 
     plan: Plan
     report: LabelReport
+    configurations: list[Atoms]
     database: list[Atoms]
     stages: dict[str, float]
     warnings: list[str] = field(default_factory=list)
+    chosen: ChosenLabels | None = None
+    regularisation: Regularisation | None = None
     fit: GapFit | None = None
     benchmark: Benchmark | None = None
 
@@ -78,12 +88,13 @@ def summarise(record: RunRecord, directory: Path) -> Results:
             "n_irreducible_qpoints": len(irreducible_qpoints(crystal, plan.supercells.grid).weights),
         },
         "configurations": {
-            "total": len(plan.to_fit),
-            "by_type": Counter(str(atoms.info["config_type"]) for atoms in plan.to_fit),
+            "total": len(record.configurations),
+            "by_type": Counter(str(atoms.info["config_type"]) for atoms in record.configurations),
             "settings": _recipe(config),
         },
         "labels": _labels(record),
-        "fit": None if record.fit is None else _fit(config, record.fit),
+        "selection": None if record.chosen is None else _selection(record.chosen),
+        "fit": None if record.fit is None else _fit(record, record.fit),
         "lattice": None if found is None else found.lattice,
         "phonons": None if found is None else _phonons(config, found),
         "elastic": elastic,
@@ -105,13 +116,15 @@ def _attributes_of(source: object, part: type[BaseModel]) -> dict[str, Any]:
 
 def _recipe(config: RunConfig) -> dict[str, Any]:
     """The settings of the configurations; of several parts, by the name of the part."""
+    if config.makes_candidates:
+        return config.selection.model_dump(mode="json", exclude_none=True)
     dumped = [part.model_dump(mode="json", exclude_none=True) for part in config.configurations]
     return dumped[0] if len(dumped) == 1 else {str(part["name"]): part for part in dumped}
 
 
 def _labels(record: RunRecord) -> dict[str, Any]:
     plan, report = record.plan, record.report
-    requested = {str(atoms.info["ndsc_name"]) for atoms in [*plan.to_label, *plan.to_fit]}
+    requested = {str(atoms.info["ndsc_name"]) for atoms in [*plan.to_label, *record.configurations]}
     return {
         "calculator": plan.spec.name,
         "requested": len(requested),
@@ -126,11 +139,40 @@ def _labels(record: RunRecord) -> dict[str, Any]:
     }
 
 
-def _fit(config: RunConfig, fit: GapFit) -> dict[str, Any]:
+def _selection(chosen: ChosenLabels) -> dict[str, Any]:
+    last, settings = chosen.steps[-1].predicted, chosen.settings
+    names = {"rmse_thz": "predicted_rmse_thz", "elastic_percent": "predicted_elastic_percent"}
+    kept = ("statistical_rmse_thz", "statistical_elastic_percent", "factor", "constants", "deviations")
     return {
-        "method": config.fit.method,
+        "method": settings.method,
+        "candidates": len(chosen.candidates),
+        "labels": len(chosen.names),
+        **{key: getattr(last, name) for name, key in names.items()},
+        **{name: getattr(last, name) for name in kept},
+        "target_thz": settings.target_thz,
+        "target_elastic_percent": settings.target_elastic_percent,
+        "target_met": chosen.target_met,
+        "reason": chosen.reason,
+        "advice": chosen.advice,
+        "noise": chosen.selector.noise.to_dict(),
+        "steps": [
+            {
+                "labels": step.labels,
+                "seconds": step.seconds,
+                **{key: getattr(step.predicted, name) for name, key in names.items()},
+            }
+            for step in chosen.steps
+        ],
+        "order": chosen.names,
+    }
+
+
+def _fit(record: RunRecord, fit: GapFit) -> dict[str, Any]:
+    regularisation = record.regularisation or record.plan.config.regularisation
+    return {
+        "method": record.plan.config.fit.method,
         "settings": fit.settings.hyperparameters() | {"e0": fit.e0},
-        "regularisation": config.regularisation.model_dump(mode="json"),
+        "regularisation": regularisation.model_dump(mode="json"),
         "counts": {
             name: {"sent": sent, "read": fit.counts_read[name]}
             for name, sent in fit.counts_sent.items()

@@ -1,0 +1,344 @@
+"""Labels that are chosen: a batch, what it says of phonons and elastic constants, and the next one, until it is enough.
+
+A choice never depends on labels that have not been chosen, not even on those that are in the store already. So a run
+that was stopped goes the same way again, without calculating anything, and then on.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from numpy.typing import NDArray
+
+from ndsc.database import make_database
+from ndsc.files import write_text
+from ndsc.fit.sparse_choice import choose_sparse_points
+from ndsc.phonon_path import band_path
+from ndsc.progress import Progress
+from ndsc.qgrid import Grid, irreducible_qpoints
+from ndsc.reference import Label
+from ndsc.selection import ElasticTarget, GapModel, PhononTarget, PredictedErrors, Selector, Target
+from ndsc.selection.prediction import PredictedPhonons, predict_phonons
+from ndsc.vacuum import Vacuum
+from ndsc.workflow.labelling import Labeller
+from ndsc.workflow.plan import Plan
+
+log = logging.getLogger(__name__)
+
+FloatArray = NDArray[np.float64]
+
+#: What choosing one label takes itself, s: labels that cost less are worth about the same, however small they are.
+OWN_SECONDS = 3.0
+#: The expected largest of the errors of a crystal's elastic constants, over their root mean square.
+LARGEST_OVER_RMS = 1.5
+#: Labels below which a prediction is not relied on.
+FEWEST_LABELS = 4
+#: A prediction is as good as it can be when no label that could still be chosen would lower it by this part.
+LITTLE = 0.02
+#: Forces that are wrong by more than this part, by the labels themselves, are more than the potential can represent.
+LARGE_MISFIT = 0.02
+#: Mesh of the predicted frequencies.
+MESH: Grid = (20, 20, 20)
+#: What progress calls this.
+TASK = "choosing labels"
+
+
+@dataclass(frozen=True)
+class Step:
+    """What was known after a batch of labels.
+
+    Attributes
+    ----------
+    labels : int
+        Labels of the database so far.
+    seconds : float, s
+        Time of all of them.
+    predicted : PredictedErrors
+    """
+
+    labels: int
+    seconds: float
+    predicted: PredictedErrors
+
+
+@dataclass
+class ChosenLabels:
+    """A choice of labels while it is made, and what came of it.
+
+    Attributes
+    ----------
+    plan : Plan
+    directory : path
+        Folder of the run.
+    progress : callable
+    steps : list of Step
+    reason : str
+        Why no more labels were chosen.
+    advice : str
+        What to change in the input file where the target is not met.
+    target_met : bool
+    names, failed : list of str
+        Labelled configurations in the order of their labels, and those whose calculation failed.
+    """
+
+    plan: Plan
+    directory: Path
+    progress: Progress
+    steps: list[Step] = field(default_factory=list)
+    reason: str = ""
+    advice: str = ""
+    target_met: bool = False
+    names: list[str] = field(default_factory=list)
+    failed: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        config = self.plan.config
+        self.settings = config.selection
+        self.candidates = self.plan.candidates
+        self.sparse_points = choose_sparse_points(
+            [*self.plan.perfect_unit_cells, *self.candidates, *self.plan.unlabelled],
+            self.directory / "sparse-points",
+            config.fit,
+            progress=self.progress,
+        )
+        model = GapModel(
+            self.sparse_points,
+            sparse_jitter=config.fit.sparse_jitter,
+            store=self.directory / "rows",
+            workers=cores(),
+        )
+        self.targets = targets_of_plan(self.plan)
+        self.selector = Selector(
+            model,
+            self.candidates,
+            self.targets,
+            overhead=OWN_SECONDS,
+            kpoints=self.plan.spec.kgrid is not None,
+            progress=self.progress,
+        )
+        self._order = _random_order(self.candidates) if self.settings.method == "random" else []
+
+    def choose(self, label: Labeller) -> list[str]:
+        """Choose and label until it is enough.
+
+        Parameters
+        ----------
+        label : callable
+            Labels configurations and returns all labels of the run so far.
+
+        Returns
+        -------
+        list of str
+            What is doubtful.
+        """
+        always = [*self.plan.perfect_unit_cells, *(single.atoms for single in self.plan.single_atoms)]
+        self._add(always, (), label([], TASK).labels)
+        self._step()
+        while not self._finished():
+            self.progress(TASK, len(self.names), self.settings.max_labels)
+            numbers = self._next()
+            if not numbers:
+                break
+            wanted = [self.candidates[number] for number in numbers]
+            report = label(wanted, "labels")
+            self._add(wanted, numbers, report.labels)
+            if not any(str(atoms.info["ndsc_name"]) in report.labels for atoms in wanted):
+                continue  # failed: others are chosen instead
+            self._step()
+        self.progress(TASK, self.settings.max_labels, self.settings.max_labels)
+        if not self.target_met:
+            self.advice = self._advice()
+            log.warning("%s", self.summary)
+            return [self.summary]
+        log.info("%s", self.summary)
+        return []
+
+    @property
+    def summary(self) -> str:
+        """What was reached, and why it ended, in a few sentences."""
+        last = self.steps[-1].predicted
+        said = [
+            f"{value:.2g} {unit}"
+            for value, unit in ((last.rmse_thz, "THz"), (last.elastic_percent, "% in elastic constants"))
+            if value is not None
+        ]
+        text = f"Predicted errors with {self.steps[-1].labels} labels: {' and '.join(said)}. {self.reason}"
+        return f"{text} {self.advice}".strip()
+
+    @property
+    def configurations(self) -> list[Atoms]:
+        """The unperturbed unit cell, single atoms and what was chosen, in the order of their labels."""
+        names = {name: number for number, name in enumerate([*self.names, *self.failed])}
+        found = [atoms for atoms in self.plan.to_fit if str(atoms.info["ndsc_name"]) in names]
+        return sorted(found, key=lambda atoms: names[str(atoms.info["ndsc_name"])])
+
+    def save_prediction(self, directory: Path) -> None:
+        """Write what is predicted of the phonons to ``phonons/predicted.json``: bands on path and mesh, and density.
+
+        Raises
+        ------
+        InputError
+            When the folder cannot be written.
+        """
+        path = band_path(self.plan.crystal)
+        mesh, weights = irreducible_qpoints(self.plan.crystal, MESH)
+        found = self.predicted_phonons(np.concatenate([path.qpoints, mesh]))
+        if found is None:
+            return
+        n = len(path.qpoints)
+        on_mesh = replace(
+            found, qpoints=mesh, frequencies=found.frequencies[n:], deviations=found.deviations[n:],
+            draws=found.draws[:, n:],
+        )  # fmt: skip
+        axis = np.linspace(min(0.0, float(on_mesh.frequencies.min())), 1.05 * float(on_mesh.frequencies.max()), 300)
+        density, spread = on_mesh.density(axis, weights)
+        document: dict[str, Any] = {
+            "factor": found.factor,
+            "path_distances": path.distances,
+            "path_ticks": path.ticks,
+            "path_labels": path.labels,
+            "path_segments": path.segments,
+            "path_qpoints": path.qpoints,
+            "path_frequencies": found.frequencies[:n],
+            "path_deviations": found.deviations[:n],
+            "mesh": list(MESH),
+            "mesh_qpoints": mesh,
+            "mesh_weights": weights,
+            "mesh_frequencies": on_mesh.frequencies,
+            "mesh_deviations": on_mesh.deviations,
+            "dos_frequencies": axis,
+            "dos": density,
+            "dos_deviation": spread,
+        }
+        folder = directory / "phonons"
+        folder.mkdir(exist_ok=True)
+        write_text(folder / "predicted.json", json.dumps(_plain(document)) + "\n")
+
+    def predicted_phonons(self, qpoints: FloatArray) -> PredictedPhonons | None:
+        """Frequencies and their standard deviations; None without phonons among the targets."""
+        target = next((one for one in self.targets if isinstance(one, PhononTarget)), None)
+        if target is None:
+            return None
+        return predict_phonons(self.selector.posterior, target, qpoints, factor=self.selector.factor)
+
+    # One after the other
+
+    def _add(self, frames: Sequence[Atoms], numbers: Sequence[int], labels: dict[str, Label]) -> None:
+        self.failed += [name for atoms in frames if (name := str(atoms.info["ndsc_name"])) not in labels]
+        there = [position for position, atoms in enumerate(frames) if str(atoms.info["ndsc_name"]) in labels]
+        self.selector.skip(numbers)
+        if not there:
+            return
+        names = [str(frames[position].info["ndsc_name"]) for position in there]
+        self.names += names
+        self.selector.add(
+            make_database([frames[position] for position in there], labels),
+            candidates=[numbers[position] for position in there] if numbers else (),
+            seconds=[labels[name].cost_seconds for name in names],
+        )
+
+    def _step(self) -> None:
+        predicted = self.selector.predict()
+        self.steps.append(Step(len(self.names), self._spent(), predicted))
+        log.info("%d labels: %s", len(self.names), predicted)
+
+    def _spent(self) -> float:
+        return float(np.nansum(self.selector.seconds)) if self.selector.seconds else 0.0
+
+    def _next(self) -> list[int]:
+        """The next batch; empty where there is none, with the reason."""
+        settings = self.settings
+        n = min(settings.batch, settings.max_labels - len(self.names))
+        left = np.inf if settings.max_seconds is None else settings.max_seconds - self._spent()
+        if settings.method == "random":
+            seconds = self.selector.label_cost(self.candidates)
+            numbers: list[int] = []
+            while self._order and len(numbers) < n and seconds[[*numbers, self._order[0]]].sum() <= left:
+                numbers.append(self._order.pop(0))
+        else:
+            numbers = list(self.selector.choose(n, budget=left + n * OWN_SECONDS).order)
+        if not numbers:
+            self.reason = (
+                f"No label that would tell more is expected to take less than the {max(left, 0):.3g} s that "
+                f"[selection] max_seconds = {settings.max_seconds:g} leaves."
+                if settings.max_seconds is not None and np.isfinite(left) and left < self._dearest()
+                else "No candidate would tell more."
+            )
+        return numbers
+
+    def _dearest(self) -> float:
+        return float(np.max(self.selector.label_cost(self.candidates), initial=0.0))
+
+    def _finished(self) -> bool:
+        last, settings = self.steps[-1].predicted, self.settings
+        within = [
+            (last.rmse_thz, settings.target_thz, "phonons"),
+            (last.elastic_percent, settings.target_elastic_percent, "elastic constants"),
+        ]
+        if len(self.names) >= FEWEST_LABELS and all(value <= goal for value, goal, _ in within if value is not None):
+            self.target_met = True
+            self.reason = "The targets are expected to be met."
+        elif len(self.names) >= settings.max_labels:
+            self.reason = f"[selection] max_labels = {settings.max_labels} is reached."
+        elif settings.max_seconds is not None and self._spent() >= settings.max_seconds:
+            self.reason = f"[selection] max_seconds = {settings.max_seconds:g} is reached."
+        return bool(self.reason)
+
+    def _advice(self) -> str:
+        """The key to change where the target is not met."""
+        last, noise = self.steps[-1].predicted, self.selector.noise
+        misfit = last.factor > 2 or noise.force_relative > LARGE_MISFIT
+        if misfit:
+            text = (
+                "The potential represents the labels badly: "
+                f"configurations that were left out are wrong by {last.factor:.2g} times what is expected. Raise [fit] "
+                f"cutoff = {self.plan.config.fit.cutoff:g} or n_max and l_max"
+            )
+            if len(set(self.plan.crystal.atoms.numbers.tolist())) > 1:
+                text += "; if the crystal is ionic, forces reach beyond any cutoff, and the potential lacks them"
+            return f"{text}."
+        early = self.steps[max(0, len(self.steps) - 1 - len(self.steps) // 3)].predicted
+        if early.rmse_thz and last.rmse_thz and last.rmse_thz > (1 - LITTLE) * early.rmse_thz:
+            return (
+                f"More labels of this kind no longer help: raise [fit] n_sparse = {self.plan.config.fit.n_sparse}, or "
+                "choose from other displacements in [configurations]."
+            )
+        key = "max_seconds" if "max_seconds" in self.reason else "max_labels"
+        return f"Raise [selection] {key}, or the targets."
+
+
+def targets_of_plan(plan: Plan) -> list[Target]:
+    """What the database of a run is made for."""
+    settings = plan.config.selection
+    found: list[Target] = [PhononTarget(plan.crystal, plan.phonon_supercells, settings.target_thz)]
+    if plan.config.elastic.enabled and not len(Vacuum.around(plan.crystal.atoms).normals):
+        goal = settings.target_elastic_percent / LARGEST_OVER_RMS
+        found.append(ElasticTarget(plan.crystal, goal, relax_ions=plan.config.elastic.relax_ions))
+    return found
+
+
+def _plain(value: Any) -> Any:
+    """Arrays as rounded lists."""
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    return np.round(value, 6).tolist() if isinstance(value, np.ndarray) else value
+
+
+def cores() -> int:
+    """Processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _random_order(candidates: Sequence[Atoms]) -> list[int]:
+    """All candidates in an order that their names decide, the same on every machine."""
+    keys = [hashlib.sha256(str(atoms.info["ndsc_name"]).encode()).hexdigest() for atoms in candidates]
+    return sorted(range(len(candidates)), key=keys.__getitem__)
