@@ -130,7 +130,7 @@ def test_one_number_stands_for_three_and_one_displacement_for_a_list() -> None:
         ("[executor]\ntimeout = 'soon'\n", ["[executor] timeout = 'soon'", "a number with h, min or s", "'2h'"]),
         ("[executor]\ntimeout = 0\n", ["[executor] timeout = 0", "above 0"]),
         ("[executor]\nworkers = 0\n", ["[executor] workers = 0", "at least 1"]),
-        ("[phonons]\nreference = 'diag'\n", ["[phonons] reference = 'diag'", "'supercells' or 'diagonal'"]),
+        ("[phonons]\nreference = 'diag'\n", ["[phonons] reference = 'diag'", "'supercells', 'diagonal' or 'none'"]),
         ("[phonons]\ndos_mesh = [1, 2]\n", ["[phonons] dos_mesh = [1, 2]", "one whole number or a list of three"]),
         ("[phonons]\ngrid = [1, 2, 0]\n", ["[phonons] grid = 0", "at least 1"]),
         ("[elastic]\nstrain = nan\n", ["[elastic] strain = nan", "a finite number"]),

@@ -65,18 +65,12 @@ class RunConfig(InputFile):
         said = section.model_dump(exclude_unset=True) if isinstance(section, SelectionSettings) else section
         if not isinstance(said, Mapping):
             return data
-        fit = data.get("fit", {})
-        fit = fit.model_dump(exclude_unset=True) if isinstance(fit, GapSettings) else fit
-        supercells = data.get("supercells", {})
+        fit, supercells = data.get("fit", {}), data.get("supercells", {})
+        no_fit = (fit.get("method") if isinstance(fit, Mapping) else getattr(fit, "method", None)) == "none"
         kind = supercells.get("kind") if isinstance(supercells, Mapping) else getattr(supercells, "kind", None)
-        no_fit = isinstance(fit, Mapping) and fit.get("method") == "none"
         everything = "configurations" in data or no_fit or kind == "diagonal"
         method = said.get("method") or ("all" if everything else "information")
-        filled = {**data, "selection": {**said, "method": method}}
-        if method != "all" and isinstance(fit, Mapping):
-            # The choice takes the rows of the linear system, so that solving it here costs next to nothing.
-            filled["fit"] = {"solver": "numpy", **fit}
-        return filled
+        return {**data, "selection": {**said, "method": method}}
 
     @model_validator(mode="after")
     def _selection_needs_a_potential(self) -> RunConfig:
@@ -91,6 +85,13 @@ class RunConfig(InputFile):
     def makes_candidates(self) -> bool:
         """Whether the configurations are those that a choice makes for itself, because the input file gives none."""
         return self.selection.method != "all" and "configurations" not in self.model_fields_set
+
+    @property
+    def potential(self) -> GapSettings:
+        """``[fit]`` as it is used: a choice has the rows of the linear system, so that it is solved here by default."""
+        if self.selection.method == "all" or "solver" in self.fit.model_fields_set:
+            return self.fit
+        return self.fit.replaced(solver="numpy")
 
     @property
     def regularised_by_evidence(self) -> bool:

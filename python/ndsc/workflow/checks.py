@@ -74,7 +74,7 @@ def _check_kpoints(plan: Plan) -> None:
 
 
 def _check_fit(plan: Plan) -> None:
-    fit = plan.config.fit
+    fit = plan.config.potential
     if fit.method == "none":
         return
     require_quippy()

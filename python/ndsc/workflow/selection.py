@@ -107,7 +107,7 @@ class ChosenLabels:
         self.sparse_points = choose_sparse_points(
             [*self.plan.perfect_unit_cells, *self.candidates, *self.plan.unlabelled],
             self.directory / "sparse-points",
-            config.fit,
+            config.potential,
             progress=self.progress,
         )
         model = GapModel(
