@@ -26,6 +26,7 @@ METRIC = re.compile(
     r"n_labels|n_atoms|label_seconds|atoms_cubed|n_sparse|fit_seconds|held_out_labels"
     r"|(train|held_out)_force_rmse_ev_per_angstrom|rmse_mesh_thz|rmse_path_thz|max_error_thz|min_frequency_thz"
     r"|reference_(min|max)_frequency_thz|harmonic_rmse_mesh_thz|branch_[1-9]\d*_rmse_thz"
+    r"|predicted_rmse_thz|predicted_elastic_percent|band_(68|95)"
     r"|(largest|rms)_elastic_error_percent|(B|C[1-6][1-6]|a|b|c|volume_per_atom)(_error_percent)?"
 )
 # A name may have brackets itself, in pairs.
@@ -213,6 +214,8 @@ def needed_for(metric: str) -> str | None:
     """The key of ``[evaluate]`` that a metric needs to be true; None for a metric of the fit or the lattice."""
     if metric.startswith("harmonic"):
         return "harmonic"
+    if metric.startswith(("predicted", "band")):
+        return "predicted"
     if metric.endswith("_thz"):
         return "phonons"
     return "elastic" if "elastic" in metric or metric[0] in "BC" else None

@@ -94,8 +94,14 @@ def study(
 
 def show_plan(title: str, planned: DataFrame) -> None:
     """The potentials of a study, and what of it is done."""
+    from pandas import isna
+
     rows = [
-        [potential, labels, atoms, round(seconds, 1), "finished" if finished else "to do"]
+        [
+            potential,
+            *("not chosen" if isna(value) else value for value in (labels, atoms, round(seconds, 1))),
+            "finished" if finished else "to do",
+        ]
         for potential, labels, atoms, seconds, finished in planned.itertuples(index=False)
     ]
     print_table(title, ["potential", "labels", "atoms", "seconds of labels", ""], rows)

@@ -75,8 +75,13 @@ class StudyHead(Section):
 
 
 class SelectConfig(Section):
-    """Which labelled configurations a potential learns from: filters, then a random draw up to a limit."""
+    """Which labelled configurations a potential learns from: filters, then a draw or a choice up to a limit."""
 
+    method: Literal["random", "information"] = Field(
+        default="random",
+        description="Give 'random' (a draw that the seed decides) or 'information' (those first whose labels tell most "
+        "about phonons and elastic constants).",
+    )
     kind: Texts = Field(
         default=(), description="Give the config_type, or a list: 'unit_cell', 'supercell'; without it, all."
     )
@@ -115,9 +120,21 @@ class SelectConfig(Section):
         return self
 
     @property
+    def limited(self) -> bool:
+        """Whether not all that pass the filters are taken."""
+        return any(limit is not None for limit in (self.size, self.fraction, self.atoms, self.seconds))
+
+    @property
     def draws(self) -> bool:
         """Whether the result depends on the seed."""
-        return any(limit is not None for limit in (self.size, self.fraction, self.atoms, self.seconds))
+        return self.limited and self.method == "random"
+
+    @property
+    def unit(self) -> Literal["labels", "atoms", "seconds"]:
+        """What the limit counts."""
+        if self.seconds is not None:
+            return "seconds"
+        return "labels" if self.atoms is None else "atoms"
 
 
 class SparseFrom(Section):
@@ -139,10 +156,16 @@ class PotentialConfig(Section):
         default=Regularisation(),
         description="Give a table of keys of [regularisation] that differ from the first run's.",
     )
-    sparse_points: Literal["run", "selected", "database"] | SparseFrom = Field(
+    sigmas: Literal["regularisation", "evidence"] = Field(
+        default="regularisation",
+        description="Give 'regularisation' for the sigmas of that section, or 'evidence' for those that make the "
+        "labels learned from most probable.",
+    )
+    sparse_points: Literal["run", "selected", "database", "pool"] | SparseFrom = Field(
         default="run",
         description="Give where sparse points come from: 'selected' (the labels learned from), 'database' (all that "
-        "the filters let through), 'run' (the labels learned from and the run's unlabelled configurations), or "
+        "the filters let through), 'run' (the labels learned from and the run's unlabelled configurations), 'pool' "
+        "(structures alone: all that the filters let through, and the run's unlabelled configurations), or "
         "{potential = 'name'}.",
     )
     sweep: Swept | None = Field(

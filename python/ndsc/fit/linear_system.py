@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import shutil
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -68,6 +68,8 @@ class LinearSystem:
         Covariance of the sparse points.
     e0 : (n,) array, eV
         Energy of the single atoms of each configuration.
+    single_atoms : mapping of int to eV
+        By atomic number.
     """
 
     potential: Path
@@ -78,6 +80,7 @@ class LinearSystem:
     frame_of: IntArray
     covariance: FloatArray
     e0: FloatArray
+    single_atoms: Mapping[int, float]
 
     @classmethod
     def from_potential(
@@ -135,7 +138,14 @@ class LinearSystem:
             frame_of=np.repeat(np.arange(len(frames)), [len(part) for part in kinds]).astype(np.int64),
             covariance=source.covariance,
             e0=np.array([_single_atoms(frame, source.single_atoms) for frame in frames]),
+            single_atoms=source.single_atoms,
         )
+
+    def with_single_atoms(self, energies: Mapping[int, float]) -> LinearSystem:
+        """The same system for other energies of single atoms, eV by atomic number."""
+        e0 = np.array([_single_atoms(frame, energies) for frame in self.frames])
+        moved = np.where(self.kinds == ENERGY, (self.e0 - e0)[self.frame_of], 0.0)
+        return replace(self, targets=self.targets + moved, e0=e0, single_atoms=dict(energies))
 
     def sigmas(self, regularisation: Regularisation | None = None) -> FloatArray:
         """(R,) array: the expected error of each row, NaN where there is no target.
@@ -262,13 +272,15 @@ class LinearSystem:
                 point.set("alpha", repr(float(next(remaining))))
         for model in tree.iter("gpSparse"):
             model.set("fitted", "T")
+        for entry in tree.iter("e0"):
+            entry.set("value", repr(float(self.single_atoms.get(int(entry.get("Z", "0")), 0.0))))
         for command in tree.iter("command_line"):
             command.text = f"weights solved by ndsc for the sparse points of {self.potential.name}"
         write_text(folder / "gap.xml", ElementTree.tostring(tree.getroot(), encoding="unicode") + "\n")
         return folder / "gap.xml"
 
 
-def _single_atoms(frame: Atoms, single_atoms: dict[int, float]) -> float:
+def _single_atoms(frame: Atoms, single_atoms: Mapping[int, float]) -> float:
     return float(sum(single_atoms.get(int(number), 0.0) for number in frame.numbers))
 
 

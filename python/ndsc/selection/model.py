@@ -80,10 +80,11 @@ class GapModel:
 
     def rows(self, frames: Sequence[Atoms], *, progress: Progress = silent) -> list[FloatArray]:
         """See :meth:`LinearModel.rows`."""
-        return [
-            np.ascontiguousarray(solve_triangular(self.root, raw.T, lower=True).T)
-            for raw in self.kernels.each(frames, progress=progress)
-        ]
+        return [self.whitened(raw) for raw in self.kernels.each(frames, progress=progress)]
+
+    def whitened(self, rows: FloatArray) -> FloatArray:
+        """(R, m) array : rows for weights in units of their prior from rows for those of the sparse points."""
+        return np.ascontiguousarray(solve_triangular(self.root, rows.T, lower=True).T)
 
     def weights(self, z: FloatArray) -> FloatArray:
         """(m,) array : the weights of the sparse points for weights in units of their prior."""

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import functools
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from ase import Atoms
+from ase.data import atomic_numbers
 
 from ndsc.files import ScratchFolder
-from ndsc.fit import GapFit, apply_regularisation, fit_gap
+from ndsc.fit import Regularisation, apply_regularisation, fit_gap
 from ndsc.fit.calculator import GapCalculator
 from ndsc.fit.evaluation import Errors, evaluate
 from ndsc.fit.linear_system import LinearSystem
+from ndsc.fit.training import single_atom_energies
+from ndsc.selection import GapModel, Noise
+from ndsc.selection.noise import most_probable_noise
+from ndsc.selection.selector import observations
+from ndsc.study.models import PoolModels
 from ndsc.study.variants import FitTask
 
 
@@ -33,6 +40,12 @@ class Fitted:
     sparse_points : path
         XML file of a potential with the same sparse points.
     e0 : dict of str to eV
+    regularisation : Regularisation
+        Of the task, or the one that makes its labels most probable.
+    model : callable
+        Gives the potential as a linear model.
+    noise : Noise or None
+        Where it was found by the evidence.
     """
 
     task: FitTask
@@ -40,6 +53,9 @@ class Fitted:
     metrics: dict[str, float | None]
     sparse_points: Path
     e0: dict[str, float]
+    regularisation: Regularisation
+    model: Callable[[], GapModel]
+    noise: Noise | None = None
 
 
 class FitGroup(ScratchFolder):
@@ -51,13 +67,15 @@ class FitGroup(ScratchFolder):
         With the same sparse points.
     folder : path
         Where the temporary folder is made.
+    models : PoolModels
     """
 
-    def __init__(self, tasks: Sequence[FitTask], folder: Path) -> None:
+    def __init__(self, tasks: Sequence[FitTask], folder: Path, models: PoolModels) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         super().__init__(folder)
         self.tasks = list(tasks)
-        self._points: GapFit | None = None
+        self.models = models
+        self._points: _Points | None = None
         self._system: LinearSystem | None = None
         self._numbers: dict[int, int] = {}
 
@@ -69,7 +87,8 @@ class FitGroup(ScratchFolder):
         NdscError
             When the fit fails.
         """
-        if task.own_pool and (len(self.tasks) == 1 or task.settings.solver == "gap_fit"):
+        alone = len(self.tasks) == 1 or task.settings.solver == "gap_fit"
+        if alone and task.own_pool and task.regularisation is not None:
             return self._fit_alone(task)
         return self._fit_from_system(task)
 
@@ -82,7 +101,7 @@ class FitGroup(ScratchFolder):
             When gap_fit fails.
         """
         task, folder = fitted.task, self.path / "verified"
-        frames = apply_regularisation(task.selected.frames, task.regularisation)
+        frames = apply_regularisation(task.selected.frames, fitted.regularisation)
         settings = task.settings.replaced(e0=fitted.e0, solver="gap_fit")
         again = fit_gap(frames, folder, settings, fixed_sparse_points=fitted.sparse_points)
         ours = evaluate(task.selected.frames, fitted.calculator)
@@ -99,14 +118,25 @@ class FitGroup(ScratchFolder):
         )
         calculator = fit.calculator()
         held_out = None if task.left_out is None else evaluate(task.left_out.frames, calculator).errors()["all"]
-        metrics = fit_metrics(task, fit, fit.seconds, fit.predictions.errors()["all"], held_out)
-        return Fitted(task, calculator, metrics, fit.xml_path, fit.e0)
+        metrics = fit_metrics(task, sum(fit.n_sparse.values()), fit.seconds, fit.predictions.errors()["all"], held_out)
+        model = functools.cache(lambda: GapModel(fit.xml_path, sparse_jitter=task.settings.sparse_jitter))
+        return Fitted(task, calculator, metrics, fit.xml_path, fit.e0, _regularisation_of(task), model)
 
     def _fit_from_system(self, task: FitTask) -> Fitted:
         points, system = self._prepared()
         started = time.perf_counter()
         numbers = [self._numbers[id(frame)] for frame in task.selected.frames]
-        weights = system.solve(numbers, task.regularisation, sparse_jitter=task.settings.sparse_jitter)
+        e0 = points.e0
+        if e0 is None:
+            e0 = single_atom_energies(task.selected.frames, task.settings)
+            system = system.with_single_atoms({atomic_numbers[symbol]: energy for symbol, energy in e0.items()})
+        noise = None
+        if task.regularisation is None:
+            rows = [points.model.whitened(system.rows[system.frame_of == number]) for number in numbers]
+            labels = observations(task.selected.frames, rows, points.model.n_weights, e0)
+            noise = most_probable_noise(labels)
+        regularisation = _regularisation_of(task, noise)
+        weights = system.solve(numbers, regularisation, sparse_jitter=task.settings.sparse_jitter)
         seconds = time.perf_counter() - started
         # The calculator of the fit before may still be alive, so that each has a folder of its own.
         folder = self.path / f"solved-{self.tasks.index(task)}"
@@ -115,32 +145,50 @@ class FitGroup(ScratchFolder):
         held_out = None
         if task.left_out is not None:
             held_out = predicted.errors_of([self._numbers[id(frame)] for frame in task.left_out.frames])
-        metrics = fit_metrics(task, points, seconds, predicted.errors_of(numbers), held_out)
-        return Fitted(task, calculator, metrics, points.xml_path, points.e0)
+        metrics = fit_metrics(task, points.model.n_weights, seconds, predicted.errors_of(numbers), held_out)
+        model, potential = points.model, points.model.potential
+        return Fitted(task, calculator, metrics, potential, dict(e0), regularisation, lambda: model, noise)
 
-    def _prepared(self) -> tuple[GapFit, LinearSystem]:
+    def _prepared(self) -> tuple[_Points, LinearSystem]:
         """Sparse points, and the linear system of all configurations of all tasks."""
         if self._points is None or self._system is None:
-            first = self.tasks[0]
-            self._points = fit_gap(
-                apply_regularisation(first.pool, first.regularisation),
-                self.path / "points",
-                first.settings.replaced(solver="numpy"),
-                sparse_only=first.pool_unlabelled,
-                reuse=False,
-            )
+            self._points = self._chosen_points(self.tasks[0])
             frames: dict[int, Atoms] = {}
             for task in self.tasks:
                 rest = () if task.left_out is None else task.left_out.frames
                 frames |= {id(frame): frame for frame in (*task.selected.frames, *rest)}
             self._numbers = {key: number for number, key in enumerate(frames)}
-            self._system = LinearSystem.from_potential(self._points.xml_path, list(frames.values()))
+            self._system = LinearSystem.from_rows(self._points.model.kernels, list(frames.values()))
         return self._points, self._system
+
+    def _chosen_points(self, first: FitTask) -> _Points:
+        if first.from_structures:
+            return _Points(self.models.of(first.sparse_key, first.pool_unlabelled, first.settings))
+        points = fit_gap(
+            apply_regularisation(first.pool, _regularisation_of(first)),
+            self.path / "points",
+            first.settings.replaced(solver="numpy"),
+            sparse_only=first.pool_unlabelled,
+            reuse=False,
+        )
+        return _Points(GapModel(points.xml_path, sparse_jitter=first.settings.sparse_jitter), points.e0)
+
+
+@dataclass(frozen=True, eq=False)
+class _Points:
+    """Sparse points that fits share, and the energies of single atoms where these go with them."""
+
+    model: GapModel
+    e0: dict[str, float] | None = None
+
+
+def _regularisation_of(task: FitTask, noise: Noise | None = None) -> Regularisation:
+    return task.regularisation or (Regularisation() if noise is None else noise.regularisation())
 
 
 def fit_metrics(
     task: FitTask,
-    points: GapFit | None = None,
+    n_sparse: int | None = None,
     seconds: float | None = None,
     learned: Errors | None = None,
     held_out: Errors | None = None,
@@ -152,7 +200,7 @@ def fit_metrics(
         "n_atoms": selected.n_atoms,
         "label_seconds": round(selected.seconds, 3),
         "atoms_cubed": selected.atoms_cubed,
-        "n_sparse": None if points is None else sum(points.n_sparse.values()),
+        "n_sparse": n_sparse,
         "fit_seconds": None if seconds is None else round(seconds, 4),
         "train_force_rmse_ev_per_angstrom": None if learned is None else learned.force_rmse_ev_per_angstrom,
         "held_out_labels": 0 if task.left_out is None else len(task.left_out.members),

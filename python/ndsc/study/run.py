@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,9 +17,11 @@ from ndsc.progress import Progress, silent
 from ndsc.study.evaluation import evaluate_potential
 from ndsc.study.finished import Finished
 from ndsc.study.fitting import FitGroup, Fitted, fit_metrics
+from ndsc.study.information import InformedChoices, NotChosenError
+from ndsc.study.models import PoolModels
 from ndsc.study.results import Evaluation, PotentialResult, StudyResults
 from ndsc.study.runs import StudyRun, load_runs
-from ndsc.study.variants import FitTask, Planner, needed_runs
+from ndsc.study.variants import FitTask, Planner, Point, needed_runs
 from ndsc.study.write import write_study
 from ndsc.versions import package_versions
 
@@ -74,15 +76,17 @@ def compute_study(config: StudyConfig, cache: Path, *, progress: Progress = sile
     started = time.perf_counter()
     progress("databases", 0, 1)
     runs = load_runs(config.runs, needed_runs(config))
-    tasks = Planner(config, runs).tasks()
-    check_tests(config, tasks)
+    finished, models = Finished(cache), PoolModels(cache)
+    planner = Planner(config, runs, InformedChoices(finished, models, progress=progress))
+    check_tests(config, planner.points())
+    tasks = planner.tasks()
     judging = list(dict.fromkeys(name for task in tasks for name in task.runs))
     for name in judging:
         # Before any fit, whether the reference's side is there.
         runs[name].reference(phonons=config.evaluate.phonons, elastic=config.evaluate.elastic)
     warnings = [text for name, run in runs.items() for text in run.warnings(judges=name in judging)]
     progress("databases", 1, 1)
-    engine = _Engine(config, runs, Finished(cache))
+    engine = _Engine(config, runs, finished, models)
     results = StudyResults(
         title=config.study.title,
         claim=config.study.claim,
@@ -99,7 +103,7 @@ def compute_study(config: StudyConfig, cache: Path, *, progress: Progress = sile
     return replace(results, checks=checks, warnings=(*warnings, *_warnings(results.outcomes)))
 
 
-def check_tests(config: StudyConfig, tasks: Sequence[FitTask]) -> None:
+def check_tests(config: StudyConfig, points: Sequence[Point | FitTask]) -> None:
     """Refuse, before anything is computed, checks that no results could answer.
 
     Raises
@@ -110,11 +114,11 @@ def check_tests(config: StudyConfig, tasks: Sequence[FitTask]) -> None:
     from pandas import DataFrame
 
     rows = [
-        {"potential": task.variant.potential, **task.variant.values, "seed": task.variant.seed, "run": run}
-        for task in tasks
-        for run in task.runs
+        {"potential": point.variant.potential, **point.variant.values, "seed": point.variant.seed, "run": run}
+        for point in points
+        for run in point.runs
     ]
-    swept = dict.fromkeys(key for task in tasks for key in task.variant.values)
+    swept = dict.fromkeys(key for point in points for key in point.variant.values)
     frame = DataFrame(rows, columns=["potential", *swept, "seed", "run"])
     for check in config.checks:
         run_check(check.claim, check.test, frame)
@@ -127,7 +131,7 @@ def plan_study(config: StudyConfig, cache: Path) -> DataFrame:
     -------
     DataFrame
         ``potential`` (with swept values and seed), ``labels``, ``atoms``, ``label_seconds``, ``finished``: whether its
-        fit and all its evaluations are in the cache.
+        fit and all its evaluations are in the cache. What is not known before labels are chosen is missing.
 
     Raises
     ------
@@ -137,24 +141,34 @@ def plan_study(config: StudyConfig, cache: Path) -> DataFrame:
     from pandas import DataFrame
 
     runs = load_runs(config.runs, needed_runs(config))
-    engine = _Engine(config, runs, Finished(cache))
-    tasks = Planner(config, runs).tasks()
-    check_tests(config, tasks)
-    rows = [
-        (str(task.variant), len(task.selected.members), task.selected.n_atoms, task.selected.seconds,
-         all(name in engine.finished for name in engine.names(task)))
-        for task in tasks
-    ]  # fmt: skip
-    return DataFrame(rows, columns=["potential", "labels", "atoms", "label_seconds", "finished"])
+    finished, models = Finished(cache), PoolModels(cache)
+    engine = _Engine(config, runs, finished, models)
+    planner = Planner(config, runs, InformedChoices(finished, models, compute=False))
+    check_tests(config, planner.points())
+    rows: list[tuple[str, int | None, int | None, float | None, bool]] = []
+    for point in planner.points():
+        variant = point.variant
+        try:
+            task = planner.task(point)
+        except NotChosenError:
+            size = point.section.select.size
+            rows.append((str(variant), size if isinstance(size, int) else None, None, None, False))
+            continue
+        done = all(name in finished for name in engine.names(task))
+        selected = task.selected
+        rows.append((str(variant), len(selected.members), selected.n_atoms, selected.seconds, done))
+    columns = ["potential", "labels", "atoms", "label_seconds", "finished"]
+    return DataFrame(rows, columns=columns).astype({"labels": "Int64", "atoms": "Int64", "label_seconds": float})
 
 
 class _Engine:
     """Fits and evaluates tasks, group by group of shared sparse points, and keeps what is finished."""
 
-    def __init__(self, config: StudyConfig, runs: dict[str, StudyRun], finished: Finished) -> None:
+    def __init__(self, config: StudyConfig, runs: dict[str, StudyRun], finished: Finished, models: PoolModels) -> None:
         self.config = config
         self.runs = runs
         self.finished = finished
+        self.models = models
         self.verified: dict[str, float] = {}
         self._references = {name: run.reference_content() for name, run in runs.items()}
 
@@ -166,7 +180,7 @@ class _Engine:
         found: dict[int, PotentialResult] = {}
         progress(TASK, 0, len(tasks))
         for numbers in groups.values():
-            with FitGroup([tasks[number] for number in numbers], self.finished.folder) as group:
+            with FitGroup([tasks[number] for number in numbers], self.finished.folder, self.models) as group:
                 for number in numbers:
                     found[number] = self._result(tasks[number], group)
                     progress(TASK, len(found), len(tasks))
@@ -185,10 +199,10 @@ class _Engine:
         # Fitted when it is first needed, and not again.
         fitted = functools.cache(lambda: group.fit(task))
         failure = None
+        sigmas = {"kind": "evidence"} if task.regularisation is None else task.regularisation.expected_errors()
         try:
-            metrics = self.finished.get_or_compute(
-                f"fit-{task.fit_key}", lambda: {"metrics": fitted().metrics}, lambda found: dict(found["metrics"])
-            )
+            fit = self.finished.get_or_compute(f"fit-{task.fit_key}", lambda: _record(fitted()), _checked_record)
+            metrics, sigmas = fit["metrics"], fit["regularisation"] or sigmas
             evaluations = {name: self._evaluation(task, name, fitted) for name in task.runs}
             if len(self.verified) < self.config.study.verify:
                 self.verified[str(task.variant)] = self._difference(task, group, fitted)
@@ -201,7 +215,7 @@ class _Engine:
             metrics=metrics,
             labels=tuple(f"{run}/{name}" for run, name in task.selected.members),
             settings=task.settings.hyperparameters(),
-            regularisation=task.regularisation.expected_errors(),
+            regularisation=sigmas,
             evaluations=evaluations,
             failure=failure,
         )
@@ -227,6 +241,20 @@ class _Engine:
         return self.finished.get_or_compute(
             name, lambda: {"value": group.largest_difference(fitted())}, lambda found: float(found["value"])
         )
+
+
+def _record(fitted: Fitted) -> dict[str, Any]:
+    """What is kept of a fit."""
+    sigmas = fitted.regularisation.expected_errors()
+    return {
+        "metrics": fitted.metrics,
+        "regularisation": sigmas if fitted.noise is None else {**sigmas, "kind": "evidence"},
+    }
+
+
+def _checked_record(found: Mapping[str, Any]) -> dict[str, Any]:
+    """What is kept of a fit, as it was stored; versions that knew no evidence kept only the numbers."""
+    return {"metrics": dict(found["metrics"]), "regularisation": dict(found.get("regularisation", {}))}
 
 
 def _warnings(outcomes: Sequence[PotentialResult]) -> list[str]:

@@ -1,4 +1,4 @@
-"""Which labelled configurations a potential learns from: filters, then a draw that a seed decides."""
+"""Which labelled configurations a potential learns from: filters, then a draw that a seed decides, or a choice."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ase import Atoms
 
@@ -18,6 +18,8 @@ from ndsc.study.runs import StudyRun
 if TYPE_CHECKING:
     from pandas import DataFrame, Series
 
+#: Gives the order of a choice: rows of a pool, their costs, and a limit of these.
+Informed: TypeAlias = "Callable[[DataFrame, Series[float], float], list[int]]"
 #: Amplitudes and scales closer than this are the same.
 CLOSE = 1e-9
 #: Keys of a selection with what they filter by, in the ``info`` of a configuration.
@@ -96,11 +98,12 @@ def draw(
     *,
     budget: Callable[[str], Selected] | None = None,
     leave_out: bool = False,
+    informed: Informed | None = None,
 ) -> Selected:
-    """The configurations that one seed draws.
+    """The configurations that one seed draws, or that are chosen by information.
 
-    With one seed, a smaller draw is part of a larger one. A limit of atoms or seconds is kept to: configurations are
-    taken in random order until the next one would exceed it.
+    With one seed, a smaller draw is part of a larger one, and so is a smaller choice. A limit of atoms or seconds is
+    kept to: configurations are taken in their order until the next one would exceed it.
 
     Parameters
     ----------
@@ -110,6 +113,9 @@ def draw(
     budget : callable
         Gives what the potential of a name selected, for limits that name one.
     leave_out : bool
+    informed : callable
+        Gives the rows of the pool in the order of a choice by information, those that are always in first, up to a
+        limit of their costs at least.
 
     Raises
     ------
@@ -119,15 +125,20 @@ def draw(
         When a configuration has no label.
     """
     pool = _candidates(runs, section, leave_out=leave_out)
-    if not section.draws:
+    if not section.limited:
         return Selected.of(runs, pool)
     limit, cost = _limit(section, pool, budget)
-    # A hash orders the configurations the same way on every machine; those that are always in come first.
-    rank = [
-        (not always, "" if always else hashlib.sha256(f"{seed}|{run}|{name}".encode()).hexdigest())
-        for always, run, name in zip(pool.always, pool.run, pool.name, strict=True)
-    ]
-    order = sorted(range(len(pool)), key=rank.__getitem__)
+    if section.method == "information":
+        if informed is None:
+            raise InputError("There is no model to choose labels by information with. Use a study.")
+        order = informed(pool, cost, limit)
+    else:
+        # A hash orders the configurations the same way on every machine; those that are always in come first.
+        rank = [
+            (not always, "" if always else hashlib.sha256(f"{seed}|{run}|{name}".encode()).hexdigest())
+            for always, run, name in zip(pool.always, pool.run, pool.name, strict=True)
+        ]
+        order = sorted(range(len(pool)), key=rank.__getitem__)
     taken = order[: int(pool.always.sum())]
     # Rounded once, a sum of seconds is the same in every order, and the limit is kept to exactly.
     for row in order[len(taken) :]:

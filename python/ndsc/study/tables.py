@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -270,15 +270,27 @@ def _facts(run: RunFacts) -> dict[str, Cell]:
 
 def _of_fit(group: Sequence[PotentialResult]) -> dict[str, Cell]:
     """Hyperparameters and amounts of data of the potentials of a point."""
-    settings, sigma = group[0].settings, group[0].regularisation
+    settings = group[0].settings
     found: dict[str, Cell] = {
         name: float(settings[name]) for name in ("cutoff", "n_max", "l_max", "atom_sigma", "delta", "zeta")
     }
-    found |= {"regularisation": str(sigma["kind"]), "energy_sigma": float(sigma["energy"])}
+    found |= {"regularisation": str(group[0].regularisation["kind"]), "energy_sigma": _sigma(group, "energy")}
     for what in ("force", "virial"):
-        found |= {f"{what}_{key}": float(sigma[what][key]) for key in ("relative", "minimum")}
+        found |= {f"{what}_{key}": _sigma(group, what, key) for key in ("relative", "minimum")}
     counted = ("n_sparse", "n_labels", "n_atoms", "label_seconds")
     return found | {metric: _over_seeds(group, metric, None) for metric in counted}
+
+
+def _sigma(group: Sequence[PotentialResult], *keys: str) -> Cell:
+    """A value of the regularisation, of each seed where they differ; fits that failed may have none."""
+    found = []
+    for outcome in group:
+        value: Any = outcome.regularisation
+        for key in keys:
+            value = value.get(key) if value is not None else None
+        if value is not None:
+            found.append(float(value))
+    return None if not found else found[0] if len(set(found)) == 1 else tuple(found)
 
 
 def _lattices(group: Sequence[PotentialResult], runs: Sequence[RunFacts], *, shared: bool) -> dict[str, Cell]:

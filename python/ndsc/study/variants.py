@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 from ase import Atoms
@@ -16,9 +16,10 @@ from ndsc.errors import InputError
 from ndsc.fit import GapSettings, Regularisation
 from ndsc.messages import explain
 from ndsc.store import digest
+from ndsc.study.information import InformedChoices, Offered
 from ndsc.study.results import Variant
 from ndsc.study.runs import StudyRun
-from ndsc.study.selection import Selected, candidates, draw
+from ndsc.study.selection import Informed, Selected, candidates, draw
 from ndsc.versions import package_versions
 
 #: Goes up when this version of ndsc would find other numbers than an earlier one from the same input.
@@ -43,11 +44,12 @@ class FitTask:
     pool : tuple of ase.Atoms
         Labelled configurations whose environments are offered as sparse points.
     pool_unlabelled : tuple of ase.Atoms
-        The same, without labels.
+        The same, without labels, or without looking at them; without `pool`, sparse points come from structures alone.
     pool_keys, frame_keys : tuple of str
         Label keys, which say what these are.
     settings : GapSettings
-    regularisation : Regularisation
+    regularisation : Regularisation or None
+        None for the sigmas that make the labels most probable.
     runs : tuple of str
         Runs that judge it.
     """
@@ -60,8 +62,13 @@ class FitTask:
     pool_keys: tuple[str, ...]
     frame_keys: tuple[str, ...]
     settings: GapSettings
-    regularisation: Regularisation
+    regularisation: Regularisation | None
     runs: tuple[str, ...]
+
+    @property
+    def from_structures(self) -> bool:
+        """Whether the sparse points come from structures alone."""
+        return not self.pool
 
     @property
     def own_pool(self) -> bool:
@@ -71,15 +78,7 @@ class FitTask:
     @cached_property
     def sparse_key(self) -> str:
         """What the sparse points depend on: tasks with the same key share one linear system."""
-        return digest(
-            {
-                "format": FORMAT,
-                "pool": self.pool_keys,
-                "labelled": len(self.pool),
-                "settings": self.settings.hyperparameters(),
-                "quippy": package_versions().get("quippy-ase"),
-            }
-        )
+        return sparse_key_of(self.pool_keys, len(self.pool), self.settings)
 
     @cached_property
     def fit_key(self) -> str:
@@ -88,7 +87,7 @@ class FitTask:
             {
                 "sparse": self.sparse_key,
                 "frames": self.frame_keys,
-                "regularisation": self.regularisation.expected_errors(),
+                "regularisation": "evidence" if self.regularisation is None else self.regularisation.expected_errors(),
                 "solver": self.settings.solver,
             }
         )
@@ -114,6 +113,46 @@ class FitTask:
         )
 
 
+@dataclass(frozen=True, eq=False)
+class Point:
+    """A variant before its labels are drawn or chosen.
+
+    Attributes
+    ----------
+    variant : Variant
+    section : PotentialConfig
+        Of its potential, at its swept values.
+    runs : tuple of str
+        Runs that judge it.
+    """
+
+    variant: Variant
+    section: PotentialConfig
+    runs: tuple[str, ...]
+
+
+def sparse_key_of(keys: Sequence[str], labelled: int, settings: GapSettings) -> str:
+    """What sparse points depend on.
+
+    Parameters
+    ----------
+    keys : sequence of str
+        Of the labels of all configurations that offer them.
+    labelled : int
+        How many of these, the first ones, are offered with their labels.
+    settings : GapSettings
+    """
+    return digest(
+        {
+            "format": FORMAT,
+            "pool": tuple(keys),
+            "labelled": labelled,
+            "settings": settings.hyperparameters(),
+            "quippy": package_versions().get("quippy-ase"),
+        }
+    )
+
+
 def needed_runs(config: StudyConfig) -> list[str]:
     """Names of the runs that a study reads, in the order of its file."""
     trained = [name for potential in config.potentials for name in potential.train or config.runs]
@@ -135,8 +174,18 @@ def expand(config: StudyConfig) -> list[tuple[Variant, PotentialConfig]]:
         for combination in itertools.product(*sweep.values()):
             values = dict(zip(sweep, combination, strict=True))
             section = at_values(potential, values)
+            _check_informed(section, values)
             found += [(Variant(potential.name, values, seed), section) for seed in config.study.seeds]
     return found
+
+
+def _check_informed(section: PotentialConfig, values: Mapping[str, Any]) -> None:
+    if section.select.method == "information" and not section.select.limited:
+        said = "".join(f", {key} = {value!r}" for key, value in values.items())
+        raise InputError(
+            f"The potential {section.name!r} chooses labels by information, and nothing says how many "
+            f"(select.method = 'information'{said}). Give select.size, fraction, atoms or seconds, or sweep one."
+        )
 
 
 def at_values(potential: PotentialConfig, values: Mapping[str, Any]) -> PotentialConfig:
@@ -168,16 +217,19 @@ class Planner:
     ----------
     config : StudyConfig
     runs : dict of str to StudyRun
+    choices : InformedChoices, optional
+        Makes the choices by information.
     """
 
-    def __init__(self, config: StudyConfig, runs: dict[str, StudyRun]) -> None:
+    def __init__(self, config: StudyConfig, runs: dict[str, StudyRun], choices: InformedChoices | None = None) -> None:
         self.config = config
         self.runs = runs
+        self.choices = choices
         self.leave_out = config.study.missing == "leave out"
         self._drawn: dict[str, Selected] = {}
 
     def tasks(self) -> list[FitTask]:
-        """One task a variant; where nothing depends on the seed, one for all seeds.
+        """One task a variant, see :meth:`points`.
 
         Raises
         ------
@@ -186,23 +238,28 @@ class Planner:
         ReferenceCalculationError
             When a configuration has no label.
         """
-        tasks = []
+        return [self.task(point) for point in self.points()]
+
+    def points(self) -> list[Point]:
+        """Every variant with its section; where nothing depends on the seed, one for all seeds."""
+        found = []
         for variant, section in expand(self.config):
             if not self._random(section, ()):
                 if variant.seed != self.config.study.seeds[0]:
                     continue
                 variant = Variant(variant.potential, variant.values, None)
-            tasks.append(self._task(variant, section))
-        return tasks
+            runs = tuple(self.config.evaluate.on or section.train or self.config.runs)
+            found.append(Point(variant, section, runs))
+        return found
 
-    def _task(self, variant: Variant, section: PotentialConfig) -> FitTask:
+    def task(self, point: Point) -> FitTask:
+        """Labels, sparse points and settings of a variant."""
+        variant, section = point.variant, point.section
         seed = variant.seed if variant.seed is not None else self.config.study.seeds[0]
         selected = self._select(section, seed, variant.values, ())
         everything = candidates(self._train(section), section.select, leave_out=self.leave_out)
         pool, unlabelled = self._pool(section, seed, variant.values, selected, ())
-        fit, regularisation = self._settings(section)
-        if variant.seed is not None and fit.sparse_method in RANDOM_METHODS:
-            fit = fit.model_copy(update={"seed": seed})
+        fit, regularisation = self._settings(section, seed)
         return FitTask(
             variant=variant,
             selected=selected,
@@ -212,8 +269,8 @@ class Planner:
             pool_keys=self._keys(pool) + self._keys(unlabelled),
             frame_keys=self._keys(selected.frames),
             settings=fit,
-            regularisation=regularisation,
-            runs=tuple(self.config.evaluate.on or section.train or self.config.runs),
+            regularisation=None if section.sigmas == "evidence" else regularisation,
+            runs=point.runs,
         )
 
     def _train(self, section: PotentialConfig) -> list[StudyRun]:
@@ -223,7 +280,8 @@ class Planner:
         if section.name in asked:
             circle = " -> ".join([*asked, section.name])
             raise InputError(f"The limits of draws name each other in a circle: {circle}. Give one of them a number.")
-        key = f"{section.name}|{section.train}|{section.select!r}|{seed if section.select.draws else ''}|{dict(values)}"
+        seeded = seed if self._random(section, ()) else ""
+        key = f"{section.name}|{section.train}|{section.select!r}|{seeded}|{dict(values)}"
         if key not in self._drawn:
             self._drawn[key] = draw(
                 self._train(section),
@@ -231,8 +289,29 @@ class Planner:
                 seed,
                 budget=lambda name: self._select(self._other(name, values), seed, values, [*asked, section.name]),
                 leave_out=self.leave_out,
+                informed=self._informed(section, seed),
             )
         return self._drawn[key]
+
+    def _informed(self, section: PotentialConfig, seed: int) -> Informed | None:
+        if section.select.method != "information" or self.choices is None:
+            return None
+        structures = self._structures(section)
+        settings = self._settings(section, seed)[0]
+        offered = Offered(
+            runs=self._train(section),
+            structures=structures,
+            sparse_key=sparse_key_of(self._keys(structures), 0, settings),
+            settings=settings,
+            unit=section.select.unit,
+        )
+        return partial(self.choices.order, offered)
+
+    def _structures(self, section: PotentialConfig) -> tuple[Atoms, ...]:
+        """All that the filters let through and the unlabelled configurations of the runs."""
+        train = self._train(section)
+        labelled = candidates(train, section.select, leave_out=self.leave_out).frames
+        return (*labelled, *(atoms for run in train for atoms in run.plan.unlabelled))
 
     def _pool(
         self,
@@ -251,6 +330,8 @@ class Planner:
                 )
             other = self._other(source.potential, values)
             return self._pool(other, seed, values, self._select(other, seed, values, ()), [*asked, section.name])
+        if source == "pool":
+            return (), self._structures(section)
         if source == "database":
             return candidates(self._train(section), section.select, leave_out=self.leave_out).frames, ()
         unlabelled = [atoms for run in self._train(section) for atoms in run.plan.unlabelled]
@@ -270,7 +351,7 @@ class Planner:
 
     def _random(self, section: PotentialConfig, asked: Sequence[str]) -> bool:
         """Whether anything of a potential depends on the seed."""
-        if section.select.draws or self._settings(section)[0].sparse_method in RANDOM_METHODS:
+        if section.select.draws or self._settings(section, 0)[0].sparse_method in RANDOM_METHODS:
             return True
         source = section.sparse_points
         if not isinstance(source, SparseFrom) or source.potential in asked:
@@ -278,12 +359,13 @@ class Planner:
         other = next(potential for potential in self.config.potentials if potential.name == source.potential)
         return self._random(other, [*asked, section.name])
 
-    def _settings(self, section: PotentialConfig) -> tuple[GapSettings, Regularisation]:
-        """The first run's sections with what the potential says differently."""
+    def _settings(self, section: PotentialConfig, seed: int) -> tuple[GapSettings, Regularisation]:
+        """The first run's sections with what the potential says differently, and the seed where it matters."""
         run = self.runs[(section.train or tuple(self.config.runs))[0]].config
         try:
+            fit = GapSettings.model_validate(_merged(run.fit, section.fit))
             return (
-                GapSettings.model_validate(_merged(run.fit, section.fit)),
+                fit.model_copy(update={"seed": seed}) if fit.sparse_method in RANDOM_METHODS else fit,
                 Regularisation.model_validate(_merged(run.regularisation, section.regularisation)),
             )
         except ValidationError as error:

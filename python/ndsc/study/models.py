@@ -1,0 +1,80 @@
+"""Linear models of a study: sparse points from structures alone, with the rows of configurations and of targets."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from ase import Atoms
+
+from ndsc.fit import GapSettings, choose_sparse_points
+from ndsc.fit.training import single_atom_energies
+from ndsc.progress import Progress, silent
+from ndsc.selection import ElasticTarget, GapModel, PhononTarget, SelectionSettings, Target
+from ndsc.study.runs import StudyRun
+
+#: Processes that compute rows.
+WORKERS = 2
+#: The largest of a few errors is about as many times their root mean square.
+LARGEST_OF_A_FEW = 1.5
+
+
+class PoolModels:
+    """Models with sparse points from structures without labels, which choices and fits share.
+
+    Parameters
+    ----------
+    folder : path
+        Sparse points and rows are kept in it.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._models: dict[str, GapModel] = {}
+
+    def of(
+        self, key: str, structures: Sequence[Atoms], settings: GapSettings, *, progress: Progress = silent
+    ) -> GapModel:
+        """The model of a pool.
+
+        Parameters
+        ----------
+        key : str
+            What its sparse points depend on, see :func:`ndsc.study.variants.sparse_key_of`.
+        structures : sequence of ase.Atoms
+            Their labels are not looked at.
+        settings : GapSettings
+        progress : callable
+
+        Raises
+        ------
+        FitError
+            When sparse points cannot be chosen.
+        """
+        if key not in self._models:
+            potential = choose_sparse_points(structures, self.folder / "points" / key, settings, progress=progress)
+            self._models[key] = GapModel(
+                potential, sparse_jitter=settings.sparse_jitter, store=self.folder / "rows", workers=WORKERS
+            )
+        return self._models[key]
+
+
+def targets_of_run(run: StudyRun, goals: SelectionSettings) -> list[Target]:
+    """What a potential is to give of a run's crystal: phonons, and elastic constants where the run has them.
+
+    Parameters
+    ----------
+    run : StudyRun
+    goals : SelectionSettings
+    """
+    plan, elastic = run.plan, run.config.elastic
+    found: list[Target] = [PhononTarget(plan.crystal, plan.phonon_supercells.grid, goal=goals.target_thz)]
+    if elastic.enabled:
+        goal = goals.target_elastic_percent / LARGEST_OF_A_FEW
+        found.append(ElasticTarget(plan.crystal, goal=goal, relax_ions=elastic.relax_ions))
+    return found
+
+
+def given_e0(settings: GapSettings, frames: Sequence[Atoms]) -> Mapping[str, float] | None:
+    """Energies of single atoms by symbol, eV; None where they are the mean of whatever labels there are."""
+    return None if settings.e0 == "average" else single_atom_energies(frames, settings)

@@ -1,0 +1,234 @@
+"""Studies that choose labels by information: what a choice sees, what it depends on, and the fits that follow."""
+
+import json
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from ndsc.config import load_config
+from ndsc.config.study import parse_study
+from ndsc.errors import InputError
+from ndsc.fit import apply_regularisation
+from ndsc.fit.evaluation import evaluate
+from ndsc.fit.linear_system import LinearSystem
+from ndsc.fit.training import single_atom_energies
+from ndsc.reference import label_configurations
+from ndsc.selection import GapModel
+from ndsc.selection.noise import most_probable_noise
+from ndsc.selection.selector import observations
+from ndsc.study.finished import Finished
+from ndsc.study.fitting import FitGroup
+from ndsc.study.information import InformedChoices, NotChosenError
+from ndsc.study.models import PoolModels
+from ndsc.study.run import plan_study
+from ndsc.study.runs import StudyRun
+from ndsc.study.variants import Planner
+from ndsc.workflow.plan import make_plan
+
+pytestmark = pytest.mark.gap
+
+RUN = """
+[crystal]
+structure = "Al"
+[supercells]
+grid = [2, 2, 2]
+[configurations]
+per_supercell = 4
+unit_cells = 4
+displacement = 0.05
+scale = [0.99, 1.0, 1.01]
+unlabelled = 4
+[reference]
+calculator = "emt"
+labels = "labels"
+[executor]
+workers = 1
+[fit]
+solver = "numpy"
+cutoff = 4.5
+n_max = 4
+l_max = 3
+n_sparse = 30
+"""
+HEAD = """
+[study]
+title = "A study"
+seeds = [1, 2]
+missing = "leave out"
+[runs]
+al = "al.toml"
+[[potentials]]
+name = "a"
+sparse_points = "pool"
+sigmas = "evidence"
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    path = tmp_path_factory.mktemp("study")
+    (path / "al.toml").write_text(RUN)
+    plan = make_plan(load_config(path / "al.toml"), path)
+    label_configurations(plan.configurations, plan.spec, plan.store)
+    return path
+
+
+@pytest.fixture
+def al(folder):
+    return StudyRun.load("al", folder / "al.toml")
+
+
+def planner(folder, run, select, cache, *, more="", compute=True):
+    config = parse_study(f"{HEAD}select = {select}\n{more}", folder=folder, source="study.toml")
+    finished = Finished(cache)
+    return Planner(config, {"al": run}, InformedChoices(finished, PoolModels(cache), compute=compute))
+
+
+def members(folder, run, select, cache, **rest):
+    (task,) = planner(folder, run, select, cache, **rest).tasks()
+    return {name for _, name in task.selected.members}
+
+
+def chosen_in_order(cache):
+    (kept,) = cache.glob("selection-*.json")
+    return [name for _, name in json.loads(kept.read_text())["members"]]
+
+
+def spoilt(frame, random):
+    """A configuration with the labels of some other world."""
+    frame = frame.copy()
+    frame.info["REF_energy"] += random.normal()
+    frame.arrays["REF_forces"] = random.normal(size=(len(frame), 3))
+    frame.info["REF_virial"] = (np.eye(3) * random.normal()).reshape(-1)
+    return frame
+
+
+def test_no_label_that_was_not_chosen_matters(folder, al, tmp_path):
+    chosen = members(folder, al, "{method = 'information', size = 7}", tmp_path / "a")
+    assert len(chosen) == 7
+    random = np.random.default_rng(1)
+    other = StudyRun.load("al", folder / "al.toml")
+    for name, frame in other.database.items():
+        if name not in chosen:
+            other.database[name] = spoilt(frame, random)
+    assert members(folder, other, "{method = 'information', size = 7}", tmp_path / "b") == chosen
+    # The labels of those that were chosen first do matter to the order of the others.
+    order = chosen_in_order(tmp_path / "a")
+    for name in order[:2]:
+        other.database[name] = spoilt(other.database[name], random)
+    members(folder, other, "{method = 'information', size = 7}", tmp_path / "c")
+    assert chosen_in_order(tmp_path / "b") == order
+    changed = chosen_in_order(tmp_path / "c")
+    assert changed[:2] == order[:2]
+    assert changed != order
+
+
+def test_a_larger_choice_continues_a_smaller_one(folder, al, tmp_path):
+    for key, limits in (("size", (3, 4, 7)), ("atoms", (5, 8, 12)), ("fraction", (0.2, 0.5))):
+        found = [members(folder, al, f"{{method = 'information', {key} = {limit}}}", tmp_path) for limit in limits]
+        for smaller, larger in pairwise(found):
+            assert smaller < larger
+    (task,) = planner(folder, al, "{method = 'information', atoms = 8}", tmp_path).tasks()
+    assert 0 < task.selected.n_atoms <= 8
+    total = sum(label.cost_seconds for label in al.labels.values())
+    (task,) = planner(folder, al, f"{{method = 'information', seconds = {total / 3}}}", tmp_path).tasks()
+    assert 0 < task.selected.seconds <= total / 3
+
+
+def test_a_choice_from_the_start_is_the_one_that_went_on(folder, al, tmp_path):
+    sweep = "[sweep]\n'select.size' = [3, 6, 9]\n"
+    swept = planner(folder, al, "{method = 'information'}", tmp_path / "a", more=sweep).tasks()
+    assert [task.variant.seed for task in swept] == [None] * 3
+    assert {name for _, name in swept[2].selected.members} == members(
+        folder, al, "{method = 'information', size = 9}", tmp_path / "b"
+    )
+
+
+def test_filters_and_what_is_always_in_hold_for_choices_too(folder, al, tmp_path):
+    found = members(
+        folder, al, "{method = 'information', kind = 'supercell', always = 'unit-000[01]', size = 5}", tmp_path
+    )
+    assert {name for name in found if name.startswith("unit")} == {"unit-0000", "unit-0001"}
+    assert len(found) == 5
+    del al.labels["unit-0000"]
+    other = StudyRun.load("al", folder / "al.toml")
+    del other.labels["unit-0002"]
+    everything = len(other.labels)
+    found = members(folder, other, f"{{method = 'information', size = {everything}}}", tmp_path)
+    assert found == set(other.labels)
+
+
+def test_a_choice_is_kept_and_a_dry_run_makes_none(folder, al, tmp_path, monkeypatch):
+    select = "{method = 'information', size = 5}"
+    with pytest.raises(NotChosenError, match="5 labels"):
+        planner(folder, al, select, tmp_path, compute=False).tasks()
+    text = f"{HEAD}select = {select}\n[[potentials]]\nname = 'b'\nselect = {{size = 4}}\n"
+    config = parse_study(text, folder=folder, source="study.toml")
+    before = plan_study(config, tmp_path)
+    assert before.potential.tolist() == ["a", "b, seed 1", "b, seed 2"]
+    assert before.labels.tolist() == [5, 4, 4]
+    assert before.atoms.isna().tolist() == [True, False, False]
+    chosen = members(folder, al, select, tmp_path)
+    monkeypatch.setattr("ndsc.study.information.Selector", None)
+    assert members(folder, al, select, tmp_path, compute=False) == chosen
+    after = plan_study(config, tmp_path)
+    assert after.atoms.notna().all()
+    assert set(chosen_in_order(tmp_path)[:5]) == chosen
+    (kept,) = tmp_path.glob("selection-*.json")
+    kept.write_text('{"members": [["al", "nothing"]]}')
+    monkeypatch.undo()
+    assert members(folder, al, select, tmp_path) == chosen
+
+
+def test_a_choice_needs_a_limit(folder, al, tmp_path):
+    with pytest.raises(InputError, match=r"nothing says how many.*select\.size"):
+        planner(folder, al, "{method = 'information'}", tmp_path).tasks()
+    with pytest.raises(InputError, match="100"):
+        planner(folder, al, "{method = 'information', size = 100}", tmp_path).tasks()
+
+
+def test_random_draws_and_choices_share_their_sparse_points_and_these_see_no_label(folder, al, tmp_path):
+    more = "[[potentials]]\nname = 'b'\nselect = {size = 4}\nsparse_points = 'pool'\n"
+    tasks = planner(folder, al, "{method = 'information', size = 4}", tmp_path / "a", more=more).tasks()
+    assert [str(task.variant) for task in tasks] == ["a", "b, seed 1", "b, seed 2"]
+    assert len({task.sparse_key for task in tasks}) == 1
+    assert all(task.from_structures and not task.own_pool for task in tasks)
+    assert len(tasks[0].pool_unlabelled) == len(al.database) + 4
+    random = np.random.default_rng(2)
+    points = []
+    for name, structures in (
+        ("x", tasks[0].pool_unlabelled),
+        ("y", [spoilt(frame, random) if "REF_energy" in frame.info else frame for frame in tasks[0].pool_unlabelled]),
+    ):
+        model = PoolModels(tmp_path / name).of("key", structures, tasks[0].settings)
+        points.append(model.kernels.covariance)
+    assert np.array_equal(*points)
+
+
+def test_fits_with_sigmas_by_evidence_are_those_of_the_most_probable_noise(folder, al, tmp_path):
+    tasks = planner(folder, al, "{size = 6}", tmp_path).tasks()
+    with FitGroup(tasks, tmp_path, PoolModels(tmp_path)) as group:
+        fitted = [group.fit(task) for task in tasks]
+        for one in fitted:
+            frames = list(one.task.selected.frames)
+            model = GapModel(one.sparse_points)
+            e0 = single_atom_energies(frames, one.task.settings)
+            noise = most_probable_noise(observations(frames, model.rows(frames), model.n_weights, e0))
+            assert one.noise.to_dict() == pytest.approx(noise.to_dict(), rel=1e-3)
+            sigmas = noise.regularisation()
+            assert one.regularisation.force.minimum == pytest.approx(sigmas.force.minimum, rel=1e-3)
+            assert one.e0 == pytest.approx(e0)
+            # The same potential from a system of these configurations alone, whose energies lack those of single atoms.
+            bound = [frame.copy() for frame in frames]
+            for frame in bound:
+                frame.info["REF_energy"] -= e0["Al"] * len(frame)
+            system = LinearSystem.from_potential(one.sparse_points, bound)
+            predicted = system.predict(system.solve(regularisation=one.regularisation))
+            own = evaluate(frames, one.calculator)
+            assert np.allclose(own.model_forces, predicted.model_forces, atol=1e-6)
+            energies = [one.calculator.get_potential_energy(frame) for frame in frames]
+            assert np.allclose(energies, [frame.info["REF_energy"] for frame in frames], atol=0.02)
+        assert group.largest_difference(fitted[0]) < 1e-4
+    assert fitted[0].noise != fitted[1].noise
+    assert apply_regularisation(frames, one.regularisation)[0].info["energy_sigma"] > 0
