@@ -8,21 +8,26 @@ expected square of their error. Candidates are taken one after the other (greedi
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import cho_factor, cho_solve, solve_triangular
+from scipy.linalg import solve_triangular
 
 FloatArray = NDArray[np.float64]
 
 #: Candidates whose gain is computed again for one pick, at the least and as a part of all.
 FEWEST_CHECKED, PART_CHECKED = 300, 0.25
+#: Candidates whose gain is computed again before those of an earlier choice are relied on, and with which slack.
+FEWEST_RENEWED, SLACK = 60, 2.0
 #: Candidates that one is exchanged with, and rounds of exchanges.
 MOST_EXCHANGED, ROUNDS = 40, 2
 #: A reduction of the error below this part of it is rounding.
 NOTHING = 1e-9
+#: What rounding makes of a covariance, relative to its diagonal, and how many times more at the worst.
+ROUNDING, LARGE_ROUNDING = 1e-14, 1e4
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,19 +40,23 @@ class Choice:
         Numbers of the candidates.
     remaining : (len(order) + 1, g) array
         Expected square of the error of each group of error rows, before the first and after each label.
+    gains : dict of int to float
+        By how much the label of a candidate alone reduces the sum of these squares, as far as that was looked at.
     scores : dict of int to float
-        The last known gain of candidates that were looked at.
+        How near candidates came to being taken: the largest ratio of their worth to that of the one taken instead.
     """
 
     order: tuple[int, ...]
     remaining: FloatArray
+    gains: dict[int, float]
     scores: dict[int, float]
 
 
+@dataclass(frozen=True, eq=False)
 class Pool:
     """Candidates with what their labels would tell.
 
-    Parameters
+    Attributes
     ----------
     rows : callable
         Gives the (R, m) rows of a candidate by its number.
@@ -57,16 +66,9 @@ class Pool:
         Positive, in any unit.
     """
 
-    def __init__(
-        self,
-        rows: Callable[[int], FloatArray],
-        variances: Callable[[int], FloatArray],
-        costs: FloatArray,
-    ) -> None:
-        self.rows, self.variances, self.costs = rows, variances, costs
-
-    def __len__(self) -> int:
-        return len(self.costs)
+    rows: Callable[[int], FloatArray]
+    variances: Callable[[int], FloatArray]
+    costs: FloatArray
 
 
 def choose(
@@ -78,7 +80,7 @@ def choose(
     n: int,
     budget: float = np.inf,
     enough: Callable[[FloatArray], bool] | None = None,
-    scores: dict[int, float] | None = None,
+    gains: Mapping[int, float] | None = None,
     exchange: bool = False,
 ) -> Choice:
     """Choose candidates.
@@ -98,8 +100,8 @@ def choose(
         The most that they may cost together.
     enough : callable, optional
         Told the expected squares of the errors of all targets, says whether no more labels are wanted.
-    scores : dict of int to float, optional
-        Gains from an earlier choice: a first idea of where to look.
+    gains : mapping of int to float, optional
+        Those of an earlier choice: where to look first.
     exchange : bool
         Whether to exchange the candidates taken for better ones of no higher cost.
 
@@ -108,39 +110,39 @@ def choose(
     Choice
         With fewer than `n` candidates where the others are too dear or tell nothing.
     """
-    state = _State(covariance, error_rows)
-    remaining = [state.errors()]
-    order: list[int] = []
-    known = dict(scores or {})
-    spent = 0.0
-    while len(order) < n and not (enough is not None and enough(remaining[-1])):
-        affordable = [number for number in candidates if number not in order and spent + pool.costs[number] <= budget]
-        best = _best(pool, affordable, state, known)
-        if best is None:
-            break
-        order.append(best)
-        spent += float(pool.costs[best])
-        state.add(pool.rows(best), pool.variances(best))
-        remaining.append(state.errors())
+    start = _State(covariance, [_reduced(rows) for rows in error_rows])
+    search = _Search(pool, start, gains or {})
+    order, remaining = search.greedy(candidates, n, budget, enough)
     if exchange and len(order) > 1:
-        order = _exchanged(pool, candidates, covariance, error_rows, order, known)
-        state = _State(covariance, error_rows)
-        remaining = [state.errors()]
-        for number in order:
-            state.add(pool.rows(number), pool.variances(number))
-            remaining.append(state.errors())
-    return Choice(tuple(order), np.array(remaining), known)
+        better = _exchanged(pool, candidates, start, order, search.known)
+        if set(better) != set(order):
+            order, remaining = _Search(pool, start, {}).greedy(better, len(better), np.inf, None)
+    return Choice(tuple(order), np.array(remaining), search.gains, search.scores)
+
+
+def _reduced(rows: FloatArray) -> FloatArray:
+    """Rows with the same sums of squares, no more than there are weights."""
+    return rows if len(rows) <= rows.shape[1] else np.asarray(np.linalg.qr(rows)[1])
 
 
 class _State:
     """The covariance of the weights while candidates are taken."""
 
-    def __init__(self, covariance: FloatArray, error_rows: Sequence[FloatArray]) -> None:
-        self.covariance = covariance.copy()
-        # Only the sums of squares count, which a triangle as wide as there are weights has too.
-        self.groups = [rows if len(rows) <= rows.shape[1] else np.linalg.qr(rows)[1] for rows in error_rows]
-        self.rows = np.concatenate(self.groups)
+    def __init__(self, covariance: FloatArray, groups: Sequence[FloatArray]) -> None:
+        self.covariance, self.groups = covariance.copy(), groups
+        self.rows = np.concatenate(groups)
         self.product = self.covariance @ self.rows.T
+        self.largest = float(np.max(np.diag(covariance)))
+
+    def _rounding(self, rows: FloatArray) -> float:
+        """Variance that rounding makes of what was known before any candidate was taken."""
+        return ROUNDING * self.largest * float(np.max(np.einsum("rm,rm->r", rows, rows)))
+
+    def copy(self) -> _State:
+        """The same, to take other candidates from."""
+        other = copy(self)
+        other.covariance, other.product = self.covariance.copy(), self.product.copy()
+        return other
 
     def errors(self) -> FloatArray:
         """(g,) array : expected square of the error of each group."""
@@ -150,78 +152,142 @@ class _State:
 
     def gain(self, rows: FloatArray, variances: FloatArray) -> float:
         """By how much a label reduces the sum of all groups."""
-        told = rows @ self.covariance @ rows.T
-        told[np.diag_indices_from(told)] += variances
-        root = np.linalg.cholesky(told)
+        root = _root(rows @ self.covariance @ rows.T, variances, self._rounding(rows))
         return float(np.sum(solve_triangular(root, rows @ self.product, lower=True, check_finite=False) ** 2))
 
     def add(self, rows: FloatArray, variances: FloatArray) -> None:
         """Take what a label tells from the covariance."""
         seen = self.covariance @ rows.T
-        told = rows @ seen
-        told[np.diag_indices_from(told)] += variances
-        root = np.linalg.cholesky(told)
-        half = solve_triangular(root, seen.T, lower=True, check_finite=False)
+        half = solve_triangular(
+            _root(rows @ seen, variances, self._rounding(rows)), seen.T, lower=True, check_finite=False
+        )
         self.covariance -= half.T @ half
         self.product -= half.T @ (half @ self.rows.T)
 
 
-def _best(pool: Pool, candidates: Sequence[int], state: _State, known: dict[int, float]) -> int | None:
-    """The candidate with the largest gain for its cost.
+def _root(told: FloatArray, variances: FloatArray, rounding: float) -> FloatArray:
+    """Lower triangle L with ``L Lᵀ`` the covariance of a label: of what is told, of its noise and of rounding."""
+    diagonal = np.diag_indices_from(told)
+    told[diagonal] += variances + rounding
+    try:
+        return np.asarray(np.linalg.cholesky(told))
+    except np.linalg.LinAlgError:
+        told[diagonal] += LARGE_ROUNDING * rounding
+        return np.asarray(np.linalg.cholesky(told))
 
-    Gains shrink as labels are taken, nearly always: those from before order the search, which ends when the best one
-    found exceeds all that are left, or enough have been looked at (Minoux's lazy greedy algorithm).
+
+class _Search:
+    """Finds the best candidate, one after the other, without looking at all each time.
+
+    Attributes
+    ----------
+    known : dict of int to float
+        The last known gain of each candidate.
+    gains, scores : dict of int to float
+        See :class:`Choice`.
     """
-    if not candidates:
-        return None
-    total = float(state.errors().sum())
-    checked = max(FEWEST_CHECKED, int(PART_CHECKED * len(candidates)))
-    queue = [(-_worth(known[number], total, pool.costs[number]), number) for number in candidates if number in known]
-    new = [number for number in candidates if number not in known]
-    heapq.heapify(queue)
-    best, best_worth = None, 0.0
-    for number in new:
-        known[number] = state.gain(pool.rows(number), pool.variances(number))
-        worth = _worth(known[number], total, pool.costs[number])
-        if known[number] > NOTHING * total and worth > best_worth:
-            best, best_worth = number, worth
-    for count in range(len(queue)):
-        before, number = heapq.heappop(queue)
-        if -before <= best_worth or (count >= checked and best is not None):
-            break
-        known[number] = state.gain(pool.rows(number), pool.variances(number))
-        worth = _worth(known[number], total, pool.costs[number])
-        if known[number] > NOTHING * total and worth > best_worth:
-            best, best_worth = number, worth
-    return best
 
+    def __init__(self, pool: Pool, start: _State, before: Mapping[int, float]) -> None:
+        self.pool, self.state = pool, start.copy()
+        self.before = before
+        self.known: dict[int, float] = {}
+        self.gains: dict[int, float] = {}
+        self.scores: dict[int, float] = {}
 
-def _worth(gain: float, total: float, cost: float) -> float:
-    """The logarithm by which the error shrinks, for the cost: labels that halve the error are worth the same."""
-    return float(-np.log1p(-min(gain / total, 1.0 - 1e-12)) / cost) if total > 0 else 0.0
+    def greedy(
+        self, candidates: Sequence[int], n: int, budget: float, enough: Callable[[FloatArray], bool] | None
+    ) -> tuple[list[int], list[FloatArray]]:
+        """The candidates taken, and what remains before and after each."""
+        pool, left = self.pool, list(candidates)
+        order: list[int] = []
+        remaining = [self.state.errors()]
+        spent = 0.0
+        while len(order) < n and not (enough is not None and enough(remaining[-1])):
+            left = [number for number in left if spent + pool.costs[number] <= budget * (1 + 1e-9)]
+            best = self._best(left)
+            if not order:
+                self.gains = dict(self.known)
+            if best is None:
+                break
+            order.append(best)
+            left.remove(best)
+            spent += float(pool.costs[best])
+            self.state.add(pool.rows(best), pool.variances(best))
+            remaining.append(self.state.errors())
+        return order, remaining
+
+    def _best(self, candidates: Sequence[int]) -> int | None:
+        """The candidate with the largest gain for its cost.
+
+        Gains shrink as labels are taken, nearly always: those from before order the search, which ends when the best
+        one found exceeds all that are left, or enough have been looked at (Minoux's lazy greedy algorithm).
+        """
+        total = float(self.state.errors().sum())
+        if not total > 0:
+            return None
+        fresh = self._renewed(candidates)
+        worth = {number: self._worth(number, total) for number in candidates}
+        best = max(fresh, key=lambda number: (worth[number], -number), default=None)
+        checked = max(FEWEST_CHECKED, int(PART_CHECKED * len(candidates)))
+        # Many gains from before may exceed all that is left: these are looked at in their order.
+        queue = [
+            (-worth[number], -self.known[number] / self.pool.costs[number], number)
+            for number in candidates
+            if number not in fresh
+        ]
+        heapq.heapify(queue)
+        for count in range(len(queue)):
+            before, _, number = heapq.heappop(queue)
+            if best is not None and (-before <= worth[best] or count >= checked):
+                break
+            self._look(number)
+            worth[number] = self._worth(number, total)
+            if best is None or worth[number] > worth[best]:
+                best = number
+        if best is None or self.known[best] <= NOTHING * total:
+            return None
+        for number, value in worth.items():
+            self.scores[number] = max(self.scores.get(number, 0.0), min(1.0, value / worth[best]))
+        return best
+
+    def _renewed(self, candidates: Sequence[int]) -> set[int]:
+        """Look at those candidates of which nothing is known; they are returned.
+
+        Gains of an earlier choice were for other labels and another noise: the largest ones are computed again, and how
+        much one of them has changed at the most bounds the others, with some slack.
+        """
+        new = [number for number in candidates if number not in self.known]
+        old = [number for number in new if self.before.get(number, 0.0) > 0]
+        old.sort(key=lambda number: self.before[number] / self.pool.costs[number], reverse=True)
+        fresh = set(new) - set(old[FEWEST_RENEWED:])
+        for number in fresh:
+            self._look(number)
+        change = SLACK * max((self.known[number] / self.before[number] for number in old[:FEWEST_RENEWED]), default=1.0)
+        self.known |= {number: change * self.before[number] for number in old[FEWEST_RENEWED:]}
+        return fresh
+
+    def _look(self, number: int) -> None:
+        self.known[number] = self.state.gain(self.pool.rows(number), self.pool.variances(number))
+
+    def _worth(self, number: int, total: float) -> float:
+        """The logarithm by which the error shrinks, for the cost: labels that halve the error are worth the same."""
+        return float(-np.log1p(-min(self.known[number] / total, 1.0 - 1e-12)) / self.pool.costs[number])
 
 
 def _exchanged(
-    pool: Pool,
-    candidates: Sequence[int],
-    covariance: FloatArray,
-    error_rows: Sequence[FloatArray],
-    order: list[int],
-    known: dict[int, float],
+    pool: Pool, candidates: Sequence[int], start: _State, order: Sequence[int], known: Mapping[int, float]
 ) -> list[int]:
     """The candidates taken, each exchanged for a better one of no higher cost as long as that helps."""
     order = list(order)
-    precision = cho_solve(cho_factor(covariance), np.eye(len(covariance)))
     for _ in range(ROUNDS):
         changed = False
         for position, taken in enumerate(order):
-            rest = [number for number in order if number != taken]
-            state = _State(_covariance_with(precision, pool, rest), error_rows)
-            others = [
-                number
-                for number in candidates
-                if number not in rest and pool.costs[number] <= pool.costs[taken] * (1 + 1e-9)
-            ]
+            rest = order[:position] + order[position + 1 :]
+            state = start.copy()
+            for number in rest:
+                state.add(pool.rows(number), pool.variances(number))
+            dearest = pool.costs[taken] * (1 + 1e-9)
+            others = [number for number in candidates if number not in rest and pool.costs[number] <= dearest]
             likely = sorted(others, key=lambda number: known.get(number, 0.0), reverse=True)[:MOST_EXCHANGED]
             gains = {number: state.gain(pool.rows(number), pool.variances(number)) for number in {*likely, taken}}
             best = max(gains, key=lambda number: (gains[number], -number))
@@ -231,11 +297,3 @@ def _exchanged(
         if not changed:
             break
     return order
-
-
-def _covariance_with(precision: FloatArray, pool: Pool, numbers: Sequence[int]) -> FloatArray:
-    total = precision.copy()
-    for number in numbers:
-        rows = pool.rows(number)
-        total += (rows.T / pool.variances(number)) @ rows
-    return np.asarray(cho_solve(cho_factor(total), np.eye(len(total))))

@@ -36,6 +36,10 @@ ROUNDING = 1e-12
 MOST_ROWS = 1200
 #: Steps of the optimiser; the optimum is flat.
 STEPS = 40
+#: Configurations that count as having been predicted right before any label is seen.
+PRIOR_CONFIGURATIONS = 2
+#: Forces below this are zero, eV/Å.
+AT_REST = 1e-3
 
 
 @dataclass(frozen=True)
@@ -149,10 +153,19 @@ def most_probable_noise(labels: Observations, start: Noise | None = None) -> Noi
         offset = (x - medians) / PRIOR_WIDTH
         return value + 0.5 * float(offset @ offset), gradient + offset / PRIOR_WIDTH
 
-    begin = medians if start is None else np.log(list(asdict(start).values()))
-    bounds = list(zip(np.log(SMALLEST), np.log(LARGEST), strict=True))
-    found = minimize(cost, begin, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": STEPS})
-    return Noise(*(float(value) for value in np.exp(found.x)))
+    bounds = np.log([SMALLEST, LARGEST])
+    starts = [medians] if start is None else [np.log(list(asdict(start).values())), medians]
+    tried = [np.clip(one, *bounds) for one in starts]
+    for begin in list(tried):
+        found = minimize(
+            cost, begin, jac=True, method="L-BFGS-B", bounds=bounds.T, options={"maxiter": STEPS, "ftol": 1e-7}
+        )
+        tried.append(np.clip(found.x, *bounds))
+        if found.nit > 1:
+            break
+    # Where rounding misleads the search, its end can be worse than its start.
+    best = min(tried, key=lambda x: cost(x)[0])
+    return Noise(*(float(value) for value in np.exp(best)))
 
 
 def _negative_log_likelihood(
@@ -172,10 +185,13 @@ def _negative_log_likelihood(
     else:
         precise = rows / variances[:, None]
         m = rows.shape[1]
-        factor = cho_factor(rows.T @ precise + np.eye(m) / scale**2, lower=True)
+        precision = rows.T @ precise
+        precision[np.diag_indices_from(precision)] += 1.0 / scale**2 + ROUNDING * np.mean(np.diag(precision))
+        factor = cho_factor(precision, lower=True)
         inverse = cho_solve(factor, np.eye(m))
         z = inverse @ (precise.T @ values)
-        z += inverse @ (precise.T @ (values - rows @ z) - z / scale**2)  # rounding is large beside small variances
+        for _ in range(2):  # rounding is large beside small variances
+            z += inverse @ (precise.T @ (values - rows @ z) - z / scale**2)
         alpha = (values - rows @ z) / variances
         half_log_determinant = float(
             np.sum(np.log(np.diag(factor[0]))) + m * np.log(scale) + 0.5 * np.sum(np.log(variances))
@@ -206,7 +222,7 @@ def calibration(labels: Observations, noise: Noise, frames: Sequence[int] | None
     """
     variances = noise.variances(labels.kinds, labels.values, labels.n_atoms)
     m = labels.rows.shape[1]
-    if len(labels) <= 2 * m:
+    if len(labels) <= ROWS_PER_WEIGHT * m:
         covariance = noise.scale**2 * labels.rows @ labels.rows.T
         covariance[np.diag_indices_from(covariance)] += variances + ROUNDING * np.mean(np.diag(covariance))
         inverse = cho_solve(cho_factor(covariance), np.eye(len(covariance)))
@@ -214,8 +230,12 @@ def calibration(labels: Observations, noise: Noise, frames: Sequence[int] | None
         blocks = {number: inverse[np.ix_(own, own)] for number, own in _frames_of(labels, frames)}
     else:
         precise = labels.rows / variances[:, None]
-        middle = cho_factor(labels.rows.T @ precise + np.eye(m) / noise.scale**2)
-        alpha = (labels.values - labels.rows @ cho_solve(middle, precise.T @ labels.values)) / variances
+        precision = labels.rows.T @ precise
+        precision[np.diag_indices_from(precision)] += 1.0 / noise.scale**2 + ROUNDING * np.mean(np.diag(precision))
+        middle = cho_factor(precision)
+        z = cho_solve(middle, precise.T @ labels.values)
+        z += cho_solve(middle, precise.T @ (labels.values - labels.rows @ z) - z / noise.scale**2)
+        alpha = (labels.values - labels.rows @ z) / variances
         blocks = {
             number: np.diag(1.0 / variances[own]) - precise[own] @ cho_solve(middle, precise[own].T)
             for number, own in _frames_of(labels, frames)
@@ -230,12 +250,6 @@ def calibration(labels: Observations, noise: Noise, frames: Sequence[int] | None
         errors = (spread @ alpha[own])[forces]
         ratios.append(float(np.mean(errors**2 / np.diag(spread)[forces])))
     return float(np.sqrt(max(1.0, (sum(ratios) + PRIOR_CONFIGURATIONS) / (len(ratios) + PRIOR_CONFIGURATIONS))))
-
-
-#: Configurations that count as having been predicted right before any label is seen.
-PRIOR_CONFIGURATIONS = 2
-#: Forces below this are zero, eV/Å.
-AT_REST = 1e-3
 
 
 def _frames_of(labels: Observations, frames: Sequence[int] | None) -> list[tuple[int, IntArray]]:

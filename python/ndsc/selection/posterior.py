@@ -7,9 +7,9 @@ from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import cho_factor, cho_solve
+from scipy.linalg import solve_triangular
 
-from ndsc.selection.noise import Noise, Observations
+from ndsc.selection.noise import ROUNDING, Noise, Observations
 
 FloatArray = NDArray[np.float64]
 
@@ -21,31 +21,35 @@ class Posterior:
     Attributes
     ----------
     mean : (m,) array
-    covariance : (m, m) array
-        Of the weights in units of their prior.
+    root : (m, m) array
+        R with ``R Rᵀ`` the covariance of the weights, in units of their prior.
     """
 
     mean: FloatArray
-    covariance: FloatArray
+    root: FloatArray
 
     @classmethod
     def of_labels(cls, labels: Observations, noise: Noise) -> Posterior:
         """The posterior for the scale and the sigmas given; the prior where there are no labels."""
         m = labels.rows.shape[1]
         if not len(labels):
-            return cls(np.zeros(m), noise.scale**2 * np.eye(m))
-        precise = labels.rows / noise.variances(labels.kinds, labels.values, labels.n_atoms)[:, None]
-        factor = cho_factor(labels.rows.T @ precise + np.eye(m) / noise.scale**2)
-        return cls(cho_solve(factor, precise.T @ labels.values), cho_solve(factor, np.eye(m)))
+            return cls(np.zeros(m), noise.scale * np.eye(m))
+        sigmas = np.sqrt(noise.variances(labels.kinds, labels.values, labels.n_atoms))
+        # In units of the noise and of the prior the precision is 1 + AᵀA, whatever the units of both.
+        told, values = noise.scale * labels.rows / sigmas[:, None], labels.values / sigmas
+        precision = told.T @ told
+        precision[np.diag_indices_from(precision)] += 1.0 + ROUNDING * np.mean(np.diag(precision))
+        factor = np.linalg.cholesky(precision)
+        root = solve_triangular(factor.T, np.eye(m), lower=False, check_finite=False)
+        mean = root @ (root.T @ (told.T @ values))
+        # Once more for what rounding left, which is large where the noise is small.
+        mean += root @ (root.T @ (told.T @ (values - told @ mean) - mean))
+        return cls(noise.scale * mean, noise.scale * root)
 
     @cached_property
-    def root(self) -> FloatArray:
-        """(m, m) array R with ``R Rᵀ`` the covariance."""
-        try:
-            return np.asarray(np.linalg.cholesky(self.covariance))
-        except np.linalg.LinAlgError:  # singular to rounding
-            values, vectors = np.linalg.eigh(self.covariance)
-            return np.asarray(vectors * np.sqrt(np.maximum(values, 0.0)))
+    def covariance(self) -> FloatArray:
+        """(m, m) array : of the weights, in units of their prior."""
+        return np.asarray(self.root @ self.root.T)
 
     def deviations(self, rows: FloatArray) -> FloatArray:
         """(R,) array : standard deviations of what `rows` (R, m) predict."""

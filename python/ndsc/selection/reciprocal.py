@@ -9,6 +9,7 @@ from ase import Atoms
 from numpy.typing import NDArray
 
 from ndsc.crystal import Crystal
+from ndsc.errors import InternalError
 from ndsc.force_constants.dynamical import (
     Stars,
     commensurate_numerators,
@@ -26,7 +27,7 @@ ComplexArray = NDArray[np.complex128]
 IntArray = NDArray[np.int64]
 
 #: Displacement of an atom, Å: rows are exact to rounding, so it may be small, and only what is linear is left.
-DISPLACEMENT = 0.003
+DISPLACEMENT = 3e-4
 
 
 class SupercellForceConstants:
@@ -50,10 +51,14 @@ class SupercellForceConstants:
         self._perfect = make_supercell(crystal.atoms, matrix)
         self._basis = self._perfect.arrays.pop("ndsc_basis")
         self._points = self._perfect.arrays.pop("ndsc_lattice_point")
-        # Atom b comes from self._source[b] by the operation self._operation[b].
+        # Each atom stands with those that operations take it to; the first of them is displaced for all.
         self._source = np.min(self.action.permutations, axis=0)
-        self._operation = np.argmin(self.action.permutations, axis=0)
         self._displaced = sorted(set(self._source.tolist()))
+
+    @property
+    def n_frames(self) -> int:
+        """Number of :meth:`frames`."""
+        return 1 + 3 * len(self._displaced)
 
     def frames(self) -> list[Atoms]:
         """The perfect supercell, then one atom after the other displaced along x, y, z."""
@@ -87,9 +92,8 @@ class SupercellForceConstants:
 
     def _fill(self, phi: ComplexArray, atom: int) -> None:
         """The columns of an atom from those of the atom that an operation takes to it."""
-        # argmin gave the operation that takes `atom` to its source; its inverse takes the source to the atom.
         source = int(self._source[atom])
-        forward = next(number for number in range(len(self.action)) if self.action.permutations[number, source] == atom)
+        forward = int(np.argmax(self.action.permutations[:, source] == atom))
         rotation = self.action.cartesian[forward]
         permutation = self.action.permutations[forward]
         images = np.mod(rotate_numerators(self.action.reciprocal[forward], self.held, self.grid), self.grid)
@@ -103,40 +107,46 @@ class SupercellForceConstants:
 
 
 def at_representatives(
-    found: Sequence[tuple[IntArray, ComplexArray]], action: SpaceGroupAction, stars: Stars, grid: Grid
-) -> ComplexArray:
-    """(n_stars, n, 3, n, 3, m) array : of what supercells hold, the force constants at the first q-point of each star.
+    held: IntArray, phi: ComplexArray, action: SpaceGroupAction, stars: Stars, grid: Grid
+) -> dict[int, ComplexArray]:
+    """Force constants (n, 3, n, 3, m) at the first q-point of each star that a supercell holds, by the star's number.
 
     Parameters
     ----------
-    found : sequence of (held, phi)
-        Numerators and force constants of each supercell.
+    held : (n_held, 3) int array
+        Numerators of the q-points of the supercell.
+    phi : (n_held, n, 3, n, 3, m) array
+        Force constants there.
     action : SpaceGroupAction
     stars : Stars
     grid : 3 ints
     """
+    numbers = stars.star[grid_index(held, grid)]
     result: dict[int, ComplexArray] = {}
-    for held, phi in found:
-        for k, matrix in zip(held, phi, strict=True):
-            index = int(grid_index(k, grid))
-            star = int(stars.star[index])
-            if star in result:
-                continue
-            representative = stars.numerators[stars.representatives[star]]
-            result[star] = _turned_to(matrix, k, representative, action, grid)
-    return np.array([result[star] for star in range(len(stars.representatives))])
+    for star in np.unique(numbers).tolist():
+        first = stars.numerators[stars.representatives[star]]
+        own = np.flatnonzero(numbers == star)
+        itself = own[np.all(held[own] == first, axis=1)]
+        at = int(itself[0] if len(itself) else own[0])
+        result[star] = phi[at] if len(itself) else _turned_to(phi[at], held[at], first, action, grid)
+    return result
 
 
 def _turned_to(
     matrix: ComplexArray, k: IntArray, target: IntArray, action: SpaceGroupAction, grid: Grid
 ) -> ComplexArray:
+    """Force constants at k, at a q-point of its star."""
     for sign in (1, -1):
-        images = np.mod(sign * rotate_numerators(action.reciprocal, k, grid), grid)
-        fitting = np.flatnonzero(np.all(images == target, axis=1))
+        image = np.mod(sign * target, grid)
+        fitting = np.flatnonzero(np.all(np.mod(rotate_numerators(action.reciprocal, k, grid), grid) == image, axis=1))
         if len(fitting):
-            operation = int(fitting[0])
-            image = np.mod(sign * target, grid)
             slices = np.moveaxis(matrix, -1, 0)
-            turned = np.stack([transform_matrix(one, action, operation, image, grid) for one in slices], axis=-1)
+            turned = np.stack([transform_matrix(one, action, int(fitting[0]), image, grid) for one in slices], axis=-1)
             return turned.conj() if sign < 0 else turned
-    raise AssertionError("a q-point is not in its own star")
+    raise InternalError(f"The q-point {k.tolist()} is not in its own star. Please report this crystal.")
+
+
+def without_translations(phi: ComplexArray) -> ComplexArray:
+    """Force constants at the zone centre, (n, 3, n, 3, m), without forces on a crystal that is moved as a whole."""
+    phi = phi - phi.mean(axis=2, keepdims=True)
+    return np.asarray(phi - phi.mean(axis=0, keepdims=True))

@@ -94,7 +94,7 @@ class Selector:
         self._label_rows: list[FloatArray] = []
         self._seconds: list[float] = []
         self._taken: set[int] = set()
-        self._scores: dict[int, float] = {}
+        self._gains: dict[int, float] = {}
         self._prepared = False
         self._check_costs()
 
@@ -220,8 +220,6 @@ class Selector:
         self._prepare()
         costs = self.weights()
         affordable = [i for i in range(len(self.candidates)) if i not in self._taken and costs[i] <= budget]
-        if not affordable:
-            return Choice((), np.zeros((1, len(self.targets))), {})
         errors = [target.error_rows(self.posterior) / target.goal for target in self.targets]
         pool = Pool(self._rows.__getitem__, self._variances, costs)
         self._look(affordable)
@@ -229,10 +227,10 @@ class Selector:
             known = [number for number in affordable if number in self._rows]
             found = choose(
                 pool, known, self.posterior.covariance, errors,
-                n=n, budget=budget, enough=enough, scores=self._scores, exchange=exchange,
+                n=n, budget=budget, enough=enough, gains=self._gains, exchange=exchange,
             )  # fmt: skip
-            self._scores = dict(found.scores)
-            if not self._look_closer(affordable, costs):
+            self._gains |= found.gains
+            if not self._look_closer(affordable, found.scores):
                 return found
 
     def _variances(self, number: int) -> FloatArray:
@@ -258,18 +256,13 @@ class Selector:
             wanted += missing[: max(0, FIRST_OF_KIND - len(own) + len(missing))]
         self._compute(wanted)
 
-    def _look_closer(self, numbers: Sequence[int], costs: FloatArray) -> bool:
+    def _look_closer(self, numbers: Sequence[int], scores: Mapping[int, float]) -> bool:
         """Rows of more candidates of the kinds that are worth it; False when there are none."""
-        worth = {number: gain / costs[number] for number, gain in self._scores.items()}
-        best = max(worth.values(), default=0.0)
         wanted: list[int] = []
         for own in self._by_kind(numbers).values():
-            have = [number for number in own if number in self._rows]
-            if (
-                len(have) < len(own)
-                and max((worth.get(number, 0.0) for number in have), default=0.0) > PROMISING * best
-            ):
-                wanted += [number for number in own if number not in self._rows][: len(have)]
+            missing = [number for number in own if number not in self._rows]
+            if missing and max((scores.get(number, 0.0) for number in own), default=0.0) > PROMISING:
+                wanted += missing[: len(own) - len(missing)]
         return self._compute(wanted)
 
     def _by_kind(self, numbers: Sequence[int]) -> dict[tuple[Any, ...], list[int]]:

@@ -1,0 +1,213 @@
+"""Noise, posterior and calibration: against scipy's normal distribution, finite differences and refits."""
+
+import numpy as np
+import pytest
+from scipy.stats import multivariate_normal
+
+from ndsc.fit.linear_system import ENERGY, FORCE, VIRIAL
+from ndsc.selection.noise import (
+    LARGEST,
+    PRIOR_CONFIGURATIONS,
+    SMALLEST,
+    Noise,
+    Observations,
+    _negative_log_likelihood,
+    calibration,
+    most_probable_noise,
+)
+from ndsc.selection.posterior import Posterior
+from ndsc.selection.selector import kinds_of
+
+TRUE = Noise(3.0, 2e-3, 0.02, 4e-3, 0.03, 8e-3)
+
+
+def drawn(frames=8, atoms=4, m=30, *, truth=TRUE, seed=0, decay=0.0, misfit=0.0):
+    """Labels of a random linear model whose weights and noise are drawn from the distributions assumed."""
+    random = np.random.default_rng(seed)
+    kinds = np.tile(kinds_of(atoms), frames)
+    rows = random.normal(size=(len(kinds), m)) * np.logspace(0, -decay, m)
+    values = rows @ (truth.scale * random.normal(size=m))
+    n_atoms = np.full(len(kinds), atoms)
+    values += np.sqrt(truth.variances(kinds, values, n_atoms)) * random.normal(size=len(kinds))
+    frame_of = np.repeat(np.arange(frames), 7 + 3 * atoms)
+    values += misfit * random.normal(size=frames)[frame_of] * random.normal(size=len(kinds))
+    return Observations(rows, values, kinds, n_atoms, frame_of)
+
+
+def part(labels, chosen):
+    return Observations(*(getattr(labels, name)[chosen] for name in ("rows", "values", "kinds", "n_atoms", "frame_of")))
+
+
+def variances_of(labels, noise):
+    return noise.variances(labels.kinds, labels.values, labels.n_atoms)
+
+
+@pytest.mark.parametrize("by_rows", [True, False])
+@pytest.mark.parametrize(("frames", "m"), [(2, 30), (8, 10)])
+def test_the_likelihood_is_that_of_a_normal_distribution(by_rows, frames, m):
+    labels = drawn(frames, m=m)
+    gram = labels.rows @ labels.rows.T if by_rows else None
+    values = []
+    for scale, noise in ((2.0, TRUE), (0.7, Noise(1, 1e-3, 0.01, 2e-2, 0.1, 0.1))):
+        variances = variances_of(labels, noise)
+        covariance = scale**2 * labels.rows @ labels.rows.T + np.diag(variances)
+        truth = -multivariate_normal(np.zeros(len(labels)), covariance).logpdf(labels.values)
+        values.append((_negative_log_likelihood(labels, gram, scale, variances)[0], truth))
+    # The constant is left out.
+    assert values[0][0] - values[1][0] == pytest.approx(values[0][1] - values[1][1], rel=1e-6)
+
+
+@pytest.mark.parametrize("by_rows", [True, False])
+@pytest.mark.parametrize(("frames", "m"), [(2, 30), (8, 10)])
+def test_its_derivatives_are_finite_differences(by_rows, frames, m):
+    labels = drawn(frames, m=m)
+    gram = labels.rows @ labels.rows.T if by_rows else None
+    variances, step = variances_of(labels, TRUE), 1e-4
+    _, by_scale, by_variance = _negative_log_likelihood(labels, gram, 2.0, variances)
+
+    def value(scale, changed):
+        return _negative_log_likelihood(labels, gram, scale, changed)[0]
+
+    slope = (value(2.0 * np.exp(step), variances) - value(2.0 * np.exp(-step), variances)) / (2 * step)
+    assert by_scale == pytest.approx(slope, rel=1e-4, abs=1e-6)
+    for row in (0, 3, len(labels) - 1):
+        change = np.zeros(len(labels))
+        change[row] = step * variances[row]
+        slope = (value(2.0, variances + change) - value(2.0, variances - change)) / (2 * step * variances[row])
+        assert by_variance[row] == pytest.approx(slope, rel=0.01)
+
+
+@pytest.mark.parametrize(("frames", "m"), [(60, 40), (30, 400), (300, 20)])
+def test_scale_and_sigmas_are_recovered(frames, m):
+    found = most_probable_noise(drawn(frames, m=m, decay=3))
+    # Each within what so many labels can tell; energies are few, and floors hide behind what is relative.
+    assert found.scale == pytest.approx(TRUE.scale, rel=0.35)
+    assert found.force_relative == pytest.approx(TRUE.force_relative, rel=0.4)
+    assert found.virial_relative == pytest.approx(TRUE.virial_relative, rel=0.5)
+
+
+def test_floors_are_recovered_where_they_matter():
+    truth = Noise(0.05, 1e-2, 1e-3, 2e-2, 1e-3, 3e-2)
+    found = most_probable_noise(drawn(100, m=30, truth=truth))
+    assert found.energy == pytest.approx(truth.energy, rel=0.3)
+    assert found.force_floor == pytest.approx(truth.force_floor, rel=0.1)
+    assert found.virial_floor == pytest.approx(truth.virial_floor, rel=0.2)
+
+
+def test_a_start_does_not_change_the_result():
+    labels = drawn(20)
+    found = most_probable_noise(labels)
+    for start in (found, Noise(*SMALLEST), Noise(*LARGEST)):
+        other = most_probable_noise(labels, start)
+        assert other.scale == pytest.approx(found.scale, rel=0.05)
+        assert other.force_relative == pytest.approx(found.force_relative, rel=0.05)
+
+
+NEARLY_EXACT = Noise(1.0, 1e-9, 1e-9, 1e-9, 1e-9, 1e-9)
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        drawn(18, m=200, decay=8, truth=NEARLY_EXACT),
+        drawn(50, m=50, decay=9, truth=NEARLY_EXACT),
+        drawn(20, m=200, decay=12, truth=Noise(1e3, 1e-9, 1e-9, 1e-9, 1e-9, 1e-9)),
+        drawn(50, m=60, decay=9, truth=Noise(1e5, 1e-9, 1e-9, 1e-9, 1e-9, 1e-9)),
+        drawn(18, m=100, misfit=1.0),
+        drawn(20, m=30, truth=Noise(1e-12, 1e-12, 1e-12, 1e-12, 1e-12, 1e-12)),
+        drawn(1, atoms=1, m=50),
+        part(drawn(1), [0]),
+        part(drawn(10), drawn(10).kinds == ENERGY),
+        part(drawn(10), drawn(10).kinds == FORCE),
+        part(drawn(10), drawn(10).kinds == VIRIAL),
+        Observations(*(np.repeat(getattr(drawn(1), name), 40, axis=0) for name in
+                       ("rows", "values", "kinds", "n_atoms", "frame_of"))),
+        Observations(np.zeros((19, 8)), np.zeros(19), kinds_of(4), np.full(19, 4), np.zeros(19, dtype=int)),
+    ],
+)  # fmt: skip
+def test_hostile_labels_give_sigmas_within_their_bounds(labels):
+    found = most_probable_noise(labels)
+    values = np.array(list(found.to_dict().values()))
+    assert np.all(values >= SMALLEST * (1 - 1e-9))
+    assert np.all(values <= LARGEST * (1 + 1e-9))
+    posterior = Posterior.of_labels(labels, found)
+    assert np.all(np.isfinite(posterior.mean))
+    assert np.all(np.isfinite(posterior.root))
+    assert np.all(posterior.deviations(labels.rows) <= found.scale * np.linalg.norm(labels.rows, axis=1) * (1 + 1e-6))
+    assert 1.0 <= calibration(labels, found) < np.inf
+    # Never worse than where the search began.
+    gram = labels.rows @ labels.rows.T
+    ends = [
+        _negative_log_likelihood(labels, gram, noise.scale, variances_of(labels, noise))[0]
+        for noise in (found, Noise())
+    ]
+    assert ends[0] <= ends[1] + 10.0
+
+
+def test_without_labels_nothing_is_learned():
+    empty = part(drawn(1), [])
+    assert most_probable_noise(empty) == Noise()
+    posterior = Posterior.of_labels(empty, Noise(scale=2.0))
+    assert not posterior.mean.any()
+    assert np.allclose(posterior.covariance, 4.0 * np.eye(30))
+
+
+def test_the_regularisation_of_a_fit_has_the_same_ratios():
+    made = TRUE.regularisation()
+    assert made.energy == pytest.approx(TRUE.energy / TRUE.scale)
+    assert made.force.relative == pytest.approx(TRUE.force_relative / TRUE.scale)
+    assert made.force.minimum == pytest.approx(TRUE.force_floor / TRUE.scale)
+    assert made.virial.relative == pytest.approx(TRUE.virial_relative / TRUE.scale)
+    assert made.virial.minimum == pytest.approx(TRUE.virial_floor / TRUE.scale)
+
+
+@pytest.mark.parametrize(("frames", "m"), [(2, 60), (8, 10), (3, 57)])
+def test_the_posterior_is_the_closed_formula(frames, m):
+    labels = drawn(frames, m=m)
+    posterior = Posterior.of_labels(labels, TRUE)
+    weights = np.diag(1 / variances_of(labels, TRUE))
+    covariance = np.linalg.inv(labels.rows.T @ weights @ labels.rows + np.eye(m) / TRUE.scale**2)
+    assert np.allclose(posterior.covariance, covariance, rtol=1e-4, atol=1e-6)
+    assert np.allclose(posterior.mean, covariance @ labels.rows.T @ weights @ labels.values, rtol=1e-4, atol=1e-5)
+    rows = np.random.default_rng(1).normal(size=(5, m))
+    assert np.allclose(posterior.deviations(rows) ** 2, np.einsum("rm,mn,rn->r", rows, covariance, rows), rtol=1e-4)
+    assert np.allclose(
+        posterior.expected_size(rows) ** 2, (rows @ posterior.mean) ** 2 + posterior.deviations(rows) ** 2
+    )
+
+
+def test_draws_have_mean_and_covariance_of_the_posterior():
+    posterior = Posterior.of_labels(drawn(1, atoms=1, m=8), TRUE)
+    samples = posterior.samples(20000, 2.0)
+    assert np.allclose(samples.mean(axis=0), posterior.mean, atol=1e-10)
+    scale = 4 * np.max(np.abs(posterior.covariance))
+    assert np.allclose(np.cov(samples.T), 4 * posterior.covariance, atol=0.05 * scale)
+    assert posterior.samples(3).shape == (3, 8)
+    assert np.array_equal(posterior.samples(4), posterior.samples(4))
+
+
+@pytest.mark.parametrize(("frames", "m"), [(5, 200), (12, 20)])
+@pytest.mark.parametrize("misfit", [0.0, 0.5])
+def test_calibration_is_what_refits_without_each_configuration_say(frames, m, misfit):
+    labels = drawn(frames, m=m, misfit=misfit)
+    ratios = []
+    for number in range(frames):
+        own = labels.frame_of == number
+        refit = Posterior.of_labels(part(labels, ~own), TRUE)
+        forces = own & (labels.kinds == FORCE)
+        errors = labels.values[forces] - labels.rows[forces] @ refit.mean
+        expected = refit.deviations(labels.rows[forces]) ** 2 + variances_of(labels, TRUE)[forces]
+        ratios.append(np.mean(errors**2 / expected))
+    square = (sum(ratios) + PRIOR_CONFIGURATIONS) / (frames + PRIOR_CONFIGURATIONS)
+    assert calibration(labels, TRUE) == pytest.approx(max(1.0, np.sqrt(square)), rel=1e-4)
+    some = (sum(ratios[:2]) + PRIOR_CONFIGURATIONS) / (2 + PRIOR_CONFIGURATIONS)
+    assert calibration(labels, TRUE, [0, 1]) == pytest.approx(max(1.0, np.sqrt(some)), rel=1e-4)
+
+
+def test_configurations_at_rest_do_not_count_for_the_calibration():
+    labels = drawn(4, misfit=5.0)
+    rest = labels.frame_of == 2
+    values = np.where(rest & (labels.kinds == FORCE), 0.0, labels.values)
+    still = Observations(labels.rows, values, labels.kinds, labels.n_atoms, labels.frame_of)
+    assert calibration(still, TRUE) == pytest.approx(calibration(still, TRUE, [0, 1, 3]))
+    assert calibration(still, TRUE, [2]) == 1.0
