@@ -32,14 +32,16 @@ LARGEST = np.array([1e3, 1.0, 1.0, 1.0, 1.0, 10.0])
 ROWS_PER_WEIGHT = 1.5
 #: What rounding makes of a covariance, relative to its diagonal.
 ROUNDING = 1e-12
+#: Forces and virials of the relaxed crystal are below these, eV/Å and eV per atom.
+AT_REST, VIRIAL_AT_REST = 1e-3, 0.02
 #: Rows that the likelihood is that of: a part of the forces tells as much about so few values.
-MOST_ROWS = 1200
+MOST_ROWS = 900
+#: Where the search begins: factors of the medians of the scale and of the sigmas.
+START_SCALES, START_SIGMAS = (0.1, 0.3, 1.0, 3.0, 10.0), (0.1, 1.0)
 #: Steps of the optimiser; the optimum is flat.
 STEPS = 40
 #: Configurations that count as having been predicted right before any label is seen.
 PRIOR_CONFIGURATIONS = 2
-#: Forces below this are zero, eV/Å.
-AT_REST = 1e-3
 
 
 @dataclass(frozen=True)
@@ -68,14 +70,26 @@ class Observations:
     def __len__(self) -> int:
         return len(self.values)
 
+    def without_frames_at_rest(self) -> Observations:
+        """The labels without the relaxed crystal: that it is at rest says nothing of how large forces are elsewhere."""
+        kept = np.ones(len(self), dtype=bool)
+        for number in np.unique(self.frame_of):
+            own = self.frame_of == number
+            limits = np.select([self.kinds == FORCE, self.kinds == VIRIAL], [AT_REST, VIRIAL_AT_REST * self.n_atoms], 0)
+            moving = own & (self.kinds != ENERGY) & (np.abs(self.values) > limits)
+            kept[own] = moving.any() or not (own & (self.kinds != ENERGY)).any()
+        return self._subset(kept)
+
+    def _subset(self, kept: NDArray[np.bool_] | IntArray) -> Observations:
+        return Observations(
+            self.rows[kept], self.values[kept], self.kinds[kept], self.n_atoms[kept], self.frame_of[kept]
+        )
+
     def thinned(self, n: int) -> Observations:
         """At most n of the rows, drawn by chance and the same ones every time."""
         if len(self) <= n:
             return self
-        kept = np.sort(np.random.default_rng(0).permutation(len(self))[:n])
-        return Observations(
-            self.rows[kept], self.values[kept], self.kinds[kept], self.n_atoms[kept], self.frame_of[kept]
-        )
+        return self._subset(np.sort(np.random.default_rng(0).permutation(len(self))[:n]))
 
 
 @dataclass(frozen=True)
@@ -131,9 +145,9 @@ def most_probable_noise(labels: Observations, start: Noise | None = None) -> Noi
     start : Noise, optional
         Where the search begins, such as the result for fewer labels.
     """
+    labels = labels.without_frames_at_rest().thinned(MOST_ROWS)
     if not len(labels):
         return Noise()
-    labels = labels.thinned(MOST_ROWS)
     medians = np.log(PRIOR)
     gram = labels.rows @ labels.rows.T if len(labels) <= ROWS_PER_WEIGHT * labels.rows.shape[1] else None
     masks = [labels.kinds == kind for kind in (ENERGY, FORCE, VIRIAL)]
@@ -153,18 +167,18 @@ def most_probable_noise(labels: Observations, start: Noise | None = None) -> Noi
         offset = (x - medians) / PRIOR_WIDTH
         return value + 0.5 * float(offset @ offset), gradient + offset / PRIOR_WIDTH
 
+    # The likelihood has several optima where labels are few: the search begins at the best of some points.
     bounds = np.log([SMALLEST, LARGEST])
-    starts = [medians] if start is None else [np.log(list(asdict(start).values())), medians]
-    tried = [np.clip(one, *bounds) for one in starts]
-    for begin in list(tried):
-        found = minimize(
-            cost, begin, jac=True, method="L-BFGS-B", bounds=bounds.T, options={"maxiter": STEPS, "ftol": 1e-7}
-        )
-        tried.append(np.clip(found.x, *bounds))
-        if found.nit > 1:
-            break
+    starts = [
+        medians + np.log([scale, 1.0, sigma, sigma, sigma, sigma]) for scale in START_SCALES for sigma in START_SIGMAS
+    ]
+    starts += [] if start is None else [np.log(list(asdict(start).values()))]
+    begin = min((np.clip(one, *bounds) for one in starts), key=lambda x: cost(x)[0])
+    found = minimize(
+        cost, begin, jac=True, method="L-BFGS-B", bounds=bounds.T, options={"maxiter": STEPS, "ftol": 1e-7}
+    )
     # Where rounding misleads the search, its end can be worse than its start.
-    best = min(tried, key=lambda x: cost(x)[0])
+    best = min((begin, np.clip(found.x, *bounds)), key=lambda x: cost(x)[0])
     return Noise(*(float(value) for value in np.exp(best)))
 
 
