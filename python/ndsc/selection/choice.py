@@ -26,6 +26,8 @@ FEWEST_RENEWED, SLACK = 60, 2.0
 MOST_EXCHANGED, ROUNDS = 40, 2
 #: A reduction of the error below this part of it is rounding.
 NOTHING = 1e-9
+#: Square of the error in units of the goals that no label is worth, as of targets that symmetry makes zero.
+NEGLIGIBLE = 1e-12
 #: What rounding makes of a covariance, relative to its diagonal, and how many times more at the worst.
 ROUNDING, LARGE_ROUNDING = 1e-14, 1e4
 
@@ -116,7 +118,10 @@ def choose(
     if exchange and len(order) > 1:
         better = _exchanged(pool, candidates, start, order, search.known)
         if set(better) != set(order):
-            order, remaining = _Search(pool, start, {}).greedy(better, len(better), np.inf, None)
+            other, left = _Search(pool, start, {}).greedy(better, len(better), np.inf, None)
+            # The sum of all targets is smaller, one of them may be larger.
+            if enough is None or enough(left[-1]) or not enough(remaining[-1]):
+                order, remaining = other, left
     return Choice(tuple(order), np.array(remaining), search.gains, search.scores)
 
 
@@ -223,7 +228,7 @@ class _Search:
         one found exceeds all that are left, or enough have been looked at (Minoux's lazy greedy algorithm).
         """
         total = float(self.state.errors().sum())
-        if not total > 0:
+        if not total > NEGLIGIBLE:
             return None
         fresh = self._renewed(candidates)
         worth = {number: self._worth(number, total) for number in candidates}

@@ -7,7 +7,7 @@ the prior of the weights w is N(0, K⁻¹), so that ``z = Lᵀ w``.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -24,7 +24,11 @@ FloatArray = NDArray[np.float64]
 
 
 class LinearModel(Protocol):
-    """What the choice of labels needs of a potential."""
+    """What the choice of labels needs of a potential.
+
+    A model whose energies are not counted from the mean of its data may have an attribute ``single_atoms``, a mapping
+    of chemical symbols to energies (eV) that its rows leave out.
+    """
 
     @property
     def n_weights(self) -> int:
@@ -35,6 +39,11 @@ class LinearModel(Protocol):
 
         The virial (eV) is xx, xy, xz, yy, yz, zz of ``-volume * stress``. Energies are without those of single atoms.
         """
+
+
+def single_atoms_of(model: LinearModel) -> Mapping[str, float] | None:
+    """Energies of single atoms that a model names; None where they are the mean energy of the labels."""
+    return getattr(model, "single_atoms", None)
 
 
 class GapModel:

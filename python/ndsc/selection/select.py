@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from ndsc.errors import InputError
 from ndsc.fit import GapFit
 from ndsc.progress import Progress, silent
-from ndsc.selection.model import GapModel, LinearModel
+from ndsc.selection.model import GapModel, LinearModel, single_atoms_of
 from ndsc.selection.noise import calibration, most_probable_noise
 from ndsc.selection.posterior import Posterior
 from ndsc.selection.prediction import PredictedPhonons, predict_phonons
@@ -200,7 +200,7 @@ def predicted_phonons(
     model = as_model(system)
     frames = target.frames()
     rows = model.rows([*labelled, *frames], progress=progress)
-    labels = observations(labelled, rows[: len(labelled)], model.n_weights)
+    labels = observations(labelled, rows[: len(labelled)], model.n_weights, single_atoms_of(model))
     target.prepare(rows[len(labelled) :])
     noise = most_probable_noise(labels)
     posterior = Posterior.of_labels(labels, noise)

@@ -18,7 +18,7 @@ from ndsc.progress import Progress, silent
 from ndsc.selection.candidates import strata
 from ndsc.selection.choice import Choice, Pool, choose
 from ndsc.selection.cost import LabelCost
-from ndsc.selection.model import LinearModel
+from ndsc.selection.model import LinearModel, single_atoms_of
 from ndsc.selection.noise import Noise, Observations, calibration, most_probable_noise
 from ndsc.selection.posterior import Posterior
 from ndsc.selection.prediction import PredictedErrors, predict_errors
@@ -58,7 +58,7 @@ class Selector:
     overhead : float, s
         Added to the seconds of every label: what choosing and fitting take, however cheap the label is.
     e0 : mapping of str to eV, optional
-        Energies of single atoms; the mean energy per atom of the labels by default.
+        Energies of single atoms; by default the model's, or else the mean energy per atom of the labels.
     progress : callable
         Called with (task, done, total) while rows are computed.
 
@@ -136,7 +136,8 @@ class Selector:
     @cached_property
     def labels(self) -> Observations:
         """All labels as rows of numbers."""
-        return observations(self._labelled, self._label_rows, self.model.n_weights, self._e0)
+        e0 = single_atoms_of(self.model) if self._e0 is None else self._e0
+        return observations(self._labelled, self._label_rows, self.model.n_weights, e0)
 
     @cached_property
     def posterior(self) -> Posterior:
