@@ -10,6 +10,7 @@ import json
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +29,7 @@ from ndsc.force_constants import (
     phonons_from_supercells,
     save_phonopy,
 )
+from ndsc.force_constants.supercell_phonons import Route
 from ndsc.phonons import LARGEST_STRAIN, PhononComparison, compare_phonons
 from ndsc.progress import Progress, silent
 from ndsc.qgrid import Grid
@@ -147,6 +149,7 @@ def benchmark(
     database: Sequence[Atoms] = (),
     dos_mesh: Grid | None = DOS_MESH,
     harmonic_dos_mesh: Grid | None = None,
+    route: Route = "auto",
     progress: Progress = silent,
 ) -> Benchmark:
     """Compare a model with a reference.
@@ -162,6 +165,8 @@ def benchmark(
         Mesh of the densities of states; None leaves them out.
     harmonic_dos_mesh : 3 ints, optional
         The same for the harmonic model.
+    route : "auto", "tiling" or "dynamical"
+        How the model's force constants are solved for, see :func:`ndsc.phonons_from_labels`; "dynamical" is fastest.
     progress : callable
         Called with (task, done, total).
 
@@ -172,7 +177,7 @@ def benchmark(
     """
     warnings: list[str] = []
     crystal = _relaxed(reference, model, warnings, progress)
-    model_phonons = _model_phonons(reference, model, crystal, warnings, progress)
+    model_phonons = _model_phonons(reference, model, crystal, warnings, route, progress)
     phonons = None
     if model_phonons is not None and reference.phonons is not None:
         progress("comparing phonons", 0, 1)
@@ -229,11 +234,13 @@ def _relaxed(reference: Reference, model: Calculator, warnings: list[str], progr
 
 
 def _model_phonons(
-    reference: Reference, model: Calculator, crystal: Crystal, warnings: list[str], progress: Progress
+    reference: Reference, model: Calculator, crystal: Crystal, warnings: list[str], route: Route, progress: Progress
 ) -> SupercellPhonons | None:
     if reference.phonons is None:
         return None
-    compute = phonons_from_diagonal if reference.phonons.route == "diagonal" else phonons_from_supercells
+    compute = partial(phonons_from_supercells, route=route)
+    if reference.phonons.route == "diagonal":
+        compute = partial(phonons_from_diagonal)
     try:
         return compute(
             crystal,

@@ -149,7 +149,7 @@ class CheckResult:
     ----------
     claim, test : str
     seeds : str or float
-        ``"median"``, ``"all"`` or the share of the seeds that is asked for.
+        ``"median"``, ``"mean"``, ``"all"`` or the share of the seeds that is asked for.
     findings : tuple of Finding
         The claim holds when all of them do.
     """
@@ -165,7 +165,9 @@ class CheckResult:
         return bool(self.findings) and all(finding.holds for finding in self.findings)
 
 
-def run_check(claim: str, text: str, frame: DataFrame, *, seeds: str | float = "median") -> CheckResult:
+def run_check(
+    claim: str, text: str, frame: DataFrame, *, seeds: str | float = "median", together: bool = False
+) -> CheckResult:
     """Evaluate the test of a claim, on every run and at every swept point that it does not name.
 
     Two potentials are compared seed by seed; one without seeds is compared with every seed of the other.
@@ -177,7 +179,9 @@ def run_check(claim: str, text: str, frame: DataFrame, *, seeds: str | float = "
     frame : DataFrame
         The results as in the results.csv of a study.
     seeds : str or float
-        ``"median"``, ``"all"`` or the share of the seeds that is enough.
+        ``"median"``, ``"mean"``, ``"all"`` or the share of the seeds that is enough.
+    together : bool
+        Whether all points that the test does not name count as seeds of one.
 
     Raises
     ------
@@ -205,6 +209,8 @@ def run_check(claim: str, text: str, frame: DataFrame, *, seeds: str | float = "
             shared.append("seed")
         table = table.merge(right, on=shared, how="left") if shared else table.merge(right, how="cross")
     names = [column.text for column in test.columns]
+    if together:
+        keys = []
     groups = table.groupby(keys, dropna=False, sort=False) if keys else [((), table)]
     findings = [_finding(test, seeds, dict(zip(keys, key, strict=True)), group[names]) for key, group in groups]
     return CheckResult(claim, test.text, seeds, tuple(findings))
@@ -264,8 +270,9 @@ def _finding(test: ClaimTest, seeds: str | float, at: Mapping[str, Any], numbers
     share = float(
         np.mean([test.holds(dict(zip(numbers.columns, row, strict=True))) for row in numbers.to_numpy(dtype=float)])
     )
-    if seeds == "median":
-        middle = {str(name): float(np.median(values.fillna(np.inf))) for name, values in numbers.items()}
+    if seeds in ("median", "mean"):
+        of = np.median if seeds == "median" else np.mean
+        middle = {str(name): float(of(values.fillna(np.inf))) for name, values in numbers.items()}
         holds = not numbers[test.columns[0].text].isna().any() and test.holds(middle)
     else:
         holds = share >= (1.0 if seeds == "all" else float(seeds)) - 1e-12

@@ -382,11 +382,12 @@ def test_markdown_has_no_control_characters():
     assert escape_markdown("a\x1b[2J\nb $x_1$") == r"a\[2J b \$x_1\$"
 
 
-def check(test, outcomes, sweep="", seeds='"median"'):
+def check(test, outcomes, sweep="", seeds='"median"', together="false"):
     potentials = "".join(f"[[potentials]]\nname = '{name}'\n" for name in ("a", "b"))
-    text = f"[[checks]]\nclaim = 'x'\nseeds = {seeds}\ntest = '{test}'\n"
+    text = f"[[checks]]\nclaim = 'x'\nseeds = {seeds}\ntest = '{test}'\ntogether = {together}\n"
     asked = parse_study(HEAD + potentials + sweep + text).checks[0]
-    return run_check(asked.claim, asked.test, results(outcomes).frame, seeds=asked.seeds)
+    frame = results(outcomes).frame
+    return run_check(asked.claim, asked.test, frame, seeds=asked.seeds, together=asked.together)
 
 
 A = [outcome("a", seed, rmse) for seed, rmse in ((1, 0.1), (2, 0.2), (3, 0.6))]
@@ -411,12 +412,29 @@ SWEEP = "[sweep]\n'select.size' = [4, 8]\n"
         ("abs(C11_error_percent[a]) < 2.5", '"median"', True, 2 / 3),
         ("C11_error_percent[a] < -0.5", '"median"', True, 1.0),
         ("n_labels[a] < 11 and rmse_mesh_thz[a] < 1", '"median"', True, 1.0),
+        ("0.29 < rmse_mesh_thz[a] < 0.31", '"mean"', True, 0.0),
+        ("rmse_mesh_thz[a] < rmse_mesh_thz[b]", '"mean"', True, 2 / 3),
     ],
 )
 def test_checks_hold_and_fail(test, seeds, holds, share):
     result = check(test, [*A, *B], seeds=seeds)
     assert result.holds is holds
     assert result.findings[0].share == pytest.approx(share)
+
+
+def test_points_that_are_together_count_as_seeds_of_one():
+    swept = [outcome("a", seed, rmse, size=size) for size, rmse in ((4, 0.4), (8, 0.2)) for seed in (1, 2, 3)]
+    swept[0] = outcome("a", 1, 0.1, size=4)
+    found = check("rmse_mesh_thz[a] < 0.3", swept, SWEEP, seeds="0.6", together="true")
+    assert [(finding.where, len(finding.numbers["rmse_mesh_thz[a]"])) for finding in found.findings] == [("", 6)]
+    assert found.findings[0].share == pytest.approx(4 / 6)
+    assert found.holds
+    assert not check("rmse_mesh_thz[a] < 0.3", swept, SWEEP, seeds="0.7", together="true").holds
+    named = check("rmse_mesh_thz[a; select.size = 4] < 0.3", swept, SWEEP, seeds='"mean"', together="true")
+    assert named.findings[0].share == pytest.approx(1 / 3)
+    assert not named.holds
+    missing = [*swept[1:], outcome("a", 1, None, size=4)]
+    assert not check("rmse_mesh_thz[a] < 9", missing, SWEEP, seeds='"mean"', together="true").holds
 
 
 def test_checks_know_swept_values():
@@ -483,7 +501,9 @@ def test_the_claims_of_the_paper_on_the_results_of_its_studies(file):
     assert all(path.is_file() for path in config.runs.values())
     assert {potential.name for potential in config.potentials} == {one.potential for one, _ in expand(config)}
     frame = pd.read_csv(PAPER.parents[1] / "docs" / "paper" / file.stem / "results.csv")
-    checks = [run_check(check.claim, check.test, frame, seeds=check.seeds) for check in config.checks]
+    checks = [
+        run_check(check.claim, check.test, frame, seeds=check.seeds, together=check.together) for check in config.checks
+    ]
     assert config.study.claim
     assert checks
     assert sum(not check.holds for check in checks) == FAILURES.get(file.stem, 0)

@@ -1,9 +1,10 @@
-"""Studies that choose labels by information: what a choice sees, what it depends on, and the fits that follow."""
+"""Studies that choose labels by information: what a choice sees, the fits that follow, and predicted errors."""
 
 import json
 from itertools import pairwise
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from ndsc.config import load_config
@@ -13,17 +14,20 @@ from ndsc.fit import apply_regularisation
 from ndsc.fit.evaluation import evaluate
 from ndsc.fit.linear_system import LinearSystem
 from ndsc.fit.training import single_atom_energies
-from ndsc.reference import label_configurations
-from ndsc.selection import GapModel
-from ndsc.selection.noise import most_probable_noise
+from ndsc.reference import StoredCalculator, label_configurations
+from ndsc.selection import ElasticTarget, GapModel, PhononTarget
+from ndsc.selection.noise import calibration, most_probable_noise
+from ndsc.selection.posterior import Posterior
+from ndsc.selection.prediction import predict_errors, predict_phonons
 from ndsc.selection.selector import observations
 from ndsc.study.finished import Finished
 from ndsc.study.fitting import FitGroup
 from ndsc.study.information import InformedChoices, NotChosenError
 from ndsc.study.models import PoolModels
-from ndsc.study.run import plan_study
+from ndsc.study.run import plan_study, run_study
 from ndsc.study.runs import StudyRun
-from ndsc.study.variants import Planner
+from ndsc.study.variants import Planner, expand
+from ndsc.workflow.derived import elastic_through_store
 from ndsc.workflow.plan import make_plan
 
 pytestmark = pytest.mark.gap
@@ -232,3 +236,115 @@ def test_fits_with_sigmas_by_evidence_are_those_of_the_most_probable_noise(folde
         assert group.largest_difference(fitted[0]) < 1e-4
     assert fitted[0].noise != fitted[1].noise
     assert apply_regularisation(frames, one.regularisation)[0].info["energy_sigma"] > 0
+
+
+WHOLE = """
+[study]
+title = "Chosen and drawn"
+seeds = [1, 2]
+[runs]
+al = "al.toml"
+[[potentials]]
+name = "chosen"
+select = {method = "information"}
+sparse_points = "pool"
+sigmas = "evidence"
+[[potentials]]
+name = "drawn"
+sparse_points = "pool"
+sigmas = "evidence"
+[sweep]
+"select.size" = [4, 7]
+[evaluate]
+harmonic = false
+predicted = true
+[[checks]]
+claim = "Errors are predicted"
+test = "predicted_rmse_thz[drawn] < 100 and predicted_elastic_percent[drawn] < 1000"
+together = true
+seeds = "all"
+[[checks]]
+claim = "Bands are parts"
+test = "0 < band_68[chosen] <= band_95[chosen] <= 1"
+[[figures]]
+kind = "predicted"
+name = "errors"
+[[tables]]
+kind = "fits"
+name = "fits"
+[[tables]]
+kind = "metrics"
+name = "numbers"
+metrics = ["n_labels", "rmse_mesh_thz", "predicted_rmse_thz", "predicted_elastic_percent", "band_68", "band_95"]
+"""
+
+
+@pytest.fixture(scope="module")
+def whole(folder):
+    """A study with references, its folder."""
+    config = load_config(folder / "al.toml")
+    plan = make_plan(config, folder)
+    label_configurations(plan.to_label, plan.spec, plan.store)
+    elastic_through_store(plan.crystal.atoms, StoredCalculator(plan.spec, plan.store), strain=0.005, relax_ions=True)
+    study = parse_study(WHOLE, folder=folder, source="study.toml")
+    return study, run_study(study, folder / "out"), folder / "out"
+
+
+def test_predicted_errors_are_those_of_the_labels_learned_from(folder, al, whole):
+    _, results, out = whole
+    assert [str(one.variant) for one in results.outcomes] == [
+        "chosen, size 4", "chosen, size 7", "drawn, size 4, seed 1", "drawn, size 4, seed 2",
+        "drawn, size 7, seed 1", "drawn, size 7, seed 2",
+    ]  # fmt: skip
+    (points,) = (out / "cache" / "points").iterdir()
+    model = GapModel(points / "gap.xml")
+    targets = [PhononTarget(al.plan.crystal, 2), ElasticTarget(al.plan.crystal)]
+    for target in targets:
+        target.prepare(model.rows(target.frames()))
+    for one in results.outcomes:
+        frames = [al.database[label.split("/")[1]] for label in one.labels]
+        labels = observations(frames, model.rows(frames), model.n_weights)
+        noise = most_probable_noise(labels)
+        found = predict_errors(Posterior.of_labels(labels, noise), targets, factor=calibration(labels, noise))
+        assert one.value("predicted_rmse_thz", "al") == pytest.approx(found.rmse_thz, rel=0.02)
+        assert one.value("predicted_elastic_percent", "al") == pytest.approx(found.elastic_percent, rel=0.02)
+        assert one.regularisation["kind"] == "evidence"
+        assert one.regularisation["force"]["minimum"] == pytest.approx(noise.regularisation().force.minimum, rel=0.02)
+        assert 0 <= one.value("band_68", "al") <= one.value("band_95", "al") <= 1
+        # Phonons of the mean of the posterior are those of the potential, but for its own lattice.
+        truth = one.evaluations["al"].phonons
+        phonons = predict_phonons(Posterior.of_labels(labels, noise), targets[0], truth.mesh_qpoints, samples=2)
+        assert np.abs(phonons.frequencies - truth.model_mesh).max() < 0.15
+
+
+def test_a_study_with_predicted_errors_is_written_and_found_finished(folder, whole, monkeypatch):
+    config, results, out = whole
+    assert (out / "errors.png").is_file()
+    assert {"run", "series", "predicted_rmse_thz"} <= set(pd.read_csv(out / "errors.csv").columns)
+    page = (out / "study.md").read_text()
+    assert "modes in the 68 % band" in page
+    assert "evidence" in page
+    assert [len(check.findings) for check in results.checks] == [1, 2]
+    assert results.checks[0].holds
+    for name in ("Selector", "PoolModels"):
+        monkeypatch.setattr(f"ndsc.study.information.{name}", None)
+    monkeypatch.setattr("ndsc.study.run.evaluate_potential", None)
+    again = run_study(config, out)
+    assert again.frame.equals(results.frame)
+    assert [one.regularisation for one in again.outcomes] == [one.regularisation for one in results.outcomes]
+    assert plan_study(config, out / "cache").finished.all()
+
+
+def test_keys_of_earlier_evaluations_stay(folder):
+    text = WHOLE.split("[[checks]]")[0].replace("predicted = true", "dos = true")
+    config = parse_study(text, folder=folder, source="study.toml")
+    judged = parse_study(text.replace("[evaluate]", "[evaluate]\non = ['al']"), folder=folder, source="study.toml")
+    assert judged.evaluate.asked == config.evaluate.asked
+    assert config.evaluate.asked == {"phonons": True, "elastic": True, "harmonic": False, "dos": True}
+
+
+def test_checks_need_the_predictions_that_they_are_about(folder):
+    with pytest.raises(InputError, match="predicted = false"):
+        parse_study(WHOLE.replace("predicted = true", "predicted = false"), folder=folder, source="study.toml")
+    with pytest.raises(InputError, match="learns from the run 'cu'"):
+        expand(parse_study(WHOLE.replace("[sweep]", "[sweep]\ntrain = ['al', 'cu']"), folder=folder))

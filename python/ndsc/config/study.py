@@ -43,7 +43,9 @@ FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9_.-]*$", max_l
 Metric = Annotated[str, AfterValidator(_metric)]
 Texts = Annotated[tuple[str, ...], BeforeValidator(_texts)]
 Numbers = Annotated[tuple[Real, ...], BeforeValidator(_numbers)]
-FigureKind = Literal["dispersion", "stack", "learning", "learning_dispersions", "elastic", "errors", "distribution"]
+FigureKind = Literal[
+    "dispersion", "stack", "learning", "learning_dispersions", "elastic", "errors", "distribution", "predicted"
+]
 Name = Annotated[str, Field(min_length=1)]
 Swept = dict[str, tuple[str | Flag | Whole | Real, ...]]
 
@@ -183,6 +185,14 @@ class EvaluateConfig(Section):
     elastic: Flag = Field(default=True, description="Give true for elastic constants beside the reference's, or false.")
     harmonic: Flag = Field(default=True, description="Give true for the harmonic model of the same labels, or false.")
     dos: Flag = Field(default=False, description="Give true for densities of states, or false.")
+    predicted: Flag = Field(
+        default=False, description="Give true for the errors that the labels alone predict, or false."
+    )
+
+    @property
+    def asked(self) -> dict[str, bool]:
+        """What an evaluation depends on; keys that came later only where they ask for something."""
+        return self.model_dump(exclude={"on"} | (set() if self.predicted else {"predicted"}))
 
 
 def _test(text: str) -> str:
@@ -197,9 +207,13 @@ class CheckConfig(Section):
     test: Annotated[str, AfterValidator(_test)] = Field(
         description="Give a comparison of columns of results.csv, as 'rmse_mesh_thz[b] < 0.5 * rmse_mesh_thz[a]'."
     )
-    seeds: Literal["median", "all"] | Annotated[Real, Field(gt=0, le=1)] = Field(
+    seeds: Literal["median", "mean", "all"] | Annotated[Real, Field(gt=0, le=1)] = Field(
         default="median",
-        description="Give 'median' (medians over the seeds), 'all', or the share of the seeds that is enough.",
+        description="Give 'median' or 'mean' (over the seeds), 'all', or the share of the seeds that is enough.",
+    )
+    together: Flag = Field(
+        default=False,
+        description="Give true to count all points and runs that the test does not name as seeds of one, or false.",
     )
 
 
@@ -209,7 +223,7 @@ class FigureConfig(Section):
     kind: FigureKind = Field(
         description="Give 'dispersion' (a panel a run), 'stack' (panels under each other), 'learning' (errors over "
         "cost), 'learning_dispersions' (a row a swept value), 'elastic' (bars), 'errors' (of all branches and "
-        "q-points) or 'distribution' (of the errors)."
+        "q-points), 'distribution' (of the errors) or 'predicted' (true and predicted errors over labels)."
     )
     name: FileName = Field(description="Give the name of its files: letters, digits, - and _.")
     caption: str = Field(default="", description="Give the caption.")

@@ -20,6 +20,7 @@ from ndsc.report.phonon_errors import (
     phonon_error_figure,
     worst_qpoints,
 )
+from ndsc.report.predicted_errors import predicted_errors_figure, predicted_errors_summary
 from ndsc.report.style import SavedFigure, save_figure
 from ndsc.report.tables import markdown_table, write_data
 from ndsc.report.write import write_report
@@ -47,6 +48,8 @@ __all__ = [
     "parity_data",
     "parity_figure",
     "phonon_error_figure",
+    "predicted_errors_figure",
+    "predicted_errors_summary",
     "save_figure",
     "worst_qpoints",
     "write_data",

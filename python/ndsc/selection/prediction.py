@@ -180,7 +180,8 @@ def predict_phonons(
         Draws from the posterior.
     """
     points = np.asarray(qpoints, dtype=float).reshape(-1, 3)
-    phonon = make_phonopy(target.crystal, target.grid)
+    # Only frequencies are asked of phonopy, for which it needs no symmetry.
+    phonon = make_phonopy(target.crystal, target.grid, symmetric_supercell=False)
 
     def frequencies(z: FloatArray) -> FloatArray:
         set_force_constants(phonon, target.force_constants(z), target.grid)

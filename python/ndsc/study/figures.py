@@ -27,9 +27,12 @@ from ndsc.report import (
     learning_dispersion_figure,
     mesh_data,
     phonon_error_figure,
+    predicted_errors_figure,
+    predicted_errors_summary,
     save_figure,
 )
 from ndsc.report.learning_curve import COLUMNS
+from ndsc.report.predicted_errors import COLUMNS as COLUMNS_OF_PREDICTED
 from ndsc.results import Comparison
 from ndsc.study.results import Evaluation, PotentialResult, StudyResults
 
@@ -216,6 +219,21 @@ def _distribution(section: FigureConfig, shown: Shown, _: StudyResults) -> tuple
     return error_distribution_figure(found), {str(n): mesh_data(c) for n, c in enumerate(found.values(), start=1)}
 
 
+def _predicted(section: FigureConfig, shown: Shown, _: StudyResults) -> tuple[Figure, FigureData]:
+    from pandas import DataFrame
+
+    metrics = (
+        "rmse_mesh_thz", "predicted_rmse_thz", "largest_elastic_error_percent", "predicted_elastic_percent",
+    )  # fmt: skip
+    rows = [
+        (run, one.variant.potential, one.metrics["n_labels"], one.variant.seed or 0,
+         *(one.value(metric, run) for metric in metrics))
+        for group in shown.points.values() for one in group for run in shown.runs if run in one.evaluations
+    ]  # fmt: skip
+    fits = DataFrame(rows, columns=list(COLUMNS_OF_PREDICTED)).astype(dict.fromkeys(COLUMNS_OF_PREDICTED[4:], float))
+    return predicted_errors_figure(fits), {"": fits, "median": predicted_errors_summary(fits)}
+
+
 _DRAWERS: dict[str, Callable[[FigureConfig, Shown, StudyResults], tuple[Figure, FigureData]]] = {
     "dispersion": _dispersion,
     "stack": _stack,
@@ -224,4 +242,5 @@ _DRAWERS: dict[str, Callable[[FigureConfig, Shown, StudyResults], tuple[Figure, 
     "elastic": _elastic,
     "errors": _errors,
     "distribution": _distribution,
+    "predicted": _predicted,
 }

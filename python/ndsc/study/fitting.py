@@ -19,10 +19,11 @@ from ndsc.fit.calculator import GapCalculator
 from ndsc.fit.evaluation import Errors, evaluate
 from ndsc.fit.linear_system import LinearSystem
 from ndsc.fit.training import single_atom_energies
-from ndsc.selection import GapModel, Noise
+from ndsc.selection import GapModel, Noise, Target
 from ndsc.selection.noise import most_probable_noise
 from ndsc.selection.selector import observations
-from ndsc.study.models import PoolModels
+from ndsc.study.models import PoolModels, targets_of_run
+from ndsc.study.runs import StudyRun
 from ndsc.study.variants import FitTask
 
 
@@ -78,6 +79,7 @@ class FitGroup(ScratchFolder):
         self._points: _Points | None = None
         self._system: LinearSystem | None = None
         self._numbers: dict[int, int] = {}
+        self._targets: dict[str, list[Target]] = {}
 
     def fit(self, task: FitTask) -> Fitted:
         """Fit one of the tasks.
@@ -107,6 +109,16 @@ class FitGroup(ScratchFolder):
         ours = evaluate(task.selected.frames, fitted.calculator)
         shutil.rmtree(folder, ignore_errors=True)
         return float(np.max(np.abs(ours.model_forces - again.predictions.model_forces)))
+
+    def targets(self, fitted: Fitted, run: StudyRun) -> list[Target]:
+        """What is predicted of a run's crystal, prepared with the rows of the potentials of the group."""
+        if run.name not in self._targets:
+            targets = targets_of_run(run, run.config.selection)
+            rows = iter(fitted.model().rows([frame for target in targets for frame in target.frames()]))
+            for target in targets:
+                target.prepare([next(rows) for _ in target.frames()])
+            self._targets[run.name] = targets
+        return self._targets[run.name]
 
     def _fit_alone(self, task: FitTask) -> Fitted:
         fit = fit_gap(

@@ -180,7 +180,7 @@ class _Loop:
 
 def _goals(offered: Offered) -> SelectionSettings:
     """The goals of the first run, as its settings of the fit."""
-    return getattr(offered.runs[0].config, "selection", None) or SelectionSettings()
+    return offered.runs[0].config.selection
 
 
 def _frames(offered: Offered, pool: DataFrame) -> list[Atoms]:

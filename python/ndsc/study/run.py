@@ -19,6 +19,7 @@ from ndsc.study.finished import Finished
 from ndsc.study.fitting import FitGroup, Fitted, fit_metrics
 from ndsc.study.information import InformedChoices, NotChosenError
 from ndsc.study.models import PoolModels
+from ndsc.study.prediction import predicted_metrics
 from ndsc.study.results import Evaluation, PotentialResult, StudyResults
 from ndsc.study.runs import StudyRun, load_runs
 from ndsc.study.variants import FitTask, Planner, Point, needed_runs
@@ -99,7 +100,10 @@ def compute_study(config: StudyConfig, cache: Path, *, progress: Progress = sile
         versions=package_versions(),
         time=engine.finished.time(),
     )
-    checks = tuple(run_check(check.claim, check.test, results.frame, seeds=check.seeds) for check in config.checks)
+    checks = tuple(
+        run_check(check.claim, check.test, results.frame, seeds=check.seeds, together=check.together)
+        for check in config.checks
+    )
     return replace(results, checks=checks, warnings=(*warnings, *_warnings(results.outcomes)))
 
 
@@ -188,8 +192,7 @@ class _Engine:
 
     def evaluation_name(self, task: FitTask, run: str) -> str:
         """The name of the stored evaluation of a task on a run."""
-        asked = self.config.evaluate.model_dump(exclude={"on"})
-        return f"evaluation-{task.evaluation_key(self._references[run], asked)}"
+        return f"evaluation-{task.evaluation_key(self._references[run], self.config.evaluate.asked)}"
 
     def names(self, task: FitTask) -> list[str]:
         """The names of the stored fit and evaluations of a task."""
@@ -203,7 +206,7 @@ class _Engine:
         try:
             fit = self.finished.get_or_compute(f"fit-{task.fit_key}", lambda: _record(fitted()), _checked_record)
             metrics, sigmas = fit["metrics"], fit["regularisation"] or sigmas
-            evaluations = {name: self._evaluation(task, name, fitted) for name in task.runs}
+            evaluations = {name: self._evaluation(task, name, group, fitted) for name in task.runs}
             if len(self.verified) < self.config.study.verify:
                 self.verified[str(task.variant)] = self._difference(task, group, fitted)
         except FitError as error:
@@ -220,13 +223,16 @@ class _Engine:
             failure=failure,
         )
 
-    def _evaluation(self, task: FitTask, run: str, fitted: Callable[[], Fitted]) -> Evaluation:
+    def _evaluation(self, task: FitTask, run: str, group: FitGroup, fitted: Callable[[], Fitted]) -> Evaluation:
         name = self.evaluation_name(task, run)
 
         def evaluate() -> dict[str, Any]:
             log.info("evaluating %s on %s", task.variant, run)
             model = fitted().calculator
             found = evaluate_potential(model, self.runs[run], self.config.evaluate, task.selected.frames, self.runs)
+            if self.config.evaluate.predicted:
+                targets = group.targets(fitted(), self.runs[run])
+                found = replace(found, metrics=found.metrics | predicted_metrics(fitted(), targets, found.phonons))
             return found.to_dict()
 
         if name not in self.finished:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 #: A number, the numbers of several seeds, or text.
 Cell = float | str | tuple[float, ...] | None
 #: Decimals of a metric by the end of its name.
-DECIMALS = {"_thz": 4, "_percent": 2, "_seconds": 0, "_angstrom": 4}
+DECIMALS = {"_thz": 4, "_percent": 2, "_seconds": 0, "_angstrom": 4, "band_68": 2, "band_95": 2}
 #: What metrics are called at the head of a column.
 HEADS = {
     "n_labels": "labels", "n_atoms": "atoms", "label_seconds": "seconds of labels", "n_sparse": "sparse points",
@@ -32,6 +32,8 @@ HEADS = {
     "min_frequency_thz": "lowest frequency, THz", "reference_min_frequency_thz": "that of the reference, THz",
     "harmonic_rmse_mesh_thz": "harmonic model, RMSE, THz",
     "largest_elastic_error_percent": "largest elastic error, %", "rms_elastic_error_percent": "RMS elastic error, %",
+    "predicted_rmse_thz": "predicted RMSE, THz", "predicted_elastic_percent": "predicted elastic error, %",
+    "band_68": "modes in the 68 % band", "band_95": "modes in the 95 % band",
     "held_out_force_rmse_ev_per_angstrom": "force RMSE on the labels left out, eV/Å",
     "train_force_rmse_ev_per_angstrom": "force RMSE on the training labels, eV/Å",
 }  # fmt: skip

@@ -175,6 +175,12 @@ def expand(config: StudyConfig) -> list[tuple[Variant, PotentialConfig]]:
             values = dict(zip(sweep, combination, strict=True))
             section = at_values(potential, values)
             _check_informed(section, values)
+            unknown = [name for name in section.train if name not in config.runs]
+            if unknown:
+                raise InputError(
+                    f"The potential {section.name!r} learns from the run {unknown[0]!r}, which does not exist. There "
+                    f"are {', '.join(config.runs)}."
+                )
             found += [(Variant(potential.name, values, seed), section) for seed in config.study.seeds]
     return found
 
