@@ -127,22 +127,30 @@ class PhononTarget(Target):
         size = len(self._masses)
         units = np.sqrt(np.outer(self._masses, self._masses))
         dynamical = phi.reshape(size, size, -1) / units[:, :, None]
-        values, vectors = np.linalg.eigh(dynamical @ posterior.mean)
-        if not np.any(posterior.mean):
-            # Nothing is known, and the axes are as good as any other basis.
-            vectors = np.linalg.qr(np.random.default_rng(0).standard_normal((size, size)))[0]
+        count = np.where(i == j, 1.0, 2.0)
+        if np.any(posterior.mean):
+            values, vectors = np.linalg.eigh(dynamical @ posterior.mean)
+        else:
+            # Nothing is known, and any basis is as good; one by chance where not all pairs are looked at.
+            count *= size**2 / count.sum()
+            values = np.zeros(size)
+            vectors = np.eye(size) if len(i) == size * (size + 1) // 2 else _some_basis(size)
         elements = _elements(dynamical, vectors, i, j)
-        spread = np.sqrt(sum(np.sum((part @ posterior.root) ** 2, axis=1) for part in (elements.real, elements.imag)))
-        own = spread[i == j]
-        frequencies = np.sqrt(np.sqrt(values**2 + own**2)) * self._thz
+        square = sum(np.sum((part @ posterior.root) ** 2, axis=1) for part in (elements.real, elements.imag))
+        own = square[i == j] if np.any(posterior.mean) else np.full(size, (count @ square) / size)
+        frequencies = (values**2 + own) ** 0.25 * self._thz
         moving = frequencies > ACOUSTIC_THZ
         # A mode with itself, and two modes in both orders as far as they mix.
-        closeness = spread**2 / np.maximum(spread**2 + (values[i] - values[j]) ** 2, 1e-300)
-        mixing = np.where(i == j, 1.0, 2.0 * closeness)
+        apart = (values[i] - values[j]) ** 2
+        mixing = np.where(i == j, 1.0, square / np.maximum(square + apart, 1e-300)) * count
         kept = moving[i] & moving[j] & (mixing > SMALLEST_MIXING)
         factor = np.sqrt(mixing * share) * self._thz**2 / np.maximum(frequencies[i] + frequencies[j], 1e-9)
         scaled = factor[kept, None] * elements[kept]
         return np.concatenate([scaled.real, scaled.imag[(i != j)[kept]]])
+
+
+def _some_basis(size: int) -> FloatArray:
+    return np.asarray(np.linalg.qr(np.random.default_rng(0).standard_normal((size, size)))[0])
 
 
 def _elements(dynamical: ComplexArray, vectors: ComplexArray, i: IntArray, j: IntArray) -> ComplexArray:
