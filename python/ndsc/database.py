@@ -161,6 +161,12 @@ def read_database(
     return frames
 
 
+def looks_labelled(frames: Iterable[Atoms]) -> bool:
+    """Whether a frame has anything that is named like an energy, forces, a virial or a stress."""
+    words = ("energy", "force", "virial", "stress")
+    return any(word in name.lower() for frame in frames for name in _keys_of(frame) for word in words)
+
+
 def describe_targets(frames: Sequence[Atoms]) -> str:
     """How many targets a database has, and which frames lack which, in a sentence or two.
 

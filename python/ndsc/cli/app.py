@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from ndsc import __version__
-from ndsc.cli import benchmarks, convergence, fitting, labels, running, structures, study
+from ndsc.cli import benchmarks, convergence, fitting, labels, running, selecting, structures, study
 from ndsc.cli.console import note, show_warnings
 from ndsc.cli.exits import DEBUG, ExitCode, NdscGroup, explain
 from ndsc.cli.options import GridCommand, with_groups
@@ -34,6 +34,8 @@ Minimal supercells, optimal databases and benchmarked interatomic potentials of 
   ndsc run al.toml --dry-run
 
   ndsc run al.toml
+
+  ndsc select al.toml --labels 12
 
 [bold]Exit codes[/bold]: 0 success; 1 a bug in ndsc; 2 bad input or usage; 3 a reference calculation failed,
 labels are missing, or settings did not converge; 4 the fit failed; 130 stopped with Ctrl-C.
@@ -66,6 +68,7 @@ def options(
 app.command(name="supercells", cls=GridCommand)(with_groups(structures.supercells))
 app.command(name="kpoints", cls=GridCommand)(with_groups(structures.kpoints))
 app.command(name="run", cls=GridCommand)(running.run)
+app.command(name="select", cls=GridCommand)(with_groups(selecting.select))
 app.command(name="study", cls=GridCommand)(study.study)
 app.command(name="fit", cls=GridCommand)(fitting.fit)
 app.command(name="phonons", cls=GridCommand)(with_groups(benchmarks.phonons))

@@ -90,7 +90,7 @@ def fit(
         raise InputError(f"{settings} has [fit] method = 'none', which makes no potential. Take this line out.")
     from ndsc.fit import apply_regularisation, fit_gap
 
-    frames = _read(database, energy_key, forces_key, virial_key, stress_key)
+    frames = read_labelled(database, energy_key, forces_key, virial_key, stress_key)
     note(describe_targets(frames))
     fit_settings = sections.fit
     if "e0" not in fit_settings.model_fields_set and has_all_isolated_atoms(frames, fit_settings.cutoff):
@@ -181,7 +181,7 @@ def _scaled(value: float | None) -> str:
     return "" if value is None else f"{1000 * value:.3f}"
 
 
-def _read(path: Path, energy: str, forces: str, virial: str, stress: str | None) -> list[Atoms]:
+def read_labelled(path: Path, energy: str, forces: str, virial: str, stress: str | None) -> list[Atoms]:
     """A database by the names of its keys; frames may lack targets, and "none" stands for no key."""
     keys = {"energy_key": energy, "forces_key": forces, "virial_key": virial, "stress_key": stress}
     if stress is not None and virial == "REF_virial":
@@ -213,7 +213,7 @@ def export(
     from ndsc.database import describe_targets
     from ndsc.export import export_database
 
-    frames = _read(database, energy_key, forces_key, virial_key, stress_key)
+    frames = read_labelled(database, energy_key, forces_key, virial_key, stress_key)
     note(describe_targets(frames))
     written = export_database(frames, out, dialect)
     say(f"{len(frames)} configurations: {', '.join(map(str, written[:3]))}{', …' if len(written) > 3 else ''}")

@@ -144,18 +144,13 @@ def option(name: str, text: str, *, default: str | bool = False, **more: Any) ->
     return typer.Option(name, help=text, show_default=default, **more)
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class StructureOptions:
-    """The crystal of a command, and with which tolerances its symmetry is searched."""
+STRUCTURE_HELP = "A structure file that ASE reads (FILE@-1: its last structure), or the symbol of an element."
 
-    structure: Annotated[
-        str,
-        typer.Argument(
-            metavar="STRUCTURE",
-            help="A structure file that ASE reads (FILE@-1: its last structure), or the symbol of an element.",
-            show_default=False,
-        ),
-    ]
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class CrystalOptions:
+    """How the crystal of a command is made, and with which tolerances its symmetry is searched."""
+
     lattice: Annotated[
         str | None,
         option("--lattice", "For an element: fcc, bcc, hcp, diamond, …", default="the one found in nature"),
@@ -198,6 +193,20 @@ class StructureOptions:
                 f"{larger}. If the file has its digits cut off, the larger group is meant: give that symprec."
             )
         return crystal
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class StructureOptions(CrystalOptions):
+    """The crystal of a command, and with which tolerances its symmetry is searched."""
+
+    structure: Annotated[str, typer.Argument(metavar="STRUCTURE", help=STRUCTURE_HELP, show_default=False)]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class NamedStructureOptions(CrystalOptions):
+    """The crystal of a command that can do without one."""
+
+    structure: Annotated[str | None, option("--structure", STRUCTURE_HELP)] = None
 
 
 def say_symmetry(crystal: Crystal) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from ndsc.progress import Progress, silent
 from ndsc.selection.model import GapModel, LinearModel, single_atoms_of
 from ndsc.selection.noise import calibration, most_probable_noise
 from ndsc.selection.posterior import Posterior
-from ndsc.selection.prediction import PredictedPhonons, predict_phonons
+from ndsc.selection.prediction import PredictedErrors, PredictedPhonons, predict_phonons
 from ndsc.selection.selector import Selector, Unit, observations
 from ndsc.selection.targets import ElasticTarget, PhononTarget, Target
 
@@ -44,15 +44,21 @@ class Selection:
         Expected largest error of an elastic constant, per cent; None without elastic constants among the targets.
     cost : (n,) array
         Of all labels up to each one, in the unit that was asked for.
+    before : PredictedErrors
+        Of a potential that is fitted to the labels that are there, before the first of these.
     target_met : bool or None
         Whether the target is expected to be met; None without one.
+    reason : str
+        Why there are no more, in a sentence.
     """
 
     order: tuple[int, ...]
     predicted_rmse_thz: FloatArray | None
     predicted_elastic_percent: FloatArray | None
     cost: FloatArray
+    before: PredictedErrors
     target_met: bool | None = None
+    reason: str = ""
 
     def __len__(self) -> int:
         return len(self.order)
@@ -69,6 +75,7 @@ def select_configurations(
     budget: float | None = None,
     cost: Unit | FloatArray | Sequence[float] | Callable[[Sequence[Atoms]], FloatArray] | None = None,
     labelled: Sequence[Atoms] = (),
+    e0: Mapping[str, float] | None = None,
     exchange: bool = True,
     progress: Progress = silent,
 ) -> Selection:
@@ -96,6 +103,8 @@ def select_configurations(
         there are (the default otherwise), the seconds of each candidate, or a function from structures to seconds.
     labelled : sequence of ase.Atoms
         Configurations with labels (``REF_*``) that will be fitted too.
+    e0 : mapping of str to eV, optional
+        Energies of single atoms; the mean energy per atom of `labelled` by default.
     exchange : bool
         Whether to exchange candidates for better ones in the end, which improves sets of a few.
     progress : callable
@@ -109,7 +118,8 @@ def select_configurations(
     Raises
     ------
     InputError
-        When there is nothing to choose from or nothing to stop at, or a number is not positive.
+        When there is nothing to choose from or nothing to stop at, a number is not positive, a target is given for
+        which nothing is predicted, or no label costs as little as the budget.
     """
     goals = {"target_thz": target_thz, "target_elastic_percent": target_elastic_percent, "budget": budget}
     for name, value in goals.items():
@@ -122,9 +132,21 @@ def select_configurations(
     if not candidates:
         raise InputError("There are no candidates to choose from. Give some; make_candidates makes them.")
     wanted = [targets] if isinstance(targets, Target) else list(targets)
+    for name, value, kind in (
+        ("target_thz", target_thz, PhononTarget),
+        ("target_elastic_percent", target_elastic_percent, ElasticTarget),
+    ):
+        if value is not None and not any(isinstance(one, kind) for one in wanted):
+            raise InputError(f"{name} = {value:g} is given, but no {kind.__name__} is among the targets. Add one.")
     unit, seconds = _cost(cost, "labels" if n is not None and budget is None else "seconds")
-    selector = Selector(as_model(system), candidates, wanted, unit=unit, cost=seconds, progress=progress)
+    selector = Selector(as_model(system), candidates, wanted, unit=unit, cost=seconds, e0=e0, progress=progress)
     selector.add(labelled)
+    costs = selector.weights()
+    if budget is not None and costs.min() > budget:
+        raise InputError(
+            f"The budget of {budget:g} does not pay for a single label: the cheapest costs {costs.min():.4g}. Give "
+            "more."
+        )
     start = selector.predict()
     positions = {
         "rmse_thz": next((i for i, one in enumerate(wanted) if isinstance(one, PhononTarget)), None),
@@ -154,13 +176,27 @@ def select_configurations(
     )
     asked = target_thz is not None or target_elastic_percent is not None
     found = {name: errors(name, chosen.remaining) for name in positions}
-    weights = selector.weights()
+    met = enough(chosen.remaining[-1])
+    spent = np.cumsum(costs[list(chosen.order)]) if chosen.order else np.zeros(0)
+    left = np.delete(costs, list(chosen.order))
+    if met:
+        reason = "The target is expected to be met."
+    elif n is not None and len(chosen.order) == n:
+        reason = "These are as many as were asked for."
+    elif not len(left):
+        reason = "These are all candidates."
+    elif budget is not None and left.min() + spent[-1] > budget:
+        reason = "Nothing that is left fits into the rest of the budget."
+    else:
+        reason = "The other candidates would tell nothing more."
     return Selection(
         order=chosen.order,
         predicted_rmse_thz=None if found["rmse_thz"] is None else found["rmse_thz"][1:],
         predicted_elastic_percent=None if found["elastic_percent"] is None else found["elastic_percent"][1:],
-        cost=np.cumsum(weights[list(chosen.order)]) if chosen.order else np.zeros(0),
-        target_met=enough(chosen.remaining[-1]) if asked else None,
+        cost=spent,
+        before=start,
+        target_met=met if asked else None,
+        reason=reason,
     )
 
 

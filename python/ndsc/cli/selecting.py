@@ -1,0 +1,348 @@
+"""``ndsc select``: which configurations to label, in which order, and how good the potential will be."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import numpy as np
+import typer
+
+from ndsc.cli.console import check_folder, duration, note, print_json, print_table, progress_bars, say, warn
+from ndsc.cli.exits import RESUME
+from ndsc.cli.fitting import EnergyKey, ForcesKey, StressKey, VirialKey, read_labelled
+from ndsc.cli.options import JsonOption, NamedStructureOptions, option, parse_grid, say_symmetry, symmetry_of
+from ndsc.cli.running import default_directory
+from ndsc.errors import InputError
+from ndsc.files import ScratchFolder
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+    from ndsc.progress import Progress
+    from ndsc.selection import Selection
+    from ndsc.selection.settings import SelectionSettings
+    from ndsc.workflow.preview import Estimate, Preview
+
+CHOSEN, RECORD = "chosen.extxyz", "selection.json"
+# The four keys of a database that are not given.
+KEYS = ("REF_energy", "REF_forces", "REF_virial", None)
+
+
+def select(
+    ctx: typer.Context,
+    config: Annotated[
+        Path | None,
+        typer.Argument(metavar="INPUT.toml", help="The input file of a run, or else --database.", show_default=False),
+    ] = None,
+    labels: Annotated[int | None, typer.Option("--labels", min=1, help="How many at the most.")] = None,
+    target_thz: Annotated[
+        float | None, option("--target-thz", "Stop when no larger error of phonon frequencies is expected, THz.")
+    ] = None,
+    target_elastic: Annotated[
+        float | None,
+        option("--target-elastic", "Stop when no larger error of elastic constants is expected, per cent."),
+    ] = None,
+    seconds: Annotated[
+        float | None,
+        option("--seconds", "The most that the labels may take together, by those that are there."),
+    ] = None,
+    database: Annotated[
+        Path | None, option("--database", "Choose from the configurations of this file instead.", metavar="FILE")
+    ] = None,
+    complete: Annotated[
+        bool,
+        typer.Option("--complete", help="Labels of the database count as there; choose from new configurations."),
+    ] = False,
+    *,
+    structure: NamedStructureOptions,
+    grid: Annotated[str | None, option("--grid", "For a database: the q-point grid.", metavar="N N N")] = None,
+    candidates: Annotated[
+        int | None, typer.Option("--candidates", min=1, help="For --complete: new configurations to choose from.")
+    ] = None,
+    energy_key: EnergyKey = "REF_energy",
+    forces_key: ForcesKey = "REF_forces",
+    virial_key: VirialKey = "REF_virial",
+    stress_key: StressKey = None,
+    preset: Annotated[
+        str | None, option("--preset", "For a database: settings of Allen and Bartók's Table 2: Mg, Al, Si or W.")
+    ] = None,
+    settings: Annotated[
+        Path | None,
+        option("--settings", "For a database: an input file whose section [fit] to take.", metavar="FILE.toml"),
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option("--workers", min=1, help="Processes that compute kernels; all processors by default.")
+    ] = None,
+    out: Annotated[
+        Path | None,
+        option(
+            "--out",
+            "Folder for the chosen structures.",
+            default="selection, in the folder of the run or here",
+            metavar="DIR",
+        ),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say how long the choice takes and how much memory, and do nothing.")
+    ] = False,
+    json: JsonOption = False,
+) -> None:
+    """The order in which to label configurations, and the errors to expect after each, before anything is labelled.
+
+    Labels that the run has already count as there. Without any, only the order and the ratios of errors mean much.
+    Without a number, a target or seconds, those of the section [selection] hold.
+
+    [bold]Examples[/bold]
+
+      ndsc select al.toml --labels 12
+
+      ndsc select al.toml --target-thz 0.05 --target-elastic 3 --json
+
+      ndsc select al.toml --seconds 3600 --dry-run
+
+      ndsc select --database own.extxyz --structure cell.cif --grid 4 --labels 20
+
+      ndsc select --database own.extxyz --structure cell.cif --grid 4 --complete --target-thz 0.05 --stress-key stress
+    """
+    from ndsc.workflow.selection import cores
+
+    given = {"n": labels, "target_thz": target_thz, "target_elastic_percent": target_elastic, "seconds": seconds}
+    if (config is None) == (database is None):
+        raise InputError("Give one of the two: the input file of a run, or --database with --structure and --grid.")
+    keys = (energy_key, forces_key, virial_key, stress_key)
+    with progress_bars() as progress:
+        if config is not None:
+            own = [*structure.given(), *(["--structure"] if structure.structure else [])]
+            more = {
+                "--grid": grid, "--complete": complete, "--candidates": candidates, "--preset": preset,
+                "--settings": settings, "the keys": keys != KEYS,
+            }  # fmt: skip
+            foreign = [*own, *(name for name, value in more.items() if value)]
+            if foreign:
+                raise InputError(f"{', '.join(foreign)} belong to a --database; {config} says it all. Leave them out.")
+            found, limits, run_workers = _of_run(config, given, out, progress)
+            run = default_directory(config) if out is None else out
+            folder = run / "selection" if out is None else out
+        else:
+            assert database is not None
+            if structure.structure is None or grid is None:
+                raise InputError("--database needs the crystal: give --structure and --grid.")
+            if candidates is not None and not complete:
+                raise InputError("--candidates is for --complete. Without it, the database is what there is.")
+            limits, run_workers = _settings(given, candidates), None
+            found = _of_database(database, keys, structure, grid, complete, (settings, preset), limits, progress)
+            folder = run = Path("selection") if out is None else out
+        check_folder(folder)
+        workers = workers or run_workers or cores()
+        if dry_run:
+            with ScratchFolder() as scratch:
+                estimate = found.estimate(scratch.path, workers=workers)
+        else:
+            ctx.meta[RESUME] = f"Kernels that were computed are kept in {run}; run the same command again to go on."
+            limit = {name: value for name, value in given.items() if value is not None} or _default_limits(limits)
+            model = found.model(run, workers=workers, progress=progress)
+            selection = found.select(model, **{"n": None, **limit}, progress=progress)
+    if dry_run:
+        _show_estimate(found, estimate, workers, json=json)
+        return
+    document = _document(found, selection)
+    if len(selection):
+        _write(found, selection, document, folder)
+    if json:
+        print_json(document)
+    else:
+        _show(found, selection, document, folder)
+
+
+def _settings(given: dict[str, Any], candidates: int | None = None) -> SelectionSettings:
+    """Targets from the command line as a section, which checks them."""
+    from ndsc.selection.settings import SelectionSettings
+
+    names = {"target_thz": "target_thz", "target_elastic_percent": "target_elastic_percent", "seconds": "max_seconds"}
+    said = {names[name]: value for name, value in given.items() if name in names and value is not None}
+    more = {} if candidates is None else {"candidates": candidates}
+    return SelectionSettings.parse({**said, **more}, "The options")
+
+
+def _default_limits(settings: SelectionSettings) -> dict[str, Any]:
+    """What ends the choice where the command line says nothing."""
+    return {
+        "n": settings.max_labels,
+        "target_thz": settings.target_thz,
+        "target_elastic_percent": settings.target_elastic_percent,
+        **({} if settings.max_seconds is None else {"seconds": settings.max_seconds}),
+    }
+
+
+def _of_run(
+    path: Path, given: dict[str, Any], out: Path | None, progress: Progress
+) -> tuple[Preview, SelectionSettings, int | None]:
+    from ndsc.config import load_config
+    from ndsc.workflow.preview import preview_of_run
+
+    config = load_config(path)
+    said = _settings(given)
+    targets = {name: getattr(said, name) for name in said.model_fields_set & {"target_thz", "target_elastic_percent"}}
+    # A copy that is not read again: which sections the file has decides what is chosen from.
+    config = config.model_copy(update={"selection": config.selection.replaced(**targets)})
+    directory = out if out is not None and path.suffix != ".toml" else default_directory(path)
+    found = preview_of_run(config, directory, progress=progress)
+    if not found.relaxed:
+        warn(
+            "[crystal] relax = true, and the crystal is not relaxed yet: the choice is for the crystal as it is given, "
+            "and the structures are not those of the run. Start the run first; it labels what it needs for this."
+        )
+    executor = config.executor
+    return found, config.selection, executor.workers if "workers" in executor.model_fields_set else None
+
+
+def _of_database(
+    path: Path,
+    keys: tuple[str, str, str, str | None],
+    structure: NamedStructureOptions,
+    grid: str,
+    complete: bool,
+    fit: tuple[Path | None, str | None],
+    settings: SelectionSettings,
+    progress: Progress,
+) -> Preview:
+    from ndsc.config import load_fit_settings
+    from ndsc.selection import make_candidates
+    from ndsc.supercells import find_supercells
+    from ndsc.workflow.preview import preview_of_database
+
+    numbers = parse_grid(grid)
+    file, preset = fit
+    sections = load_fit_settings(file, {"fit": {} if preset is None else {"preset": preset}, "regularisation": {}})
+    if sections.fit.method == "none":
+        raise InputError(f"{file} has [fit] method = 'none', which makes no potential. Take this line out.")
+    frames = _read(path, keys, complete)
+    crystal = structure.crystal()
+    supercells = find_supercells(crystal, numbers, progress=progress)
+    new = make_candidates(supercells, settings.candidates) if complete else None
+    return preview_of_database(frames, supercells, sections.fit, settings, new=new)
+
+
+def _read(path: Path, keys: tuple[str, str, str, str | None], complete: bool) -> list[Atoms]:
+    """The database; one that no label is looked at of may have none."""
+    from ndsc.database import describe_targets, looks_labelled
+    from ndsc.extended_xyz import read_frames
+
+    if keys == KEYS:
+        plain = read_frames(path)
+        if not looks_labelled(plain):
+            if complete:
+                raise InputError(f"{path} has no labels to complete. Leave --complete out, or name the keys.")
+            return plain
+    frames = read_labelled(path, *keys)
+    note(describe_targets(frames))
+    return frames
+
+
+def _document(found: Preview, selection: Selection) -> dict[str, Any]:
+    """Everything of a choice, for programs."""
+    from ndsc.targets import frame_name
+
+    cost = found.cost
+    one = cost([found.candidates[number] for number in selection.order]) if len(selection) else np.zeros(0)
+    if not cost.fitted:
+        one = one / float(min(cost(found.candidates)))
+    total = np.cumsum(one)
+    rows = []
+    for position, number in enumerate(selection.order):
+        frame = found.candidates[number]
+        errors = [
+            None if values is None else round(float(values[position]), 6)
+            for values in (selection.predicted_rmse_thz, selection.predicted_elastic_percent)
+        ]
+        rows.append(
+            {
+                "name": frame_name(frame, number),
+                "candidate": int(number),
+                "atoms": len(frame),
+                "cost": round(float(one[position]), 4),
+                "total_cost": round(float(total[position]), 4),
+                "predicted_rmse_thz": errors[0],
+                "predicted_elastic_percent": errors[1],
+            }
+        )
+    before = selection.before
+    return {
+        "crystal": found.crystal.atoms.get_chemical_formula(),
+        **symmetry_of(found.crystal),
+        "candidates": len(found.candidates),
+        "labelled": len(found.labelled),
+        "cost_unit": "s" if cost.fitted else "cheapest label",
+        "before": {
+            "predicted_rmse_thz": before.rmse_thz,
+            "predicted_elastic_percent": before.elastic_percent,
+            "assumed": not found.labelled,
+        },
+        "order": rows,
+        "target_met": selection.target_met,
+        "reason": selection.reason,
+    }
+
+
+def _write(found: Preview, selection: Selection, document: dict[str, Any], folder: Path) -> None:
+    """The structures, which keep their recipe, and the choice."""
+    from json import dumps
+
+    from ndsc.database import write_database
+    from ndsc.files import write_text
+
+    write_database(folder / CHOSEN, [found.candidates[number] for number in selection.order])
+    write_text(folder / RECORD, dumps(document, indent=2) + "\n")
+
+
+def _show(found: Preview, selection: Selection, document: dict[str, Any], folder: Path) -> None:
+    say_symmetry(found.crystal)
+    seconds = document["cost_unit"] == "s"
+    unit = "cost, s" if seconds else "cost, cheapest label"
+    errors = ("predicted_rmse_thz", "predicted_elastic_percent")
+    rows: list[list[Any]] = [["", f"{len(found.labelled)} labels that are there", "", ""]]
+    rows += [[place, row["name"], row["atoms"], row["total_cost"]] for place, row in enumerate(document["order"], 1)]
+    for row, entry in zip(rows, [document["before"], *document["order"]], strict=True):
+        row += [entry[name] for name in errors]
+    names = ["", "configuration", "atoms", unit, "RMSE, THz", "elastic, %"]
+    shown = [[_cell(value) for value in row] for row in rows]
+    if not found.has_elastic:
+        names, shown = names[:-1], [row[:-1] for row in shown]
+    print_table(f"Expected errors, from {len(found.candidates)} candidates", names, shown)
+    if not found.labelled:
+        say("Nothing is labelled, so the size of the errors is assumed: the order and their ratios mean more.")
+    if not seconds:
+        say("No label with a time is there, so costs are in units of the cheapest label.")
+    say(selection.reason)
+    if len(selection):
+        say(f"Structures: {folder / CHOSEN}")
+
+
+def _cell(value: Any) -> Any:
+    if value is None:
+        return "not known"
+    return f"{value:.3g}" if isinstance(value, float) else value
+
+
+def _show_estimate(found: Preview, estimate: Estimate, workers: int, *, json: bool) -> None:
+    if json:
+        print_json(
+            {
+                "candidates": estimate.candidates,
+                "kinds": estimate.kinds,
+                "labelled": estimate.labelled,
+                "weights": estimate.weights,
+                "row_seconds": [round(value, 1) for value in estimate.row_seconds],
+                "memory_gb": round(estimate.memory_gb, 3),
+            }
+        )
+        return
+    say_symmetry(found.crystal)
+    low, high = estimate.row_seconds
+    say(f"Candidates  {estimate.candidates} of {estimate.kinds} kinds; {estimate.labelled} labels are there")
+    say(
+        f"Kernels     {duration(low)} for the {estimate.fewest_rows} first of each kind and all that is there, up to "
+        f"{duration(high)} for all, with {workers} processes; kept for other calls"
+    )
+    say(f"Memory      {estimate.memory_gb:.2g} GB for {estimate.weights} weights")

@@ -1,0 +1,335 @@
+"""A choice of labels without labelling: of a run before it is made, or of a database of any origin."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+
+from ndsc.config import RunConfig
+from ndsc.configurations import strata
+from ndsc.crystal import Crystal
+from ndsc.database import make_database
+from ndsc.errors import InputError
+from ndsc.fit import GapSettings, choose_sparse_points
+from ndsc.fit.training import isolated_energies
+from ndsc.progress import Progress, silent
+from ndsc.reference import Label
+from ndsc.selection import ElasticTarget, GapModel, LabelCost, PhononTarget, Selection, Target, select_configurations
+from ndsc.selection.selector import FIRST_OF_KIND, MOST_MEMORY
+from ndsc.selection.settings import SelectionSettings
+from ndsc.supercells import SupercellSet
+from ndsc.targets import ENERGY_KEY, FORCES_KEY, VIRIAL_KEY, frame_name, is_isolated_atom
+from ndsc.vacuum import Vacuum
+from ndsc.workflow.dry_run import plan_without_calculations
+from ndsc.workflow.plan import Plan
+from ndsc.workflow.selection import LARGEST_OVER_RMS, targets_of_plan
+
+#: Folders of the sparse points and of the rows, the same as those of a run.
+SPARSE_POINTS, ROWS = "sparse-points", "rows"
+#: Memory of the choice besides the rows, in matrices of weights by weights.
+MATRICES = 12
+
+
+@dataclass(frozen=True, eq=False)
+class Preview:
+    """What there is to choose from, and what for.
+
+    Attributes
+    ----------
+    crystal : Crystal
+    candidates : list of ase.Atoms
+    labelled : list of ase.Atoms
+        With targets; they count as there.
+    seconds : list of float
+        What the label of each took, NaN where that is not known.
+    targets : list of Target
+    offered : list of ase.Atoms
+        Structures that sparse points are chosen from, the unit cell first.
+    fit : GapSettings
+    kpoints : bool
+        Whether the calculator samples k-points, for the cost of labels.
+    relaxed : bool
+        False where the crystal of a run is still to be relaxed, so that all structures will be others.
+    single_atoms : mapping of str to eV, optional
+        Energies that are subtracted from those of the labels.
+    """
+
+    crystal: Crystal
+    candidates: list[Atoms]
+    labelled: list[Atoms]
+    seconds: list[float]
+    targets: list[Target]
+    offered: list[Atoms]
+    fit: GapSettings
+    kpoints: bool = True
+    relaxed: bool = True
+    single_atoms: Mapping[str, float] | None = None
+
+    @property
+    def cost(self) -> LabelCost:
+        """What a label costs: seconds where some that are there have a time, else in units of that of one atom."""
+        return LabelCost.of_labels([len(frame) for frame in self.labelled], self.seconds, kpoints=self.kpoints)
+
+    def model(self, directory: Path, *, workers: int = 1, progress: Progress = silent) -> GapModel:
+        """The potential: sparse points chosen from all structures, and rows that are kept in the folder.
+
+        Parameters
+        ----------
+        directory : path
+        workers : int
+            Processes that compute rows.
+        progress : callable
+            Called with (task, done, total).
+
+        Raises
+        ------
+        MissingExtraError
+            When quippy is not installed.
+        FitError
+            When gap_fit fails.
+        """
+        potential = choose_sparse_points(self.offered, directory / SPARSE_POINTS, self.fit, progress=progress)
+        return GapModel(potential, sparse_jitter=self.fit.sparse_jitter, store=directory / ROWS, workers=workers)
+
+    def select(
+        self,
+        model: GapModel,
+        *,
+        n: int | None,
+        target_thz: float | None = None,
+        target_elastic_percent: float | None = None,
+        seconds: float | None = None,
+        progress: Progress = silent,
+    ) -> Selection:
+        """Choose; see :func:`ndsc.selection.select_configurations`.
+
+        Parameters
+        ----------
+        model : GapModel
+        n : int, optional
+        target_thz, target_elastic_percent : float, optional
+        seconds : float, s, optional
+            The most that all labels may take together.
+        progress : callable
+            Called with (task, done, total).
+
+        Raises
+        ------
+        InputError
+            When seconds are given and no label says how long one takes, or as in `select_configurations`.
+        """
+        cost = self.cost
+        if seconds is not None and not cost.fitted:
+            raise InputError(
+                f"{seconds:g} seconds cannot be counted: no label with a time is there, so nothing says how long one "
+                "takes. Give a number of labels or a target, or label a few first."
+            )
+        only_number = n is not None and target_thz is None and target_elastic_percent is None and seconds is None
+        return select_configurations(
+            self.candidates,
+            model,
+            self.targets,
+            n=n,
+            target_thz=target_thz,
+            target_elastic_percent=target_elastic_percent if self.has_elastic else None,
+            budget=seconds,
+            cost="labels" if only_number else cost,
+            labelled=self.labelled,
+            e0=self.single_atoms,
+            progress=progress,
+        )
+
+    @property
+    def has_elastic(self) -> bool:
+        """Whether elastic constants are among the targets."""
+        return any(isinstance(one, ElasticTarget) for one in self.targets)
+
+    def estimate(self, directory: Path, *, workers: int = 1) -> Estimate:
+        """How long the choice takes and how much memory, from the rows of one structure.
+
+        Parameters
+        ----------
+        directory : path
+            A folder for sparse points that are drawn by chance, which takes no time.
+        workers : int
+        """
+        kinds, first = Counter[tuple[Any, ...]](), []
+        for number, kind in enumerate(strata(self.candidates)):
+            first += [number] if kinds[kind] < FIRST_OF_KIND else []
+            kinds[kind] += 1
+        quick = replace(self, fit=self.fit.replaced(sparse_method="random"))
+        kernels = quick.model(directory, workers=workers).kernels
+        always = [*self.labelled, *(frame for target in self.targets for frame in target.frames())]
+        fewest = kernels.seconds_for([*always, *(self.candidates[number] for number in first)])
+        most = kernels.seconds_for([*always, *self.candidates])
+        held = 8 * kernels.n_points * sum(7 + 3 * len(frame) for frame in self.candidates)
+        computing = kernels.memory_gb([max([*always, *self.candidates], key=len)])
+        own = 8 * kernels.n_points * (sum(7 + 3 * len(frame) for frame in always) + MATRICES * kernels.n_points)
+        return Estimate(
+            candidates=len(self.candidates),
+            kinds=len(kinds),
+            labelled=len(self.labelled),
+            weights=kernels.n_points,
+            fewest_rows=len(first),
+            row_seconds=(fewest, most),
+            memory_gb=computing + (min(held, MOST_MEMORY) + own) / 1e9,
+        )
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a choice takes.
+
+    Attributes
+    ----------
+    candidates, kinds, labelled, weights : int
+    fewest_rows : int
+        Candidates whose rows are computed in any case.
+    row_seconds : tuple of two floats, s
+        Time of rows: of these candidates, and of all.
+    memory_gb : float
+    """
+
+    candidates: int
+    kinds: int
+    labelled: int
+    weights: int
+    fewest_rows: int
+    row_seconds: tuple[float, float]
+    memory_gb: float
+
+
+def preview_of_run(config: RunConfig, directory: Path, *, progress: Progress = silent) -> Preview:
+    """What a run would choose from; labels that its store has count as there, and none is computed.
+
+    Parameters
+    ----------
+    config : RunConfig
+    directory : path
+        Folder of the run, which need not exist.
+    progress : callable
+        Called with (task, done, total).
+
+    Raises
+    ------
+    InputError
+        When the input file asks for what cannot be done, or makes no potential.
+    """
+    if config.fit.method == "none":
+        raise InputError("[fit] method = 'none' makes no potential, for which labels could be chosen. Take it out.")
+    plan = plan_without_calculations(config, directory, progress=progress)
+    frames = [*plan.perfect_unit_cells, *plan.candidates]
+    labels = _stored_labels(plan, frames, progress) if plan.relaxed else {}
+    labelled = make_database(frames, labels)
+    return Preview(
+        crystal=plan.crystal,
+        candidates=[frame for frame in frames if frame.info["ndsc_name"] not in labels],
+        labelled=labelled,
+        seconds=[labels[str(frame.info["ndsc_name"])].cost_seconds for frame in labelled],
+        targets=targets_of_plan(plan),
+        offered=[*frames, *plan.unlabelled],
+        fit=config.potential,
+        kpoints=plan.spec.kgrid is not None,
+        relaxed=plan.relaxed,
+        single_atoms=_single_atoms(labelled, config.fit),
+    )
+
+
+def preview_of_database(
+    frames: Sequence[Atoms],
+    supercells: SupercellSet,
+    fit: GapSettings,
+    settings: SelectionSettings,
+    *,
+    new: Sequence[Atoms] | None = None,
+) -> Preview:
+    """What to choose from a database, or to complete it with.
+
+    Parameters
+    ----------
+    frames : sequence of ase.Atoms
+        Configurations with and without targets (``REF_*``).
+    supercells : SupercellSet
+        Of the grid of the phonons.
+    fit : GapSettings
+    settings : SelectionSettings
+        Their targets weigh phonons and elastic constants against each other.
+    new : sequence of ase.Atoms, optional
+        Candidates that are not in the database. With them, configurations that have targets count as there; without,
+        all are candidates, and no target is looked at.
+
+    Raises
+    ------
+    InputError
+        When there are no configurations, or one has a species that the crystal lacks.
+    """
+    crystal = supercells.crystal
+    if not frames:
+        raise InputError("The database has no configurations. Give one with some.")
+    own = set(crystal.atoms.get_chemical_symbols())
+    for number, frame in enumerate(frames):
+        foreign = sorted(set(frame.get_chemical_symbols()) - own)
+        if foreign:
+            raise InputError(
+                f"{frame_name(frame, number)} of the database has {', '.join(foreign)}, and the crystal "
+                f"{crystal.atoms.get_chemical_formula()} has not. Give the crystal whose phonons matter, or leave such "
+                "configurations out."
+            )
+    bulk = [frame for frame in frames if not is_isolated_atom(frame)]
+    labelled = [] if new is None else [frame for frame in bulk if _has_targets(frame)]
+    candidates = [*(frame for frame in bulk if new is None or not _has_targets(frame)), *(new or [])]
+    if not candidates:
+        raise InputError("The database has single atoms only, from which nothing can be chosen. Give one of a crystal.")
+    targets: list[Target] = [PhononTarget(crystal, supercells, settings.target_thz)]
+    if not len(Vacuum.around(crystal.atoms).normals):
+        targets.append(ElasticTarget(crystal, settings.target_elastic_percent / LARGEST_OVER_RMS))
+    return Preview(
+        crystal=crystal,
+        candidates=candidates,
+        labelled=labelled,
+        seconds=[float("nan")] * len(labelled),
+        targets=targets,
+        offered=[crystal.atoms, *candidates, *labelled],
+        fit=fit,
+        single_atoms=None if new is None else _single_atoms([*frames], fit),
+    )
+
+
+def _has_targets(frame: Atoms) -> bool:
+    return ENERGY_KEY in frame.info or VIRIAL_KEY in frame.info or FORCES_KEY in frame.arrays
+
+
+def _stored_labels(plan: Plan, frames: Sequence[Atoms], progress: Progress) -> dict[str, Label]:
+    """The labels of configurations that are in the store, by name."""
+    found: dict[str, Label] = {}
+    if not plan.store.path.is_dir():
+        return found
+    for number, frame in enumerate(frames):
+        progress("looking up labels", number, len(frames))
+        key = plan.store.key_of(frame, plan.spec)
+        label = plan.store.get(key) if key in plan.store else None
+        if label is not None:
+            found[str(frame.info["ndsc_name"])] = label
+    progress("looking up labels", len(frames), len(frames))
+    return found
+
+
+def _single_atoms(frames: Sequence[Atoms], fit: GapSettings) -> Mapping[str, float] | None:
+    """Energies of single atoms: those given, or of isolated atoms, or those that describe the energies best."""
+    known = [frame for frame in frames if ENERGY_KEY in frame.info]
+    if isinstance(fit.e0, Mapping) or not known:
+        return fit.e0 if isinstance(fit.e0, Mapping) else None
+    species = sorted({symbol for frame in frames for symbol in frame.get_chemical_symbols()})
+    alone = isolated_energies(known, fit.cutoff)
+    if set(species) <= set(alone):
+        return alone
+    counts = np.array([[frame.get_chemical_symbols().count(symbol) for symbol in species] for frame in known])
+    energies = np.array([frame.info[ENERGY_KEY] for frame in known])
+    found = np.linalg.lstsq(counts.astype(float), energies, rcond=1e-6)[0]
+    return dict(zip(species, map(float, found), strict=True))
