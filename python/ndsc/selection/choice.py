@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Mapping, Sequence
-from copy import copy
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import solve_triangular
+
+from ndsc.selection.knowledge import Knowledge
+from ndsc.selection.knowledge import Pool as Pool
 
 FloatArray = NDArray[np.float64]
 
@@ -28,8 +29,6 @@ MOST_EXCHANGED, ROUNDS = 40, 2
 NOTHING = 1e-9
 #: Square of the error in units of the goals that no label is worth, as of targets that symmetry makes zero.
 NEGLIGIBLE = 1e-12
-#: What rounding makes of a covariance, relative to its diagonal, and how many times more at the worst.
-ROUNDING, LARGE_ROUNDING = 1e-14, 1e4
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,25 +51,6 @@ class Choice:
     remaining: FloatArray
     gains: dict[int, float]
     scores: dict[int, float]
-
-
-@dataclass(frozen=True, eq=False)
-class Pool:
-    """Candidates with what their labels would tell.
-
-    Attributes
-    ----------
-    rows : callable
-        Gives the (R, m) rows of a candidate by its number.
-    variances : callable
-        Gives the (R,) variances of its label.
-    costs : (n,) array
-        Positive, in any unit.
-    """
-
-    rows: Callable[[int], FloatArray]
-    variances: Callable[[int], FloatArray]
-    costs: FloatArray
 
 
 def choose(
@@ -112,73 +92,45 @@ def choose(
     Choice
         With fewer than `n` candidates where the others are too dear or tell nothing.
     """
-    start = _State(covariance, [_reduced(rows) for rows in error_rows])
-    search = _Search(pool, start, gains or {})
-    order, remaining = search.greedy(candidates, n, budget, enough)
+    return choose_from(
+        Knowledge(pool, covariance, error_rows), candidates, n=n, budget=budget, enough=enough, gains=gains,
+        exchange=exchange,
+    )  # fmt: skip
+
+
+def choose_from(
+    start: Knowledge,
+    candidates: Sequence[int],
+    *,
+    n: int,
+    budget: float = np.inf,
+    enough: Callable[[FloatArray], bool] | None = None,
+    gains: Mapping[int, float] | None = None,
+    exchange: bool = False,
+    more: Callable[[Mapping[int, float]], Sequence[int]] | None = None,
+) -> Choice:
+    """As :func:`choose`, from what is known at the start, and with candidates that are only then looked for.
+
+    Parameters
+    ----------
+    start : Knowledge
+        With nothing taken.
+    candidates, n, budget, enough, gains, exchange
+        See :func:`choose`.
+    more : callable, optional
+        Told, before each pick, the worth of those that were looked at over that of the best one, gives others that may
+        be taken.
+    """
+    search = _Search(start, candidates, gains or {}, more)
+    order, remaining = search.greedy(n, budget, enough)
     if exchange and len(order) > 1:
-        better = _exchanged(pool, candidates, start, order, search.known)
+        better = _exchanged(search.state, search.candidates, search.known)
         if set(better) != set(order):
-            other, left = _Search(pool, start, {}).greedy(better, len(better), np.inf, None)
+            other, left = _Search(start, better, {}).greedy(len(better))
             # The sum of all targets is smaller, one of them may be larger.
             if enough is None or enough(left[-1]) or not enough(remaining[-1]):
                 order, remaining = other, left
     return Choice(tuple(order), np.array(remaining), search.gains, search.scores)
-
-
-def _reduced(rows: FloatArray) -> FloatArray:
-    """Rows with the same sums of squares, no more than there are weights."""
-    return rows if len(rows) <= rows.shape[1] else np.asarray(np.linalg.qr(rows)[1])
-
-
-class _State:
-    """The covariance of the weights while candidates are taken."""
-
-    def __init__(self, covariance: FloatArray, groups: Sequence[FloatArray]) -> None:
-        self.covariance, self.groups = covariance.copy(), groups
-        self.rows = np.concatenate(groups)
-        self.product = self.covariance @ self.rows.T
-        self.largest = float(np.max(np.diag(covariance)))
-
-    def _rounding(self, rows: FloatArray) -> float:
-        """Variance that rounding makes of what was known before any candidate was taken."""
-        return ROUNDING * self.largest * float(np.max(np.einsum("rm,rm->r", rows, rows)))
-
-    def copy(self) -> _State:
-        """The same, to take other candidates from."""
-        other = copy(self)
-        other.covariance, other.product = self.covariance.copy(), self.product.copy()
-        return other
-
-    def errors(self) -> FloatArray:
-        """(g,) array : expected square of the error of each group."""
-        squares = np.einsum("tm,mt->t", self.rows, self.product)
-        parts = np.split(squares, np.cumsum([len(group) for group in self.groups])[:-1])
-        return np.array([max(float(part.sum()), 0.0) for part in parts])
-
-    def gain(self, rows: FloatArray, variances: FloatArray) -> float:
-        """By how much a label reduces the sum of all groups."""
-        root = _root(rows @ self.covariance @ rows.T, variances, self._rounding(rows))
-        return float(np.sum(solve_triangular(root, rows @ self.product, lower=True, check_finite=False) ** 2))
-
-    def add(self, rows: FloatArray, variances: FloatArray) -> None:
-        """Take what a label tells from the covariance."""
-        seen = self.covariance @ rows.T
-        half = solve_triangular(
-            _root(rows @ seen, variances, self._rounding(rows)), seen.T, lower=True, check_finite=False
-        )
-        self.covariance -= half.T @ half
-        self.product -= half.T @ (half @ self.rows.T)
-
-
-def _root(told: FloatArray, variances: FloatArray, rounding: float) -> FloatArray:
-    """Lower triangle L with ``L Lᵀ`` the covariance of a label: of what is told, of its noise and of rounding."""
-    diagonal = np.diag_indices_from(told)
-    told[diagonal] += variances + rounding
-    try:
-        return np.asarray(np.linalg.cholesky(told))
-    except np.linalg.LinAlgError:
-        told[diagonal] += LARGE_ROUNDING * rounding
-        return np.asarray(np.linalg.cholesky(told))
 
 
 class _Search:
@@ -186,119 +138,134 @@ class _Search:
 
     Attributes
     ----------
+    candidates : list of int
+        All that may be taken, with those that were added.
     known : dict of int to float
         The last known gain of each candidate.
     gains, scores : dict of int to float
         See :class:`Choice`.
     """
 
-    def __init__(self, pool: Pool, start: _State, before: Mapping[int, float]) -> None:
-        self.pool, self.state = pool, start.copy()
-        self.before = before
+    def __init__(
+        self,
+        start: Knowledge,
+        candidates: Sequence[int],
+        before: Mapping[int, float],
+        more: Callable[[Mapping[int, float]], Sequence[int]] | None = None,
+    ) -> None:
+        self.pool, self.state = start.pool, start.afresh()
+        self.candidates = list(candidates)
+        self.before, self.more = before, more
         self.known: dict[int, float] = {}
         self.gains: dict[int, float] = {}
         self.scores: dict[int, float] = {}
+        self._left = list(candidates)
 
     def greedy(
-        self, candidates: Sequence[int], n: int, budget: float, enough: Callable[[FloatArray], bool] | None
+        self, n: int, budget: float = np.inf, enough: Callable[[FloatArray], bool] | None = None
     ) -> tuple[list[int], list[FloatArray]]:
         """The candidates taken, and what remains before and after each."""
-        pool, left = self.pool, list(candidates)
-        order: list[int] = []
+        costs = self.pool.costs
         remaining = [self.state.errors()]
-        spent = 0.0
-        while len(order) < n and not (enough is not None and enough(remaining[-1])):
-            left = [number for number in left if spent + pool.costs[number] <= budget * (1 + 1e-9)]
+        left = budget * (1 + 1e-9)
+        while len(self.state.taken) < n and not (enough is not None and enough(remaining[-1])):
             best = self._best(left)
-            if not order:
-                self.gains = dict(self.known)
             if best is None:
                 break
-            order.append(best)
-            left.remove(best)
-            spent += float(pool.costs[best])
-            self.state.add(pool.rows(best), pool.variances(best))
+            self.state.take(best)
             remaining.append(self.state.errors())
-        return order, remaining
+            left -= float(costs[best])
+            # A copy of it has the same label, which then is known.
+            self._left = [number for number in self._left if not self.state.is_copy(number, best)]
+        return self.state.taken, remaining
 
-    def _best(self, candidates: Sequence[int]) -> int | None:
-        """The candidate with the largest gain for its cost.
+    def _best(self, budget: float) -> int | None:
+        """The candidate with the largest gain for its cost, of those that are not dearer than the budget."""
+        total = float(self.state.errors().sum())
+        if not total > NEGLIGIBLE:
+            return None
+        worth: dict[int, float] = {}  # of those that were looked at for this pick
+        while True:
+            self._left = [number for number in self._left if self.pool.costs[number] <= budget]
+            best = self._search(worth, total)
+            if not self.state.taken:
+                self.gains = {number: self.known[number] for number in worth}
+            if best is None or self.known[best] <= NOTHING * total:
+                return None
+            ratios = {number: value / worth[best] for number, value in worth.items()}
+            self.scores |= {number: max(self.scores.get(number, 0.0), ratio) for number, ratio in ratios.items()}
+            added = [] if self.more is None else list(self.more(ratios))
+            if not added:
+                return best
+            self._left += added
+            self.candidates += added
+
+    def _search(self, worth: dict[int, float], total: float) -> int | None:
+        """Look at candidates until none that is left can be better than the best.
 
         Gains shrink as labels are taken, nearly always: those from before order the search, which ends when the best
         one found exceeds all that are left, or enough have been looked at (Minoux's lazy greedy algorithm).
         """
-        total = float(self.state.errors().sum())
-        if not total > NEGLIGIBLE:
-            return None
-        fresh = self._renewed(candidates)
-        worth = {number: self._worth(number, total) for number in candidates}
-        best = max(fresh, key=lambda number: (worth[number], -number), default=None)
-        checked = max(FEWEST_CHECKED, int(PART_CHECKED * len(candidates)))
+
+        def look(number: int) -> None:
+            self.known[number] = self.state.gain(number)
+            worth[number] = self._worth(number, total)
+
+        self._renew(look)
+        best = max(worth, key=lambda number: (worth[number], -number), default=None)
+        checked = max(FEWEST_CHECKED, int(PART_CHECKED * len(self._left)))
         # Many gains from before may exceed all that is left: these are looked at in their order.
         queue = [
-            (-worth[number], -self.known[number] / self.pool.costs[number], number)
-            for number in candidates
-            if number not in fresh
+            (-self._worth(number, total), -self.known[number] / self.pool.costs[number], number)
+            for number in self._left
+            if number not in worth
         ]
         heapq.heapify(queue)
-        for count in range(len(queue)):
-            before, _, number = heapq.heappop(queue)
-            if best is not None and (-before <= worth[best] or count >= checked):
-                break
-            self._look(number)
-            worth[number] = self._worth(number, total)
+        while queue and (best is None or (-queue[0][0] > worth[best] and len(worth) < checked)):
+            number = heapq.heappop(queue)[2]
+            look(number)
             if best is None or worth[number] > worth[best]:
                 best = number
-        if best is None or self.known[best] <= NOTHING * total:
-            return None
-        for number, value in worth.items():
-            self.scores[number] = max(self.scores.get(number, 0.0), min(1.0, value / worth[best]))
         return best
 
-    def _renewed(self, candidates: Sequence[int]) -> set[int]:
-        """Look at those candidates of which nothing is known; they are returned.
+    def _renew(self, look: Callable[[int], None]) -> None:
+        """Look at those candidates of which nothing is known.
 
         Gains of an earlier choice were for other labels and another noise: the largest ones are computed again, and how
         much one of them has changed at the most bounds the others, with some slack.
         """
-        new = [number for number in candidates if number not in self.known]
+        new = [number for number in self._left if number not in self.known]
         old = [number for number in new if self.before.get(number, 0.0) > 0]
         old.sort(key=lambda number: self.before[number] / self.pool.costs[number], reverse=True)
-        fresh = set(new) - set(old[FEWEST_RENEWED:])
-        for number in fresh:
-            self._look(number)
+        for number in set(new) - set(old[FEWEST_RENEWED:]):
+            look(number)
         change = SLACK * max((self.known[number] / self.before[number] for number in old[:FEWEST_RENEWED]), default=1.0)
         self.known |= {number: change * self.before[number] for number in old[FEWEST_RENEWED:]}
-        return fresh
-
-    def _look(self, number: int) -> None:
-        self.known[number] = self.state.gain(self.pool.rows(number), self.pool.variances(number))
 
     def _worth(self, number: int, total: float) -> float:
         """The logarithm by which the error shrinks, for the cost: labels that halve the error are worth the same."""
         return float(-np.log1p(-min(self.known[number] / total, 1.0 - 1e-12)) / self.pool.costs[number])
 
 
-def _exchanged(
-    pool: Pool, candidates: Sequence[int], start: _State, order: Sequence[int], known: Mapping[int, float]
-) -> list[int]:
+def _exchanged(state: Knowledge, candidates: Sequence[int], known: Mapping[int, float]) -> list[int]:
     """The candidates taken, each exchanged for a better one of no higher cost as long as that helps."""
-    order = list(order)
+    costs = state.pool.costs
     for _ in range(ROUNDS):
         changed = False
-        for position, taken in enumerate(order):
-            rest = order[:position] + order[position + 1 :]
-            state = start.copy()
-            for number in rest:
-                state.add(pool.rows(number), pool.variances(number))
-            dearest = pool.costs[taken] * (1 + 1e-9)
-            others = [number for number in candidates if number not in rest and pool.costs[number] <= dearest]
+        for position, taken in enumerate(state.taken):
+            gain = state.without(position)
+            rest = state.taken[:position] + state.taken[position + 1 :]
+            dearest = costs[taken] * (1 + 1e-9)
+            others = [number for number in candidates if number not in rest and costs[number] <= dearest]
             likely = sorted(others, key=lambda number: known.get(number, 0.0), reverse=True)[:MOST_EXCHANGED]
-            gains = {number: state.gain(pool.rows(number), pool.variances(number)) for number in {*likely, taken}}
+            gains = {number: gain(number) for number in {*likely, taken}}
             best = max(gains, key=lambda number: (gains[number], -number))
             if gains[best] > gains[taken] * (1 + 1e-6):
-                order[position] = best
+                order = [*rest[:position], best, *rest[position:]]
+                state = state.afresh()
+                for number in order:
+                    state.take(number)
                 changed = True
         if not changed:
             break
-    return order
+    return state.taken

@@ -51,8 +51,14 @@ class Posterior:
         """(m, m) array : of the weights, in units of their prior."""
         return np.asarray(self.root @ self.root.T)
 
+    @cached_property
+    def _is_diagonal(self) -> bool:
+        return not np.any(self.root - np.diag(np.diag(self.root)))
+
     def deviations(self, rows: FloatArray) -> FloatArray:
         """(R,) array : standard deviations of what `rows` (R, m) predict."""
+        if self._is_diagonal:
+            return np.asarray(np.linalg.norm(rows * np.diag(self.root), axis=1))
         return np.asarray(np.linalg.norm(rows @ self.root, axis=1))
 
     def expected_size(self, rows: FloatArray) -> FloatArray:

@@ -118,8 +118,7 @@ def select_configurations(
     Raises
     ------
     InputError
-        When there is nothing to choose from or nothing to stop at, a number is not positive, a target is given for
-        which nothing is predicted, or no label costs as little as the budget.
+        When there is nothing to choose from or nothing to stop at, or a number is not positive.
     """
     goals = {"target_thz": target_thz, "target_elastic_percent": target_elastic_percent, "budget": budget}
     for name, value in goals.items():
@@ -132,21 +131,10 @@ def select_configurations(
     if not candidates:
         raise InputError("There are no candidates to choose from. Give some; make_candidates makes them.")
     wanted = [targets] if isinstance(targets, Target) else list(targets)
-    for name, value, kind in (
-        ("target_thz", target_thz, PhononTarget),
-        ("target_elastic_percent", target_elastic_percent, ElasticTarget),
-    ):
-        if value is not None and not any(isinstance(one, kind) for one in wanted):
-            raise InputError(f"{name} = {value:g} is given, but no {kind.__name__} is among the targets. Add one.")
     unit, seconds = _cost(cost, "labels" if n is not None and budget is None else "seconds")
     selector = Selector(as_model(system), candidates, wanted, unit=unit, cost=seconds, e0=e0, progress=progress)
     selector.add(labelled)
     costs = selector.weights()
-    if budget is not None and costs.min() > budget:
-        raise InputError(
-            f"The budget of {budget:g} does not pay for a single label: the cheapest costs {costs.min():.4g}. Give "
-            "more."
-        )
     start = selector.predict()
     positions = {
         "rmse_thz": next((i for i, one in enumerate(wanted) if isinstance(one, PhononTarget)), None),
@@ -185,8 +173,8 @@ def select_configurations(
         reason = "These are as many as were asked for."
     elif not len(left):
         reason = "These are all candidates."
-    elif budget is not None and left.min() + spent[-1] > budget:
-        reason = "Nothing that is left fits into the rest of the budget."
+    elif budget is not None and left.min() + (spent[-1] if len(spent) else 0.0) > budget:
+        reason = "No candidate that is left costs as little as what is left of the budget."
     else:
         reason = "The other candidates would tell nothing more."
     return Selection(

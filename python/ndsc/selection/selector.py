@@ -16,8 +16,9 @@ from ndsc.fit.linear_system import ENERGY, FORCE, VIRIAL
 from ndsc.fit.soap import COMPONENTS
 from ndsc.progress import Progress, silent
 from ndsc.selection.candidates import strata
-from ndsc.selection.choice import Choice, Pool, choose
+from ndsc.selection.choice import Choice, choose_from
 from ndsc.selection.cost import LabelCost
+from ndsc.selection.knowledge import Knowledge, Pool, same_rows
 from ndsc.selection.model import LinearModel, single_atoms_of
 from ndsc.selection.noise import Noise, Observations, calibration, most_probable_noise
 from ndsc.selection.posterior import Posterior
@@ -34,8 +35,8 @@ IntArray = NDArray[np.int64]
 Unit = Literal["labels", "atoms", "seconds"]
 #: Candidates of each kind whose rows are computed at first.
 FIRST_OF_KIND = 4
-#: More candidates of a kind are looked at when its best one is worth this part of the best of all.
-PROMISING = 0.5
+#: As many more of a kind are looked at when its best one is worth this part of the best of all.
+PROMISING = 0.95
 #: Memory of the rows of candidates, bytes, above which no others are looked at.
 MOST_MEMORY = 4e9
 
@@ -224,15 +225,21 @@ class Selector:
         errors = [target.error_rows(self.posterior) / target.goal for target in self.targets]
         pool = Pool(self._rows.__getitem__, self._variances, costs)
         self._look(affordable)
-        while True:
-            known = [number for number in affordable if number in self._rows]
-            found = choose(
-                pool, known, self.posterior.covariance, errors,
-                n=n, budget=budget, enough=enough, gains=self._gains, exchange=exchange,
-            )  # fmt: skip
-            self._gains |= found.gains
-            if not self._look_closer(affordable, found.scores):
-                return found
+        known = [number for number in affordable if number in self._rows and not self._is_labelled(number)]
+
+        def more(ratios: Mapping[int, float]) -> list[int]:
+            return [number for number in self._look_closer(affordable, ratios) if not self._is_labelled(number)]
+
+        found = choose_from(
+            Knowledge(pool, self.posterior.covariance, errors), known,
+            n=n, budget=budget, enough=enough, gains=self._gains, exchange=exchange, more=more,
+        )  # fmt: skip
+        self._gains |= found.gains
+        return found
+
+    def _is_labelled(self, number: int) -> bool:
+        """Whether a structure that is labelled is the same as a candidate."""
+        return any(same_rows(self._rows[number], rows) for rows in self._label_rows)
 
     def _variances(self, number: int) -> FloatArray:
         """Variances of the label of a candidate, for the forces that it is expected to have."""
@@ -257,13 +264,13 @@ class Selector:
             wanted += missing[: max(0, FIRST_OF_KIND - len(own) + len(missing))]
         self._compute(wanted)
 
-    def _look_closer(self, numbers: Sequence[int], scores: Mapping[int, float]) -> bool:
-        """Rows of more candidates of the kinds that are worth it; False when there are none."""
+    def _look_closer(self, numbers: Sequence[int], ratios: Mapping[int, float]) -> list[int]:
+        """More candidates of the kinds that come near the best one, whose rows are computed for this."""
         wanted: list[int] = []
         for own in self._by_kind(numbers).values():
             missing = [number for number in own if number not in self._rows]
-            if missing and max((scores.get(number, 0.0) for number in own), default=0.0) > PROMISING:
-                wanted += missing[: len(own) - len(missing)]
+            if missing and max((ratios.get(number, 0.0) for number in own), default=0.0) > PROMISING:
+                wanted += missing[:FIRST_OF_KIND]
         return self._compute(wanted)
 
     def _by_kind(self, numbers: Sequence[int]) -> dict[tuple[Any, ...], list[int]]:
@@ -272,7 +279,8 @@ class Selector:
             found.setdefault(self._kinds[number], []).append(number)
         return found
 
-    def _compute(self, numbers: Sequence[int]) -> bool:
+    def _compute(self, numbers: Sequence[int]) -> list[int]:
+        """Rows of candidates, as many as memory is meant for; which."""
         held = sum(rows.nbytes for rows in self._rows.values())
         room: list[int] = []
         for number in numbers:
@@ -280,9 +288,10 @@ class Selector:
             if held > MOST_MEMORY:
                 break
             room.append(number)
-        rows = self.model.rows([self.candidates[number] for number in room], progress=self.progress)
-        self._rows |= dict(zip(room, rows, strict=True))
-        return bool(room)
+        if room:
+            rows = self.model.rows([self.candidates[number] for number in room], progress=self.progress)
+            self._rows |= dict(zip(room, rows, strict=True))
+        return room
 
 
 def kinds_of(n_atoms: int) -> IntArray:

@@ -122,13 +122,19 @@ class Preview:
         Raises
         ------
         InputError
-            When seconds are given and no label says how long one takes, or as in `select_configurations`.
+            When seconds are given that do not pay for one label, or no label says how long one takes, or as in
+            `select_configurations`.
         """
         cost = self.cost
         if seconds is not None and not cost.fitted:
             raise InputError(
                 f"{seconds:g} seconds cannot be counted: no label with a time is there, so nothing says how long one "
                 "takes. Give a number of labels or a target, or label a few first."
+            )
+        cheapest = float(min(cost(self.candidates)))
+        if seconds is not None and cheapest > seconds:
+            raise InputError(
+                f"{seconds:g} seconds do not pay for a single label: the cheapest takes about {cheapest:.3g}. Give more."
             )
         only_number = n is not None and target_thz is None and target_elastic_percent is None and seconds is None
         return select_configurations(

@@ -1,0 +1,233 @@
+"""What labels of candidates tell of the targets, kept up to date while candidates are taken.
+
+The covariance of the weights is not touched: ``C - U Uᵀ`` is what is left of it. Of every candidate that is looked at,
+two small matrices are kept instead, the covariance of its label and that of its label with the targets, from which a
+label that is taken subtracts products of small matrices (a block Cholesky factorisation of the covariance of labels).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from copy import copy
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import get_lapack_funcs, qr, solve_triangular
+
+from ndsc.errors import InternalError
+
+FloatArray = NDArray[np.float64]
+
+#: Combinations of error rows whose expected squares are together below this part of all are left out.
+SMALLEST_PART = 1e-13
+#: Rows of two structures that differ by less than this part are those of the same one.
+SAME = 1e-11
+#: What rounding makes of a covariance, relative to its diagonal, and how many times more at the worst.
+ROUNDING, LARGE_ROUNDING = 1e-14, 1e4
+
+
+@dataclass(frozen=True, eq=False)
+class Pool:
+    """Candidates with what their labels would tell.
+
+    Attributes
+    ----------
+    rows : callable
+        Gives the (R, m) rows of a candidate by its number.
+    variances : callable
+        Gives the (R,) variances of its label.
+    costs : (n,) array
+        Positive, in any unit.
+    """
+
+    rows: Callable[[int], FloatArray]
+    variances: Callable[[int], FloatArray]
+    costs: FloatArray
+
+
+@dataclass(eq=False)
+class _Label:
+    """A candidate's label: its covariance, that with the targets, and how much of what is taken both know."""
+
+    covariance: FloatArray
+    with_targets: FloatArray
+    rounding: float
+    known: int = 0
+
+
+class Knowledge:
+    """What is known of the targets once some candidates are labelled.
+
+    Parameters
+    ----------
+    pool : Pool
+    covariance : (m, m) array
+        Of the weights, before any candidate is taken.
+    error_rows : sequence of (t, m) arrays
+        Of each target.
+
+    Attributes
+    ----------
+    taken : list of int
+        Candidates, in their order.
+    """
+
+    def __init__(self, pool: Pool, covariance: FloatArray, error_rows: Sequence[FloatArray]) -> None:
+        self.pool = pool
+        scale = float(covariance[0, 0])
+        self._covariance = scale if np.array_equal(covariance, scale * np.eye(len(covariance))) else covariance
+        self._largest = float(np.max(np.diag(covariance)))
+        squares, groups = zip(*(self._principal(rows) for rows in error_rows), strict=True)
+        self._ends = np.cumsum([len(group) for group in groups])[:-1]
+        self._seen = self._times(np.concatenate(groups)).T
+        self._before = np.array(squares)
+        self._base: dict[int, _Label] = {}
+        self._forget()
+
+    def _forget(self) -> None:
+        m, q = self._seen.shape
+        self.taken: list[int] = []
+        self._labels: dict[int, _Label] = {}
+        self._weights, self._targets = np.empty((m, 0), order="F"), np.empty((0, q))
+        self._size = 0
+        self._roots: list[FloatArray] = []
+        self._told = np.zeros(len(self._before))
+
+    def afresh(self) -> Knowledge:
+        """The same with nothing taken; what is known of candidates before anything is taken is shared."""
+        other = copy(self)
+        other._forget()
+        return other
+
+    def errors(self) -> FloatArray:
+        """(g,) array : expected square of the error of each target."""
+        return np.asarray(np.maximum(self._before - self._told, 0.0))
+
+    def gain(self, number: int) -> float:
+        """By how much the label of a candidate reduces the sum of all errors."""
+        label = self._label(number)
+        return float(np.sum(_solve(_root(label), label.with_targets) ** 2))
+
+    def take(self, number: int) -> None:
+        """Let a candidate be labelled."""
+        label = self._label(number)
+        rows = self.pool.rows(number)
+        root = _root(label)
+        coordinates = rows @ self._weights[:, : self._size]
+        left = self._times(rows).T - self._weights[:, : self._size] @ coordinates.T
+        told = _solve(root, label.with_targets)
+        self._append(_solve(root, left.T).T, told)
+        self._roots.append(np.hstack([coordinates, root]))
+        self._told = self._told + [float(np.sum(part**2)) for part in np.split(told, self._ends, axis=1)]
+        self.taken.append(number)
+
+    def without(self, position: int) -> Callable[[int], float]:
+        """Gains of candidates as if the one taken at a position had not been, which may be one of them.
+
+        What the others tell is orthogonal, in the coordinates of all labels, to some directions; these alone are lost.
+        """
+        sizes = [len(root) for root in self._roots]
+        start = sum(sizes[:position])
+        whole = np.zeros((self._size, self._size))
+        row = 0
+        for root in self._roots:
+            whole[row : row + len(root), : root.shape[1]] = root
+            row += len(root)
+        inverse = solve_triangular(
+            whole, np.eye(self._size)[:, start : start + sizes[position]], lower=True, check_finite=False
+        )
+        lost = qr(inverse, mode="economic", check_finite=False)[0]
+        seen = self._weights[:, : self._size] @ lost
+        of_targets = lost.T @ self._targets[: self._size]
+
+        def gain(number: int) -> float:
+            label = self._label(number)
+            back = self.pool.rows(number) @ seen
+            other = _Label(label.covariance + back @ back.T, label.with_targets + back @ of_targets, label.rounding)
+            return float(np.sum(_solve(_root(other), other.with_targets) ** 2))
+
+        return gain
+
+    def is_copy(self, number: int, other: int) -> bool:
+        """Whether two candidates are the same, so that one label is that of both."""
+        return number == other or same_rows(self.pool.rows(number), self.pool.rows(other))
+
+    def _label(self, number: int) -> _Label:
+        """The label of a candidate, given all that is taken."""
+        label = self._labels.get(number)
+        if label is None:
+            label = copy(self._first(number))
+            self._labels[number] = label
+        if label.known < self._size:
+            new = slice(label.known, self._size)
+            coordinates = self.pool.rows(number) @ self._weights[:, new]
+            label.covariance = label.covariance - coordinates @ coordinates.T
+            label.with_targets = label.with_targets - coordinates @ self._targets[new]
+            label.known = self._size
+        return label
+
+    def _first(self, number: int) -> _Label:
+        """The label of a candidate when nothing is taken."""
+        found = self._base.get(number)
+        if found is None:
+            rows = self.pool.rows(number)
+            covariance = self._times(rows) @ rows.T
+            covariance.flat[:: len(covariance) + 1] += self.pool.variances(number)
+            rounding = ROUNDING * self._largest * float(np.max(np.einsum("rm,rm->r", rows, rows)))
+            found = self._base[number] = _Label(covariance, rows @ self._seen, rounding)
+        return found
+
+    def _times(self, rows: FloatArray) -> FloatArray:
+        """Rows times the covariance of the weights before anything is taken."""
+        return np.asarray(rows * self._covariance if isinstance(self._covariance, float) else rows @ self._covariance)
+
+    def _principal(self, rows: FloatArray) -> tuple[float, FloatArray]:
+        """The expected square of rows, and fewer that have nearly all of it."""
+        if len(rows) > rows.shape[1]:
+            rows = np.linalg.qr(rows)[1]
+        squares, vectors = np.linalg.eigh(self._times(rows) @ rows.T)
+        squares = np.maximum(squares, 0.0)
+        kept = np.cumsum(squares) > SMALLEST_PART * squares.sum()
+        return float(squares.sum()), vectors[:, kept].T @ rows
+
+    def _append(self, weights: FloatArray, targets: FloatArray) -> None:
+        end = self._size + weights.shape[1]
+        if end > self._weights.shape[1]:
+            room = max(2 * self._size, end)
+            grown = np.empty((len(weights), room), order="F"), np.empty((room, targets.shape[1]))
+            grown[0][:, : self._size], grown[1][: self._size] = (
+                self._weights[:, : self._size], self._targets[: self._size],
+            )  # fmt: skip
+            self._weights, self._targets = grown
+        self._weights[:, self._size : end], self._targets[self._size : end] = weights, targets
+        self._size = end
+
+
+def same_rows(rows: FloatArray, others: FloatArray) -> bool:
+    """Whether rows are those of the same structure, to rounding."""
+    if rows.shape != others.shape:
+        return False
+    for some, other in ((rows[0], others[0]), (rows, others)):  # the first row shows it, nearly always
+        if not np.max(np.abs(some - other)) <= SAME * np.max(np.abs(other)):
+            return False
+    return True
+
+
+_POTRF, _TRTRS = get_lapack_funcs(("potrf", "trtrs"), (np.empty(0),))
+
+
+def _root(label: _Label) -> FloatArray:
+    """Lower triangle L with ``L Lᵀ`` the covariance of a label: of what it tells, of its noise and of rounding."""
+    told = label.covariance.copy()
+    for more in (1.0, LARGE_ROUNDING):
+        told.flat[:: len(told) + 1] += more * label.rounding
+        root, failed = _POTRF(told, lower=1)
+        if not failed:
+            return np.asarray(root)
+    raise InternalError(f"The covariance of a label of {len(told)} numbers is not positive definite.")
+
+
+def _solve(root: FloatArray, right: FloatArray) -> FloatArray:
+    """``L⁻¹ right``; the checks of SciPy's own function would take longer than the work."""
+    return np.asarray(_TRTRS(root, right, lower=1)[0])
