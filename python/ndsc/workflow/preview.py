@@ -134,7 +134,7 @@ class Preview:
         cheapest = float(min(cost(self.candidates)))
         if seconds is not None and cheapest > seconds:
             raise InputError(
-                f"{seconds:g} seconds do not pay for a single label: the cheapest takes about {cheapest:.3g}. Give more."
+                f"{seconds:g} seconds do not pay for a label: the cheapest takes about {cheapest:.3g}. Give more."
             )
         only_number = n is not None and target_thz is None and target_elastic_percent is None and seconds is None
         return select_configurations(
