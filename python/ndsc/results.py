@@ -273,6 +273,15 @@ class Results(_Part):
     warnings: list[str] = Field(default_factory=list)
 
     @property
+    def without_reference(self) -> bool:
+        """Whether the input file says that there is nothing to compare with: ``[phonons] reference = "none"``."""
+        try:
+            section = tomllib.loads(self.input).get("phonons")
+        except ValueError:
+            return False
+        return isinstance(section, dict) and section.get("reference") == "none"
+
+    @property
     def worst_elastic(self) -> tuple[str, Comparison] | None:
         """The elastic constant with the largest error (one without a finite value is the worst), if there is any."""
         constants = {name: value for name, value in (self.elastic or {}).items() if value.reference is not None}

@@ -303,13 +303,13 @@ def draw_panel(
         )  # fmt: skip
 
 
-def draw_densities(axes: Axes, panel: DispersionPanel, names: Sequence[str] = ()) -> None:
-    """Densities of states along the frequency axis of the panel; that of the panel's first potential is filled."""
+def draw_densities(axes: Axes, panel: DispersionPanel, names: Sequence[str] = (), *, filled: bool = True) -> None:
+    """Densities of states along the frequency axis of the panel; that of the panel's first potential may be filled."""
     known = [(curve, line) for curve, line in lines_of(panel, names) if curve.dos is not None]
     top = 0.0
     for number, (curve, line) in enumerate(known):
         frequencies, dos = np.asarray(curve.dos_frequencies), np.asarray(curve.dos)
-        if number == 0 and curve.kind == "potential":
+        if filled and number == 0 and curve.kind == "potential":
             axes.fill_betweenx(frequencies, 0.0, dos, color=line.colour, alpha=0.15, linewidth=0)
         axes.plot(dos, frequencies, color=line.colour, linewidth=line.width, linestyle=line.dashes, zorder=line.above)
         top = max(top, float(_finite([dos]).max(initial=0.0)))

@@ -26,6 +26,7 @@ from ndsc.report.bands import (
     frequency_limits,
     lines_of,
 )
+from ndsc.report.predicted import PredictedCurves, band_handles, draw_bands, draw_density_bands, draw_expected_errors
 from ndsc.report.style import MODEL, THIRD, new_figure, paper_style, plain
 
 if TYPE_CHECKING:
@@ -37,13 +38,15 @@ _PANEL_WIDTH = 3.5
 _BARS = (("labels", MODEL), ("sparse points", "#E69F00"), ("RMSE (THz)", THIRD))
 
 
-def dispersion_figure(panel: DispersionPanel) -> Figure:
+def dispersion_figure(panel: DispersionPanel, predicted: PredictedCurves | None = None) -> Figure:
     """Draw the phonons of a potential over the reference's, their difference below, and both densities of states.
 
     Parameters
     ----------
     panel : DispersionPanel
         With one potential; its baseline, if it has one, is drawn thin and grey (Figure 2).
+    predicted : PredictedCurves, optional
+        Along the same path; its bands are drawn behind the branches, the difference and the density of states.
     """
     with paper_style():
         figure = new_figure(7.0, 4.4)
@@ -58,16 +61,23 @@ def dispersion_figure(panel: DispersionPanel) -> Figure:
         bands.set_title(plain(panel.title))
         _draw_difference(errors, panel)
         # A third density would hide both others.
-        draw_densities(density, replace(panel, baseline=None))
+        draw_densities(density, replace(panel, baseline=None), filled=predicted is None)
         density.set_xlabel("Density of states")
+        if predicted is not None:
+            draw_bands(bands, predicted)
+            draw_expected_errors(errors, predicted)
+            model = panel.curves()[1]
+            if model.dos is not None and model.dos_frequencies is not None:
+                draw_density_bands(density, predicted, (model.dos_frequencies, model.dos))
         handles = [
             line.handle(curve.name if curve.rmse is None else f"{curve.name} {_rmse(curve)}")
             for curve, line in lines_of(panel)
         ]
         note.set_axis_off()
         note.legend(
-            handles=handles, loc="upper left", bbox_to_anchor=(-0.08, 1.08), borderaxespad=0.0, fontsize=9,
-            handlelength=1.8, handletextpad=0.5, title="RMSE over the mesh (THz)", title_fontsize=9, alignment="left",
+            handles=[*handles, *([] if predicted is None else band_handles())], loc="upper left",
+            bbox_to_anchor=(-0.08, 1.08), borderaxespad=0.0, fontsize=9, handlelength=1.8, handletextpad=0.5,
+            title="RMSE over the mesh (THz)", title_fontsize=9, alignment="left",
         )  # fmt: skip
     return figure
 

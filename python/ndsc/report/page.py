@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from ndsc.report import text
+from ndsc.report.choice import error_rows, order_rows
 from ndsc.report.phonon_errors import branch_errors, worst_qpoints
 from ndsc.report.published import PAPER_ELASTIC_PERCENT, Published, published
 from ndsc.report.style import SavedFigure
 from ndsc.report.tables import escape_markdown
 from ndsc.report.verdict import verdict_of
-from ndsc.results import Comparison, Results
+from ndsc.results import Comparison, Results, SelectionSummary
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -41,9 +42,11 @@ def report_page(results: Results, files: RunFiles, figures: Mapping[str, SavedFi
     files : RunFiles
         What the folder of the run has beside the results.
     figures : mapping of str to SavedFigure
-        By name: ``dispersion``, ``errors``, ``parity``, ``elastic``, ``cost``.
+        By name: ``dispersion``, ``errors``, ``parity``, ``elastic``, ``choice``, ``cost``.
     """
     paper = published(results.crystal)
+    curves, chosen = files.predicted, results.selection
+    coverage = None if curves is None or files.phonons is None else curves.coverage(files.phonons)
     drawn = {name: base64.b64encode(figure.svg).decode("ascii") for name, figure in figures.items()}
     page: str = template("report.html.j2").render(
         results=results,
@@ -52,7 +55,13 @@ def report_page(results: Results, files: RunFiles, figures: Mapping[str, SavedFi
         paper=paper,
         citation=CITATION,
         elastic_limit=PAPER_ELASTIC_PERCENT,
-        verdict=verdict_of(results),
+        verdict=verdict_of(results, None if curves is None else curves.min_frequency_thz),
+        predicted=curves,
+        coverage=sorted((coverage or {}).items()),
+        error_rows=error_rows(results),
+        step_rows=[] if chosen is None else _step_rows(chosen),
+        order_rows=[] if chosen is None else order_rows(chosen, files.configurations),
+        predicted_elastic_rows=_predicted_elastic_rows(results, paper),
         headlines=_headlines(results),
         elastic_rows=_elastic_rows(results, files.elastic, paper),
         lattice_rows=[
@@ -87,12 +96,19 @@ def template(name: str) -> Any:
 def _headlines(results: Results) -> Rows:
     """(name, value, note) of each headline number."""
     entries: Rows = []
+    expected = _expected(results.selection)
     if results.phonons is not None:
-        entries.append(("Phonon error", f"{text.number(results.phonons.rmse_mesh_thz, 4)} THz", "RMSE over the mesh"))
+        note = "RMSE over the mesh" + (f", {expected['phonons']} predicted" if "phonons" in expected else "")
+        entries.append(("Phonon error", f"{text.number(results.phonons.rmse_mesh_thz, 4)} THz", note))
+    elif "phonons" in expected:
+        entries.append(("Predicted phonon error", expected["phonons"], "RMSE over the Brillouin zone"))
     if results.worst_elastic is not None:
         name, value = results.worst_elastic
         error = "no value" if value.error_percent is None else f"{text.percent(value)} %"
-        entries.append(("Worst elastic constant", error, name))
+        note = f"{name}, {expected['elastic']} predicted" if "elastic" in expected else name
+        entries.append(("Worst elastic constant", error, note))
+    elif "elastic" in expected:
+        entries.append(("Predicted elastic error", expected["elastic"], "largest of all constants"))
     if results.supercells is not None:
         chosen = results.supercells
         proof = "proven cheapest" if chosen.proven else "not proven cheapest"
@@ -110,8 +126,54 @@ def _headlines(results: Results) -> Rows:
     return entries
 
 
+def _expected(chosen: SelectionSummary | None) -> dict[str, str]:
+    """The predicted errors with their units."""
+    if chosen is None:
+        return {}
+    pairs = {"phonons": (chosen.predicted_rmse_thz, "THz"), "elastic": (chosen.predicted_elastic_percent, "%")}
+    return {name: f"{text.significant(value, 2)} {unit}" for name, (value, unit) in pairs.items() if value is not None}
+
+
+def _step_rows(chosen: SelectionSummary) -> Rows:
+    """(labels, time, phonons, elastic constants) after each batch."""
+    return [
+        (
+            str(step.labels),
+            text.seconds(step.seconds),
+            text.significant(step.predicted_rmse_thz),
+            text.significant(step.predicted_elastic_percent),
+        )
+        for step in chosen.steps
+    ]
+
+
+def _predicted_elastic_rows(results: Results, paper: Published | None) -> Rows:
+    """Predicted elastic constants with their standard deviations, GPa and per cent, beside the paper's."""
+    chosen = results.selection
+    if chosen is None or results.elastic:
+        return []
+    theirs = () if paper is None else (paper.potential, paper.reference)
+    return [
+        (
+            name,
+            text.number(value, 2),
+            text.number(deviation := chosen.deviations.get(name), 2),
+            text.number(_percent_of(deviation, value), 2),
+            *(text.number(found.get(name), 1) for found in theirs),
+        )
+        for name, value in chosen.constants.items()
+    ]
+
+
+def _percent_of(deviation: float | None, value: float | None) -> float | None:
+    return None if deviation is None or not value else 100.0 * deviation / abs(value)
+
+
 def _elastic_rows(results: Results, elastic: Mapping[str, Any], paper: Published | None) -> Rows:
-    """Elastic constants and the averages of model and reference (Voigt-Reuss-Hill), beside the paper's."""
+    """Elastic constants and the averages of model and reference (Voigt-Reuss-Hill), beside the paper's.
+
+    After a choice of labels, the predicted standard deviation in per cent of the reference follows the error.
+    """
     model, reference = elastic.get("model") or {}, elastic.get("reference") or {}
     values = dict(results.elastic or {}) | {
         title: Comparison.of(model.get(name), reference.get(name))
@@ -119,8 +181,15 @@ def _elastic_rows(results: Results, elastic: Mapping[str, Any], paper: Published
         if name in reference or name in model
     }
     theirs = () if paper is None else (paper.potential, paper.reference)
+    deviations = {} if results.selection is None else results.selection.deviations
+
+    def expected(name: str, value: Comparison) -> tuple[str, ...]:
+        if not deviations:
+            return ()
+        return (text.number(_percent_of(deviations.get(name), value.reference), 2),)
+
     return [
-        (name, *_compared(value, 2), *(text.number(found.get(name), 1) for found in theirs))
+        (name, *_compared(value, 2), *expected(name, value), *(text.number(found.get(name), 1) for found in theirs))
         for name, value in values.items()
     ]
 

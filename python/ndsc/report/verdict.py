@@ -35,8 +35,16 @@ class Verdict:
     text: str
 
 
-def verdict_of(results: Results) -> Verdict | None:
+def verdict_of(results: Results, lowest: float | None = None) -> Verdict | None:
     """Compare phonons and elastic constants with the paper's accuracy; None when the run has neither.
+
+    Without a reference, what the choice of labels predicts is compared with it, and the words say so.
+
+    Parameters
+    ----------
+    results : Results
+    lowest : float, THz, optional
+        The lowest frequency that is predicted, for a run without a reference.
 
     The paper's potentials have a phonon RMSE below 0.5 THz and elastic constants within 6 % (section 4). An imaginary
     frequency that the reference does not have is a fault, however small the RMSE is, and so is a label that is missing
@@ -48,7 +56,10 @@ def verdict_of(results: Results) -> Verdict | None:
     numbers: dict[str, float | None] = {}
     said: dict[str, str] = {}
     findings: list[tuple[bool, str]] = []
-    if results.phonons is not None:
+    predicted = results.phonons is None and results.without_reference
+    if predicted:
+        findings += _predicted(results, lowest)
+    elif results.phonons is not None:
         numbers |= results.phonons.model_dump(
             include={"rmse_mesh_thz", "min_frequency_thz", "reference_min_frequency_thz"}
         )
@@ -78,6 +89,8 @@ def verdict_of(results: Results) -> Verdict | None:
         )
     reached = all(holds for holds, _ in findings)
     word = "Within" if reached else "Not within"
+    if predicted:
+        word = f"Predicted {'' if reached else 'not '}to be within"
     word += f" the published accuracy ({PAPER_RMSE_THZ:g} THz, {PAPER_ELASTIC_PERCENT:g} %)"
     if results.warnings:
         word += f", with {count(len(results.warnings), 'warning')}"
@@ -96,3 +109,29 @@ def _phonons(phonons: PhononsSummary) -> dict[str, str]:
     if lowest is not None:
         said[STABLE] = f"The potential is unstable where the reference is not ({number(lowest, 2)} THz)."
     return said
+
+
+def _predicted(results: Results, lowest: float | None) -> list[tuple[bool, str]]:
+    """What is expected of a potential that nothing is compared with."""
+    chosen = results.selection
+    if chosen is None or results.fit is None:
+        return []
+    found = []
+    if chosen.predicted_rmse_thz is not None:
+        found.append(
+            (
+                chosen.predicted_rmse_thz <= PAPER_RMSE_THZ,
+                f"Phonons are expected to be wrong by {chosen.predicted_rmse_thz:.2g} THz (RMSE over the Brillouin "
+                "zone); nothing was compared with a reference.",
+            )
+        )
+    if chosen.predicted_elastic_percent is not None:
+        found.append(
+            (
+                chosen.predicted_elastic_percent <= PAPER_ELASTIC_PERCENT,
+                f"Elastic constants are expected to be within {chosen.predicted_elastic_percent:.2g} %.",
+            )
+        )
+    if lowest is not None and lowest < IMAGINARY_THZ:
+        found.append((False, f"The predicted phonons are imaginary, down to {number(lowest, 2)} THz."))
+    return found

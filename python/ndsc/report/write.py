@@ -8,17 +8,21 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+from ase import Atoms
+
 from ndsc.errors import InputError
 from ndsc.extended_xyz import read_frames
 from ndsc.files import ScratchFolder, read_json, write_text
 from ndsc.fit import Predictions
 from ndsc.phonons import PhononComparison
 from ndsc.report.bands import DispersionPanel
+from ndsc.report.choice import choice_data, choice_figure
 from ndsc.report.dispersions import density_data, dispersion_data, dispersion_figure
 from ndsc.report.elastic_errors import elastic_errors_data, elastic_errors_figure
 from ndsc.report.figures import cost_data, cost_figure, parity_data, parity_figure
 from ndsc.report.page import report_page
 from ndsc.report.phonon_errors import mesh_data, phonon_error_figure
+from ndsc.report.predicted import PredictedCurves, predicted_data, predicted_dispersion_figure
 from ndsc.report.style import SavedFigure, save_figure
 from ndsc.report.tables import write_data
 from ndsc.report.text import chemical, code_name
@@ -30,8 +34,8 @@ T = TypeVar("T")
 #: Everything that a report may consist of; what a new report lacks is removed from the folder of an older one.
 FILES = (
     *(f"figures/{name}.{end}" for name in ("dispersion", "errors") for end in ("png", "pdf")),
-    *(f"figures/{name}.{end}" for name in ("parity", "elastic", "cost") for end in ("png", "pdf", "csv")),
-    *(f"phonons/{name}.csv" for name in ("path", "dos", "mesh")),
+    *(f"figures/{name}.{end}" for name in ("parity", "elastic", "cost", "choice") for end in ("png", "pdf", "csv")),
+    *(f"phonons/{name}.csv" for name in ("path", "dos", "mesh", "predicted-path", "predicted-dos")),
     "report.html",
 )
 
@@ -85,6 +89,10 @@ class RunFiles:
     phonons, harmonic : PhononComparison or None
         The curves behind the summary in the results.
     predictions : Predictions or None
+    predicted : PredictedCurves or None
+        Phonons with the errors that the choice of labels expects.
+    configurations : list of ase.Atoms
+        Of a choice: what was chosen.
     elastic : mapping
         elastic.json: ``model`` and ``reference``.
     input_file : str
@@ -101,6 +109,8 @@ class RunFiles:
         self.phonons: PhononComparison | None = None
         self.harmonic: PhononComparison | None = None
         self.predictions: Predictions | None = None
+        self.predicted: PredictedCurves | None = None
+        self.configurations: list[Atoms] = []
         self.elastic: Mapping[str, Any] = {}
         if results.supercells is not None:
             self.supercells = _read(directory / "supercells.json", lambda path: SupercellSet.from_dict(_json(path)))
@@ -113,6 +123,11 @@ class RunFiles:
         if results.fit is not None:
             path = directory / "potential" / "predictions.extxyz"
             self.predictions = _read(path, lambda file: Predictions.from_frames(read_frames(file)))
+        if results.selection is not None:
+            self.configurations = _read(directory / "configurations.extxyz", read_frames)
+            if results.fit is not None:
+                path = directory / "phonons" / "predicted.json"
+                self.predicted = _read(path, lambda file: PredictedCurves.from_dict(_json(file)))
         if results.elastic is not None:
             self.elastic = _read(directory / "elastic.json", _json)
         settings = directory / "ndsc.toml"
@@ -123,7 +138,10 @@ class RunFiles:
 
 
 def _draw_figures(results: Results, found: RunFiles, folder: Path) -> dict[str, SavedFigure]:
-    """The figures that the run has data for, by name: ``dispersion``, ``errors``, ``parity``, ``elastic``, ``cost``."""
+    """The figures that the run has data for, by name.
+
+    ``dispersion``, ``errors``, ``parity``, ``elastic``, ``choice`` and ``cost``.
+    """
     figures: dict[str, SavedFigure] = {}
     model = results.fit.method.upper() if results.fit is not None else "potential"
     if found.phonons is not None:
@@ -137,9 +155,20 @@ def _draw_figures(results: Results, found: RunFiles, folder: Path) -> dict[str, 
         write_data(dispersion_data(panel), folder / "phonons" / "path")
         write_data(density_data(replace(panel, baseline=None)), folder / "phonons" / "dos")
         write_data(mesh_data(found.phonons, cell=cell), folder / "phonons" / "mesh")
-        figures["dispersion"] = save_figure(dispersion_figure(panel), None, folder / "figures" / "dispersion")
+        predicted = found.predicted if found.predicted is not None and found.predicted.matches(found.phonons) else None
+        drawn = dispersion_figure(panel, predicted)
+        figures["dispersion"] = save_figure(drawn, None, folder / "figures" / "dispersion")
         errors = phonon_error_figure(found.phonons, cell=cell)
         figures["errors"] = save_figure(errors, None, folder / "figures" / "errors")
+    if found.predicted is not None:
+        for name, table in zip(("path", "dos"), predicted_data(found.predicted), strict=True):
+            write_data(table, folder / "phonons" / f"predicted-{name}")
+        if found.phonons is None:
+            drawn = predicted_dispersion_figure(found.predicted, name=model, title=chemical(results.crystal.formula))
+            figures["dispersion"] = save_figure(drawn, None, folder / "figures" / "dispersion")
+    if results.selection is not None:
+        data = choice_data(results)
+        figures["choice"] = save_figure(choice_figure(data), data, folder / "figures" / "choice")
     if found.predictions is not None:
         data, figure = parity_data(found.predictions), parity_figure(found.predictions)
         figures["parity"] = save_figure(figure, data, folder / "figures" / "parity")

@@ -48,6 +48,8 @@ LITTLE = 0.02
 LARGE_MISFIT = 0.02
 #: Mesh of the predicted frequencies.
 MESH: Grid = (20, 20, 20)
+#: Points of the predicted density of states: with more, less smearing would show the q-points of the mesh.
+DENSITY_POINTS = 120
 #: What progress calls this.
 TASK = "choosing labels"
 
@@ -199,7 +201,9 @@ class ChosenLabels:
             found, qpoints=mesh, frequencies=found.frequencies[n:], deviations=found.deviations[n:],
             draws=found.draws[:, n:],
         )  # fmt: skip
-        axis = np.linspace(min(0.0, float(on_mesh.frequencies.min())), 1.05 * float(on_mesh.frequencies.max()), 300)
+        axis = np.linspace(
+            min(0.0, float(on_mesh.frequencies.min())), 1.05 * float(on_mesh.frequencies.max()), DENSITY_POINTS
+        )
         density, spread = on_mesh.density(axis, weights)
         document: dict[str, Any] = {
             "factor": found.factor,
