@@ -29,7 +29,6 @@ from ndsc.force_constants import (
     phonons_from_supercells,
     save_phonopy,
 )
-from ndsc.force_constants.supercell_phonons import Route
 from ndsc.phonons import LARGEST_STRAIN, PhononComparison, compare_phonons
 from ndsc.progress import Progress, silent
 from ndsc.qgrid import Grid
@@ -149,7 +148,7 @@ def benchmark(
     database: Sequence[Atoms] = (),
     dos_mesh: Grid | None = DOS_MESH,
     harmonic_dos_mesh: Grid | None = None,
-    route: Route = "auto",
+    quick: bool = False,
     progress: Progress = silent,
 ) -> Benchmark:
     """Compare a model with a reference.
@@ -165,8 +164,8 @@ def benchmark(
         Mesh of the densities of states; None leaves them out.
     harmonic_dos_mesh : 3 ints, optional
         The same for the harmonic model.
-    route : "auto", "tiling" or "dynamical"
-        How the model's force constants are solved for, see :func:`ndsc.phonons_from_labels`; "dynamical" is fastest.
+    quick : bool
+        Solve for the model's force constants the fastest way, with the same result: a phonopy object without symmetry.
     progress : callable
         Called with (task, done, total).
 
@@ -177,7 +176,7 @@ def benchmark(
     """
     warnings: list[str] = []
     crystal = _relaxed(reference, model, warnings, progress)
-    model_phonons = _model_phonons(reference, model, crystal, warnings, route, progress)
+    model_phonons = _model_phonons(reference, model, crystal, warnings, progress, quick=quick)
     phonons = None
     if model_phonons is not None and reference.phonons is not None:
         progress("comparing phonons", 0, 1)
@@ -234,11 +233,17 @@ def _relaxed(reference: Reference, model: Calculator, warnings: list[str], progr
 
 
 def _model_phonons(
-    reference: Reference, model: Calculator, crystal: Crystal, warnings: list[str], route: Route, progress: Progress
+    reference: Reference,
+    model: Calculator,
+    crystal: Crystal,
+    warnings: list[str],
+    progress: Progress,
+    *,
+    quick: bool,
 ) -> SupercellPhonons | None:
     if reference.phonons is None:
         return None
-    compute = partial(phonons_from_supercells, route=route)
+    compute = partial(phonons_from_supercells, route="dynamical" if quick else "auto", symmetry=not quick)
     if reference.phonons.route == "diagonal":
         compute = partial(phonons_from_diagonal)
     try:

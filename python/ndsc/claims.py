@@ -152,12 +152,15 @@ class CheckResult:
         ``"median"``, ``"mean"``, ``"all"`` or the share of the seeds that is asked for.
     findings : tuple of Finding
         The claim holds when all of them do.
+    together : bool
+        Whether all points count as seeds of one.
     """
 
     claim: str
     test: str
     seeds: str | float
     findings: tuple[Finding, ...]
+    together: bool = False
 
     @property
     def holds(self) -> bool:
@@ -213,7 +216,7 @@ def run_check(
         keys = []
     groups = table.groupby(keys, dropna=False, sort=False) if keys else [((), table)]
     findings = [_finding(test, seeds, dict(zip(keys, key, strict=True)), group[names]) for key, group in groups]
-    return CheckResult(claim, test.text, seeds, tuple(findings))
+    return CheckResult(claim, test.text, seeds, tuple(findings), together)
 
 
 def needed_for(metric: str) -> str | None:

@@ -158,10 +158,10 @@ class PotentialConfig(Section):
         default=Regularisation(),
         description="Give a table of keys of [regularisation] that differ from the first run's.",
     )
-    sigmas: Literal["regularisation", "evidence"] = Field(
-        default="regularisation",
+    sigmas: Literal["regularisation", "evidence"] | None = Field(
+        default=None,
         description="Give 'regularisation' for the sigmas of that section, or 'evidence' for those that make the "
-        "labels learned from most probable.",
+        "labels learned from most probable; without it, as the first run.",
     )
     sparse_points: Literal["run", "selected", "database", "pool"] | SparseFrom = Field(
         default="run",

@@ -134,11 +134,11 @@ def transform_matrix(
     """``G M G^dagger`` for the operation that takes q to `q_image` (numerators); M is (n, 3, n, 3), at q."""
     phase = phases(q_image[None, :], action.shifts[operation], grid)[0]
     rotation = action.cartesian[operation]
-    rotated = np.einsum("ij,ajbk,lk->aibl", rotation, matrix, rotation, optimize=True)
-    rotated *= phase[:, None, None, None] * phase.conj()[None, None, :, None]
+    blocks = rotation @ matrix.transpose(0, 2, 1, 3) @ rotation.T
+    blocks *= (phase[:, None] * phase.conj())[:, :, None, None]
     permutation = action.permutations[operation]
-    result: ComplexArray = np.empty_like(rotated)
-    result[permutation[:, None], :, permutation[None, :], :] = rotated.transpose(0, 2, 1, 3)
+    result: ComplexArray = np.empty(matrix.shape, dtype=complex)
+    result[permutation[:, None], :, permutation[None, :], :] = blocks
     return result
 
 

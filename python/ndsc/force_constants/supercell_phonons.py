@@ -104,6 +104,7 @@ def phonons_from_supercells(
     displacement: float = 0.01,
     residual_force_limit: float = 0.01,
     route: Route = "auto",
+    symmetry: bool = True,
     nac_params: Mapping[str, Any] | None = None,
     kgrid: AnyGrid | None = None,
     symprec: float | None = None,
@@ -125,6 +126,8 @@ def phonons_from_supercells(
         Largest force allowed in an undisplaced supercell; smaller ones are subtracted.
     route : "auto", "tiling" or "dynamical"
         How the force constants are solved for; see :func:`phonons_from_labels`.
+    symmetry : bool
+        See :func:`phonons_from_labels`.
     nac_params : mapping, optional
         phonopy's parameters of the non-analytical correction: ``born`` (n, 3, 3), ``dielectric`` (3, 3), optionally
         ``factor`` and ``method``.
@@ -152,7 +155,8 @@ def phonons_from_supercells(
     forces, seconds = _computed(frames, calculator, residual_force_limit, progress)
     return phonons_from_labels(
         supercells, frames, forces,
-        residual_force_limit=residual_force_limit, route=route, nac_params=nac_params, kgrid=kgrid, seconds=seconds,
+        residual_force_limit=residual_force_limit, route=route, symmetry=symmetry, nac_params=nac_params, kgrid=kgrid,
+        seconds=seconds,
     )  # fmt: skip
 
 
@@ -163,6 +167,7 @@ def phonons_from_labels(
     *,
     residual_force_limit: float = 0.01,
     route: Route = "auto",
+    symmetry: bool = True,
     nac_params: Mapping[str, Any] | None = None,
     kgrid: AnyGrid | None = None,
     seconds: float | None = None,
@@ -184,6 +189,9 @@ def phonons_from_labels(
         "tiling" repeats the samples over the diagonal supercell and fits with symfc; "dynamical" solves at each q-point
         and transforms back, which large grids need. Both give the same force constants. "auto" tiles up to
         130 atoms in the diagonal supercell.
+    symmetry : bool
+        Whether phonopy is told the symmetry of the diagonal supercell, which frequencies do not need; with False, the
+        route "dynamical" takes half the time.
     nac_params : mapping, optional
         phonopy's parameters of the non-analytical correction.
     kgrid : int, three ints or (3, 3) ints, optional
@@ -207,7 +215,7 @@ def phonons_from_labels(
     crystal, grid = supercells.crystal, supercells.grid
     labelled = samples_from_labels(crystal, frames, forces, residual_force_limit=residual_force_limit)
     try:
-        phonon, chosen = solve_force_constants(crystal, grid, labelled.samples, route=route)
+        phonon, chosen = solve_force_constants(crystal, grid, labelled.samples, route=route, symmetry=symmetry)
     except UndeterminedError as error:
         given = {sample.matrix.tobytes() for sample in labelled.samples}
         absent = [index for index, matrix in enumerate(supercells.matrices) if matrix.tobytes() not in given]
@@ -229,7 +237,7 @@ def force_constants_from_labels(
 
 
 def solve_force_constants(
-    crystal: Crystal, grid: Grid, samples: Sequence[Samples], *, route: Route = "auto"
+    crystal: Crystal, grid: Grid, samples: Sequence[Samples], *, route: Route = "auto", symmetry: bool = True
 ) -> tuple[Phonopy, str]:
     """A Phonopy object with the force constants that fit the samples best, and the route that was taken."""
     if route not in ("auto", "tiling", "dynamical"):
@@ -246,7 +254,7 @@ def solve_force_constants(
         phonon.force_constants = tiled_force_constants(phonon, samples)
     else:
         force_constants = real_space_force_constants(solve_grid(samples, action, grid)[0], grid)
-        phonon = make_phonopy(crystal, grid)
+        phonon = make_phonopy(crystal, grid, symmetric_supercell=None if symmetry else False)
         set_force_constants(phonon, force_constants, grid)
     return phonon, chosen
 

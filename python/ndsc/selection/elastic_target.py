@@ -54,7 +54,11 @@ class ElasticTarget(Target):
         action = SpaceGroupAction.of_crystal(self.crystal)
         self._centre = SupercellForceConstants(self.crystal, np.eye(3, dtype=np.int64), action, (1, 1, 1))
         rotations = action.cartesian
-        self._rotations = rotations[np.unique(np.round(rotations, 6), axis=0, return_index=True)[1]]
+        different = np.unique(np.round(rotations, 6), axis=0, return_index=True)[1]
+        bonds = np.array([_bond(rotation) for rotation in rotations[different]])
+        first, second = np.transpose(self._index)
+        # What the mean over the point group makes of a Voigt matrix, constant by constant.
+        self._means = np.einsum("rca,rcb->cab", bonds[:, first], bonds[:, second]) / len(bonds)
         self._clamped: FloatArray | None = None
         self._strain = np.zeros((0, 6, 0))
         self._phi = np.zeros((0, 0, 0))
@@ -137,12 +141,7 @@ class ElasticTarget(Target):
 
     def _named(self, matrices: FloatArray) -> FloatArray:
         """The constants of (6, 6, m) matrices, averaged over the point group."""
-        total = np.zeros((len(self._index), matrices.shape[2]))
-        for rotation in self._rotations:
-            bond = _bond(rotation)
-            for number, (i, j) in enumerate(self._index):
-                total[number] += np.einsum("a,abm,b->m", bond[i], matrices, bond[j], optimize=True)
-        return np.asarray(total / len(self._rotations))
+        return np.asarray(np.tensordot(self._means, matrices, axes=2))
 
 
 def _strain(i: int, j: int) -> FloatArray:

@@ -55,7 +55,7 @@ def evaluate_potential(
         database=database,
         dos_mesh=dos_mesh,
         harmonic_dos_mesh=dos_mesh,
-        route="dynamical",
+        quick=True,
     )
     elastic = found.elastic
     if found.reference.elastic is not None:

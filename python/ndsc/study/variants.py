@@ -275,7 +275,7 @@ class Planner:
             pool_keys=self._keys(pool) + self._keys(unlabelled),
             frame_keys=self._keys(selected.frames),
             settings=fit,
-            regularisation=None if section.sigmas == "evidence" else regularisation,
+            regularisation=None if self._by_evidence(section) else regularisation,
             runs=point.runs,
         )
 
@@ -369,13 +369,19 @@ class Planner:
         """The first run's sections with what the potential says differently, and the seed where it matters."""
         run = self.runs[(section.train or tuple(self.config.runs))[0]].config
         try:
-            fit = GapSettings.model_validate(_merged(run.fit, section.fit))
+            fit = GapSettings.model_validate(_merged(run.potential, section.fit))
             return (
                 fit.model_copy(update={"seed": seed}) if fit.sparse_method in RANDOM_METHODS else fit,
                 Regularisation.model_validate(_merged(run.regularisation, section.regularisation)),
             )
         except ValidationError as error:
             raise InputError(explain(error, PotentialConfig, f"The potential {section.name!r}")) from error
+
+    def _by_evidence(self, section: PotentialConfig) -> bool:
+        """Whether the labels decide on the sigmas: as the potential says, or else as its first run does."""
+        if section.sigmas is not None or section.regularisation.model_fields_set:
+            return section.sigmas == "evidence"
+        return self._train(section)[0].config.regularised_by_evidence
 
     def _keys(self, frames: Sequence[Atoms]) -> tuple[str, ...]:
         """What each configuration is: its label's key, or the key that it would have."""
