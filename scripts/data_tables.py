@@ -9,9 +9,11 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from ndsc.convergence import QUANTITIES
 from ndsc.kpoints import kgrid_text
 from ndsc.report.published import Published, published
 from ndsc.report.tables import markdown_table
@@ -38,7 +40,8 @@ def main() -> int:
     parser.add_argument("--check", action="store_true", help="write nothing, report what is out of date")
     check = parser.parse_args().check
     runs = {name: StudyRun.load(name, DATA / f"{name}.toml") for name in inputs()}
-    tables = {"contents": contents, "lattices": lattices, "elastic": elastic, "phonons": phonons, "noise": noise}
+    functions = (contents, lattices, elastic, phonons, noise, bias)
+    tables = {function.__name__: function for function in functions}
     text = PAGE.read_text(encoding="utf-8")
     new = BLOCK.sub(lambda found: found[1] + "\n".join(tables[found["name"]](runs)) + "\n" + found[3], text)
     if check and new != text:
@@ -165,6 +168,38 @@ def noise(runs: dict[str, StudyRun]) -> Iterator[str]:
                 ]
             )
     yield markdown_table(["", "configurations", "denser settings", *NOISE.values()], rows)
+
+
+def bias(runs: dict[str, StudyRun]) -> Iterator[str]:
+    """The worst changes against a limit, from the bias.json that `ndsc converge --bias` wrote."""
+    del runs  # those of `next` are none of them
+    rows = []
+    for file in sorted(DATA.glob("next/*.toml")):
+        path = file.with_name(f"{file.stem}-bias") / "bias.json"
+        found = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {"rows": [], "limit": None}
+        cells = []
+        for quantity in QUANTITIES:
+            numbers = [row for row in found["rows"] if row["quantity"] == quantity]
+            worst = max(numbers, key=lambda row: abs(row["change"]) / row["allowed"], default=None)
+            cells.append("not yet" if worst is None else changed(worst))
+        rows.append([f"[{file.name}](next/{file.name})", limit_text(found["limit"]), *cells])
+    yield markdown_table(["", "limit", *QUANTITIES], rows)
+
+
+def changed(row: dict[str, Any]) -> str:
+    """A change as a cell of a table; one that is larger than its target is bold."""
+    number = f"{row['change']:.2g} {row['unit']}"
+    share = "" if row["percent"] is None or row["quantity"] == "virials" else f", {row['percent']:.2g} %"
+    text = f"{number}{share}" if row["quantity"] in ("forces", "virials") else f"{row['name']} {number}{share}"
+    return text if row["within"] else f"**{text}**"
+
+
+def limit_text(settings: dict[str, Any] | None) -> str:
+    """Smearing, k-points and cutoff of a limit as a cell of a table."""
+    if settings is None:
+        return ""
+    parameters, kpoints = settings["parameters"], kgrid_text(settings["kgrid"], " x ")
+    return f"{smearing(**parameters['occupations'])}, {kpoints}, {parameters['mode']['ecut']} eV"
 
 
 if __name__ == "__main__":
