@@ -324,7 +324,7 @@ def with_groups(command: Callable[..., None]) -> Callable[..., None]:
         inner = get_type_hints(kind, include_extras=True)
         parameters += [
             parameter.replace(name=field.name, annotation=inner[field.name], default=_default(field))
-            for field in dataclasses.fields(kind)
+            for field in sorted(dataclasses.fields(kind), key=lambda field: field.name != "structure")
         ]
     parameters = [parameter.replace(kind=parameter.KEYWORD_ONLY) for parameter in parameters]
 

@@ -110,6 +110,9 @@ def select(
     given = {"n": labels, "target_thz": target_thz, "target_elastic_percent": target_elastic, "seconds": seconds}
     if (config is None) == (database is None):
         raise InputError("Give one of the two: the input file of a run, or --database with --structure and --grid.")
+    for name, value in {"--target-thz": target_thz, "--target-elastic": target_elastic, "--seconds": seconds}.items():
+        if value is not None and not value > 0:
+            raise InputError(f"{name} {value:g}: a positive number is expected.")
     keys = (energy_key, forces_key, virial_key, stress_key)
     with progress_bars() as progress:
         if config is not None:
@@ -258,7 +261,7 @@ def _document(found: Preview, selection: Selection) -> dict[str, Any]:
         ]
         rows.append(
             {
-                "name": frame_name(frame, number),
+                "name": str(frame.info.get("ndsc_name", frame_name(frame, number))),
                 "candidate": int(number),
                 "atoms": len(frame),
                 "cost": round(float(one[position]), 4),
