@@ -140,7 +140,7 @@ def select(
         workers = workers or run_workers or cores()
         if dry_run:
             with ScratchFolder() as scratch:
-                estimate = found.estimate(scratch.path, workers=workers)
+                estimate = found.estimate(scratch.path, n=labels or limits.max_labels, workers=workers)
         else:
             ctx.meta[RESUME] = f"Kernels that were computed are kept in {run}; run the same command again to go on."
             limit = {name: value for name, value in given.items() if value is not None} or _default_limits(limits)
@@ -337,6 +337,7 @@ def _show_estimate(found: Preview, estimate: Estimate, workers: int, *, json: bo
                 "labelled": estimate.labelled,
                 "weights": estimate.weights,
                 "row_seconds": [round(value, 1) for value in estimate.row_seconds],
+                "choice_seconds": round(estimate.choice_seconds, 1),
                 "memory_gb": round(estimate.memory_gb, 3),
             }
         )
@@ -348,4 +349,5 @@ def _show_estimate(found: Preview, estimate: Estimate, workers: int, *, json: bo
         f"Kernels     {duration(low)} for the {estimate.fewest_rows} first of each kind and all that is there, up to "
         f"{duration(high)} for all, with {workers} processes; kept for other calls"
     )
+    say(f"Choice      up to {duration(estimate.choice_seconds)}")
     say(f"Memory      {estimate.memory_gb:.2g} GB for {estimate.weights} weights")

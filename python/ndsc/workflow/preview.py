@@ -34,6 +34,8 @@ from ndsc.workflow.selection import LARGEST_OVER_RMS, targets_of_plan
 SPARSE_POINTS, ROWS = "sparse-points", "rows"
 #: Memory of the choice besides the rows, in matrices of weights by weights.
 MATRICES = 12
+#: Operations of a processor a second, independent rows of targets, and how many candidates are looked at for each pick.
+OPERATIONS, TARGET_ROWS, PART_RENEWED = 5e9, 100, 0.35
 
 
 @dataclass(frozen=True, eq=False)
@@ -156,13 +158,15 @@ class Preview:
         """Whether elastic constants are among the targets."""
         return any(isinstance(one, ElasticTarget) for one in self.targets)
 
-    def estimate(self, directory: Path, *, workers: int = 1) -> Estimate:
+    def estimate(self, directory: Path, *, n: int, workers: int = 1) -> Estimate:
         """How long the choice takes and how much memory, from the rows of one structure.
 
         Parameters
         ----------
         directory : path
             A folder for sparse points that are drawn by chance, which takes no time.
+        n : int
+            How many are to be chosen.
         workers : int
         """
         kinds, first = Counter[tuple[Any, ...]](), []
@@ -177,6 +181,10 @@ class Preview:
         held = 8 * kernels.n_points * sum(7 + 3 * len(frame) for frame in self.candidates)
         computing = kernels.memory_gb([max([*always, *self.candidates], key=len)])
         own = 8 * kernels.n_points * (sum(7 + 3 * len(frame) for frame in always) + MATRICES * kernels.n_points)
+        numbers = np.array([7.0 + 3 * len(frame) for frame in self.candidates])
+        # Products of the rows of each candidate with the covariance, with the targets, and with what is taken.
+        beside = TARGET_ROWS + (kernels.n_points if self.labelled else 0) + n * PART_RENEWED * numbers
+        products = 2 * kernels.n_points * float(np.sum(numbers * (numbers + beside)))
         return Estimate(
             candidates=len(self.candidates),
             kinds=len(kinds),
@@ -184,6 +192,7 @@ class Preview:
             weights=kernels.n_points,
             fewest_rows=len(first),
             row_seconds=(fewest, most),
+            choice_seconds=products / OPERATIONS,
             memory_gb=computing + (min(held, MOST_MEMORY) + own) / 1e9,
         )
 
@@ -199,6 +208,8 @@ class Estimate:
         Candidates whose rows are computed in any case.
     row_seconds : tuple of two floats, s
         Time of rows: of these candidates, and of all.
+    choice_seconds : float, s
+        Time of the choice itself, with the rows of all.
     memory_gb : float
     """
 
@@ -208,6 +219,7 @@ class Estimate:
     weights: int
     fewest_rows: int
     row_seconds: tuple[float, float]
+    choice_seconds: float
     memory_gb: float
 
 
