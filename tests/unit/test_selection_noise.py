@@ -7,7 +7,9 @@ from scipy.stats import multivariate_normal
 from ndsc.fit.linear_system import ENERGY, FORCE, VIRIAL
 from ndsc.selection.noise import (
     LARGEST,
+    PRIOR,
     PRIOR_CONFIGURATIONS,
+    PRIOR_WIDTH,
     SMALLEST,
     Noise,
     Observations,
@@ -142,6 +144,45 @@ def test_hostile_labels_give_sigmas_within_their_bounds(labels):
         for noise in (found, Noise())
     ]
     assert ends[0] <= ends[1] + 10.0
+
+
+def test_the_crystal_at_rest_says_nothing_of_the_noise():
+    labels = drawn(12)
+    at_rest = drawn(1, seed=1)
+    joined = Observations(
+        *(
+            np.concatenate([getattr(labels, name), getattr(at_rest, name)])
+            for name in ("rows", "values", "kinds", "n_atoms", "frame_of")
+        )
+    )
+    values = np.where(np.arange(len(joined)) < len(labels), joined.values, 1e-5)
+    frame_of = np.where(np.arange(len(joined)) < len(labels), joined.frame_of, 99)
+    joined = Observations(joined.rows, values, joined.kinds, joined.n_atoms, frame_of)
+    assert most_probable_noise(joined) == most_probable_noise(labels)
+    assert len(joined.without_frames_at_rest()) == len(labels)
+
+
+@pytest.mark.parametrize("truth", [Noise(3.0, 1e-3, 0.03, 1e-4, 0.05, 2e-4), Noise(3.0, 1e-3, 1e-4, 2e-2, 1e-4, 5e-2)])
+def test_the_search_finds_the_better_of_several_optima(truth):
+    """Noise relative to values, or the same for all: what labels were drawn with is hardly more probable."""
+    for seed in range(4):
+        labels = drawn(6, m=60, decay=2, truth=truth, seed=seed)
+        gram = labels.rows @ labels.rows.T
+        found = most_probable_noise(labels)
+        end, true = (
+            _negative_log_likelihood(labels, gram, noise.scale, variances_of(labels, noise))[0]
+            + 0.5 * np.sum((np.log(list(noise.to_dict().values()) / PRIOR) / PRIOR_WIDTH) ** 2)
+            for noise in (found, truth)
+        )
+        assert end <= true + 0.5
+
+
+def test_thinned_labels_are_some_of_them():
+    labels = drawn(10)
+    thinned = labels.thinned(50)
+    assert len(thinned) == 50
+    assert set(thinned.values) <= set(labels.values)
+    assert labels.thinned(len(labels)) is labels
 
 
 def test_without_labels_nothing_is_learned():

@@ -36,8 +36,9 @@ ROUNDING = 1e-12
 AT_REST, VIRIAL_AT_REST = 1e-3, 0.02
 #: Rows that the likelihood is that of: a part of the forces tells as much about so few values.
 MOST_ROWS = 900
-#: Where the search begins: factors of the medians of the scale and of the sigmas.
-START_SCALES, START_SIGMAS = (0.1, 0.3, 1.0, 3.0, 10.0), (0.1, 1.0)
+#: Where the searches begin: factors of the medians of the scale, and of the sigmas of forces and virials.
+START_SCALES = (0.3, 1.0, 3.0, 10.0)
+START_RELATIVE, START_FLOOR = (4.0, 0.1, 4.0, 0.15), (0.02, 4.0, 0.02, 4.0)
 #: Steps of the optimiser; the optimum is flat.
 STEPS = 40
 #: Configurations that count as having been predicted right before any label is seen.
@@ -167,18 +168,23 @@ def most_probable_noise(labels: Observations, start: Noise | None = None) -> Noi
         offset = (x - medians) / PRIOR_WIDTH
         return value + 0.5 * float(offset @ offset), gradient + offset / PRIOR_WIDTH
 
-    # The likelihood has several optima where labels are few: the search begins at the best of some points.
+    # The likelihood has several optima where labels are few: one search begins where noise is relative to values, one
+    # where it is not, each with the scale that fits best.
     bounds = np.log([SMALLEST, LARGEST])
-    starts = [
-        medians + np.log([scale, 1.0, sigma, sigma, sigma, sigma]) for scale in START_SCALES for sigma in START_SIGMAS
+    families = [
+        [medians + np.log([scale, 1.0, *sigmas]) for scale in START_SCALES] for sigmas in (START_RELATIVE, START_FLOOR)
     ]
-    starts += [] if start is None else [np.log(list(asdict(start).values()))]
-    begin = min((np.clip(one, *bounds) for one in starts), key=lambda x: cost(x)[0])
-    found = minimize(
-        cost, begin, jac=True, method="L-BFGS-B", bounds=bounds.T, options={"maxiter": STEPS, "ftol": 1e-7}
-    )
-    # Where rounding misleads the search, its end can be worse than its start.
-    best = min((begin, np.clip(found.x, *bounds)), key=lambda x: cost(x)[0])
+    if start is not None:
+        families[0].append(np.log(list(asdict(start).values())))
+    tried = []
+    for family in families:
+        begin = min((np.clip(one, *bounds) for one in family), key=lambda x: cost(x)[0])
+        found = minimize(
+            cost, begin, jac=True, method="L-BFGS-B", bounds=bounds.T, options={"maxiter": STEPS, "ftol": 1e-7}
+        )
+        # Where rounding misleads a search, its end can be worse than its start.
+        tried += [begin, np.clip(found.x, *bounds)]
+    best = min(tried, key=lambda x: cost(x)[0])
     return Noise(*(float(value) for value in np.exp(best)))
 
 
