@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from ase import Atoms
 
 from ndsc.configurations import make_configurations
 from ndsc.configurations import strata as strata
+from ndsc.errors import InputError
 from ndsc.supercells import SupercellSet
 
 #: Standard deviations of the displacements, Å, and factors of the cell vectors, which candidates take in turn.
@@ -36,7 +38,19 @@ def make_candidates(supercells: SupercellSet, n: int = 1500, *, seed: int = 1) -
     -------
     list of ase.Atoms
         The unperturbed unit cell first. ``info`` is that of :func:`ndsc.make_configurations`.
+
+    Raises
+    ------
+    InputError
+        When these are no supercells, or `n` is not a positive whole number.
     """
+    if not isinstance(supercells, SupercellSet):
+        raise InputError(
+            f"Candidates are made of the supercells of a grid, not of {type(supercells).__name__}. Give what "
+            "find_supercells returns."
+        )
+    if isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 1:
+        raise InputError(f"n = {n!r} is not a whole number of at least 1. Give how many candidates to make.")
     kinds = len(DISPLACEMENTS) * len(SCALES)
     units = max(FEWEST, round(UNIT_CELLS * n))
     share = max(FEWEST, -(-(n - units) // len(supercells)))

@@ -131,6 +131,9 @@ def select_configurations(
     if not candidates:
         raise InputError("There are no candidates to choose from. Give some; make_candidates makes them.")
     wanted = [targets] if isinstance(targets, Target) else list(targets)
+    for one in wanted:
+        if not hasattr(one, "error_rows"):
+            raise InputError(f"{one!r} is not a target. Give PhononTarget, ElasticTarget or others of ndsc.selection.")
     unit, seconds = _cost(cost, "labels" if n is not None and budget is None else "seconds")
     selector = Selector(as_model(system), candidates, wanted, unit=unit, cost=seconds, e0=e0, progress=progress)
     selector.add(labelled)
