@@ -25,6 +25,8 @@ log = logging.getLogger(__name__)
 SCHEMA_VERSION = 1
 #: Frequencies below this (THz, negative) are instabilities: acoustic modes at Γ are zero only to rounding.
 IMAGINARY_THZ = -0.05
+#: Elastic constants below this part of the largest count as so large in the errors that a choice of labels predicts.
+SMALLEST_CONSTANT = 0.05
 
 
 def _finite_or_none(value: Any) -> Any:
@@ -280,6 +282,22 @@ class Results(_Part):
         except ValueError:
             return False
         return isinstance(section, dict) and section.get("reference") == "none"
+
+    @property
+    def largest_elastic_percent(self) -> float | None:
+        """The largest relative error of an elastic constant as a choice of labels predicts it; None without a value.
+
+        Constants below a twentieth of the largest count as that.
+        """
+        pairs = [(value.model, value.reference) for value in (self.elastic or {}).values()]
+        known = [(model, reference) for model, reference in pairs if reference is not None]
+        largest = max((abs(reference) for _, reference in known), default=0.0)
+        errors = [
+            100.0 * abs(model - reference) / max(abs(reference), SMALLEST_CONSTANT * largest)
+            for model, reference in known
+            if model is not None and largest > 0
+        ]
+        return max(errors) if errors and len(errors) == len(known) else None
 
     @property
     def worst_elastic(self) -> tuple[str, Comparison] | None:

@@ -301,6 +301,37 @@ def test_results_as_tables_and_as_json(monkeypatch: pytest.MonkeyPatch) -> None:
     assert json.loads(call("run", "al.toml", "--json").stdout)["elastic"]["C11"]["model"] == 101
 
 
+def test_a_choice_of_labels_on_the_screen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Predicted errors beside targets and truth; without a reference, the constants with their deviations."""
+    chosen = {
+        "method": "information", "candidates": 1464, "labels": 9, "predicted_rmse_thz": 0.0712,
+        "predicted_elastic_percent": 2.22, "target_thz": 0.05, "target_elastic_percent": 3.0, "target_met": False,
+        "reason": "[selection] max_labels = 9 is reached.", "advice": "Raise [selection] max_labels.",
+        "constants": {"C11": 53.21}, "deviations": {"C11": 0.34},
+    }  # fmt: skip
+    phonons = {"rmse_mesh_thz": 0.0634, "rmse_path_thz": 0.02, "max_error_thz": 0.05, "min_frequency_thz": 0.0}
+    elastic = {"C11": {"model": 101.0, "reference": 100.0, "error_percent": 1.0}, "C44": {"model": 1.1, "reference": 1}}
+    said = f"Predicted errors with 9 labels: 0.071 THz. {chosen['reason']} {chosen['advice']}"
+    run_that(monkeypatch, some_results(selection=chosen, phonons=phonons, elastic=elastic, warnings=[said, "another"]))
+    result = call("run", "al.toml")
+    cells = [line.split() for line in result.stdout.splitlines()]
+    assert ["phonons,", "RMSE", "(THz)", "0.0712", "0.05", "0.0634"] in cells
+    # C44 counts as a twentieth of C11.
+    assert ["elastic", "constants", "(%)", "2.22", "3", "2"] in cells
+    screen = " ".join(result.stdout.split())
+    assert f"The targets are not met. {chosen['reason']} {chosen['advice']}" in screen
+    assert "another" in result.stderr
+    assert chosen["advice"] not in result.stderr
+    met = chosen | {"target_met": True, "reason": "The targets are expected to be met.", "advice": ""}
+    run_that(monkeypatch, some_results(selection=met))
+    result = call("run", "al.toml")
+    cells = [line.split() for line in result.stdout.splitlines()]
+    assert ["phonons,", "RMSE", "(THz)", "0.0712", "0.05"] in cells
+    assert ["C11", "(GPa)", "53.21", "0.34"] in cells
+    assert "not met" not in result.stdout
+    assert json.loads(call("run", "al.toml", "--json").stdout)["selection"]["target_met"] is True
+
+
 def test_a_dry_run_computes_and_writes_nothing() -> None:
     Path("al.toml").write_text(MINIMAL)
     result = call("run", "al.toml", "--dry-run")

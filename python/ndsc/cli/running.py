@@ -13,7 +13,7 @@ from ndsc.cli.options import JsonOption, option
 from ndsc.errors import InputError
 
 if TYPE_CHECKING:
-    from ndsc.results import Results
+    from ndsc.results import Results, SelectionSummary
 
 COPY = "ndsc.toml"
 
@@ -119,14 +119,53 @@ def show_results(results: Results, directory: Path) -> None:
             ["lowest frequency", _number(phonons.min_frequency_thz)],
         ]
         print_table("Phonons, THz", ["", "potential"], numbers)
+    if results.selection is not None:
+        _show_choice(results, results.selection)
     if results.cost is not None:
         cost = results.cost
         spent = "" if cost.seconds is None else f", {cost.seconds:.1f} s of calculations"
         say(f"{cost.labels} labels, {cost.atoms} atoms{spent}.")
     for warning in results.warnings:
-        warn(warning)
+        if not _is_said(warning, results.selection):
+            warn(warning)
     page = directory / "report.html"
     say(f"Report: {page if page.exists() else directory}")
+
+
+def _show_choice(results: Results, chosen: SelectionSummary) -> None:
+    """What was chosen, the errors that are expected of it, and what to change where that is too much."""
+    expected = [
+        ("phonons, RMSE (THz)", chosen.predicted_rmse_thz, chosen.target_thz,
+         None if results.phonons is None else results.phonons.rmse_mesh_thz),
+        ("elastic constants (%)", chosen.predicted_elastic_percent, chosen.target_elastic_percent,
+         results.largest_elastic_percent),
+    ]  # fmt: skip
+    known = any(true is not None for *_, true in expected)
+    rows = [
+        [name, *(_significant(value) for value in (predicted, target, *([true] if known else [])))]
+        for name, predicted, target, true in expected
+        if predicted is not None
+    ]
+    if rows:
+        heads = ["", "predicted", "target", *(["true"] if known else [])]
+        print_table(f"Errors of the potential, {chosen.labels} labels of {chosen.candidates} candidates", heads, rows)
+    if not results.elastic and chosen.constants:
+        constants = [
+            [f"{name} (GPa)", _number(value, 2), _number(chosen.deviations.get(name), 2)]
+            for name, value in chosen.constants.items()
+        ]
+        print_table("Elastic constants, predicted", ["", "potential", "expected error"], constants)
+    met = "" if chosen.target_met else "The targets are not met. "
+    say(f"{met}{chosen.reason} {chosen.advice}".strip())
+
+
+def _is_said(warning: str, chosen: SelectionSummary | None) -> bool:
+    """Whether a warning is about the targets of the choice, which the lines about it have said."""
+    return chosen is not None and bool(chosen.reason) and warning.endswith(f"{chosen.reason} {chosen.advice}".strip())
+
+
+def _significant(value: float | None) -> str:
+    return "not available" if value is None else f"{value:.3g}"
 
 
 def _number(value: float | None, digits: int = 4) -> str:

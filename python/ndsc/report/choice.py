@@ -19,8 +19,6 @@ from ndsc.results import Results, SelectionSummary
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-#: Constants below this part of the largest count as so large in relative errors, as where they are predicted.
-SMALLEST_CONSTANT = 0.05
 #: The quantities of a choice: column, goal, true error, axis.
 _PANELS = (
     ("predicted_rmse_thz", "target_thz", "true_rmse_thz", "Phonons, RMSE (THz)"),
@@ -30,20 +28,9 @@ _PANELS = (
 
 def true_errors(results: Results) -> dict[str, float | None]:
     """``true_rmse_thz`` and ``true_elastic_percent`` of a run, as they are predicted; None without a reference."""
-    pairs = [
-        (value.model, value.reference) for value in (results.elastic or {}).values() if value.reference is not None
-    ]
-    largest = max((abs(reference) for _, reference in pairs), default=0.0)
-    percent = None
-    if largest > 0 and all(model is not None for model, _ in pairs):
-        percent = max(
-            100.0 * abs(model - reference) / max(abs(reference), SMALLEST_CONSTANT * largest)
-            for model, reference in pairs
-            if model is not None
-        )
     return {
         "true_rmse_thz": None if results.phonons is None else results.phonons.rmse_mesh_thz,
-        "true_elastic_percent": percent,
+        "true_elastic_percent": results.largest_elastic_percent,
     }
 
 
