@@ -57,10 +57,23 @@ def test_a_run_is_refused_before_its_labels(tmp_path: object, monkeypatch: pytes
     monkeypatch.chdir(str(tmp_path))
     monkeypatch.setattr("ndsc.fit.memory.available_memory_mb", lambda: 200.0)
     with open("run.toml", "w") as file:
-        file.write("[crystal]\nstructure = 'Cu'\n[supercells]\ngrid = 4\n")
+        file.write("[crystal]\nstructure = 'Cu'\n[supercells]\ngrid = 4\n[selection]\nmethod = 'all'\n")
     pytest.importorskip("quippy")
     for extra in (["--dry-run"], []):
         result = CliRunner().invoke(app, ["run", "run.toml", *extra])
         assert result.exit_code == 2
         assert "GB of memory" in result.stderr
+    assert sorted(os.listdir()) == ["run.toml"]
+
+
+def test_a_choice_is_refused_before_its_labels(tmp_path: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(str(tmp_path))
+    monkeypatch.setattr("ndsc.workflow.selection_effort.available_memory_mb", lambda: 150.0)
+    with open("run.toml", "w") as file:
+        file.write("[crystal]\nstructure = 'Cu'\n[supercells]\ngrid = 4\n")
+    pytest.importorskip("quippy")
+    for extra in (["--dry-run"], []):
+        result = CliRunner().invoke(app, ["run", "run.toml", *extra])
+        assert result.exit_code == 2
+        assert "[selection] candidates" in " ".join(result.stderr.split())
     assert sorted(os.listdir()) == ["run.toml"]

@@ -98,22 +98,27 @@ def fit_memory(settings: GapSettings, size: FitSize) -> float:
     settings : GapSettings
     size : FitSize
     """
-    radial = size.n_species * settings.n_max
-    n_descriptor = radial * (radial + 1) // 2 * (settings.l_max + 1) + 1
+    length = n_descriptor(settings, size.n_species)
     n_environments = size.n_atoms + size.n_offered
     n_points = min(settings.n_sparse * size.n_species, n_environments)
     n_rows = 7 * size.n_frames + 3 * size.n_atoms
-    choice = 5 * 8 * n_environments * n_descriptor
+    choice = 5 * 8 * n_environments * length
     covariances = COVARIANCES * 8 * (n_rows + n_points) * n_points
     if settings.solver == "numpy":
-        return PROGRAM + max(choice, covariances + derivatives_of_one(size.n_pairs_of_one, n_descriptor))
-    derivatives = DERIVATIVES * 8 * 3 * size.n_pairs * n_descriptor
+        return PROGRAM + max(choice, covariances + derivatives_of_one(size.n_pairs_of_one, length))
+    derivatives = DERIVATIVES * 8 * 3 * size.n_pairs * length
     return PROGRAM + choice + derivatives + covariances
 
 
-def derivatives_of_one(n_pairs: int, n_descriptor: int) -> float:
-    """Bytes that the rows of one configuration with so many pairs need while they are computed."""
-    return DERIVATIVES_OF_ONE * 8 * 3 * n_pairs * n_descriptor
+def n_descriptor(settings: GapSettings, n_species: int) -> int:
+    """Numbers in a descriptor."""
+    radial = n_species * settings.n_max
+    return radial * (radial + 1) // 2 * (settings.l_max + 1) + 1
+
+
+def derivatives_of_one(n_pairs: int, length: int) -> float:
+    """Bytes that the rows of one configuration with so many pairs and such descriptors need while they are computed."""
+    return DERIVATIVES_OF_ONE * 8 * 3 * n_pairs * length
 
 
 def check_fit_memory(settings: GapSettings, size: FitSize, *, limit_gb: float | None = None) -> float:

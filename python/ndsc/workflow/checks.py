@@ -16,6 +16,7 @@ from ndsc.fit.memory import check_fit_memory
 from ndsc.fit.training import check_e0
 from ndsc.kpoints import check_kgrid_folds
 from ndsc.workflow.plan import Plan
+from ndsc.workflow.selection_effort import check_selection_memory
 
 #: Up to this number of configurations, they are made to look up their labels.
 COUNTED = 20_000
@@ -49,6 +50,8 @@ def check_plan(plan: Plan, directory: Path) -> tuple[str, ...]:
     _check_kpoints(plan)
     _check_fit(plan)
     _check_resources(plan)
+    if plan.selects:
+        check_selection_memory(plan)
     check_folder(directory)
     if _has_missing_labels(plan):
         check_folder(plan.store.path)

@@ -12,13 +12,14 @@ from ndsc.errors import ReferenceCalculationError
 from ndsc.fit.memory import fit_memory
 from ndsc.kpoints import fold_kpoints
 from ndsc.progress import Progress, silent
+from ndsc.report.text import seconds
 from ndsc.workflow.checks import COUNTED, check_plan
 from ndsc.workflow.plan import Plan, make_plan
+from ndsc.workflow.selection import cores
+from ndsc.workflow.selection_effort import FEW_SUPERCELLS, SelectionEffort
 
 #: Supercells that are listed one by one.
 LISTED = 40
-#: Up to this number of supercells, the calculations behind the phonons are counted by making their structures.
-FEW_SUPERCELLS = 100
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,8 @@ class DryRun:
         Labels that need not be computed again; None where they are not looked up.
     notes : tuple of str
         What a person should know before the run.
+    selection : SelectionEffort or None
+        What the choice of labels takes; None where all configurations are labelled.
     """
 
     plan: Plan
@@ -43,6 +46,7 @@ class DryRun:
     phonon_calculations: int | None
     in_store: int | None
     notes: tuple[str, ...] = ()
+    selection: SelectionEffort | None = None
 
     @property
     def relaxed(self) -> bool:
@@ -72,6 +76,7 @@ class DryRun:
             *self._supercell_lines(),
             *(f"Note            {note}" for note in self.notes),
             f"Configurations  {self._configurations(atoms)}",
+            *([] if self.selection is None else [f"Selection       {self._selection(self.selection)}"]),
             *(
                 f"Single atom     {atom.atoms.info['ndsc_name']} with settings of its own, in a box of "
                 f"{' x '.join(f'{edge:.1f}' for edge in atom.atoms.cell.lengths())} Å"
@@ -101,6 +106,18 @@ class DryRun:
         return (
             f"{plan.n_configurations} to choose from {how}, {settings.batch} at a time, until {settings.target_thz:g} "
             f"THz and {settings.target_elastic_percent:g} % are expected, or {plan.most_labels} labels{limit} are there"
+        )
+
+    def _selection(self, effort: SelectionEffort) -> str:
+        low, high = (seconds(value) for value in effort.row_seconds)
+        count = f"{effort.fewest} to {effort.candidates}" if effort.fewest < effort.candidates else f"{effort.fewest}"
+        if self.plan.config.selection.method == "random":
+            count, low = f"{effort.fewest}", high
+        time = low if low == high else f"{low} to {high}"
+        return (
+            f"{effort.candidates} candidates of {effort.kinds} kinds; kernels of {count} of them take about {time} of "
+            f"processor time, by a rate measured elsewhere, on {cores()} processors; up to {effort.memory_gb:.2g} GB "
+            f"of memory, and {effort.process_memory_gb:.2g} GB for each further process"
         )
 
     def _supercell_lines(self) -> list[str]:
@@ -166,6 +183,7 @@ def dry_run(config: RunConfig, directory: Path, *, progress: Progress = silent) 
         phonon_calculations=len(plan.phonon_frames) if few else None,
         in_store=_in_store(plan, progress) if few and plan.relaxed else None,
         notes=notes,
+        selection=SelectionEffort.of_plan(plan) if plan.selects else None,
     )
 
 

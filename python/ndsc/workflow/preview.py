@@ -29,11 +29,10 @@ from ndsc.vacuum import Vacuum
 from ndsc.workflow.dry_run import plan_without_calculations
 from ndsc.workflow.plan import Plan
 from ndsc.workflow.selection import LARGEST_OVER_RMS, targets_of_plan
+from ndsc.workflow.selection_effort import MATRICES
 
 #: Folders of the sparse points and of the rows, the same as those of a run.
 SPARSE_POINTS, ROWS = "sparse-points", "rows"
-#: Memory of the choice besides the rows, in matrices of weights by weights.
-MATRICES = 12
 #: Operations of a processor a second, independent rows of targets, and how many candidates are looked at for each pick.
 OPERATIONS, TARGET_ROWS, PART_RENEWED = 5e9, 100, 0.35
 
