@@ -30,7 +30,7 @@ class SelectionSettings(Section):
     max_seconds : float, s, or None
         The most that labels may take together, by those that there are.
     batch : int
-        Labels between two fits; as many are computed side by side as there are workers.
+        Labels between two fits, or a fifth of those that there are when that is more.
     candidates : int
         Configurations to choose from, roughly, where the input file has no ``[configurations]``.
     """

@@ -42,6 +42,8 @@ OWN_SECONDS = 3.0
 LARGEST_OVER_RMS = 1.5
 #: Labels below which a prediction is not relied on.
 FEWEST_LABELS = 4
+#: A batch is at least this part of the labels that there are: fewer at a time hardly choose better.
+LABELS_PER_BATCH = 5
 #: A prediction is as good as it can be when no label that could still be chosen would lower it by this part.
 LITTLE = 0.02
 #: Forces that are wrong by more than this part, by the labels themselves, are more than the potential can represent.
@@ -261,7 +263,7 @@ class ChosenLabels:
     def _next(self) -> list[int]:
         """The next batch; empty where there is none, with the reason."""
         settings = self.settings
-        n = min(settings.batch, settings.max_labels - len(self.names))
+        n = min(max(settings.batch, len(self.names) // LABELS_PER_BATCH), settings.max_labels - len(self.names))
         left = np.inf if settings.max_seconds is None else settings.max_seconds - self._spent()
         if settings.method == "random":
             seconds = self.selector.label_cost(self.candidates)
