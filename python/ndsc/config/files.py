@@ -141,8 +141,9 @@ def dump_config(config: RunConfig, *, folder: str | Path | None = None) -> str:
     data["configurations"] = parts[0] if len(parts) == 1 else parts
     if config.makes_candidates:
         del data["configurations"]
-    if config.potential != config.fit:
-        del data["fit"]["solver"]
+    if config.selection.method != "all":
+        # What is not given there depends on the crystal.
+        data["fit"] = config.fit.model_dump(mode="python", exclude_none=True, exclude_unset=True)
     if config.regularised_by_evidence:
         del data["regularisation"]
     return f"# Written by ndsc: the checked input of this run, with every default.\n\n{_written(data)}"

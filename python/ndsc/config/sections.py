@@ -6,7 +6,7 @@ The description of a field is the hint that a user reads when its value is wrong
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
@@ -21,6 +21,10 @@ from ndsc.fit.settings import GapSettings
 from ndsc.reference.executors import ExecutorSettings as ExecutorSettings
 from ndsc.section import InputFile
 from ndsc.selection.settings import SelectionSettings as SelectionSettings
+
+#: Values of ``[fit]`` where labels are chosen and the input file gives none; and for crystals of one element.
+FINER: dict[str, Any] = {"solver": "numpy", "n_sparse": 400}
+FINER_ELEMENT: dict[str, Any] = {"n_max": 10, "l_max": 8}
 
 
 class ConfigurationsConfig(ConfigurationSettings):
@@ -86,12 +90,16 @@ class RunConfig(InputFile):
         """Whether the configurations are those that a choice makes for itself, because the input file gives none."""
         return self.selection.method != "all" and "configurations" not in self.model_fields_set
 
-    @property
-    def potential(self) -> GapSettings:
-        """``[fit]`` as it is used: a choice has the rows of the linear system, so that it is solved here by default."""
-        if self.selection.method == "all" or "solver" in self.fit.model_fields_set:
+    def potential(self, n_species: int) -> GapSettings:
+        """``[fit]`` as it is used for a crystal of some species.
+
+        Where labels are chosen, few of them say much, and what the input file does not set is finer than usual: the
+        descriptors of a crystal of one element are cheap, and the linear system is solved here, as its rows are there.
+        """
+        if self.selection.method == "all":
             return self.fit
-        return self.fit.replaced(solver="numpy")
+        finer = FINER | (FINER_ELEMENT if n_species == 1 else {})
+        return self.fit.replaced(**{key: value for key, value in finer.items() if key not in self.fit.model_fields_set})
 
     @property
     def regularised_by_evidence(self) -> bool:

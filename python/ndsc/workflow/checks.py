@@ -77,7 +77,7 @@ def _check_kpoints(plan: Plan) -> None:
 
 
 def _check_fit(plan: Plan) -> None:
-    fit = plan.config.potential
+    fit = plan.potential
     if fit.method == "none":
         return
     require_quippy()

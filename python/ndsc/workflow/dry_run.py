@@ -65,7 +65,7 @@ class DryRun:
         return len(self.plan.crystal.atoms) * int(np.prod(self.plan.supercells.grid))
 
     def _fit(self) -> str:
-        fit, size = self.plan.config.potential, self.plan.fit_size
+        fit, size = self.plan.potential, self.plan.fit_size
         return f"about {fit_memory(fit, size) / 1e9:.2g} GB of memory with solver = {fit.solver!r}"
 
     def __str__(self) -> str:

@@ -15,6 +15,7 @@ from ndsc.config import ConfigurationsConfig, RunConfig
 from ndsc.configurations import make_configurations
 from ndsc.crystal import Crystal, load_crystal
 from ndsc.errors import InputError
+from ndsc.fit import GapSettings
 from ndsc.fit.memory import FitSize
 from ndsc.force_constants import phonon_displacements
 from ndsc.progress import Progress, silent
@@ -63,6 +64,11 @@ class Plan:
     single_atoms: list[IsolatedAtom]
     relaxed: bool = True
     warnings: tuple[str, ...] = ()
+
+    @property
+    def potential(self) -> GapSettings:
+        """The settings of the fit."""
+        return self.config.potential(len(set(self.crystal.atoms.numbers.tolist())))
 
     @property
     def selects(self) -> bool:
@@ -172,7 +178,7 @@ class Plan:
         largest = max(self.counts, default=0)
         counts = {largest: self.most_labels} if self.selects else self.counts
         offered = (OFFERED if self.selects else self.n_unlabelled) * largest
-        return FitSize.of_supercells(self.crystal.atoms, counts, self.config.fit.cutoff, offered)
+        return FitSize.of_supercells(self.crystal.atoms, counts, self.potential.cutoff, offered)
 
 
 def label_store(config: RunConfig, directory: Path) -> LabelStore:

@@ -114,7 +114,7 @@ def _fit_and_benchmark(record: RunRecord, directory: Path, progress: Progress) -
         record.fit = fit_gap(
             apply_regularisation(record.database, record.regularisation),
             directory / "potential",
-            plan.config.potential,
+            plan.potential,
             sparse_only=plan.unlabelled if chosen is None else (),
             fixed_sparse_points=None if chosen is None else chosen.sparse_points,
             threads=plan.config.executor.workers * plan.config.executor.threads,

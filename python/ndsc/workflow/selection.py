@@ -44,10 +44,12 @@ LARGEST_OVER_RMS = 1.5
 FEWEST_LABELS = 4
 #: A batch is at least this part of the labels that there are: fewer at a time hardly choose better.
 LABELS_PER_BATCH = 5
-#: A prediction is as good as it can be when no label that could still be chosen would lower it by this part.
-LITTLE = 0.02
+#: Labels help little when the last third of them lowered the prediction by less than this part.
+LITTLE = 0.15
 #: Forces that are wrong by more than this part, by the labels themselves, are more than the potential can represent.
 LARGE_MISFIT = 0.02
+#: Configurations that are left out are wrong by more than this times what is expected, for the same reason.
+LARGE_FACTOR = 2.0
 #: Mesh of the predicted frequencies.
 MESH: Grid = (20, 20, 20)
 #: Points of the predicted density of states: with more, less smearing would show the q-points of the mesh.
@@ -111,7 +113,7 @@ class ChosenLabels:
         self.sparse_points = choose_sparse_points(
             [*self.plan.perfect_unit_cells, *self.candidates, *self.plan.unlabelled],
             self.directory / "sparse-points",
-            config.potential,
+            self.plan.potential,
             progress=self.progress,
         )
         model = GapModel(
@@ -301,23 +303,25 @@ class ChosenLabels:
 
     def _advice(self) -> str:
         """The key to change where the target is not met."""
-        last, noise = self.steps[-1].predicted, self.selector.noise
-        misfit = last.factor > 2 or noise.force_relative > LARGE_MISFIT
-        if misfit:
+        last, fit = self.steps[-1].predicted, self.plan.potential
+        earlier = self.steps[max(0, len(self.steps) - 1 - len(self.steps) // 3)].predicted
+        stands = any(
+            now is not None and before is not None and now > goal and now > (1 - LITTLE) * before
+            for now, before, goal in (
+                (last.rmse_thz, earlier.rmse_thz, self.settings.target_thz),
+                (last.elastic_percent, earlier.elastic_percent, self.settings.target_elastic_percent),
+            )
+        )
+        misfit = last.factor > LARGE_FACTOR or self.selector.noise.force_relative > LARGE_MISFIT
+        if len(self.steps) > FEWEST_LABELS and (stands or misfit):
             text = (
-                "The potential represents the labels badly: "
-                f"configurations that were left out are wrong by {last.factor:.2g} times what is expected. Raise [fit] "
-                f"cutoff = {self.plan.config.fit.cutoff:g} or n_max and l_max"
+                "More labels help little, because the potential represents them badly: raise [fit] n_sparse = "
+                f"{fit.n_sparse}, n_max = {fit.n_max} and l_max = {fit.l_max}, then cutoff = {fit.cutoff:g}, or choose "
+                "from smaller displacements in [configurations]"
             )
             if len(set(self.plan.crystal.atoms.numbers.tolist())) > 1:
                 text += "; if the crystal is ionic, forces reach beyond any cutoff, and the potential lacks them"
             return f"{text}."
-        early = self.steps[max(0, len(self.steps) - 1 - len(self.steps) // 3)].predicted
-        if early.rmse_thz and last.rmse_thz and last.rmse_thz > (1 - LITTLE) * early.rmse_thz:
-            return (
-                f"More labels of this kind no longer help: raise [fit] n_sparse = {self.plan.config.fit.n_sparse}, or "
-                "choose from other displacements in [configurations]."
-            )
         key = "max_seconds" if "max_seconds" in self.reason else "max_labels"
         return f"Raise [selection] {key}, or the targets."
 
