@@ -24,8 +24,8 @@ from typing import Any
 from ase.io import write
 
 from _crystals import CASES, SECONDS_FILE, Case
-from ndsc import find_supercells, run_workflow
-from ndsc.config import RunConfig, load_config
+from ndsc import run_workflow
+from ndsc.config import load_config
 from ndsc.errors import NdscError
 from ndsc.fit.executable import require_quippy
 from ndsc.results import IMAGINARY_THZ, Comparison, Results
@@ -166,15 +166,8 @@ def input_file(name: str, case: Case, folder: Path, labels: int, method: str) ->
         f'calculator = "{case.calculator}"',
         f"parameters = {{{parameters}}}",
     ]
-    if method != "all" and "selection" in RunConfig.model_fields:
-        lines += ["[selection]", f'method = "{method}"', f"max_labels = {labels}"]
-    elif method == "random":
-        unit_cells = 1 if len(atoms) == 1 else max(1, labels // 4)
-        each = max(1, (labels - unit_cells) // len(find_supercells(atoms, case.grid)))
-        lines += ["[configurations]", f"per_supercell = {each}", f"unit_cells = {unit_cells}"]
-        lines += ["unit_cell_displacement = 0.03", "[fit]", 'solver = "numpy"']
-    elif method == "information":
-        raise NdscError("This version has no section [selection]. Give --method random or --method all.")
+    lines += ["[selection]", f'method = "{method}"']
+    lines += [] if method == "all" else [f"max_labels = {labels}"]
     path = folder / "input.toml"
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return path
@@ -243,10 +236,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--crystal", nargs="+", choices=sorted(CASES), default=list(CASES), metavar="NAME")
     parser.add_argument("--labels", type=int, default=40, help="the most that a run may label")
-    chooses = "selection" in RunConfig.model_fields
-    parser.add_argument(
-        "--method", choices=("information", "random", "all"), default="information" if chooses else "all"
-    )
+    parser.add_argument("--method", choices=("information", "random", "all"), default="information")
     parser.add_argument("--out", type=Path, help="folder of the runs, kept; without it they are thrown away")
     parser.add_argument("--json", action="store_true", help="print JSON instead of the table")
     options = parser.parse_args()

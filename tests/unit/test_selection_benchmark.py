@@ -135,7 +135,7 @@ def test_input_files_hold_only_what_has_no_default(name, tmp_path):
     config = load_config(selection.input_file(name, _crystals.CASES[name], tmp_path, 40, "all"))
     assert config.supercells.grid == _crystals.CASES[name].grid
     assert config.reference.parameters == _crystals.CASES[name].parameters
-    assert config.model_fields_set <= {"crystal", "supercells", "reference"}
+    assert config.model_fields_set <= {"crystal", "supercells", "reference", "selection"}
 
 
 def test_what_a_run_reached_is_read_from_its_results():

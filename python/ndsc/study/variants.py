@@ -367,9 +367,10 @@ class Planner:
 
     def _settings(self, section: PotentialConfig, seed: int) -> tuple[GapSettings, Regularisation]:
         """The first run's sections with what the potential says differently, and the seed where it matters."""
-        run = self.runs[(section.train or tuple(self.config.runs))[0]].config
+        plan = self.runs[(section.train or tuple(self.config.runs))[0]].plan
+        run = plan.config
         try:
-            fit = GapSettings.model_validate(_merged(run.potential, section.fit))
+            fit = GapSettings.model_validate(_merged(plan.potential, section.fit))
             return (
                 fit.model_copy(update={"seed": seed}) if fit.sparse_method in RANDOM_METHODS else fit,
                 Regularisation.model_validate(_merged(run.regularisation, section.regularisation)),
