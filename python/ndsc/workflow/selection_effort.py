@@ -66,7 +66,7 @@ class SelectionEffort:
     @classmethod
     def of_plan(cls, plan: Plan) -> SelectionEffort:
         """Work it out for a run that chooses its labels."""
-        fit, unit = plan.config.potential, plan.crystal.atoms
+        fit, unit = plan.potential, plan.crystal.atoms
         frames = plan.candidates
         kinds, first = Counter[tuple[Any, ...]](), []
         for number, kind in enumerate(strata(frames)):
