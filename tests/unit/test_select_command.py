@@ -302,3 +302,10 @@ def test_an_unrelaxed_crystal_is_told() -> None:
     assert found.exit_code == 0
     assert "not relaxed yet" in " ".join(found.stderr.split())
     assert not Path("al/labels").exists()
+
+
+def test_nothing_is_left_to_choose() -> None:
+    Path("al.toml").write_text(INPUT + "[configurations]\nper_supercell = 1\nunlabelled = 0\n")
+    plan = make_plan(load_config(Path("al.toml")), Path("al"))
+    label_some(len(plan.configurations))
+    assert "none is left" in refused("al.toml", "--labels", 2)

@@ -236,7 +236,7 @@ def preview_of_run(config: RunConfig, directory: Path, *, progress: Progress = s
     Raises
     ------
     InputError
-        When the input file asks for what cannot be done, or makes no potential.
+        When the input file asks for what cannot be done, makes no potential, or all its configurations are labelled.
     """
     if config.fit.method == "none":
         raise InputError("[fit] method = 'none' makes no potential, for which labels could be chosen. Take it out.")
@@ -244,9 +244,15 @@ def preview_of_run(config: RunConfig, directory: Path, *, progress: Progress = s
     frames = [*plan.perfect_unit_cells, *plan.candidates]
     labels = _stored_labels(plan, frames, progress) if plan.relaxed else {}
     labelled = make_database(frames, labels)
+    candidates = [frame for frame in frames if frame.info["ndsc_name"] not in labels]
+    if not candidates:
+        raise InputError(
+            f"All {len(frames)} configurations of the input file are labelled, so that none is left to choose. Raise "
+            "per_supercell in [configurations], or leave the section out."
+        )
     return Preview(
         crystal=plan.crystal,
-        candidates=[frame for frame in frames if frame.info["ndsc_name"] not in labels],
+        candidates=candidates,
         labelled=labelled,
         seconds=[labels[str(frame.info["ndsc_name"])].cost_seconds for frame in labelled],
         targets=targets_of_plan(plan),
