@@ -79,7 +79,7 @@ def _quippy() -> None:
 def label_some(n: int) -> list[Atoms]:
     """Labels in the store of the run, of its unit cell and some candidates."""
     plan = make_plan(load_config(Path("al.toml")), Path("al"))
-    frames = [*plan.perfect_unit_cells, *plan.candidates[:: len(plan.candidates) // n]][:n]
+    frames = [*plan.perfect_unit_cells, *plan.candidates[:: max(1, len(plan.candidates) // n)]][:n]
     store = LabelStore("al/labels")
     for number, frame in enumerate(frames):
         compute_label(frame, CalculatorSpec("emt"), store)
