@@ -99,6 +99,8 @@ def numbers_text(values: Sequence[float]) -> str:
     if len(shown) == 1:
         return _number(shown[0])
     middle = _number(float(np.median(shown)))
+    if min(shown) == max(shown):
+        return middle
     return f"{middle} ({_number(min(shown))} to {_number(max(shown))}, {len(shown)} seeds)"
 
 
