@@ -61,10 +61,12 @@ def test_labels_are_consistent(plan):
 @pytest.mark.gap
 def test_the_example_reaches_what_the_readme_says(config, tmp_path):
     results = run_workflow(config, tmp_path / "run")
-    assert results.labels.reused == results.labels.requested == 50
+    assert results.labels.reused == results.labels.requested
     assert not results.labels.failures
+    assert results.selection.target_met
+    assert results.selection.labels <= 24
+    assert results.selection.predicted_rmse_thz <= 0.05
     assert results.phonons.rmse_mesh_thz < 0.06
-    assert results.phonons.rmse_mesh_thz < results.phonons.harmonic.rmse_mesh_thz
     assert results.phonons.min_frequency_thz > -0.01
-    assert all(abs(value.error_percent) < 2.0 for value in results.elastic.values())
+    assert all(abs(value.error_percent) < 3.0 for value in results.elastic.values())
     assert results.lattice["a"].reference == pytest.approx(3.8719, abs=1e-4)

@@ -23,8 +23,8 @@ from ndsc.section import InputFile
 from ndsc.selection.settings import SelectionSettings as SelectionSettings
 
 #: Values of ``[fit]`` where labels are chosen and the input file gives none; and for crystals of one element.
-FINER: dict[str, Any] = {"solver": "numpy", "n_sparse": 400}
-FINER_ELEMENT: dict[str, Any] = {"n_max": 10, "l_max": 8}
+FINER: dict[str, Any] = {"solver": "numpy", "n_sparse": 700}
+FINER_ELEMENT: dict[str, Any] = {"n_sparse": 1000, "n_max": 10, "l_max": 8}
 
 
 class ConfigurationsConfig(ConfigurationSettings):

@@ -127,4 +127,5 @@ def _notes_on_parts(plan: Plan) -> list[str]:
         "settings and their seeds are equal; give each a seed of its own."
         for first, second in combinations(plan.config.configurations, 2)
         if first.model_dump(exclude=counts) == second.model_dump(exclude=counts)
+        and (min(first.per_supercell, second.per_supercell) > 0 or min(first.unit_cells, second.unit_cells) > 1)
     ]
