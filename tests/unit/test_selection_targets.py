@@ -260,3 +260,17 @@ def test_goals_are_positive(goal):
 def test_forces_of_no_structures_are_no_target():
     with pytest.raises(InputError, match="at least one"):
         ForceTarget([])
+
+
+def test_an_instability_is_doubtful_only_as_long_as_the_labels_allow_another_sign(bound):
+    atoms, model, z = bound["fcc"]
+    target = prepared(PhononTarget(atoms, 2), model)
+    lowest = frequencies(target, -z).min()
+    assert lowest < -1
+
+    def doubt(mean, width):
+        return target.doubtful_instability(Posterior(mean, width * np.eye(len(z))))
+
+    assert doubt(z, 100.0) is None
+    assert doubt(-z, 1e-9) is None
+    assert doubt(-z, 100.0) == pytest.approx(lowest, rel=1e-6)

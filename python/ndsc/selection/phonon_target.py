@@ -113,6 +113,25 @@ class PhononTarget(Target):
             full[index] = turned.conj() if sign < 0 else turned
         return real_space_force_constants(full, self.grid)
 
+    def doubtful_instability(self, posterior: Posterior, factor: float = 1.0) -> float | None:
+        """The lowest imaginary frequency on the grid (THz, negative) that the labels do not settle; None without one.
+
+        Such a mode is imaginary by the mean of the posterior, and real within twice the standard deviation of its
+        square, times `factor`.
+        """
+        size = len(self._masses)
+        units = np.sqrt(np.outer(self._masses, self._masses))
+        found: list[float] = []
+        for phi in self.phi:
+            dynamical = phi.reshape(size, size, -1) / units[:, :, None]
+            values, vectors = np.linalg.eigh(dynamical @ posterior.mean)
+            soft = np.flatnonzero(values < 0)
+            elements = _elements(dynamical, vectors, soft, soft).real
+            allowed = values[soft] + 2.0 * factor * posterior.deviations(elements) > 0
+            found += (-np.sqrt(-values[soft[allowed]]) * self._thz).tolist()
+        lowest = min(found, default=0.0)
+        return lowest if lowest < -ACOUSTIC_THZ else None
+
     def error_rows(self, posterior: Posterior) -> FloatArray:
         """See :meth:`Target.error_rows`."""
         size = len(self._masses)

@@ -292,7 +292,8 @@ class ChosenLabels:
             (last.rmse_thz, settings.target_thz, "phonons"),
             (last.elastic_percent, settings.target_elastic_percent, "elastic constants"),
         ]
-        if len(self.names) >= FEWEST_LABELS and all(value <= goal for value, goal, _ in within if value is not None):
+        reached = all(value <= goal for value, goal, _ in within if value is not None)
+        if len(self.names) >= FEWEST_LABELS and reached and self._doubtful() is None:
             self.target_met = True
             self.reason = "The targets are expected to be met."
         elif len(self.names) >= settings.max_labels:
@@ -300,6 +301,13 @@ class ChosenLabels:
         elif settings.max_seconds is not None and self._spent() >= settings.max_seconds:
             self.reason = f"[selection] max_seconds = {settings.max_seconds:g} is reached."
         return bool(self.reason)
+
+    def _doubtful(self) -> float | None:
+        """An imaginary frequency of the potential that more labels may well make real."""
+        target = next((one for one in self.targets if isinstance(one, PhononTarget)), None)
+        if target is None:
+            return None
+        return target.doubtful_instability(self.selector.posterior, self.selector.factor)
 
     def _advice(self) -> str:
         """The key to change where the target is not met."""
