@@ -223,8 +223,8 @@ def test_as_many_points_as_gpaw_finds(point_group):
     matrix = [[0, 1, 1], [1, -1, 0], [1, 1, -2]]
     atoms = make_supercell(bulk("Al"), matrix)
     symmetries = create_symmetries_object(atoms, point_group=point_group, symmorphic=False)
-    irreducible = brillouin.BZPoints(fold_kpoints(matrix, 6)).reduce(symmetries)
-    points, weights = reduced_kpoints(matrix, 6, rotations=rotations_of(atoms) if point_group else None)
+    irreducible = brillouin.BZPoints(fold_kpoints(matrix, 8)).reduce(symmetries)
+    points, weights = reduced_kpoints(matrix, 8, rotations=rotations_of(atoms) if point_group else None)
     assert len(points) == len(irreducible)
     assert sorted(weights) == pytest.approx(sorted(irreducible.weight_k))
 

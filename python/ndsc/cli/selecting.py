@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import numpy as np
 import typer
 
 from ndsc.cli.console import check_folder, duration, note, print_json, print_table, progress_bars, say, warn
@@ -248,10 +248,11 @@ def _document(found: Preview, selection: Selection) -> dict[str, Any]:
     from ndsc.targets import frame_name
 
     cost = found.cost
-    one = cost([found.candidates[number] for number in selection.order]) if len(selection) else np.zeros(0)
+    one = cost([found.candidates[number] for number in selection.order]).tolist() if len(selection) else []
     if not cost.fitted:
-        one = one / float(min(cost(found.candidates)))
-    total = np.cumsum(one)
+        cheapest = float(min(cost(found.candidates)))
+        one = [value / cheapest for value in one]
+    total = list(itertools.accumulate(one))
     rows = []
     for position, number in enumerate(selection.order):
         frame = found.candidates[number]

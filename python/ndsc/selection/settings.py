@@ -47,7 +47,7 @@ class SelectionSettings(Section):
     max_labels: Positive = Field(
         default=40, le=100_000, description="Give the most configurations to label, for example 40."
     )
-    max_seconds: Annotated[Real, Field(gt=0)] | None = Field(
+    max_seconds: Annotated[Real, Field(gt=0, le=1e10)] | None = Field(
         default=None, description="Give the most seconds that all labels may take together, or leave it out."
     )
     batch: Positive = Field(

@@ -77,7 +77,7 @@ def run_workflow(config: RunConfig, directory: str | Path, *, progress: Progress
         wanted = plan.to_fit if chosen is None else chosen.configurations
         database = make_database(wanted, labels_to_fit(plan, report))
         warnings = [*notes, *plan.warnings, *warnings, *check_plausible(database)]
-        record = RunRecord(plan, report, wanted, database, stages, warnings, chosen)
+        record = RunRecord(plan, report, database, stages, warnings, configurations=wanted, chosen=chosen)
         _write_database(record, directory)
         if config.fit.method != "none":
             _fit_and_benchmark(record, directory, progress)

@@ -33,13 +33,13 @@ class RunRecord:
     plan : Plan
     report : LabelReport
         Labels of the configurations and of the reference's phonons.
-    configurations : list of ase.Atoms
-        Those that were to be labelled for the database.
     database : list of ase.Atoms
         The labelled configurations.
     stages : dict of str to float
         Wall time of each stage, s.
     warnings : list of str
+    configurations : list of ase.Atoms
+        Those that were to be labelled for the database; by default all that are fitted.
     chosen : ChosenLabels or None
         How labels were chosen; None where all were to be labelled.
     regularisation : Regularisation or None
@@ -51,14 +51,17 @@ class RunRecord:
 
     plan: Plan
     report: LabelReport
-    configurations: list[Atoms]
     database: list[Atoms]
     stages: dict[str, float]
     warnings: list[str] = field(default_factory=list)
+    configurations: list[Atoms] = field(default_factory=list)
     chosen: ChosenLabels | None = None
     regularisation: Regularisation | None = None
     fit: GapFit | None = None
     benchmark: Benchmark | None = None
+
+    def __post_init__(self) -> None:
+        self.configurations = self.configurations or self.plan.to_fit
 
 
 def summarise(record: RunRecord, directory: Path) -> Results:
