@@ -31,7 +31,7 @@ SOAP = (
 )
 
 
-def workers():
+def row_processes():
     """Processes that compute rows; other tests may have left some that end by themselves."""
     return [
         child
@@ -165,7 +165,7 @@ def test_two_workers_do_as_one(gap, at_once):
     source = KernelRows(gap, workers=2)
     assert same(source.of(cells(6), progress=lambda *step: told.append(step[1:])), alone)
     assert told == [(number, 6) for number in range(7)]
-    assert not workers()
+    assert not row_processes()
 
 
 def test_processes_end_with_the_loop_over_their_results(gap, at_once):
@@ -173,9 +173,9 @@ def test_processes_end_with_the_loop_over_their_results(gap, at_once):
     results = source.each(cells(6))
     next(results)
     next(results)
-    assert workers()
+    assert row_processes()
     results.close()
-    assert not workers()
+    assert not row_processes()
 
 
 def test_ctrl_c_ends_processes(gap, at_once):
@@ -185,18 +185,18 @@ def test_ctrl_c_ends_processes(gap, at_once):
 
     with pytest.raises(KeyboardInterrupt):
         KernelRows(gap, workers=2).of(cells(400), progress=interrupt)
-    assert not workers()
+    assert not row_processes()
 
 
 def test_a_process_that_is_killed_is_named(gap, at_once):
     results = KernelRows(gap, workers=2).each(cells(200))
     next(results)
     next(results)
-    for child in workers():
+    for child in row_processes():
         child.kill()
     with pytest.raises(FitError, match="signal 9"):
         list(results)
-    assert not workers()
+    assert not row_processes()
 
 
 def test_processes_end_with_the_one_that_started_them(gap):
@@ -231,7 +231,7 @@ def test_what_quippy_cannot_compute_is_said(gap, at_once, workers):
     bad = Atoms("AlCu", positions=np.zeros((2, 3)), cell=np.eye(3) * 3.0, pbc=True)
     with pytest.raises(FitError, match=r"quippy cannot .* of AlCu\."):
         KernelRows(gap, workers=workers).of([*cells(2), bad])
-    assert not workers()
+    assert not row_processes()
 
 
 def test_rows_on_disk_are_those_computed(gap, tmp_path, monkeypatch):
