@@ -2,6 +2,9 @@
 
 Each reference is deterministic, continuous in energy and forces, and gives stresses. A run names one as
 ``calculator = "_crystals:pairs"`` and so on, with this folder on the path of Python.
+
+The parameters stand for crystals of many kinds and not for the materials: they were not compared with the tables of the
+papers named beside them, and are not to be cited.
 """
 
 from __future__ import annotations
