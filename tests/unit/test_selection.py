@@ -8,7 +8,7 @@ from ase.build import bulk
 import ndsc
 from linear_models_for_tests import ModelCalculator, PairModel, RandomModel, bound_crystal, crystals, labelled
 from ndsc.errors import InputError
-from ndsc.fit.linear_system import ENERGY, FORCE, VIRIAL
+from ndsc.fit.linear_system import ENERGY, FORCE, VIRIAL, kinds_of
 from ndsc.selection import (
     ElasticTarget,
     ForceTarget,
@@ -22,7 +22,7 @@ from ndsc.selection import (
 )
 from ndsc.selection.candidates import FEWEST, strata
 from ndsc.selection.posterior import Posterior
-from ndsc.selection.selector import kinds_of, observations
+from ndsc.selection.selector import observations
 
 
 @pytest.fixture(scope="module")

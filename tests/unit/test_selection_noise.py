@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import multivariate_normal
 
-from ndsc.fit.linear_system import ENERGY, FORCE, VIRIAL
+from ndsc.fit.linear_system import ENERGY, FORCE, VIRIAL, kinds_of
 from ndsc.selection.noise import (
     LARGEST,
     PRIOR,
@@ -18,7 +18,6 @@ from ndsc.selection.noise import (
     most_probable_noise,
 )
 from ndsc.selection.posterior import Posterior
-from ndsc.selection.selector import kinds_of
 
 TRUE = Noise(3.0, 2e-3, 0.02, 4e-3, 0.03, 8e-3)
 

@@ -105,7 +105,7 @@ def select(
 
       ndsc select --database own.extxyz --structure cell.cif --grid 4 --complete --target-thz 0.05 --stress-key stress
     """
-    from ndsc.workflow.selection import cores
+    from ndsc.reference.processes import cores
 
     given = {"n": labels, "target_thz": target_thz, "target_elastic_percent": target_elastic, "seconds": seconds}
     if (config is None) == (database is None):

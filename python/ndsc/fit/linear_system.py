@@ -128,13 +128,13 @@ class LinearSystem:
         for part in source.each(frames, progress=progress):
             rows[start : start + len(part)] = part
             start += len(part)
-        kinds = [np.repeat([ENERGY, FORCE, VIRIAL], [1, 3 * len(frame), len(COMPONENTS)]) for frame in frames]
+        kinds = [kinds_of(len(frame)) for frame in frames]
         return cls(
             potential=source.potential,
             frames=tuple(frame.copy() for frame in frames),
             rows=rows,
             targets=np.concatenate(targets),
-            kinds=np.concatenate(kinds).astype(np.int64),
+            kinds=np.concatenate(kinds),
             frame_of=np.repeat(np.arange(len(frames)), [len(part) for part in kinds]).astype(np.int64),
             covariance=source.covariance,
             e0=np.array([_single_atoms(frame, source.single_atoms) for frame in frames]),
@@ -278,6 +278,11 @@ class LinearSystem:
             command.text = f"weights solved by ndsc for the sparse points of {self.potential.name}"
         write_text(folder / "gap.xml", ElementTree.tostring(tree.getroot(), encoding="unicode") + "\n")
         return folder / "gap.xml"
+
+
+def kinds_of(n_atoms: int) -> IntArray:
+    """(7 + 3 n,) int array : what each row of a configuration of n atoms is."""
+    return np.repeat([ENERGY, FORCE, VIRIAL], [1, 3 * n_atoms, len(COMPONENTS)]).astype(np.int64)
 
 
 def _single_atoms(frame: Atoms, single_atoms: Mapping[int, float]) -> float:

@@ -30,6 +30,11 @@ from ndsc.reference.worker import OUTPUT
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
+def cores() -> int:
+    """Processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 class CalculationProcess:
     """A process that computes labels one at a time, started when the first job comes and again when it has died."""
 

@@ -53,7 +53,13 @@ class PredictedErrors:
     others: Mapping[str, float] = field(default_factory=dict)
 
 
-def predict_errors(posterior: Posterior, targets: Sequence[Target], *, factor: float = 1.0) -> PredictedErrors:
+def predict_errors(
+    posterior: Posterior,
+    targets: Sequence[Target],
+    *,
+    factor: float = 1.0,
+    error_rows: Sequence[FloatArray] | None = None,
+) -> PredictedErrors:
     """Expected errors of targets.
 
     Parameters
@@ -63,13 +69,16 @@ def predict_errors(posterior: Posterior, targets: Sequence[Target], *, factor: f
         Prepared.
     factor : float
         See :class:`PredictedErrors`.
+    error_rows : sequence of (t, m) arrays, optional
+        Those of the targets for this posterior, where they are there already.
     """
     found: dict[str, Any] = {"factor": factor, "others": {}}
-    for target in targets:
+    for number, target in enumerate(targets):
         if isinstance(target, ElasticTarget):
             found |= _elastic(posterior, target, factor)
             continue
-        error = float(np.linalg.norm(target.error_rows(posterior) @ posterior.root))
+        rows = target.error_rows(posterior) if error_rows is None else error_rows[number]
+        error = float(np.linalg.norm(rows @ posterior.root))
         if isinstance(target, PhononTarget) and "rmse_thz" not in found:
             found |= {"rmse_thz": factor * error, "statistical_rmse_thz": error}
         else:

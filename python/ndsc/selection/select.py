@@ -143,7 +143,7 @@ def select_configurations(
         "rmse_thz": next((i for i, one in enumerate(wanted) if isinstance(one, PhononTarget)), None),
         "elastic_percent": next((i for i, one in enumerate(wanted) if isinstance(one, ElasticTarget)), None),
     }
-    initial = np.array([np.linalg.norm(one.error_rows(selector.posterior) @ selector.posterior.root) for one in wanted])
+    initial = np.array([np.linalg.norm(rows @ selector.posterior.root) for rows in selector.error_rows])
 
     def errors(name: str, remaining: FloatArray) -> FloatArray | None:
         """The errors of a target by the expected squares of all, as the prediction before the first label has them."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import Any, Literal
@@ -12,7 +11,7 @@ from ase import Atoms
 from numpy.typing import NDArray
 
 from ndsc.errors import InputError
-from ndsc.fit.linear_system import ENERGY, FORCE, VIRIAL
+from ndsc.fit.linear_system import kinds_of
 from ndsc.fit.soap import COMPONENTS
 from ndsc.progress import Progress, silent
 from ndsc.selection.candidates import strata
@@ -25,8 +24,6 @@ from ndsc.selection.posterior import Posterior
 from ndsc.selection.prediction import PredictedErrors, predict_errors
 from ndsc.selection.targets import Target
 from ndsc.targets import frame_name, targets_of
-
-log = logging.getLogger(__name__)
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -150,13 +147,18 @@ class Selector:
         """How many times larger than by the posterior errors are."""
         return calibration(self.labels, self.noise) if self._labelled else 1.0
 
+    @cached_property
+    def error_rows(self) -> list[FloatArray]:
+        """Of each target the (t, m) rows of its errors, see :meth:`~ndsc.selection.Target.error_rows`."""
+        self._prepare()
+        return [target.error_rows(self.posterior) for target in self.targets]
+
     def predict(self) -> PredictedErrors:
         """Expected errors of a potential that is fitted to the labels there are."""
-        self._prepare()
-        return predict_errors(self.posterior, self.targets, factor=self.factor)
+        return predict_errors(self.posterior, self.targets, factor=self.factor, error_rows=self.error_rows)
 
     def _forget(self) -> None:
-        for name in ("labels", "posterior", "factor"):
+        for name in ("labels", "posterior", "factor", "error_rows"):
             self.__dict__.pop(name, None)
         self.noise = most_probable_noise(self.labels, self.noise)
 
@@ -219,10 +221,9 @@ class Selector:
         exchange : bool
             Whether to exchange candidates for better ones in the end.
         """
-        self._prepare()
         costs = self.weights()
         affordable = [i for i in range(len(self.candidates)) if i not in self._taken and costs[i] <= budget]
-        errors = [target.error_rows(self.posterior) / target.goal for target in self.targets]
+        errors = [rows / target.goal for rows, target in zip(self.error_rows, self.targets, strict=True)]
         pool = Pool(self._rows.__getitem__, self._variances, costs)
         self._look(affordable)
         known = [number for number in affordable if number in self._rows and not self._is_labelled(number)]
@@ -292,11 +293,6 @@ class Selector:
             rows = self.model.rows([self.candidates[number] for number in room], progress=self.progress)
             self._rows |= dict(zip(room, rows, strict=True))
         return room
-
-
-def kinds_of(n_atoms: int) -> IntArray:
-    """(7 + 3 n,) int array : what each row of a configuration is."""
-    return np.repeat([ENERGY, FORCE, VIRIAL], [1, 3 * n_atoms, len(COMPONENTS)]).astype(np.int64)
 
 
 def observations(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
@@ -11,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
+from ndsc.reference.processes import cores
 from ndsc.report.text import count
 from ndsc.report.text import seconds as in_words
 from ndsc.store import Store
@@ -119,7 +119,7 @@ class Finished:
             try:
                 content = dict(compute())
             finally:
-                took = (time.perf_counter() - started, _cores())
+                took = (time.perf_counter() - started, cores())
                 self._times[name] = (took, False)
             return {**content, "took": {"seconds": round(took[0], 3), "cores": took[1]}}
 
@@ -138,7 +138,7 @@ class Finished:
             results=len(self._times),
             earlier=sum(earlier and took is not None for took, earlier in self._times.values()),
             not_recorded=sum(took is None for took, _ in self._times.values()),
-            cores=tuple(sorted({cores for _, (_, cores) in known})),
+            cores=tuple(sorted({number for _, (_, number) in known})),
         )
 
 
@@ -146,12 +146,7 @@ def _took(data: object) -> tuple[float, int] | None:
     """Seconds and cores of a stored result; None in results of versions that recorded no time."""
     if not isinstance(data, Mapping):
         return None
-    seconds, cores = data.get("seconds"), data.get("cores")
-    if not isinstance(seconds, int | float) or not isinstance(cores, int) or seconds < 0 or cores < 1:
+    seconds, number = data.get("seconds"), data.get("cores")
+    if not isinstance(seconds, int | float) or not isinstance(number, int) or seconds < 0 or number < 1:
         return None
-    return float(seconds), cores
-
-
-def _cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return float(seconds), number

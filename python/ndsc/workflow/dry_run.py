@@ -12,10 +12,10 @@ from ndsc.errors import ReferenceCalculationError
 from ndsc.fit.memory import fit_memory
 from ndsc.kpoints import fold_kpoints
 from ndsc.progress import Progress, silent
+from ndsc.reference.processes import cores
 from ndsc.report.text import seconds
 from ndsc.workflow.checks import COUNTED, check_plan
 from ndsc.workflow.plan import Plan, make_plan
-from ndsc.workflow.selection import cores
 from ndsc.workflow.selection_effort import FEW_SUPERCELLS, SelectionEffort
 
 #: Supercells that are listed one by one.

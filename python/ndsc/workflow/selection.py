@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -26,8 +25,9 @@ from ndsc.phonon_path import band_path
 from ndsc.progress import Progress
 from ndsc.qgrid import Grid, irreducible_qpoints
 from ndsc.reference import Label
-from ndsc.selection import ElasticTarget, GapModel, PhononTarget, PredictedErrors, Selector, Target
-from ndsc.selection.prediction import PredictedPhonons, predict_phonons
+from ndsc.reference.processes import cores
+from ndsc.selection import ElasticTarget, GapModel, PhononTarget, PredictedErrors, Selector
+from ndsc.selection.prediction import predict_phonons
 from ndsc.vacuum import Vacuum
 from ndsc.workflow.labelling import Labeller
 from ndsc.workflow.plan import Plan
@@ -122,11 +122,11 @@ class ChosenLabels:
             store=self.directory / "rows",
             workers=cores(),
         )
-        self.targets = targets_of_plan(self.plan)
+        self.phonons, *others = targets_of_plan(self.plan)
         self.selector = Selector(
             model,
             self.candidates,
-            self.targets,
+            [self.phonons, *others],
             overhead=OWN_SECONDS,
             kpoints=self.plan.spec.kgrid is not None,
             progress=self.progress,
@@ -197,9 +197,8 @@ class ChosenLabels:
         """
         path = band_path(self.plan.crystal)
         mesh, weights = irreducible_qpoints(self.plan.crystal, MESH)
-        found = self.predicted_phonons(np.concatenate([path.qpoints, mesh]))
-        if found is None:
-            return
+        qpoints = np.concatenate([path.qpoints, mesh])
+        found = predict_phonons(self.selector.posterior, self.phonons, qpoints, factor=self.selector.factor)
         n = len(path.qpoints)
         on_mesh = replace(
             found, qpoints=mesh, frequencies=found.frequencies[n:], deviations=found.deviations[n:],
@@ -230,13 +229,6 @@ class ChosenLabels:
         folder = directory / "phonons"
         folder.mkdir(exist_ok=True)
         write_text(folder / "predicted.json", json.dumps(_plain(document)) + "\n")
-
-    def predicted_phonons(self, qpoints: FloatArray) -> PredictedPhonons | None:
-        """Frequencies and their standard deviations; None without phonons among the targets."""
-        target = next((one for one in self.targets if isinstance(one, PhononTarget)), None)
-        if target is None:
-            return None
-        return predict_phonons(self.selector.posterior, target, qpoints, factor=self.selector.factor)
 
     # One after the other
 
@@ -289,10 +281,10 @@ class ChosenLabels:
     def _finished(self) -> bool:
         last, settings = self.steps[-1].predicted, self.settings
         within = [
-            (last.rmse_thz, settings.target_thz, "phonons"),
-            (last.elastic_percent, settings.target_elastic_percent, "elastic constants"),
+            (last.rmse_thz, settings.target_thz),
+            (last.elastic_percent, settings.target_elastic_percent),
         ]
-        reached = all(value <= goal for value, goal, _ in within if value is not None)
+        reached = all(value <= goal for value, goal in within if value is not None)
         if len(self.names) >= FEWEST_LABELS and reached and self._doubtful() is None:
             self.target_met = True
             self.reason = "The targets are expected to be met."
@@ -304,10 +296,7 @@ class ChosenLabels:
 
     def _doubtful(self) -> float | None:
         """An imaginary frequency of the potential that more labels may well make real."""
-        target = next((one for one in self.targets if isinstance(one, PhononTarget)), None)
-        if target is None:
-            return None
-        return target.doubtful_instability(self.selector.posterior, self.selector.factor)
+        return self.phonons.doubtful_instability(self.selector.posterior, self.selector.factor)
 
     def _advice(self) -> str:
         """The key to change where the target is not met."""
@@ -334,14 +323,14 @@ class ChosenLabels:
         return f"Raise [selection] {key}, or the targets."
 
 
-def targets_of_plan(plan: Plan) -> list[Target]:
-    """What the database of a run is made for."""
+def targets_of_plan(plan: Plan) -> tuple[PhononTarget] | tuple[PhononTarget, ElasticTarget]:
+    """What the database of a run is made for: phonons, and of a crystal without vacuum the elastic constants."""
     settings = plan.config.selection
-    found: list[Target] = [PhononTarget(plan.crystal, plan.phonon_supercells, settings.target_thz)]
-    if plan.config.elastic.enabled and not len(Vacuum.around(plan.crystal.atoms).normals):
-        goal = settings.target_elastic_percent / LARGEST_OVER_RMS
-        found.append(ElasticTarget(plan.crystal, goal, relax_ions=plan.config.elastic.relax_ions))
-    return found
+    phonons = PhononTarget(plan.crystal, plan.phonon_supercells, settings.target_thz)
+    if not plan.config.elastic.enabled or len(Vacuum.around(plan.crystal.atoms).normals):
+        return (phonons,)
+    goal = settings.target_elastic_percent / LARGEST_OVER_RMS
+    return phonons, ElasticTarget(plan.crystal, goal, relax_ions=plan.config.elastic.relax_ions)
 
 
 def _plain(value: Any) -> Any:
@@ -349,11 +338,6 @@ def _plain(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _plain(item) for key, item in value.items()}
     return np.round(value, 6).tolist() if isinstance(value, np.ndarray) else value
-
-
-def cores() -> int:
-    """Processors that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _random_order(candidates: Sequence[Atoms]) -> list[int]:
