@@ -89,7 +89,7 @@ def hcp(tmp_path_factory):
 
 def test_the_mean_of_the_posterior_is_the_fit(hcp):
     """With the sigmas of the posterior over its scale, a fit gives the same forces."""
-    noise = Noise(2.0, 2e-3, 0.02, 0.01, 0.05, 0.05)
+    noise = Noise(2.0, 2e-3, 0.02, 0.01, 0.05)
     labels = observations(hcp.frames, hcp.model.rows(hcp.frames), hcp.model.n_weights, hcp.fit.e0)
     posterior = Posterior.of_labels(labels, noise)
     # gap_fit's regularisation has a corner where the sigma of the posterior is smooth.
@@ -122,9 +122,9 @@ def test_a_turned_crystal_with_turned_candidates_has_the_same_choice(hcp):
         (turned([hcp.atoms])[0], turned(hcp.candidates[:40])),
     ):
         selector = Selector(
-            hcp.model, candidates, [PhononTarget(atoms, (2, 1, 1)), ElasticTarget(atoms)], unit="labels"
+            hcp.model, candidates, [PhononTarget(atoms, (2, 1, 1)), ElasticTarget(atoms, 3.0)], unit="labels"
         )
-        selector.noise = Noise(force_relative=1e-6, virial_relative=1e-6)
+        selector.noise = Noise(relative=1e-6)
         found.append(selector.choose(5))
     assert found[1].order == found[0].order
     assert found[1].remaining == pytest.approx(found[0].remaining, rel=0.1)

@@ -157,7 +157,7 @@ def test_labels_in_the_store_count_as_there_and_none_is_computed() -> None:
         copy.arrays["REF_forces"] = copy.get_forces()
         copy.calc = None
         with_labels.append(copy)
-    targets = [PhononTarget(plan.crystal, 2, 0.05), ElasticTarget(plan.crystal, 2.0)]
+    targets = [PhononTarget(plan.crystal, 2, 0.05), ElasticTarget(plan.crystal)]
     model = GapModel("al/sparse-points/gap.xml")
     by_hand = select_configurations(candidates, model, targets, n=3, labelled=with_labels)
     assert [row["candidate"] for row in found["order"]] == list(by_hand.order)

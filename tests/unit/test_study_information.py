@@ -314,7 +314,7 @@ def test_predicted_errors_are_those_of_the_labels_learned_from(folder, al, whole
         # Phonons of the mean of the posterior are those of the potential, but for its own lattice.
         truth = one.evaluations["al"].phonons
         phonons = predict_phonons(Posterior.of_labels(labels, noise), targets[0], truth.mesh_qpoints, samples=2)
-        assert np.abs(phonons.frequencies - truth.model_mesh).max() < 0.15
+        assert np.abs(phonons.frequencies - truth.model_mesh).max() < 0.25
 
 
 def test_a_study_with_predicted_errors_is_written_and_found_finished(folder, whole, monkeypatch):

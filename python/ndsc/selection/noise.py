@@ -3,7 +3,8 @@
 The sigma of a component is ``sqrt((relative * value)² + floor²)``, a smooth form of the adaptive regularisation of
 Allen and Bartók (2022). Scale and sigmas are those that make the labels most probable (Rasmussen and Williams 2006,
 section 5.4.1), with weak log-normal priors that decide where labels are few. What the model cannot represent counts as
-noise.
+noise. Forces and virials are derivatives of one energy, and what the model misses of it is the same part of both: with
+a value of its own for each, a model of many weights reproduces the forces exactly and takes the virials for noise.
 """
 
 from __future__ import annotations
@@ -23,11 +24,11 @@ FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
 #: Medians of the log-normal priors of the values of :class:`Noise`, in its order, and their standard deviations.
-PRIOR = np.array([1.0, 3e-4, 5e-3, 5e-4, 5e-3, 1e-3])
-PRIOR_WIDTH = np.array([1.5, 1.5, 1.2, 1.2, 1.2, 1.5])
-#: Smallest values: labels of better than this do not exist, and fits to them are ill-conditioned.
-SMALLEST = np.array([1e-3, 3e-5, 1e-4, 5e-5, 1e-4, 1.5e-4])
-LARGEST = np.array([1e3, 1.0, 1.0, 1.0, 1.0, 10.0])
+PRIOR = np.array([1.0, 3e-4, 5e-3, 5e-4, 1e-3])
+PRIOR_WIDTH = np.array([1.5, 1.5, 1.2, 1.2, 1.5])
+#: Smallest values. No model of few labels is better than some tenths of a per cent, though it may reproduce them.
+SMALLEST = np.array([1e-3, 3e-5, 3e-3, 5e-5, 1.5e-4])
+LARGEST = np.array([1e3, 1.0, 1.0, 1.0, 10.0])
 #: With more rows than this times the weights, matrices of the weights are smaller work than those of the rows.
 ROWS_PER_WEIGHT = 1.5
 #: What rounding makes of a covariance, relative to its diagonal.
@@ -36,9 +37,9 @@ ROUNDING = 1e-12
 AT_REST, VIRIAL_AT_REST = 1e-3, 0.02
 #: Rows that the likelihood is that of: a part of the forces tells as much about so few values.
 MOST_ROWS = 900
-#: Where the searches begin: factors of the medians of the scale, and of the sigmas of forces and virials.
+#: Where the searches begin: factors of the medians of the scale, and of those of the relative sigma and the floors.
 START_SCALES = (0.3, 1.0, 3.0, 10.0)
-START_RELATIVE, START_FLOOR = (4.0, 0.1, 4.0, 0.15), (0.02, 4.0, 0.02, 4.0)
+START_RELATIVE, START_FLOOR = (4.0, 0.1, 0.15), (0.6, 4.0, 4.0)
 #: Steps of the optimiser; the optimum is flat.
 STEPS = 40
 #: Configurations that count as having been predicted right before any label is seen.
@@ -103,32 +104,28 @@ class Noise:
         Standard deviation of the weights, in units of their prior.
     energy : float, eV
         The energy of n atoms has the sigma ``energy * sqrt(n)``.
-    force_relative, virial_relative : float
+    relative : float
+        Of components of forces and of virials.
     force_floor, virial_floor : float, eV/Å and eV
     """
 
     scale: float = float(PRIOR[0])
     energy: float = float(PRIOR[1])
-    force_relative: float = float(PRIOR[2])
+    relative: float = float(PRIOR[2])
     force_floor: float = float(PRIOR[3])
-    virial_relative: float = float(PRIOR[4])
-    virial_floor: float = float(PRIOR[5])
+    virial_floor: float = float(PRIOR[4])
 
     def variances(self, kinds: IntArray, values: FloatArray, n_atoms: IntArray | int) -> FloatArray:
         """(R,) array : squared sigma of each row, for its (expected) value."""
-        force = (self.force_relative * values) ** 2 + self.force_floor**2
-        virial = (self.virial_relative * values) ** 2 + self.virial_floor**2
+        floors = np.where(kinds == FORCE, self.force_floor, self.virial_floor)
         energy = self.energy**2 * np.broadcast_to(n_atoms, kinds.shape)
-        return np.asarray(np.select([kinds == FORCE, kinds == VIRIAL], [force, virial], energy))
+        return np.asarray(np.where(kinds == ENERGY, energy, (self.relative * values) ** 2 + floors**2))
 
     def regularisation(self) -> Regularisation:
         """The same sigmas for a fit whose prior has the scale one."""
         force, virial = (
-            Sigma(relative=relative / self.scale, minimum=max(floor / self.scale, SMALLEST_SIGMA))
-            for relative, floor in (
-                (self.force_relative, self.force_floor),
-                (self.virial_relative, self.virial_floor),
-            )
+            Sigma(relative=self.relative / self.scale, minimum=max(floor / self.scale, SMALLEST_SIGMA))
+            for floor in (self.force_floor, self.virial_floor)
         )
         return Regularisation(energy=max(self.energy / self.scale, SMALLEST_SIGMA), force=force, virial=virial)
 
@@ -151,17 +148,12 @@ def most_probable_noise(labels: Observations, start: Noise | None = None) -> Noi
         return Noise()
     medians = np.log(PRIOR)
     gram = labels.rows @ labels.rows.T if len(labels) <= ROWS_PER_WEIGHT * labels.rows.shape[1] else None
-    masks = [labels.kinds == kind for kind in (ENERGY, FORCE, VIRIAL)]
-    squares, ones = labels.values**2, np.ones(len(labels))
+    energy, force, virial = (labels.kinds == kind for kind in (ENERGY, FORCE, VIRIAL))
+    shares = (energy * labels.n_atoms, ~energy * labels.values**2, force, virial)
 
     def cost(x: FloatArray) -> tuple[float, FloatArray]:
         scale, *sigmas = np.exp(x)
-        parts = [
-            sigma**2 * size * masks[kind]
-            for sigma, size, kind in zip(
-                sigmas, (labels.n_atoms, squares, ones, squares, ones), (0, 1, 1, 2, 2), strict=True
-            )
-        ]
+        parts = [sigma**2 * share for sigma, share in zip(sigmas, shares, strict=True)]
         variances = np.sum(parts, axis=0)
         value, by_scale, by_variance = _negative_log_likelihood(labels, gram, scale, variances)
         gradient = np.array([by_scale, *(2.0 * np.sum(by_variance * part) for part in parts)])

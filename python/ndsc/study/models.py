@@ -11,12 +11,11 @@ from ndsc.fit import GapSettings, choose_sparse_points
 from ndsc.fit.training import single_atom_energies
 from ndsc.progress import Progress, silent
 from ndsc.selection import ElasticTarget, GapModel, PhononTarget, SelectionSettings, Target
+from ndsc.selection.elastic_target import PART_OF_LARGEST
 from ndsc.study.runs import StudyRun
 
 #: Processes that compute rows.
 WORKERS = 2
-#: The largest of a few errors is about as many times their root mean square.
-LARGEST_OF_A_FEW = 1.5
 
 
 class PoolModels:
@@ -70,7 +69,7 @@ def targets_of_run(run: StudyRun, goals: SelectionSettings) -> list[Target]:
     plan, elastic = run.plan, run.config.elastic
     found: list[Target] = [PhononTarget(plan.crystal, plan.phonon_supercells.grid, goal=goals.target_thz)]
     if elastic.enabled:
-        goal = goals.target_elastic_percent / LARGEST_OF_A_FEW
+        goal = goals.target_elastic_percent * PART_OF_LARGEST
         found.append(ElasticTarget(plan.crystal, goal=goal, relax_ions=elastic.relax_ions))
     return found
 

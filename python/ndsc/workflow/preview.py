@@ -21,6 +21,7 @@ from ndsc.fit.training import isolated_energies
 from ndsc.progress import Progress, silent
 from ndsc.reference import Label
 from ndsc.selection import ElasticTarget, GapModel, LabelCost, PhononTarget, Selection, Target, select_configurations
+from ndsc.selection.elastic_target import PART_OF_LARGEST
 from ndsc.selection.selector import FIRST_OF_KIND, MOST_MEMORY
 from ndsc.selection.settings import SelectionSettings
 from ndsc.supercells import SupercellSet
@@ -28,7 +29,7 @@ from ndsc.targets import ENERGY_KEY, FORCES_KEY, VIRIAL_KEY, frame_name, is_isol
 from ndsc.vacuum import Vacuum
 from ndsc.workflow.dry_run import plan_without_calculations
 from ndsc.workflow.plan import Plan
-from ndsc.workflow.selection import LARGEST_OVER_RMS, targets_of_plan
+from ndsc.workflow.selection import targets_of_plan
 from ndsc.workflow.selection_effort import MATRICES
 
 #: Folders of the sparse points and of the rows, the same as those of a run.
@@ -311,7 +312,7 @@ def preview_of_database(
         raise InputError("The database has single atoms only, from which nothing can be chosen. Give one of a crystal.")
     targets: list[Target] = [PhononTarget(crystal, supercells, settings.target_thz)]
     if not len(Vacuum.around(crystal.atoms).normals):
-        targets.append(ElasticTarget(crystal, settings.target_elastic_percent / LARGEST_OVER_RMS))
+        targets.append(ElasticTarget(crystal, settings.target_elastic_percent * PART_OF_LARGEST))
     return Preview(
         crystal=crystal,
         candidates=candidates,

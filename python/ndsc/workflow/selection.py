@@ -27,6 +27,7 @@ from ndsc.qgrid import Grid, irreducible_qpoints
 from ndsc.reference import Label
 from ndsc.reference.processes import cores
 from ndsc.selection import ElasticTarget, GapModel, PhononTarget, PredictedErrors, Selector
+from ndsc.selection.elastic_target import PART_OF_LARGEST
 from ndsc.selection.prediction import predict_phonons
 from ndsc.vacuum import Vacuum
 from ndsc.workflow.labelling import Labeller
@@ -38,8 +39,6 @@ FloatArray = NDArray[np.float64]
 
 #: What choosing one label takes itself, s: labels that cost less are worth about the same, however small they are.
 OWN_SECONDS = 3.0
-#: The expected largest of the errors of a crystal's elastic constants, over their root mean square.
-LARGEST_OVER_RMS = 1.5
 #: Labels below which a prediction is not relied on.
 FEWEST_LABELS = 4
 #: A batch is at least this part of the labels that there are: fewer at a time hardly choose better.
@@ -309,7 +308,7 @@ class ChosenLabels:
                 (last.elastic_percent, earlier.elastic_percent, self.settings.target_elastic_percent),
             )
         )
-        misfit = last.factor > LARGE_FACTOR or self.selector.noise.force_relative > LARGE_MISFIT
+        misfit = last.factor > LARGE_FACTOR or self.selector.noise.relative > LARGE_MISFIT
         if len(self.steps) > FEWEST_LABELS and (stands or misfit):
             text = (
                 "More labels help little, because the potential represents them badly: raise [fit] n_sparse = "
@@ -329,7 +328,7 @@ def targets_of_plan(plan: Plan) -> tuple[PhononTarget] | tuple[PhononTarget, Ela
     phonons = PhononTarget(plan.crystal, plan.phonon_supercells, settings.target_thz)
     if not plan.config.elastic.enabled or len(Vacuum.around(plan.crystal.atoms).normals):
         return (phonons,)
-    goal = settings.target_elastic_percent / LARGEST_OVER_RMS
+    goal = settings.target_elastic_percent * PART_OF_LARGEST
     return phonons, ElasticTarget(plan.crystal, goal, relax_ions=plan.config.elastic.relax_ions)
 
 
