@@ -155,8 +155,6 @@ WORK = {
     "columns": "ndsc.find_supercells(crystal, 48, cost_exponent=1.0)",
     "programme": "ndsc.find_supercells(crystal, 30, cost_exponent=1.0)",
 }
-# s: one second is promised, on a machine of its own; tests share theirs.
-SOON = 3.0
 
 
 @pytest.mark.parametrize("task", WORK)
@@ -175,11 +173,9 @@ def test_ctrl_c_is_answered(task):
     assert process.stdout.readline() == "ready\n"
     time.sleep(0.7)
     process.send_signal(signal.SIGINT)
-    sent = time.monotonic()
+    # How soon is measured by benches/interrupts.py; without an answer the work would go on, or end with another code.
     output, _ = process.communicate(timeout=60)
-    seconds = time.monotonic() - sent
     assert (process.returncode, output) == (7, "stopped\n")
-    assert seconds < SOON
 
 
 def test_threads_change_nothing():
