@@ -51,7 +51,7 @@ def fit(
         str | None,
         option(
             "--e0",
-            "Energies of single atoms: average, isolated, or in eV as Al=-3.2,Cu=-1.5.",
+            "Energies of single atoms: average, fit, isolated, or in eV as Al=-3.2,Cu=-1.5.",
             default="isolated where the database has every isolated atom, else average",
             metavar="E0",
         ),
@@ -95,7 +95,7 @@ def fit(
     fit_settings = sections.fit
     if "e0" not in fit_settings.model_fields_set and has_all_isolated_atoms(frames, fit_settings.cutoff):
         fit_settings = fit_settings.replaced(e0="isolated")
-        note("e0 is the energy of the isolated atoms in the database; --e0 average takes the mean energy per atom.")
+        note("e0 is the energy of the isolated atoms in the database; --e0 average and fit do without them.")
     unlabelled = None if sparse_from is None else read_frames(sparse_from)
     with progress_bars() as progress:
         found = fit_gap(

@@ -48,9 +48,10 @@ class GapSettings(Section):
         Width over which the density goes to zero before the cutoff.
     seed : int
         Seed of gap_fit's random numbers.
-    e0 : "average", "isolated" or mapping of symbol to eV
-        Energy of a single atom, subtracted before the fit: the database's mean energy per atom, the energies of its
-        isolated atoms, or the given ones.
+    e0 : "average", "fit", "isolated" or mapping of symbol to eV
+        Energy of a single atom, subtracted before the fit: the database's mean energy per atom, the same for all
+        elements; one for each element by least squares, which needs several compositions; the energies of its isolated
+        atoms; or the given ones.
     """
 
     method: Literal["gap", "none"] = Field(
@@ -91,9 +92,10 @@ class GapSettings(Section):
     seed: Whole = Field(
         default=1, ge=0, lt=2**31, description="Give a whole number, at least 0: the seed of gap_fit's random numbers."
     )
-    e0: Literal["average", "isolated"] | dict[str, Real] = Field(
+    e0: Literal["average", "fit", "isolated"] | dict[str, Real] = Field(
         default="average",
-        description="Give 'average', 'isolated', or a table of energies of single atoms in eV, as {Al = -3.2}.",
+        description="Give 'average', 'fit' (least squares over compositions), 'isolated', or a table of energies of "
+        "single atoms in eV, as {Al = -3.2}.",
     )
 
     @model_validator(mode="before")
@@ -113,8 +115,8 @@ class GapSettings(Section):
             if not value:
                 raise ValueError("the table has no energies")
             return dict(value)
-        if value not in ("average", "isolated"):
-            raise ValueError("'average', 'isolated' or a table of numbers is expected")
+        if value not in ("average", "fit", "isolated"):
+            raise ValueError("'average', 'fit', 'isolated' or a table of numbers is expected")
         return value
 
     @model_validator(mode="after")

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from ndsc.errors import InputError
 from ndsc.fit.calculator import bare_structure
+from ndsc.fit.composition import fitted_energies
 from ndsc.fit.regularisation import ENERGY_SIGMA_KEY, FORCE_SIGMA_KEY, SMALLEST_SIGMA, VIRIAL_SIGMA_KEY
 from ndsc.fit.settings import GapSettings
 from ndsc.plausibility import shortest_distance
@@ -98,7 +99,8 @@ def check_e0(settings: GapSettings, symbols: Iterable[str]) -> None:
     missing = [symbol for symbol in wanted if isinstance(settings.e0, Mapping) and symbol not in settings.e0]
     if missing:
         raise InputError(
-            f"e0 has no energy for {', '.join(missing)}. Give one for each of {', '.join(wanted)}, or 'average'."
+            f"e0 has no energy for {', '.join(missing)}. Give one for each of {', '.join(wanted)}, or 'average' or "
+            "'fit'."
         )
 
 
@@ -108,7 +110,8 @@ def single_atom_energies(frames: Sequence[Atoms], settings: GapSettings) -> dict
     Raises
     ------
     InputError
-        When the database has no energies, an isolated atom is missing, or given energies do not cover the species.
+        When the database has no energies, an isolated atom is missing, given energies do not cover the species, or
+        compositions do not determine those that are to be fitted.
     """
     species = _species(frames)
     check_e0(settings, species)
@@ -120,9 +123,11 @@ def single_atom_energies(frames: Sequence[Atoms], settings: GapSettings) -> dict
         if missing:
             raise InputError(
                 f"e0 = 'isolated' needs a labelled single atom of {', '.join(missing)} with nothing within the cutoff "
-                f"({settings.cutoff} Å). Add it to the database, or use e0 = 'average' or give the energies."
+                f"({settings.cutoff} Å). Add it to the database, or use e0 = 'average' or 'fit' or give the energies."
             )
         return {symbol: alone[symbol] for symbol in species}
+    if settings.e0 == "fit":
+        return fitted_energies(frames)
     energies = [(frame, targets_of(frame).energy) for frame in frames]
     labelled = [(frame, energy) for frame, energy in energies if energy is not None]
     if not labelled:
@@ -184,7 +189,7 @@ def check_binding(frames: Sequence[Atoms], e0: Mapping[str, float]) -> list[str]
     typical = float(np.median(binding)) if binding else 0.0
     message = (
         f"The energies of the database are {typical:.4g} eV/atom away from e0, more than the atoms of any crystal are "
-        "bound by. Give the energies of single atoms from the same code and settings, or e0 = 'average'."
+        "bound by. Give the energies of single atoms from the same code and settings, or e0 = 'average' or 'fit'."
     )
     if typical > IMPOSSIBLE_BINDING:
         raise InputError(message)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from ase import Atoms
@@ -30,6 +30,8 @@ IntArray = NDArray[np.int64]
 
 #: What the cost of a label is counted in.
 Unit = Literal["labels", "atoms", "seconds"]
+#: Energies of single atoms (eV, by symbol), or what finds them from the labels that there are.
+SingleAtoms: TypeAlias = Mapping[str, float] | Callable[[Sequence[Atoms]], Mapping[str, float]]
 #: Candidates of each kind whose rows are computed at first.
 FIRST_OF_KIND = 4
 #: As many more of a kind are looked at when its best one is worth this part of the best of all.
@@ -55,8 +57,9 @@ class Selector:
         Whether the calculator samples k-points, for the cost of labels.
     overhead : float, s
         Added to the seconds of every label: what choosing and fitting take, however cheap the label is.
-    e0 : mapping of str to eV, optional
-        Energies of single atoms; by default the model's, or else the mean energy per atom of the labels.
+    e0 : mapping of str to eV, or callable, optional
+        Energies of single atoms, or what finds them from the labels; by default the model's, or else the mean energy
+        per atom of the labels.
     progress : callable
         Called with (task, done, total) while rows are computed.
 
@@ -76,7 +79,7 @@ class Selector:
         cost: Callable[[Sequence[Atoms]], FloatArray] | FloatArray | None = None,
         kpoints: bool = True,
         overhead: float = 0.0,
-        e0: Mapping[str, float] | None = None,
+        e0: SingleAtoms | None = None,
         progress: Progress = silent,
     ) -> None:
         if not targets:
@@ -134,7 +137,8 @@ class Selector:
     @cached_property
     def labels(self) -> Observations:
         """All labels as rows of numbers."""
-        e0 = single_atoms_of(self.model) if self._e0 is None else self._e0
+        e0 = self._e0(self._labelled) if callable(self._e0) else self._e0
+        e0 = single_atoms_of(self.model) if e0 is None else e0
         return observations(self._labelled, self._label_rows, self.model.n_weights, e0)
 
     @cached_property

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from ase import Atoms
 
 from ndsc.fit import GapSettings, choose_sparse_points
+from ndsc.fit.composition import fitted_energies
 from ndsc.fit.training import single_atom_energies
 from ndsc.progress import Progress, silent
 from ndsc.selection import ElasticTarget, GapModel, PhononTarget, SelectionSettings, Target
 from ndsc.selection.elastic_target import PART_OF_LARGEST
+from ndsc.selection.selector import SingleAtoms
 from ndsc.study.runs import StudyRun
 
 #: Processes that compute rows.
@@ -74,6 +77,8 @@ def targets_of_run(run: StudyRun, goals: SelectionSettings) -> list[Target]:
     return found
 
 
-def given_e0(settings: GapSettings, frames: Sequence[Atoms]) -> Mapping[str, float] | None:
-    """Energies of single atoms by symbol, eV; None where they are the mean of whatever labels there are."""
+def given_e0(settings: GapSettings, frames: Sequence[Atoms]) -> SingleAtoms | None:
+    """Energies of single atoms by symbol, eV, or what finds them; None where they are the mean of whatever labels."""
+    if settings.e0 == "fit":
+        return partial(fitted_energies, strict=False)
     return None if settings.e0 == "average" else single_atom_energies(frames, settings)

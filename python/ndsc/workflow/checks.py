@@ -11,6 +11,7 @@ import numpy as np
 from ndsc.configurations import check_memory
 from ndsc.errors import InputError
 from ndsc.files import check_folder, nearest_folder
+from ndsc.fit.composition import check_compositions
 from ndsc.fit.executable import find_gap_fit, require_quippy
 from ndsc.fit.memory import check_fit_memory
 from ndsc.fit.training import check_e0
@@ -83,6 +84,8 @@ def _check_fit(plan: Plan) -> None:
     require_quippy()
     find_gap_fit()
     check_e0(fit, plan.crystal.atoms.get_chemical_symbols())
+    if fit.e0 == "fit":
+        check_compositions([plan.crystal.atoms])
     check_fit_memory(fit, plan.fit_size)
 
 

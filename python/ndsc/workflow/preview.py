@@ -17,6 +17,7 @@ from ndsc.crystal import Crystal
 from ndsc.database import make_database
 from ndsc.errors import InputError
 from ndsc.fit import GapSettings, choose_sparse_points
+from ndsc.fit.composition import fitted_energies
 from ndsc.fit.training import isolated_energies
 from ndsc.progress import Progress, silent
 from ndsc.reference import Label
@@ -350,10 +351,7 @@ def _single_atoms(frames: Sequence[Atoms], fit: GapSettings) -> Mapping[str, flo
     if isinstance(fit.e0, Mapping) or not known:
         return fit.e0 if isinstance(fit.e0, Mapping) else None
     species = sorted({symbol for frame in frames for symbol in frame.get_chemical_symbols()})
-    alone = isolated_energies(known, fit.cutoff)
+    alone = {} if fit.e0 == "fit" else isolated_energies(known, fit.cutoff)
     if set(species) <= set(alone):
         return alone
-    counts = np.array([[frame.get_chemical_symbols().count(symbol) for symbol in species] for frame in known])
-    energies = np.array([frame.info[ENERGY_KEY] for frame in known])
-    found = np.linalg.lstsq(counts.astype(float), energies, rcond=1e-6)[0]
-    return dict(zip(species, map(float, found), strict=True))
+    return dict.fromkeys(species, 0.0) | fitted_energies(known, strict=False)

@@ -11,6 +11,7 @@ import json
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from numpy.typing import NDArray
 
 from ndsc.database import make_database
 from ndsc.files import write_text
+from ndsc.fit.composition import fitted_energies
 from ndsc.fit.sparse_choice import choose_sparse_points
 from ndsc.phonon_path import band_path
 from ndsc.progress import Progress
@@ -128,6 +130,7 @@ class ChosenLabels:
             [self.phonons, *others],
             overhead=OWN_SECONDS,
             kpoints=self.plan.spec.kgrid is not None,
+            e0=partial(fitted_energies, strict=False) if config.fit.e0 == "fit" else None,
             progress=self.progress,
         )
         self._order = _random_order(self.candidates) if self.settings.method == "random" else []
