@@ -156,6 +156,14 @@ class FitSummary(_Part):
     errors: dict[str, FitErrors] = Field(default_factory=dict)
 
 
+class EstimateSummary(_Part):
+    """A number that was not measured, between those with the power of the number of atoms a deviation off."""
+
+    value: Number
+    low: Number
+    high: Number
+
+
 class EffortSummary(_Part):
     """Calculations behind phonons: how many, their atoms, the cubes of these summed, their k-points and their time."""
 
@@ -164,6 +172,7 @@ class EffortSummary(_Part):
     atoms_cubed: Number
     kpoints: Count | None = None
     seconds: Number = None
+    seconds_estimated: EstimateSummary | None = None
 
 
 class HarmonicSummary(_Part):
@@ -202,7 +211,11 @@ class SizeCost(_Part):
 
 
 class CostSummary(_Part):
-    """What the labels cost, in time and in atoms³ against the diagonal supercell of the same grid."""
+    """What the labels cost, in seconds, beside one calculation of the diagonal supercell of the same grid.
+
+    The time of the diagonal supercell is an estimate, from the largest labels that there are: it grows as atoms^power.
+    Without times, relative ones follow from that power alone.
+    """
 
     labels: Count
     atoms: Count
@@ -214,6 +227,18 @@ class CostSummary(_Part):
     reference_phonon_labels: Count = 0
     reference_phonon_atoms_cubed: Number = None
     stages: dict[str, Number] = Field(default_factory=dict)
+    power: Number = None
+    power_width: Number = None
+    diagonal_seconds_estimated: EstimateSummary | None = None
+    estimated_from_atoms: Count | None = None
+    relative_time_estimated: EstimateSummary | None = None
+    reference_phonon_seconds: Number = None
+    reference_phonon_relative_time_estimated: EstimateSummary | None = None
+
+    @property
+    def diagonal_is_measured(self) -> bool:
+        """Whether the diagonal supercell is among the labels, so that its time need not be estimated."""
+        return self.diagonal_atoms > 0 and self.estimated_from_atoms == self.diagonal_atoms
 
     @property
     def total_seconds(self) -> float | None:

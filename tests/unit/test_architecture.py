@@ -10,7 +10,7 @@ PACKAGE = Path(ndsc.__file__).parent
 # Each line may import from itself and from the lines above it.
 LAYERS = [
     "_core errors progress versions",
-    "files store section messages interrupts rounding integers",
+    "files store section messages interrupts rounding integers label_cost",
     "structure symmetry targets plausibility extended_xyz",
     "crystal",
     "qgrid sublattices set_cover supercells",

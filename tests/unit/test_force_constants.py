@@ -377,9 +377,17 @@ def test_progress_and_cost():
     assert 11 * 64 < used.kpoints < 11 * 80
     assert diagonal.kpoints == 2 * 8
     assert used.seconds > 0
-    assert found.cost.relative == used.atoms_cubed / diagonal.atoms_cubed
+    # 11 calculations of 4 atoms beside 2 of 64, as atoms^1.7.
+    relative = found.cost.relative_time
+    assert (relative.low, relative.value, relative.high) == pytest.approx([5.5 / 16**p for p in (2.1, 1.7, 1.3)])
+    assert diagonal.seconds is None
+    assert diagonal.seconds_estimated.value == pytest.approx(used.seconds / relative.value)
+    assert diagonal.seconds_estimated.high == pytest.approx(used.seconds / relative.low)
     assert found.cost.to_dict()["used"]["atoms"] == 44
-    assert phonon_cost(ALUMINIUM, (2, 2, 2), [np.eye(3, dtype=int)]).used.kpoints is None
+    small = phonon_cost(ALUMINIUM, (2, 2, 2), [np.eye(3, dtype=int)])
+    assert (small.used.kpoints, small.diagonal.seconds_estimated) == (None, None)
+    # Without k-points the time is proportional to the atoms: one beside two calculations of 8.
+    assert small.relative_time.value == pytest.approx(1 / 16)
 
 
 def test_the_diagonal_supercell_as_a_set_of_its_own():

@@ -123,7 +123,7 @@ def full_results(comparison):
             min_frequency_thz=comparison.min_frequency_thz,
         ),
         elastic=elastic_comparison({"C11": 101.0, "C44": 29.0}, {"C11": 100.0, "C44": 30.0}),
-        cost=cost_summary([(4, 1.0)] * 4, unit_atoms=1, grid=(2, 2, 2), reference_phonon_atoms=[2, 2]),
+        cost=cost_summary([(4, 1.0)] * 4, unit_atoms=1, grid=(2, 2, 2), reference_phonons=[(2, 1.0), (2, 1.0)]),
         versions={"python": "3.11"},
         seed=1,
         command="ndsc run <ndsc.toml>",
@@ -217,9 +217,15 @@ def test_the_data_of_the_figures_are_written(reported, comparison, predictions):
     assert {row["constant"]: row["model_gpa"] for row in read_csv(reported / "figures" / "elastic.csv")} == {
         "C11": "101", "C44": "29",
     }  # fmt: skip
-    assert [row["relative_to_diagonal"] for row in read_csv(reported / "figures" / "cost.csv")] == [
-        "0.5", "0.03125", "1", "4",
-    ]  # fmt: skip
+    # The diagonal supercell of 8 atoms: a label of 4 takes 1 s, so 2^1.7 s, or 2^1.3 and 2^2.1.
+    costs, one = read_csv(reported / "figures" / "cost.csv"), 2**1.7
+    for name, expected in (
+        ("seconds", [4, 2, one, 4 * one]),
+        ("seconds_low", [4, 2, 2**1.3, 4 * 2**1.3]),
+        ("seconds_high", [4, 2, 2**2.1, 4 * 2**2.1]),
+        ("relative_time", [4 / one, 2 / one, 1, 4]),
+    ):
+        assert [float(row[name]) for row in costs] == pytest.approx(expected, rel=1e-5)
 
 
 def test_the_harmonic_model_is_drawn_where_it_was_computed(run, comparison):
@@ -368,8 +374,12 @@ def test_figures_draw_what_they_are_given(comparison, predictions, tmp_path):
     assert [bar.get_height() for bar in axes.patches] == pytest.approx([1.0, 0.0])
     assert [text.get_text() for text in axes.texts] == ["+1.00"]
     assert sum(line.get_marker() == "x" for line in axes.lines) == 1
-    cost = cost_summary([(4, 1.0)] * 4, unit_atoms=1, grid=(2, 2, 2), reference_phonon_atoms=[2, 2])
-    assert [text.get_text() for text in cost_figure(cost).axes[0].texts] == ["0.5", "0.0312", "1", "4"]
+    cost = cost_summary([(4, 1.0)] * 4, unit_atoms=1, grid=(2, 2, 2), reference_phonons=[(2, 1.0), (2, 1.0)])
+    assert [text.get_text() for text in cost_figure(cost).axes[0].texts] == ["4 s", "2 s", "about 3.2 s", "about 13 s"]
+    untimed = cost_summary([(4, None)] * 4, unit_atoms=1, grid=(2, 2, 2), reference_phonons=[(2, None), (2, None)])
+    assert [float(text.get_text()) for text in cost_figure(untimed).axes[0].texts] == pytest.approx(
+        [4 / 2**1.7, 2 / 4**1.7, 1, 4], rel=5e-3
+    )
     saved = save_figure(figure, None, tmp_path / "bands")
     assert saved.svg.startswith(b"<?xml")
 

@@ -7,6 +7,7 @@ from ase.build import bulk
 
 from ndsc.benchmark import elastic_comparison, lattice_comparison
 from ndsc.errors import InputError
+from ndsc.report.figures import cost_data, cost_figure
 from ndsc.results import (
     Comparison,
     CrystalSummary,
@@ -74,18 +75,73 @@ def test_lattice():
 
 def test_cost():
     cost = cost_summary(
-        [(1, 2.0), (4, 10.0), (4, None)],
+        [(1, 2.0), (4, 10.0), (4, None), (4, 0.0)],
         unit_atoms=1,
         grid=(4, 4, 4),
-        reference_phonon_atoms=[4, 4],
+        reference_phonons=[(4, 20.0), (4, 20.0)],
         stages={"fit": 3.0},
     )
-    assert (cost.labels, cost.atoms, cost.seconds) == (3, 9, 12.0)
-    assert cost.atoms_cubed == 1 + 64 + 64
-    assert cost.relative_to_diagonal == pytest.approx(129 / 64**3)
+    assert (cost.labels, cost.atoms, cost.seconds) == (4, 13, 12.0)
+    assert cost.atoms_cubed == 1 + 3 * 64
+    assert cost.relative_to_diagonal == pytest.approx(193 / 64**3)
     assert cost.reference_phonon_atoms_cubed == 128
-    assert [(size.atoms, size.labels) for size in cost.by_size] == [(1, 1), (4, 2)]
+    assert [(size.atoms, size.labels, size.seconds) for size in cost.by_size] == [(1, 1, 2.0), (4, 3, 10.0)]
     assert cost.total_seconds == 3.0
+    assert (cost.power, cost.power_width, cost.estimated_from_atoms) == (pytest.approx(1.7), pytest.approx(0.4), 4)
+    # One calculation of 64 atoms: the geometric mean of 10, 20 and 20 s, times 16^1.7, or 16^1.3 and 16^2.1.
+    one = 4000 ** (1 / 3) * 16**1.7
+    assert cost.diagonal_seconds_estimated.model_dump() == pytest.approx(
+        {"value": one, "low": one / 16**0.4, "high": one * 16**0.4}
+    )
+    assert cost.relative_time_estimated.model_dump() == pytest.approx(
+        {"value": 12 / one, "low": 12 / one / 16**0.4, "high": 12 / one * 16**0.4}
+    )
+    assert cost.reference_phonon_seconds == 40.0
+    assert cost.reference_phonon_relative_time_estimated.value == pytest.approx(40 / one)
+    assert not cost.diagonal_is_measured
+
+
+def test_cost_without_a_time_is_that_of_the_power_alone():
+    cost = cost_summary([(1, None), (4, math.nan), (4, None)], unit_atoms=1, grid=(4, 4, 4))
+    assert (cost.seconds, cost.diagonal_seconds_estimated, cost.estimated_from_atoms) == (None, None, None)
+    assert cost.relative_time_estimated.model_dump() == pytest.approx(
+        {
+            "value": (1 + 2 * 4**1.7) / 64**1.7,
+            "low": (1 + 2 * 4**2.1) / 64**2.1,
+            "high": (1 + 2 * 4**1.3) / 64**1.3,
+        }
+    )
+    assert cost.reference_phonon_relative_time_estimated is None
+    # A calculator without k-points takes time in proportion to the atoms.
+    cost = cost_summary([(1, None), (4, None)], unit_atoms=1, grid=(4, 4, 4), kpoints=False)
+    assert cost.relative_time_estimated.value == pytest.approx(5 / 64)
+
+
+def test_a_diagonal_supercell_that_was_labelled_is_measured():
+    cost = cost_summary([(64, 3000.0), (64, 4000.0), (1, 10.0)], unit_atoms=1, grid=(4, 4, 4))
+    assert cost.diagonal_is_measured
+    assert cost.diagonal_seconds_estimated.model_dump() == pytest.approx(
+        dict.fromkeys(("value", "low", "high"), 12e6**0.5)
+    )
+    assert cost.relative_time_estimated.value == pytest.approx(7010 / 12e6**0.5)
+
+
+def test_costs_of_earlier_versions_are_read():
+    old = {
+        "labels": 3,
+        "atoms": 9,
+        "seconds": 12.0,
+        "atoms_cubed": 129.0,
+        "diagonal_atoms": 64,
+        "relative_to_diagonal": 129 / 64**3,
+        "reference_phonon_labels": 2,
+        "reference_phonon_atoms_cubed": 128.0,
+    }
+    found = results(cost=old).cost
+    assert (found.seconds, found.relative_time_estimated, found.power) == (12.0, None, None)
+    data = cost_data(found)
+    assert data[["what", "seconds"]].values.tolist() == [["database", 12.0]]
+    assert [text.get_text() for text in cost_figure(found).axes[0].texts] == ["12 s"]
 
 
 def test_a_proven_set():

@@ -12,7 +12,6 @@ from ndsc.fit.linear_system import ENERGY, FORCE, VIRIAL, kinds_of
 from ndsc.selection import (
     ElasticTarget,
     ForceTarget,
-    LabelCost,
     PhononTarget,
     PressureTarget,
     Selector,
@@ -219,29 +218,6 @@ def test_without_phonons_a_target_in_thz_is_never_met(case):
     found = select_configurations(candidates, model, targets[1:], n=2, target_thz=100.0)
     assert found.predicted_rmse_thz is None
     assert found.target_met is False
-
-
-def test_cost_of_labels_follows_a_power_law():
-    sizes = np.array([1, 2, 4, 8, 16, 32])
-    found = LabelCost.of_labels(sizes, 3.0 * sizes**1.4)
-    assert found.power == pytest.approx(1.4, abs=0.02)
-    assert found([bulk("Al"), bulk("Al", cubic=True)]) == pytest.approx([3.0, 3.0 * 4**1.4], rel=0.05)
-    assert found.fitted
-
-
-def test_the_prior_decides_where_all_labels_have_one_size():
-    found = LabelCost.of_labels([4, 4, 4], [30.0, 40.0, 50.0])
-    assert found.power == pytest.approx(1.7)
-    assert found([bulk("Al", cubic=True)])[0] == pytest.approx((30 * 40 * 50) ** (1 / 3))
-    assert LabelCost.of_labels([4], [30.0], kpoints=False).power == pytest.approx(1.0)
-
-
-def test_labels_without_a_time_do_not_count():
-    found = LabelCost.of_labels([1, 4, 8, 8], [np.nan, 30.0, 0.0, np.inf])
-    assert found == LabelCost.of_labels([4], [30.0])
-    assert LabelCost.of_labels([1, 2], [0.0, np.nan]) == LabelCost()
-    assert LabelCost.of_labels([], []) == LabelCost()
-    assert not LabelCost().fitted
 
 
 # Candidates

@@ -32,6 +32,7 @@ from ndsc.errors import InputError
 
 if TYPE_CHECKING:
     from ndsc.crystal import Crystal
+    from ndsc.force_constants import PhononCost
     from ndsc.phonons import SupercellPhonons
     from ndsc.progress import Progress
     from ndsc.reference import CalculatorSpec, ExecutorSettings, Label, LabelStore, StoredCalculator
@@ -300,9 +301,21 @@ def _show_phonons(crystal: Crystal, found: SupercellPhonons, *, json: bool) -> N
             )
         ],
     )
-    used, diagonal = found.cost.used, found.cost.diagonal
-    say(
-        f"{used.calculations} calculations, {used.atoms} atoms; the diagonal supercell of the grid: "
-        f"{diagonal.calculations} calculations, {diagonal.atoms} atoms. "
-        f"Atoms cubed: {found.cost.relative:.3g} times as much."
-    )
+    say(_said_cost(found.cost, diagonal=found.route == "diagonal"))
+
+
+def _said_cost(cost: PhononCost, *, diagonal: bool) -> str:
+    """What was computed and how long it took, beside the diagonal supercell, whose time is an estimate."""
+    from ndsc.report.text import estimated, seconds
+
+    used, other = cost.used, cost.diagonal
+    text = f"{used.calculations} calculations, {used.atoms} atoms"
+    if used.seconds is not None:
+        text += f", {seconds(used.seconds)}"
+    if diagonal:
+        return f"{text}."
+    text += f"; in the diagonal supercell of the grid {other.calculations} calculations, {other.atoms} atoms"
+    law = f"the time grows as about atoms^{cost.power:g} (± {cost.power_width:g})"
+    if other.seconds_estimated is None:
+        return f"{text}. They take {estimated(cost.relative_time)} times as long as those: {law}."
+    return f"{text}, {estimated(other.seconds_estimated, time=True)}. That is an estimate: {law}."

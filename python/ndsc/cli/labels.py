@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -64,6 +65,7 @@ def status(directory: StoreArgument, json: JsonOption = False) -> None:
                 "labels": found.labels,
                 "seconds": found.seconds,
                 "cpu_seconds": found.cpu_seconds,
+                "by_size": [asdict(size) for size in found.by_size],
                 "settings": found.settings,
                 "problems": [{"file": str(entry.path), "reason": entry.reason} for entry in found.problems],
                 "claims": [
@@ -88,6 +90,11 @@ def status(directory: StoreArgument, json: JsonOption = False) -> None:
     ]
     if rows:
         print_table("Settings", ["id", "labels", "calculator", "parameters", "code"], rows)
+        sizes = [
+            [size.atoms, size.labels, *(f"{time:.4g}" for time in (size.seconds, size.shortest, size.longest))]
+            for size in found.by_size
+        ]
+        print_table("Time of one label, s", ["atoms", "labels", "mean", "shortest", "longest"], sizes)
     if found.claims:
         now = time.time()
         claims = [

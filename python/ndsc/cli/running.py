@@ -13,7 +13,7 @@ from ndsc.cli.options import JsonOption, option
 from ndsc.errors import InputError
 
 if TYPE_CHECKING:
-    from ndsc.results import Results, SelectionSummary
+    from ndsc.results import CostSummary, Results, SelectionSummary
 
 COPY = "ndsc.toml"
 
@@ -124,12 +124,22 @@ def show_results(results: Results, directory: Path) -> None:
     if results.cost is not None:
         cost = results.cost
         spent = "" if cost.seconds is None else f", {cost.seconds:.1f} s of calculations"
-        say(f"{cost.labels} labels, {cost.atoms} atoms{spent}.")
+        say(f"{cost.labels} labels, {cost.atoms} atoms{spent}.{_diagonal(cost)}")
     for warning in results.warnings:
         if not _is_said(warning, results.selection):
             warn(warning)
     page = directory / "report.html"
     say(f"Report: {page if page.exists() else directory}")
+
+
+def _diagonal(cost: CostSummary) -> str:
+    """What one calculation of the diagonal supercell would take, where that is known."""
+    from ndsc.report.text import estimated
+
+    if cost.diagonal_seconds_estimated is None or cost.diagonal_is_measured:
+        return ""
+    time = estimated(cost.diagonal_seconds_estimated, time=True)
+    return f" One calculation of the diagonal supercell, {cost.diagonal_atoms} atoms, would take {time}, an estimate."
 
 
 def _show_choice(results: Results, chosen: SelectionSummary) -> None:

@@ -317,7 +317,8 @@ def _show(found: Preview, selection: Selection, document: dict[str, Any], folder
     if not found.labelled:
         say("Nothing is labelled, so the size of the errors is assumed: the order and their ratios mean more.")
     if not seconds:
-        say("No label with a time is there, so costs are in units of the cheapest label.")
+        power = f"atoms^{found.cost.power:g}"
+        say(f"No label with a time is there, so costs are in units of the cheapest label, and grow as {power}.")
     say(selection.reason)
     if len(selection):
         say(f"Structures: {folder / CHOSEN}")

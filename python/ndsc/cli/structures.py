@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -26,7 +27,7 @@ def supercells(
     structure: StructureOptions,
     grid: GridOption,
     cost_exponent: Annotated[
-        float, typer.Option("--cost-exponent", help="The cost of a supercell is its size to this power.")
+        float, typer.Option("--cost-exponent", help="The sum of size to this power is made smallest.")
     ] = 3.0,
     out: Annotated[Path | None, option("--out", "Write the supercells to this folder.", metavar="DIR")] = None,
     file_format: Annotated[
@@ -103,6 +104,8 @@ def kpoints(
 
 
 def _show(found: SupercellSet) -> None:
+    from ndsc.label_cost import LabelCost
+
     atoms = found.atoms
     n1, n2, n3 = found.grid
     rows = []
@@ -118,10 +121,13 @@ def _show(found: SupercellSet) -> None:
     )
     if len(rows) > SHOWN:
         say(f"… and {len(rows) - SHOWN} more; --json and --out give all of them.")
-    diagonal = float(n1 * n2 * n3) ** found.cost_exponent
+    say(f"Sum of size^{found.cost_exponent:g}: {found.cost:g}, {found.proof}.")
+    cost = LabelCost()
+    relative = cost.relative(Counter(found.sizes.tolist()), {n1 * n2 * n3: 1})
     say(
-        f"Cost (sum of size^{found.cost_exponent:g}): {found.cost:g}, {found.proof}; the diagonal supercell of "
-        f"{n1 * n2 * n3} cells costs {diagonal:g}, {diagonal / found.cost:.3g} times as much."
+        f"One calculation of each takes {relative.value:.2g} ({relative.low:.2g} to {relative.high:.2g}) of the time "
+        f"of one of the diagonal supercell of {n1 * n2 * n3} cells. This is an estimate: with equally dense k-points, "
+        f"the time grows as about size^{cost.power:g} (± {cost.power_width:g})."
     )
 
 

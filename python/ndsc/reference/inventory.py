@@ -43,6 +43,24 @@ class ClaimState:
 
 
 @dataclass(frozen=True)
+class SizeTimes:
+    """The labels of one number of atoms, and what they cost.
+
+    Attributes
+    ----------
+    atoms, labels : int
+    seconds, shortest, longest : float, s
+        Mean and range of the time of processors of a label, or of the wall time where that is not recorded.
+    """
+
+    atoms: int
+    labels: int
+    seconds: float
+    shortest: float
+    longest: float
+
+
+@dataclass(frozen=True)
 class StoreStatus:
     """A summary of a store.
 
@@ -54,6 +72,8 @@ class StoreStatus:
         Time that they took, all together, s.
     cpu_seconds : float or None
         The same in time of processors; None where a label does not have it.
+    by_size : list of SizeTimes
+        Ordered by the number of atoms.
     settings : dict of str to dict
         The settings that they were computed with, by their short name; each with the number of labels.
     problems : list of Problem
@@ -66,6 +86,7 @@ class StoreStatus:
     labels: int
     seconds: float
     cpu_seconds: float | None
+    by_size: list[SizeTimes]
     settings: dict[str, dict[str, Any]]
     problems: list[Problem]
     claims: list[ClaimState]
@@ -85,6 +106,7 @@ def status(store: LabelStore) -> StoreStatus:
     settings: dict[str, dict[str, Any]] = {}
     seconds = 0.0
     cpu_seconds: float | None = 0.0
+    times: dict[int, list[float]] = {}
     for _, label in read_all(store):
         if isinstance(label, Problem):
             problems.append(label)
@@ -94,11 +116,16 @@ def status(store: LabelStore) -> StoreStatus:
         entry["labels"] += 1
         entry["codes"][str(label.provenance.get("code", "not named"))] += 1
         seconds += label.seconds
+        times.setdefault(len(label.forces), []).append(label.cost_seconds)
         cpu_seconds = None if cpu_seconds is None or label.cpu_seconds is None else cpu_seconds + label.cpu_seconds
     return StoreStatus(
         labels=sum(entry["labels"] for entry in settings.values()),
         seconds=seconds,
         cpu_seconds=cpu_seconds,
+        by_size=[
+            SizeTimes(atoms, len(group), sum(group) / len(group), min(group), max(group))
+            for atoms, group in sorted(times.items())
+        ],
         settings=settings,
         problems=problems,
         claims=[ClaimState(*claim) for claim in store.claims.all()],

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
+from ndsc.label_cost import Estimate
 from ndsc.report.style import (
     MODEL,
     MOST_VECTOR_POINTS,
@@ -23,7 +24,8 @@ from ndsc.report.style import (
     paper_style,
     plain,
 )
-from ndsc.results import CostSummary
+from ndsc.report.text import estimated, seconds
+from ndsc.results import CostSummary, EstimateSummary
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -133,60 +135,92 @@ def parity_data(predictions: Predictions) -> DataFrame:
     return table
 
 
+#: The bars of the cost figure, as they are called beside them.
+COST_BARS = {
+    "database": "database: {n} labels",
+    "phonons of the reference": "reference's phonons: {n} labels",
+    "diagonal supercell": "one calculation of {atoms} atoms",
+    "diagonal supercell, as often as the database": "{n} calculations of {atoms} atoms",
+}
+
+
 def cost_data(cost: CostSummary) -> DataFrame:
-    """The bars of the cost figure: ``what``, ``calculations``, ``atoms_cubed``, ``relative_to_diagonal``."""
+    """The bars of the cost figure.
+
+    Returns
+    -------
+    DataFrame
+        ``what``; ``calculations``; ``seconds``, for the diagonal supercell an estimate between ``seconds_low`` and
+        ``seconds_high``, and missing where no label has a time; ``relative_time``, over one calculation of the diagonal
+        supercell, by seconds, or without them by the power of the number of atoms.
+    """
     from pandas import DataFrame
 
-    one = float(cost.diagonal_atoms) ** 3
-    rows = [("database", cost.labels, cost.atoms_cubed or 0.0)]
-    if cost.reference_phonon_atoms_cubed is not None:
-        rows.append(("phonons of the reference", cost.reference_phonon_labels, cost.reference_phonon_atoms_cubed))
-    rows.append(("diagonal supercell", 1, one))
-    rows.append(("diagonal supercell, as often as the database", cost.labels, cost.labels * one))
-    frame = DataFrame(rows, columns=["what", "calculations", "atoms_cubed"])
-    return frame.assign(relative_to_diagonal=frame.atoms_cubed / one)
+    one, nothing = cost.diagonal_seconds_estimated, EstimateSummary(value=None, low=None, high=None)
+    rows = [("database", cost.labels, cost.seconds, cost.seconds, cost.seconds, _value(cost.relative_time_estimated))]
+    if cost.reference_phonon_labels:
+        spent, relative = cost.reference_phonon_seconds, _value(cost.reference_phonon_relative_time_estimated)
+        rows.append(("phonons of the reference", cost.reference_phonon_labels, spent, spent, spent, relative))
+    for what, often in (("diagonal supercell", 1), ("diagonal supercell, as often as the database", cost.labels)):
+        known = one or nothing
+        times = [None if x is None else often * x for x in (known.value, known.low, known.high)]
+        rows.append((what, often, times[0], times[1], times[2], None if cost.power is None else float(often)))
+    columns = ["seconds", "seconds_low", "seconds_high", "relative_time"]
+    frame = DataFrame(rows, columns=["what", "calculations", *columns]).astype(dict.fromkeys(columns, float))
+    return frame[frame.seconds.notna() | frame.relative_time.notna()].reset_index(drop=True)
 
 
 def cost_figure(cost: CostSummary) -> Figure:
-    """Cost of the labels beside the diagonal supercell's, as atoms³ relative to one calculation of it.
+    """Time of the labels beside that of the diagonal supercell, which is estimated; relative where no time is known.
 
     Parameters
     ----------
     cost : CostSummary
         With the number of atoms of the diagonal supercell.
     """
-    names = {
-        "database": "database: {n} labels",
-        "phonons of the reference": "reference's phonons: {n} labels",
-        "diagonal supercell": "one calculation of {atoms} atoms",
-        "diagonal supercell, as often as the database": "{n} calculations of {atoms} atoms",
-    }
     data = cost_data(cost)
     if cost.labels == 1:
-        data = data.iloc[:-1]
-    values = data.relative_to_diagonal.clip(lower=1e-12)
+        data = data[data.what != "diagonal supercell, as often as the database"]
+    timed = bool(data.seconds.notna().any())
+    data = data[(data.seconds if timed else data.relative_time).notna()]
+    values = (data.seconds if timed else data.relative_time).to_numpy(dtype=float)
     with paper_style():
         figure = new_figure(6.0, 0.42 * len(data) + 0.75)
         axes = figure.add_subplot()
         lowest = 10.0 ** np.floor(np.log10(0.5 * values.min()))
         colours = [MUTED if what.startswith("diagonal") else MODEL for what in data.what]
         axes.barh(range(len(data)), values - lowest, left=lowest, height=0.62, color=colours)
-        for place, value in enumerate(values):
-            axes.annotate(
-                f"{value:.3g}", (value, place), xytext=(4, 0), textcoords="offset points", va="center", fontsize=9.5
-            )
-        axes.axvline(1.0, color=REFERENCE, linewidth=0.8, linestyle=(0, (4, 3)), zorder=0)
+        ends = data.seconds_high.to_numpy(dtype=float) if timed else values
+        if timed:
+            spread = np.array([values - data.seconds_low, ends - values])
+            wide = np.flatnonzero(spread.any(axis=0))
+            axes.errorbar(values[wide], wide, xerr=spread[:, wide], fmt="none", ecolor=REFERENCE, capsize=3)
+        for place, (value, end) in enumerate(zip(values, ends, strict=True)):
+            note = f"{value:.3g}"
+            if timed:
+                rough = estimated(Estimate(value, value, value), time=True)
+                note = f"about {rough}" if end > value else seconds(value)
+            axes.annotate(note, (end, place), xytext=(6, 0), textcoords="offset points", va="center", fontsize=9.5)
+        if not timed:
+            axes.axvline(1.0, color=REFERENCE, linewidth=0.8, linestyle=(0, (4, 3)), zorder=0)
         axes.set_xscale("log")
-        axes.set_xlim(lowest, 6.0 * values.max())
-        labels = [
-            names[what].format(n=number, atoms=cost.diagonal_atoms)
-            for what, number in zip(data.what, data.calculations, strict=True)
-        ]
+        axes.set_xlim(lowest, 10.0 * ends.max())
+        names = zip(data.what, data.calculations, strict=True)
+        labels = [COST_BARS[what].format(n=number, atoms=cost.diagonal_atoms) for what, number in names]
         axes.set_yticks(range(len(data)), labels)
         axes.tick_params(axis="y", length=0)
         axes.invert_yaxis()
-        axes.set_xlabel("atoms³, relative to one calculation of the diagonal supercell")
+        power = f"atoms$^{{{cost.power:.2g}}}$" if cost.power is not None else ""
+        axes.set_xlabel(
+            "time (s); of the diagonal supercell estimated" if timed and not cost.diagonal_is_measured
+            else "time (s)" if timed
+            else f"{power}, relative to one calculation of the diagonal supercell"
+        )  # fmt: skip
     return figure
+
+
+def _value(found: EstimateSummary | None) -> float | None:
+    return None if found is None else found.value
 
 
 def _kinds(config_types: Sequence[str]) -> list[str]:

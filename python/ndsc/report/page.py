@@ -86,8 +86,8 @@ def template(name: str) -> Any:
         trim_blocks=True,
     )
     names = (
-        "number", "significant", "milli", "seconds", "count", "grid", "code_name", "chemical", "space_group",
-        "settings", "matrix",
+        "number", "significant", "milli", "seconds", "estimated", "count", "grid", "code_name", "chemical",
+        "space_group", "settings", "matrix",
     )  # fmt: skip
     environment.filters |= {name: getattr(text, name) for name in names} | {"markdown": escape_markdown}
     return environment.get_template(name)
@@ -118,9 +118,12 @@ def _headlines(results: Results) -> Rows:
         failed = len(results.labels.failures) if results.labels is not None else 0
         note = f"{text.count(cost.atoms, 'atom')}, {text.seconds(cost.seconds)} of calculations"
         entries.append(("Labels", str(cost.labels), f"{note}, {failed} failed" if failed else note))
-        if cost.relative_to_diagonal is not None:
-            share = f"{text.significant(100 * cost.relative_to_diagonal)} %"
-            entries.append(("Cost of the database", share, "of one diagonal supercell, as atoms³"))
+        relative = cost.relative_time_estimated
+        if relative is not None and relative.value is not None:
+            one = f"calculation of the diagonal supercell, {text.count(cost.diagonal_atoms, 'atom')}"
+            how = "" if cost.diagonal_is_measured else ", estimated"
+            how = f", as atoms^{cost.power:.2g}" if cost.seconds is None else how
+            entries.append(("Time of the labels", f"{text.significant(relative.value, 2)} ×", f"one {one}{how}"))
         if cost.total_seconds is not None:
             entries.append(("Time", text.seconds(cost.total_seconds), "wall time of this run"))
     return entries

@@ -13,14 +13,16 @@ from ase.formula import Formula
 from numpy.typing import ArrayLike
 
 from ndsc.codes import CODES
+from ndsc.label_cost import Estimate
 from ndsc.qgrid import irreducible_qpoints
 from ndsc.report.tables import NOTHING
-from ndsc.results import Comparison
+from ndsc.results import Comparison, EstimateSummary
 from ndsc.supercells import SupercellSet
 
 #: Grids with more irreducible q-points than this have too many for a table.
 MOST_QPOINTS = 2000
 _SHOWN_QPOINTS = 6
+_UNITS = ((3600.0, " h"), (60.0, " min"), (1.0, " s"))
 _LATTICE = {"alpha": "α (°)", "beta": "β (°)", "gamma": "γ (°)", "volume_per_atom": "volume per atom (Å³)"}
 
 
@@ -53,6 +55,21 @@ def seconds(value: float | None) -> str:
     if value < 120:
         return f"{value:.3g} s"
     return f"{value / 60:.1f} min" if value < 7200 else f"{value / 3600:.1f} h"
+
+
+def estimated(found: Estimate | EstimateSummary | None, *, time: bool = False) -> str:
+    """A number, or a `time` in seconds, with two digits: ``about 55 min (18 to 170 min)``."""
+    if found is None or found.value is None or found.low is None or found.high is None:
+        return NOTHING
+    length, unit = 1.0, ""
+    if time:
+        length, unit = next((one for one in _UNITS if found.value >= 1.5 * one[0]), _UNITS[-1])
+    value, low, high = (_two_digits(x / length) for x in (found.value, found.low, found.high))
+    return f"{value}{unit}" if low == high else f"about {value}{unit} ({low} to {high}{unit})"
+
+
+def _two_digits(value: float) -> str:
+    return f"{float(f'{value:.2g}'):.10g}"
 
 
 def count(amount: int, noun: str) -> str:

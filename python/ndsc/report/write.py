@@ -175,8 +175,7 @@ def _draw_figures(results: Results, found: RunFiles, folder: Path) -> dict[str, 
     if any(value.reference for value in (results.elastic or {}).values()):
         data = elastic_errors_data({model: results.elastic or {}})
         figures["elastic"] = save_figure(elastic_errors_figure(data), data, folder / "figures" / "elastic")
-    if results.cost is not None and results.cost.diagonal_atoms and results.cost.labels:
-        data = cost_data(results.cost)
+    if results.cost is not None and results.cost.labels and len(data := cost_data(results.cost)):
         figures["cost"] = save_figure(cost_figure(results.cost), data, folder / "figures" / "cost")
     return figures
 

@@ -1,5 +1,4 @@
 from .candidates import make_candidates as make_candidates
-from .cost import LabelCost as LabelCost
 from .model import GapModel as GapModel
 from .model import LinearModel as LinearModel
 from .noise import Noise as Noise

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from ndsc.errors import InputError
 from ndsc.fit.linear_system import kinds_of
 from ndsc.fit.soap import COMPONENTS
+from ndsc.label_cost import LabelCost
 from ndsc.progress import Progress, silent
 from ndsc.selection.candidates import strata
 from ndsc.selection.choice import Choice, choose_from
-from ndsc.selection.cost import LabelCost
 from ndsc.selection.knowledge import Knowledge, Pool, same_rows
 from ndsc.selection.model import LinearModel, single_atoms_of
 from ndsc.selection.noise import Noise, Observations, calibration, most_probable_noise

@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+import math
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from ndsc.config import RunConfig
-from ndsc.errors import ReferenceCalculationError
+from ndsc.errors import InputError, ReferenceCalculationError
 from ndsc.fit.memory import fit_memory
 from ndsc.kpoints import fold_kpoints
+from ndsc.label_cost import LabelCost
 from ndsc.progress import Progress, silent
 from ndsc.reference.processes import cores
-from ndsc.report.text import seconds
+from ndsc.report.text import count, estimated, seconds
+from ndsc.store import DamagedError
 from ndsc.workflow.checks import COUNTED, check_plan
 from ndsc.workflow.plan import Plan, make_plan
 from ndsc.workflow.selection_effort import FEW_SUPERCELLS, SelectionEffort
 
 #: Supercells that are listed one by one.
 LISTED = 40
+#: Labels whose time is read.
+TIMED = 300
 
 
 @dataclass(frozen=True)
@@ -35,6 +41,8 @@ class DryRun:
         Calculations behind the reference's phonons; 0 when these come from the diagonal supercell.
     in_store : int or None
         Labels that need not be computed again; None where they are not looked up.
+    times : tuple of (int, float)
+        Number of atoms, and seconds, of labels that are there.
     notes : tuple of str
         What a person should know before the run.
     selection : SelectionEffort or None
@@ -47,6 +55,7 @@ class DryRun:
     in_store: int | None
     notes: tuple[str, ...] = ()
     selection: SelectionEffort | None = None
+    times: tuple[tuple[int, float], ...] = ()
 
     @property
     def relaxed(self) -> bool:
@@ -54,10 +63,24 @@ class DryRun:
         return self.plan.relaxed
 
     @property
-    def relative_cost(self) -> float:
-        """Sum of atoms³ over the configurations, relative to one diagonal supercell of the same grid."""
-        atoms_cubed = sum(number * atoms**3 for atoms, number in self.plan.counts.items())
-        return atoms_cubed / float(self.diagonal_atoms) ** 3
+    def cost(self) -> LabelCost:
+        """What a label as large as the diagonal supercell takes, from the largest labels that are there."""
+        atoms, seconds = [atoms for atoms, _ in self.times], [time for _, time in self.times]
+        return LabelCost.of_largest(atoms, seconds, kpoints=self.plan.spec.kgrid is not None)
+
+    @property
+    def label_seconds(self) -> float | None:
+        """The time of all configurations, s: the mean of the labels of each size, estimated for sizes without any."""
+        if not self.cost.fitted:
+            return None
+        by_size: dict[int, list[float]] = {}
+        for atoms, time in self.times:
+            by_size.setdefault(atoms, []).append(time)
+        cost = LabelCost.of_labels(*zip(*self.times, strict=True), kpoints=self.plan.spec.kgrid is not None)
+        return sum(
+            number * (float(np.mean(by_size[atoms])) if atoms in by_size else cost.seconds(atoms).value)
+            for atoms, number in self.plan.counts.items()
+        )
 
     @property
     def diagonal_atoms(self) -> int:
@@ -83,14 +106,7 @@ class DryRun:
                 for atom in plan.isolated
             ),
             f"Phonons         {self._phonons()}",
-            *(
-                []
-                if plan.selects
-                else [
-                    f"Cost            atoms³ of the configurations {self.relative_cost:.3g} times that of one "
-                    f"calculation of the diagonal supercell ({self.diagonal_atoms} atoms)"
-                ]
-            ),
+            *([] if plan.selects else [f"Cost            {self._cost()}"]),
             f"Labels          {self._labels()}",
             *([] if plan.config.fit.method == "none" else [f"Fit             {self._fit()}"]),
         ]
@@ -124,7 +140,8 @@ class DryRun:
         supercells = self.plan.supercells
         verdict = f"{supercells.proof}, symprec = {self.plan.crystal.symprec:g} Å"
         grid = " x ".join(str(n) for n in supercells.grid)
-        lines = [f"Supercells      {len(supercells)} for the grid {grid}: cost {supercells.cost:g}, {verdict}"]
+        power = f"sum of size^{supercells.cost_exponent:g} {supercells.cost:g}"
+        lines = [f"Supercells      {len(supercells)} for the grid {grid}: {power}, {verdict}"]
         listed = zip(supercells.matrices[:LISTED].tolist(), supercells.sizes.tolist(), strict=False)
         for number, (matrix, size) in enumerate(listed):
             points = f", {self.kpoints[number]} k-points" if self.kpoints else ""
@@ -144,6 +161,19 @@ class DryRun:
         if self.phonon_calculations is None:
             return f"calculations in {len(self.plan.phonon_supercells)} supercells for the reference"
         return f"{self.phonon_calculations} calculations for the reference"
+
+    def _cost(self) -> str:
+        cost, total, diagonal = self.cost, self.label_seconds, self.diagonal_atoms
+        one, law = f"one calculation of the diagonal supercell ({diagonal} atoms)", f"atoms^{cost.power:.2g}"
+        law += f" (± {cost.power_width:.2g})"
+        if total is None:
+            relative = estimated(cost.relative(self.plan.counts, {diagonal: 1}))
+            return f"no label has a time yet; as {law}, all together {relative} times {one}"
+        measured = f"about {seconds(total)} for all, by {len(self.times)} labels that are there"
+        time, largest = estimated(cost.seconds(diagonal), time=True), max(atoms for atoms, _ in self.times)
+        if largest == diagonal:
+            return f"{measured}; {time} for {one}"
+        return f"{measured}; {one} {time}, estimated from those of {count(largest, 'atom')} as {law}"
 
     def _labels(self) -> str:
         store = self.plan.store.path
@@ -177,11 +207,13 @@ def dry_run(config: RunConfig, directory: Path, *, progress: Progress = silent) 
     listed = plan.supercells.matrices[:LISTED]
     kpoints = () if kgrid is None else tuple(len(fold_kpoints(matrix, kgrid)) for matrix in listed)
     few = plan.n_configurations <= COUNTED and len(plan.phonon_supercells) <= FEW_SUPERCELLS
+    in_store, times = _in_store(plan, progress) if few and plan.relaxed else (None, ())
     return DryRun(
         plan=plan,
         kpoints=kpoints,
         phonon_calculations=len(plan.phonon_frames) if few else None,
-        in_store=_in_store(plan, progress) if few and plan.relaxed else None,
+        in_store=in_store,
+        times=times,
         notes=notes,
         selection=SelectionEffort.of_plan(plan) if plan.selects else None,
     )
@@ -201,11 +233,20 @@ def plan_without_calculations(config: RunConfig, directory: Path, *, progress: P
         return make_plan(config, directory, relax=False, progress=progress)
 
 
-def _in_store(plan: Plan, progress: Progress) -> int:
-    found = 0
+def _in_store(plan: Plan, progress: Progress) -> tuple[int, tuple[tuple[int, float], ...]]:
+    """How many labels are there, and the number of atoms and the time of some of them, spread evenly."""
+    found: list[tuple[str, int]] = []
     frames = plan.to_label
     for number, atoms in enumerate(frames):
         progress("looking up labels", number, len(frames))
-        found += plan.store.key_of(atoms, plan.spec) in plan.store
+        key = plan.store.key_of(atoms, plan.spec)
+        if key in plan.store:
+            found.append((key, len(atoms)))
     progress("looking up labels", len(frames), len(frames))
-    return found
+    times = []
+    for key, n_atoms in found[:: -(-len(found) // TIMED) or 1]:
+        # A label that cannot be read is the run's business.
+        with suppress(OSError, InputError, DamagedError):
+            times.append((n_atoms, plan.store.load(key).cost_seconds))
+    times = [(n_atoms, time) for n_atoms, time in times if 0 < time < math.inf]
+    return len(found), tuple(times)

@@ -19,9 +19,10 @@ from ndsc.errors import InputError
 from ndsc.fit import GapSettings, choose_sparse_points
 from ndsc.fit.composition import fitted_energies
 from ndsc.fit.training import isolated_energies
+from ndsc.label_cost import LabelCost
 from ndsc.progress import Progress, silent
 from ndsc.reference import Label
-from ndsc.selection import ElasticTarget, GapModel, LabelCost, PhononTarget, Selection, Target, select_configurations
+from ndsc.selection import ElasticTarget, GapModel, PhononTarget, Selection, Target, select_configurations
 from ndsc.selection.elastic_target import PART_OF_LARGEST
 from ndsc.selection.selector import FIRST_OF_KIND, MOST_MEMORY
 from ndsc.selection.settings import SelectionSettings

@@ -16,9 +16,18 @@ from ndsc.benchmark import Benchmark
 from ndsc.codes.specification import canonical
 from ndsc.config import RunConfig, dump_config
 from ndsc.fit import GapFit, Regularisation
+from ndsc.label_cost import Estimate, LabelCost
 from ndsc.qgrid import irreducible_qpoints
 from ndsc.reference import LabelReport
-from ndsc.results import CostSummary, CrystalSummary, PhononsSummary, Results, SizeCost, SupercellsSummary
+from ndsc.results import (
+    CostSummary,
+    CrystalSummary,
+    EstimateSummary,
+    PhononsSummary,
+    Results,
+    SizeCost,
+    SupercellsSummary,
+)
 from ndsc.versions import package_versions
 from ndsc.workflow.plan import Plan
 from ndsc.workflow.selection import ChosenLabels
@@ -212,12 +221,17 @@ def _phonons(config: RunConfig, found: Benchmark) -> dict[str, Any] | None:
 
 def _cost(record: RunRecord) -> CostSummary:
     plan, labels = record.plan, record.report.labels
-    names = [(str(atoms.info["ndsc_name"]), len(atoms)) for atoms in plan.configurations]
+
+    def known(frames: Iterable[Atoms]) -> list[tuple[int, float | None]]:
+        names = [(str(atoms.info["ndsc_name"]), len(atoms)) for atoms in frames]
+        return [(n_atoms, labels[name].cost_seconds) for name, n_atoms in names if name in labels]
+
     return cost_summary(
-        [(n_atoms, labels[name].cost_seconds) for name, n_atoms in names if name in labels],
+        known(plan.configurations),
         unit_atoms=len(plan.crystal.atoms),
         grid=plan.supercells.grid,
-        reference_phonon_atoms=[len(atoms) for atoms in plan.phonon_frames],
+        reference_phonons=known(plan.phonon_frames),
+        kpoints=plan.spec.kgrid is not None,
         stages=record.stages,
     )
 
@@ -227,10 +241,11 @@ def cost_summary(
     *,
     unit_atoms: int,
     grid: tuple[int, int, int],
-    reference_phonon_atoms: Sequence[int] = (),
+    reference_phonons: Sequence[tuple[int, float | None]] = (),
+    kpoints: bool = True,
     stages: Mapping[str, float] | None = None,
 ) -> CostSummary:
-    """Add up what the labels cost.
+    """Add up what the labels cost, beside one calculation of the diagonal supercell.
 
     Parameters
     ----------
@@ -239,23 +254,27 @@ def cost_summary(
     unit_atoms : int
         Atoms in the unit cell.
     grid : (3,) ints
-        q-point grid. Costs are relative to one calculation of its diagonal supercell, of ``unit_atoms * N1 * N2 * N3``
-        atoms, both as atoms³ (section 2.2 of the paper).
-    reference_phonon_atoms : sequence of int
-        Number of atoms of each calculation behind the reference's phonons.
+        q-point grid. Its diagonal supercell has ``unit_atoms * N1 * N2 * N3`` atoms.
+    reference_phonons : sequence of (number of atoms, seconds or None)
+        One entry a calculation behind the reference's phonons.
+    kpoints : bool
+        Whether the calculator samples k-points, which are fewer in larger cells.
     stages : mapping, optional
         Wall-clock seconds of each stage of the run.
     """
-    by_atoms: dict[int, list[float | None]] = {}
-    for atoms, seconds in labels:
-        by_atoms.setdefault(atoms, []).append(seconds)
-    times = [seconds for group in by_atoms.values() for seconds in group]
-    atoms_cubed = float(sum(len(group) * atoms**3 for atoms, group in by_atoms.items()))
+    database = [(atoms, _measured(seconds)) for atoms, seconds in labels]
+    phonons = [(atoms, _measured(seconds)) for atoms, seconds in reference_phonons]
+    timed = [(atoms, seconds) for atoms, seconds in [*database, *phonons] if seconds is not None]
+    cost = LabelCost.of_largest([atoms for atoms, _ in timed], [seconds for _, seconds in timed], kpoints=kpoints)
     diagonal = unit_atoms * math.prod(grid)
+    by_atoms: dict[int, list[float | None]] = {}
+    for atoms, seconds in database:
+        by_atoms.setdefault(atoms, []).append(seconds)
+    atoms_cubed = float(sum(atoms**3 for atoms, _ in database))
     return CostSummary(
-        labels=len(times),
-        atoms=sum(len(group) * atoms for atoms, group in by_atoms.items()),
-        seconds=_sum_or_none(times),
+        labels=len(database),
+        atoms=sum(atoms for atoms, _ in database),
+        seconds=_sum_or_none(seconds for _, seconds in database),
         atoms_cubed=atoms_cubed,
         diagonal_atoms=diagonal,
         relative_to_diagonal=atoms_cubed / float(diagonal) ** 3,
@@ -263,10 +282,36 @@ def cost_summary(
             SizeCost(atoms=atoms, labels=len(group), seconds=_sum_or_none(group))
             for atoms, group in sorted(by_atoms.items())
         ],
-        reference_phonon_labels=len(reference_phonon_atoms),
-        reference_phonon_atoms_cubed=float(sum(atoms**3 for atoms in reference_phonon_atoms)) or None,
+        reference_phonon_labels=len(phonons),
+        reference_phonon_atoms_cubed=float(sum(atoms**3 for atoms, _ in phonons)) or None,
         stages=dict(stages or {}),
+        power=cost.power,
+        power_width=cost.power_width,
+        diagonal_seconds_estimated=_as_summary(cost.seconds(diagonal)) if cost.fitted else None,
+        estimated_from_atoms=max(atoms for atoms, _ in timed) if timed else None,
+        relative_time_estimated=_relative(database, cost, diagonal),
+        reference_phonon_seconds=_sum_or_none(seconds for _, seconds in phonons),
+        reference_phonon_relative_time_estimated=_relative(phonons, cost, diagonal),
     )
+
+
+def _relative(labels: Sequence[tuple[int, float | None]], cost: LabelCost, diagonal: int) -> EstimateSummary | None:
+    """The time of labels over that of one diagonal supercell: from seconds, or where there are none from the atoms."""
+    if not labels:
+        return None
+    if not cost.fitted:
+        return _as_summary(cost.relative(Counter(atoms for atoms, _ in labels), {diagonal: 1}))
+    seconds, one = _sum_or_none(seconds for _, seconds in labels), cost.seconds(diagonal)
+    return None if seconds is None else _as_summary(Estimate(*(seconds / x for x in (one.value, one.high, one.low))))
+
+
+def _as_summary(found: Estimate) -> EstimateSummary:
+    return EstimateSummary(**asdict(found))
+
+
+def _measured(seconds: float | None) -> float | None:
+    """A time, or None for what is none."""
+    return seconds if seconds is not None and math.isfinite(seconds) and seconds > 0 else None
 
 
 def _sum_or_none(values: Iterable[float | None]) -> float | None:
