@@ -69,5 +69,5 @@ class SupercellsConfig(Section):
         default=3.0,
         gt=0,
         le=20,
-        description="Give the power p of the cost Σ size^p that is made smallest, for example 3.",
+        description="Give the power p of Σ size^p, which the set of supercells makes smallest, for example 3.",
     )
