@@ -1,5 +1,6 @@
 import importlib.util
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -136,10 +137,29 @@ def test_dry_run_writes_nothing_and_counts_what_is_there(tmp_path):
     assert f"{after.in_store} of {len(after.plan.to_label)} are in" in str(after)
 
 
+def test_dry_run_gives_the_seconds_of_the_labels_and_of_the_diagonal_supercell(tmp_path):
+    config = small(tmp_path)
+    before = dry_run(config, tmp_path / "run")
+    assert (before.times, before.label_seconds) == ((), None)
+    # 2 unit cells and 6 supercells of 2 atoms beside one of 8 atoms; EMT takes time in proportion to the atoms.
+    assert (before.plan.counts, before.diagonal_atoms) == ({1: 2, 2: 6}, 8)
+    assert before.cost.relative(before.plan.counts, {8: 1}).value == pytest.approx(14 / 8)
+    run_workflow(config, tmp_path / "run")
+    after = dry_run(config, tmp_path / "run")
+    assert sorted(atoms for atoms, _ in after.times) == [1, 1, 2, 2, 2, 2, 2, 2]
+    assert after.label_seconds == pytest.approx(sum(seconds for _, seconds in after.times))
+    some = replace(after, times=((1, 2.0), (2, 5.0), (2, 20.0)))
+    assert some.label_seconds == pytest.approx(2 * 2.0 + 6 * 12.5)
+    assert some.cost.seconds(8).value == pytest.approx(10.0 * 4)
+    # Of 2 atoms there is none yet: twice as long as one.
+    assert replace(after, times=((1, 2.0),)).label_seconds == pytest.approx(2 * 2.0 + 6 * 4.0)
+
+
 def test_dry_run_tells_the_folded_kpoints(tmp_path):
     config = small(tmp_path, calculator="gpaw", reference='kgrid = 4\nparameters = {mode = {name = "pw", ecut = 200}}')
     summary = dry_run(config, tmp_path / "run")
     assert summary.kpoints == (32, 32)
+    assert summary.cost.power == pytest.approx(1.7)
     assert "32 k-points" in str(summary)
 
 
