@@ -27,6 +27,10 @@ class ReferenceCalculationError(NdscError):
     """A reference calculation failed, did not converge, or gave a result that cannot be used."""
 
 
+class MissingLabelsError(ReferenceCalculationError):
+    """Labels are missing that are computed elsewhere: ``ndsc labels write`` writes their input."""
+
+
 class FitError(NdscError):
     """The fit failed, used less data than it was given, or made a potential that is not finite."""
 

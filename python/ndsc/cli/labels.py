@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ndsc.cli.console import duration, note, print_json, print_table, say
+from ndsc.cli.elsewhere import read, write
 from ndsc.cli.exits import ExitCode, fail
-from ndsc.cli.options import GridCommand, JsonOption, option
+from ndsc.cli.options import GridCommand, JsonOption, option, with_groups
 
 if TYPE_CHECKING:
     from ndsc.reference import LabelStore
@@ -20,13 +21,15 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode="rich",
     help="""
-Inspect, check and clean a folder of labels, the results of reference calculations.
+Inspect, check and clean a folder of labels, the results of reference calculations; have labels calculated elsewhere.
 
 [bold]Examples[/bold]
 
   ndsc labels status demo
 
   ndsc labels export demo labels.db      (ase db opens it)
+
+  ndsc labels write al.toml --code vasp --out calc, then ndsc labels read calc
 """,
 )
 
@@ -303,3 +306,5 @@ app.command(name="verify", cls=GridCommand)(verify)
 app.command(name="show", cls=GridCommand)(show)
 app.command(name="prune", cls=GridCommand)(prune)
 app.command(name="export", cls=GridCommand)(export)
+app.command(name="write", cls=GridCommand)(with_groups(write))
+app.command(name="read", cls=GridCommand)(read)

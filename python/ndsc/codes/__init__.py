@@ -7,6 +7,7 @@ in :data:`CODES`.
 from ndsc.codes.abinit import Abinit
 from ndsc.codes.base import MEANINGS, Code, nearest
 from ndsc.codes.castep import Castep
+from ndsc.codes.elsewhere import Elsewhere
 from ndsc.codes.espresso import Espresso
 from ndsc.codes.factories import Factory
 from ndsc.codes.gpaw import Gpaw
@@ -19,7 +20,8 @@ EMT = Factory("ase.calculators.emt:EMT", "emt", "EMT")
 LENNARD_JONES = Factory("ase.calculators.lj:LennardJones", "lj", "Lennard-Jones")
 #: The codes by the name of their calculator.
 CODES: dict[str, Code] = {
-    code.name: code for code in (EMT, LENNARD_JONES, Quip(), Gpaw(), Espresso(), Abinit(), Castep(), Vasp())
+    code.name: code
+    for code in (EMT, LENNARD_JONES, Quip(), Gpaw(), Espresso(), Abinit(), Castep(), Vasp(), Elsewhere())
 }
 #: Those that are programs, which are started.
 PROGRAMS = {name: code for name, code in CODES.items() if isinstance(code, Program)}

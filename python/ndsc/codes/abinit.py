@@ -54,11 +54,20 @@ class Abinit(Program):
         if "ecut" not in parameters:
             raise InputError("ABINIT needs ecut, the cutoff of the plane waves in eV.")
 
-    def write(self, folder: Path, atoms: Atoms, parameters: Keywords, kpoints: Array, pseudo_dir: Path | None) -> Files:
+    def write(
+        self,
+        folder: Path,
+        atoms: Atoms,
+        parameters: Keywords,
+        kpoints: Array,
+        pseudo_dir: Path | None,
+        *,
+        here: bool = True,
+    ) -> Files:
         from ase.io.abinit import write_abinit_in
 
         given = dict(parameters)
-        files = pseudopotential_files(self, atoms, given.pop("pseudopotentials", None), pseudo_dir)
+        files = pseudopotential_files(self, atoms, given.pop("pseudopotentials", None), pseudo_dir, here=here)
         if "ixc" not in given:
             given.setdefault("xc", "PBE")
         keywords: dict[str, Any] = {"prtwf": 0, "prtden": 0, "prteig": 0, "nstep": 60}
@@ -87,12 +96,12 @@ class Abinit(Program):
             )
         return files
 
-    def read(self, folder: Path, atoms: Atoms) -> Output:
+    def parse(self, path: Path) -> Output:
         from ase.io.abinit import read_abinit_out
 
-        if "Calculation completed." not in text_of(folder / self.results):
+        if "Calculation completed." not in text_of(path):
             raise ValueError("it does not say that the calculation was completed")
-        with (folder / self.results).open(encoding="utf-8", errors="replace") as file:
+        with path.open(encoding="utf-8", errors="replace") as file:
             results = read_abinit_out(file)
         return Output.of(results["atoms"], results, f"ABINIT {results['version']}")
 

@@ -50,6 +50,8 @@ class Code:
         The Python package whose version labels record.
     has_kpoints : bool
         Whether it is a density-functional code: it needs ``kgrid``, and single atoms need settings of their own.
+    kpoints_optional : bool
+        Whether there may be a ``kgrid`` or none.
     is_program : bool
         Whether it is a program that is started, with a command and a folder of pseudopotentials.
     keywords : dict of str to (str, float)
@@ -65,6 +67,7 @@ class Code:
     title: str
     package: ClassVar[str] = ""
     has_kpoints: ClassVar[bool] = False
+    kpoints_optional: ClassVar[bool] = False
     is_program: ClassVar[bool] = False
     keywords: ClassVar[Mapping[str, tuple[str, float]]] = {}
     unpolarised: ClassVar[Mapping[str, Any]] = {}

@@ -68,7 +68,16 @@ class Castep(Program):
         if not ({"cut_off_energy", "basis_precision"} & {key.lower() for key in parameters}):
             raise InputError("CASTEP needs cut_off_energy, the cutoff of the plane waves in eV.")
 
-    def write(self, folder: Path, atoms: Atoms, parameters: Keywords, kpoints: Array, pseudo_dir: Path | None) -> Files:
+    def write(
+        self,
+        folder: Path,
+        atoms: Atoms,
+        parameters: Keywords,
+        kpoints: Array,
+        pseudo_dir: Path | None,
+        *,
+        here: bool = True,
+    ) -> Files:
         given = dict(parameters)
         cell = given.pop("cell", {})
         named = given.pop("pseudopotentials", {})
@@ -76,7 +85,7 @@ class Castep(Program):
         files = {
             symbol: name for symbol, name in named.items() if str(name).lower().endswith((".usp", ".recpot", ".uspcc"))
         }
-        found = pseudopotential_files(self, atoms, files, pseudo_dir, required=False)
+        found = pseudopotential_files(self, atoms, files, pseudo_dir, required=False, here=here)
         moments = atoms.get_initial_magnetic_moments()
         keywords: dict[str, Any] = {
             "write_checkpoint": "none",
@@ -105,20 +114,23 @@ class Castep(Program):
         return found
 
     def read(self, folder: Path, atoms: Atoms) -> Output:
+        output = self.parse(folder / self.results)
+        return output.ordered(_order(atoms.get_chemical_symbols(), output.atoms.get_chemical_symbols()))
+
+    def parse(self, path: Path) -> Output:
         from ase.io import read
 
-        text = text_of(folder / self.output)
+        text = text_of(path)
         with warnings.catch_warnings():
             # Each warning in the file would be one here.
             warnings.simplefilter("ignore")
-            computed = read(folder / self.output, format="castep-castep")
+            computed = read(path, format="castep-castep")
         energies = [found[-1] for pattern in ENERGIES if (found := re.findall(pattern, text))]
         if not energies:
             raise ValueError("it holds no final energy")
-        back = _order(atoms.get_chemical_symbols(), computed.get_chemical_symbols())
         results = dict(computed.calc.results) | {"free_energy": energies[0]}
         version = re.search(r"CASTEP version\s+([\w.]+)", text)
-        return Output.of(computed, results, f"CASTEP {version[1] if version else 'of unknown version'}", back)
+        return Output.of(computed, results, f"CASTEP {version[1] if version else 'of unknown version'}")
 
     def atom_settings(self, moment: float) -> dict[str, Any]:
         spin = {"spin_polarized": True, "spin": moment, "spin_fix": -1} if moment else {}

@@ -73,11 +73,20 @@ class Espresso(Program):
                 f"{nearest(unknown[0], known)}"
             )
 
-    def write(self, folder: Path, atoms: Atoms, parameters: Keywords, kpoints: Array, pseudo_dir: Path | None) -> Files:
+    def write(
+        self,
+        folder: Path,
+        atoms: Atoms,
+        parameters: Keywords,
+        kpoints: Array,
+        pseudo_dir: Path | None,
+        *,
+        here: bool = True,
+    ) -> Files:
         from ase.io.espresso import write_espresso_in
 
         given = dict(parameters)
-        files = pseudopotential_files(self, atoms, given.pop("pseudopotentials", None), pseudo_dir)
+        files = pseudopotential_files(self, atoms, given.pop("pseudopotentials", None), pseudo_dir, here=here)
         folders = {path.parent for path in files.values()}
         if len(folders) > 1:
             raise InputError(f"Quantum ESPRESSO reads pseudopotentials from one folder, not from {len(folders)}.")
@@ -89,8 +98,9 @@ class Espresso(Program):
             "tstress": True,
             "outdir": "./out",
             "prefix": "ndsc",
-            "pseudo_dir": str(folders.pop()),
         }
+        if here or pseudo_dir is not None:  # else pw.x asks $ESPRESSO_PSEUDO
+            namelists["control"]["pseudo_dir"] = str(folders.pop())
         namelists["control"].setdefault("disk_io", "none")
         namelists["system"] |= {"nosym": True, "noinv": True}
         moments = np.abs(atoms.get_initial_magnetic_moments()).max()
@@ -107,13 +117,13 @@ class Espresso(Program):
             )
         return files
 
-    def read(self, folder: Path, atoms: Atoms) -> Output:
+    def parse(self, path: Path) -> Output:
         from ase.io import read
 
-        text = text_of(folder / self.output)
+        text = text_of(path)
         if "convergence has been achieved" not in text:
             raise ValueError("it does not say that convergence has been achieved")
-        computed = read(folder / self.output, format="espresso-out")
+        computed = read(path, format="espresso-out")
         version = re.search(r"Program PWSCF\s+v\.?\s*(\S+)", text)
         named = f"Quantum ESPRESSO {version[1] if version else 'of unknown version'}"
         return Output.of(computed, computed.calc.results, named)

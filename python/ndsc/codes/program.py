@@ -17,7 +17,7 @@ import subprocess
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
@@ -56,8 +56,8 @@ class Output:
     free_energy : float, eV
         The energy that the forces derive from: with the term -TS of smeared occupations.
     forces : (n, 3) array, eV/Å
-    stress : (6,) array, eV/Å³
-        xx, yy, zz, yz, xz, xy with ASE's sign.
+    stress : (6,) array, eV/Å³, or None
+        xx, yy, zz, yz, xz, xy with ASE's sign; None where the output has none.
     version : str
         Name and version of the program.
     """
@@ -65,7 +65,7 @@ class Output:
     atoms: Atoms
     free_energy: float
     forces: NDArray[np.float64]
-    stress: NDArray[np.float64]
+    stress: NDArray[np.float64] | None
     version: str
 
     @classmethod
@@ -73,7 +73,19 @@ class Output:
         """What ASE read; atom i of the configuration is atom ``order[i]`` of the output."""
         back = list(range(len(atoms)) if order is None else order)
         forces = np.asarray(results["forces"], dtype=float)[back]
-        return cls(atoms[back], float(results["free_energy"]), forces, np.asarray(results["stress"], float), version)
+        stress = results.get("stress")
+        return cls(
+            atoms[back],
+            float(results["free_energy"]),
+            forces,
+            None if stress is None else np.asarray(stress, dtype=float),
+            version,
+        )
+
+    def ordered(self, order: Sequence[int]) -> Output:
+        """The same with the atoms in another order: atom i is atom ``order[i]`` of this one."""
+        back = list(order)
+        return replace(self, atoms=self.atoms[back], forces=self.forces[back])
 
 
 class Program(Code, ABC):
@@ -107,7 +119,16 @@ class Program(Code, ABC):
     reserved: ClassVar[str]
 
     @abstractmethod
-    def write(self, folder: Path, atoms: Atoms, parameters: Keywords, kpoints: Array, pseudo_dir: Path | None) -> Files:
+    def write(
+        self,
+        folder: Path,
+        atoms: Atoms,
+        parameters: Keywords,
+        kpoints: Array,
+        pseudo_dir: Path | None,
+        *,
+        here: bool = True,
+    ) -> Files:
         """Write the input files; the pseudopotential files that they name, by chemical symbol, are returned.
 
         Parameters
@@ -119,6 +140,8 @@ class Program(Code, ABC):
         kpoints : (n, 4) array
             Reduced coordinates and weights.
         pseudo_dir : path, optional
+        here : bool
+            Whether it will run on this machine, so that the pseudopotentials must be on it.
 
         Raises
         ------
@@ -132,8 +155,12 @@ class Program(Code, ABC):
         return found[0].strip(" ;") if found else ""
 
     @abstractmethod
+    def parse(self, path: Path) -> Output:
+        """What the file of the results holds, atoms in its own order; any exception counts as a failed calculation."""
+
     def read(self, folder: Path, atoms: Atoms) -> Output:
-        """The results of a calculation that has finished; any exception counts as a failed calculation."""
+        """The results of a calculation that has finished, atoms in the order of the configuration."""
+        return self.parse(folder / self.results)
 
     def create(self, spec: CalculatorSpec, atoms: Atoms, directory: Path) -> Calculator:
         from ndsc.codes.specification import supercell_matrix
@@ -285,7 +312,10 @@ class ProgramCalculator(Calculator):  # type: ignore[misc]
 
     def _read(self, name: str, folder: Path) -> Output:
         try:
-            return self.program.read(folder, self.atoms)
+            output = self.program.read(folder, self.atoms)
+            if output.stress is None:
+                raise ValueError("it holds no stress")
+            return output
         except NdscError:
             raise
         except Exception as error:
@@ -321,7 +351,13 @@ def command_of(program: Program, command: str | None = None) -> list[str]:
 
 
 def pseudopotential_files(
-    program: Program, atoms: Atoms, named: object, pseudo_dir: Path | None, *, required: bool = True
+    program: Program,
+    atoms: Atoms,
+    named: object,
+    pseudo_dir: Path | None,
+    *,
+    required: bool = True,
+    here: bool = True,
 ) -> dict[str, Path]:
     """The pseudopotential file of each element of a structure.
 
@@ -334,6 +370,8 @@ def pseudopotential_files(
     pseudo_dir : path, optional
     required : bool
         Whether every element needs one.
+    here : bool
+        Whether the files must be on this machine. Those that need not be and have no folder are plain names.
 
     Raises
     ------
@@ -353,8 +391,9 @@ def pseudopotential_files(
                     f"The parameter pseudopotentials of {program.title} names no file for {symbol}. Add it."
                 )
             continue
-        path = (pseudo_dir or Path.cwd()) / str(named[symbol])
-        if not path.is_file():
+        folder = pseudo_dir or (Path.cwd() if here else Path())
+        path = folder / str(named[symbol])
+        if here and not path.is_file():
             raise InputError(
                 f"There is no pseudopotential {path}. Name the folder with [reference] pseudo_dir or "
                 f"{program.pseudo_variable}, and the file in pseudopotentials."

@@ -78,7 +78,8 @@ class ReferenceSettings(Section):
 
     @model_validator(mode="after")
     def _possible(self) -> ReferenceSettings:
-        if self.atom_parameters and not code_of(self.calculator).has_kpoints:
+        code = code_of(self.calculator)
+        if self.atom_parameters and not (code.has_kpoints or code.kpoints_optional):
             raise ValueError(f"atom_parameters have no meaning for {self.calculator}; remove them")
         try:
             self.to_spec()

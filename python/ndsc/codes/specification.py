@@ -64,7 +64,7 @@ class CalculatorSpec:
             raise InputError(
                 f"{self.name} needs kgrid, the k-point grid of the unit cell. Add for example kgrid = [8, 8, 8]."
             )
-        if self.name in CODES and not code.has_kpoints and self.kgrid is not None:
+        if self.name in CODES and not (code.has_kpoints or code.kpoints_optional) and self.kgrid is not None:
             raise InputError(f"kgrid has no meaning for {self.name}, which has no k-points. Remove it.")
         for key in ("command", "pseudo_dir"):
             if getattr(self, key) is not None and not code.is_program:
@@ -128,7 +128,9 @@ class CalculatorSpec:
         self.code.check_complete(self.parameters)
         for atoms in frames:
             self.code.check_structure(atoms, self.parameters)
-        if not self.code.has_kpoints and any(atoms.get_initial_charges().any() for atoms in frames):
+        if not (self.code.has_kpoints or self.code.kpoints_optional) and any(
+            atoms.get_initial_charges().any() for atoms in frames
+        ):
             log.warning("%s does not use the charges of the atoms.", self.code.title)
         # A single atom needs no forces from a potential: it may have terms between different elements only.
         for symbols in {frozenset(atoms.get_chemical_symbols()) for atoms in frames if not is_isolated_atom(atoms)}:

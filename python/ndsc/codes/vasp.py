@@ -57,13 +57,22 @@ class Vasp(Program):
         if not {"xc", "pp", "gga"} & {key.lower() for key in parameters}:
             raise InputError("VASP needs xc, the functional, and with it the pseudopotentials: xc = 'PBE', say.")
 
-    def write(self, folder: Path, atoms: Atoms, parameters: Keywords, kpoints: Array, pseudo_dir: Path | None) -> Files:
+    def write(
+        self,
+        folder: Path,
+        atoms: Atoms,
+        parameters: Keywords,
+        kpoints: Array,
+        pseudo_dir: Path | None,
+        *,
+        here: bool = True,
+    ) -> Files:
         from ase.calculators.vasp.create_input import GenerateVaspInput
 
         given = {key.lower(): value for key, value in parameters.items()}
-        if pseudo_dir is None:
+        if here and pseudo_dir is None:
             raise InputError("VASP needs the folder that holds potpaw_PBE: [reference] pseudo_dir or VASP_PP_PATH.")
-        inputs = GenerateVaspInput()
+        inputs = GenerateVaspInput() if here or pseudo_dir is not None else _without_potcar()
         try:
             # The parameters in the order of their names, but what xc stands for comes first.
             inputs.set(**({"xc": given["xc"]} if "xc" in given else {}), lwave=False, lcharg=False)
@@ -71,7 +80,8 @@ class Vasp(Program):
             inputs.set(isym=0, nsw=0, ibrion=-1, isif=2, kpts=None)
             inputs.input_params["xc"] = given.get("xc")
             inputs.check_xc()
-            inputs.input_params["pp"] = str(pseudo_dir / _pp_folder(inputs.input_params))
+            if pseudo_dir is not None:
+                inputs.input_params["pp"] = str(pseudo_dir / _pp_folder(inputs.input_params))
             inputs.initialize(atoms)
         except (ValueError, NotImplementedError, RuntimeError) as error:
             raise InputError(f"ASE cannot write the input of VASP: {' '.join(str(error).split())}") from error
@@ -80,35 +90,58 @@ class Vasp(Program):
         (folder / "KPOINTS").write_text(
             "\n".join(["folded k-points with weights", str(len(rows)), "Reciprocal", *rows]) + "\n", encoding="utf-8"
         )
+        if not inputs.ppp_list:
+            return {}
         return {symbol: Path(name) for (symbol, _), name in zip(inputs.symbol_count, inputs.ppp_list, strict=True)}
 
     def unconverged(self, folder: Path) -> str:
         """See :meth:`Program.unconverged`: by the last line of the steps, or their number."""
-        ends = re.findall(r"aborting loop.*", text_of(folder / "OUTCAR"))
-        if ends:
-            return "" if "EDIFF is reached" in ends[-1] else str(ends[-1]).strip(" -")
-        xml = text_of(folder / "vasprun.xml")
-        steps = xml.count("<scstep>")
-        limit = re.search(r'name="NELM">\s*(\d+)', xml)
-        if limit and steps >= int(limit[1]):
-            return f"all of NELM = {limit[1]} steps were done"
-        return ""
+        return unconverged_steps(text_of(folder / "OUTCAR"), text_of(folder / "vasprun.xml"))
 
     def read(self, folder: Path, atoms: Atoms) -> Output:
+        output = self.parse(folder / "vasprun.xml")
+        return output.ordered(np.loadtxt(folder / "ase-sort.dat", dtype=int, ndmin=2)[:, 1].tolist())
+
+    def parse(self, path: Path) -> Output:
         from ase.io import read
 
-        xml = text_of(folder / "vasprun.xml")
+        xml = text_of(path)
         if "</modeling>" not in xml[-200:]:
             raise ValueError("vasprun.xml has no end")
-        computed = read(folder / "vasprun.xml", format="vasp-xml")
-        back = np.loadtxt(folder / "ase-sort.dat", dtype=int, ndmin=2)[:, 1]
+        computed = read(path, format="vasp-xml")
         version = re.search(r'name="version"[^>]*>\s*([^<\s]+)', xml)
         named = f"VASP {version[1] if version else 'of unknown version'}"
-        return Output.of(computed, computed.calc.results, named, back.tolist())
+        return Output.of(computed, computed.calc.results, named)
 
     def atom_settings(self, moment: float) -> dict[str, Any]:
         spin = {"ispin": 2, "nupdown": moment} if moment else {}
         return {"ismear": 0, "sigma": ATOM_WIDTH, **spin}
+
+
+def unconverged_steps(outcar: str, xml: str) -> str:
+    """Why a calculation is not self-consistent, from the texts of OUTCAR and vasprun.xml; empty when it is."""
+    ends = re.findall(r"aborting loop.*", outcar)
+    if ends:
+        return "" if "EDIFF is reached" in ends[-1] else str(ends[-1]).strip(" -")
+    steps = xml.count("<scstep>")
+    limit = re.search(r'name="NELM">\s*(\d+)', xml)
+    if limit and steps >= int(limit[1]):
+        return f"all of NELM = {limit[1]} steps were done"
+    return ""
+
+
+def _without_potcar() -> Any:
+    """ASE's writer for a machine on which there are no pseudopotentials: everything but the file POTCAR."""
+    from ase.calculators.vasp.create_input import GenerateVaspInput
+
+    class WithoutPotcar(GenerateVaspInput):  # type: ignore[misc]
+        def _build_pp_list(self, *args: Any, **kwargs: Any) -> list[str]:
+            return []
+
+        def write_potcar(self, *args: Any, **kwargs: Any) -> None:
+            """Nothing is written."""
+
+    return WithoutPotcar()
 
 
 def _pp_folder(inputs: Keywords) -> str:

@@ -31,9 +31,10 @@ _SECONDS = {"h": 3600.0, "min": 60.0, "s": 1.0}
 class ExecutorSettings(Section):
     """``[executor]``: where and how labels are computed."""
 
-    kind: Literal["local", "slurm", "dask"] = Field(
+    kind: Literal["local", "slurm", "dask", "elsewhere"] = Field(
         default="local",
-        description="Give 'local' (worker processes on this machine), 'slurm' (a Slurm cluster) or 'dask'.",
+        description="Give 'local' (worker processes on this machine), 'slurm' (a Slurm cluster), 'dask', or "
+        "'elsewhere' (nothing is started: ndsc labels write and ndsc labels read).",
     )
     workers: Positive = Field(default=2, le=10_000, description="Give the number of calculations at a time, as 2.")
     retries: Whole = Field(

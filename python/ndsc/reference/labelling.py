@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from ase import Atoms
 
 from ndsc.codes.specification import CalculatorSpec
-from ndsc.errors import InputError, ReferenceCalculationError
+from ndsc.errors import InputError, MissingLabelsError, ReferenceCalculationError
 from ndsc.progress import Progress, silent
 from ndsc.reference.computing import Job, perform
 from ndsc.reference.driver import Driver, Here
@@ -153,6 +153,8 @@ def label_configurations(
         (:meth:`CalculatorSpec.check`), or the store cannot be written.
     MissingExtraError
         When the code is not installed, and a label is missing.
+    MissingLabelsError
+        When labels are missing that are computed elsewhere.
     """
     started = time.perf_counter()
     if isinstance(executor, ExecutorSettings):
@@ -174,6 +176,8 @@ def label_configurations(
     driver = Driver(store, jobs, retries=settings.retries, progress=progress, name=task)
     notes = []
     if driver.waiting:
+        if computed_elsewhere(spec, settings):
+            raise missing_labels_error([job.name for job in driver.waiting], store)
         spec.check(configurations)
         store.check_writable()
         if not secondary:
@@ -199,6 +203,20 @@ def label_configurations(
         found=driver.found,
         seconds=time.perf_counter() - started,
         notes=notes,
+    )
+
+
+def computed_elsewhere(spec: CalculatorSpec, executor: ExecutorSettings) -> bool:
+    """Whether labels are computed by nobody here: by the calculator ``"elsewhere"``, or the executor of that name."""
+    return spec.name == "elsewhere" or executor.kind == "elsewhere"
+
+
+def missing_labels_error(names: Sequence[str], store: LabelStore) -> MissingLabelsError:
+    """What to say of labels that are missing and computed elsewhere."""
+    are = "1 label is" if len(names) == 1 else f"{len(names)} labels are"
+    return MissingLabelsError(
+        f"{are} not in {store.path} yet and computed elsewhere, the first of {names[0]}. Write the input with ndsc "
+        "labels write, calculate it, take the results with ndsc labels read, then run again."
     )
 
 

@@ -56,7 +56,8 @@ def check_plan(plan: Plan, directory: Path) -> tuple[str, ...]:
     check_folder(directory)
     if _has_missing_labels(plan):
         check_folder(plan.store.path)
-        plan.spec.code.check_installed(plan.spec)
+        if plan.config.executor.kind != "elsewhere":
+            plan.spec.code.check_installed(plan.spec)
     return (*plan.warnings, *_notes_on_crystal(plan), *_notes_on_parts(plan))
 
 

@@ -20,6 +20,7 @@ from ndsc.fit.memory import FitSize
 from ndsc.force_constants import phonon_displacements
 from ndsc.progress import Progress, silent
 from ndsc.reference import CalculatorSpec, LabelStore, StoredCalculator
+from ndsc.reference.labelling import computed_elsewhere
 from ndsc.selection import make_candidates
 from ndsc.supercells import SupercellSet, diagonal_supercell, find_supercells
 from ndsc.workflow.derived import relaxed_through_store
@@ -198,7 +199,7 @@ def reference_calculator(
         watched=executor.workers > 1,
         timeout=executor.timeout,
         retries=executor.retries,
-        compute=compute,
+        compute=compute and not computed_elsewhere(spec, executor),
     )
 
 

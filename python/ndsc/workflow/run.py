@@ -23,6 +23,7 @@ from ndsc.report import write_report
 from ndsc.results import Results, write_results
 from ndsc.workflow.checks import check_plan
 from ndsc.workflow.dry_run import plan_without_calculations
+from ndsc.workflow.elsewhere import is_elsewhere, missing_labels
 from ndsc.workflow.labelling import label_plan, labels_to_fit
 from ndsc.workflow.plan import make_plan, reference_calculator
 from ndsc.workflow.reference import run_reference
@@ -55,6 +56,8 @@ def run_workflow(config: RunConfig, directory: str | Path, *, progress: Progress
         When the input file asks for what cannot be done, or the folder cannot be written.
     MissingExtraError
         When the fit or the reference needs what is not installed.
+    MissingLabelsError
+        When labels are missing that are computed elsewhere.
     ReferenceCalculationError
         When the relaxation or the reference's phonons or elastic constants fail, or no label is left to fit.
     FitError
@@ -65,6 +68,10 @@ def run_workflow(config: RunConfig, directory: str | Path, *, progress: Progress
     with _stage("crystal", stages):
         plan = plan_without_calculations(config, directory, progress=progress)
         notes = check_plan(plan, directory)
+    if is_elsewhere(config):
+        missing = missing_labels(config, directory, choose=False, progress=progress)
+        if missing.wanted:
+            raise missing.error(plan.store)
     write_config(config, directory / "ndsc.toml")
     with _log_file(directory / "ndsc.log"):
         log.info("run in %s", directory)

@@ -1,0 +1,302 @@
+"""A folder of input for each label that is missing, in the form of a program."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from ase import Atoms
+from ase.io import write
+from ase.units import Bohr
+from numpy.typing import NDArray
+
+from ndsc.codes import PROGRAMS, Program
+from ndsc.codes.castep import blocks_text, cell_blocks
+from ndsc.codes.specification import CalculatorSpec, supercell_matrix
+from ndsc.elsewhere.manifest import MANIFEST, Entry, Manifest, Wanted
+from ndsc.errors import InputError
+from ndsc.files import check_folder
+from ndsc.kpoints import reduced_kpoints
+from ndsc.progress import Progress, silent
+from ndsc.rounding import rounded
+
+FloatArray = NDArray[np.float64]
+
+#: The structure with all that its atoms carry, in every folder.
+STRUCTURE = "structure.extxyz"
+_NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_.+-]+")
+
+
+@dataclass(frozen=True)
+class WriteReport:
+    """What was written.
+
+    Attributes
+    ----------
+    folder : path
+    written, kept : list of str
+        Names of the folders that were made now, and of those that were there already.
+    tasks : dict of str to int
+        How many of the labels are for what.
+    notes : list of str
+        What the user has to add.
+    """
+
+    folder: Path
+    written: list[str]
+    kept: list[str]
+    tasks: dict[str, int]
+    notes: list[str]
+
+
+def write_inputs(
+    wanted: Sequence[Wanted],
+    folder: str | Path,
+    code: str,
+    store: str | Path,
+    *,
+    source: str = "",
+    copy: Sequence[str | Path] = (),
+    progress: Progress = silent,
+) -> WriteReport:
+    """Write a folder for each label; what is there already is left alone.
+
+    Parameters
+    ----------
+    wanted : sequence of Wanted
+    folder : path
+        Made if need be. With what an earlier call wrote, the new labels are added to it.
+    code : str
+        One of :data:`WRITTEN_FOR`.
+    store : path
+        The folder of labels that the results belong into.
+    source : str
+        What was asked for, for the record.
+    copy : sequence of path
+        Files that every folder gets a copy of: INCAR, POTCAR, a script.
+    progress : callable
+        Called with ("input", folders written, all).
+
+    Raises
+    ------
+    InputError
+        When the code is not known, a file to copy is missing, the folder was written for another code or store, or the
+        parameters cannot be written.
+    """
+    folder, store = Path(folder), Path(store)
+    if code not in WRITTEN_FOR:
+        raise InputError(f"Input for {code!r} cannot be written. Choose one of {', '.join(WRITTEN_FOR)}.")
+    files = [Path(file) for file in copy]
+    for file in files:
+        if not file.is_file():
+            raise InputError(f"There is no file {file} to copy into the folders. Correct the path.")
+    check_folder(folder)
+    manifest = _manifest(folder, code, store, source)
+    known = {entry.wanted.key: entry for entry in manifest.entries}
+    taken = {entry.folder for entry in manifest.entries}
+    entries: list[Entry] = []
+    for label in {label.key: label for label in wanted}.values():
+        if label.key not in known:
+            name = _NOT_IN_NAMES.sub("-", label.name).strip("-.") or "structure"
+            if name in taken or (folder / name).exists():
+                name = f"{name}-{label.key[:8]}"
+            taken.add(name)
+            entries.append(Entry(label, name))
+    manifest = manifest.joined(entries)
+    keys = {label.key for label in wanted}
+    here = [entry for entry in manifest.entries if entry.wanted.key in keys]
+    written: list[str] = []
+    kept: list[str] = []
+    notes: list[str] = []
+    _write_all(here, folder, code, files, (written, kept, notes), progress, manifest)
+    tasks = Counter(entry.wanted.task for entry in here)
+    return WriteReport(folder, written, kept, dict(tasks), list(dict.fromkeys(notes)))
+
+
+def _write_all(
+    entries: Sequence[Entry],
+    folder: Path,
+    code: str,
+    files: Sequence[Path],
+    found: tuple[list[str], list[str], list[str]],
+    progress: Progress,
+    manifest: Manifest,
+) -> None:
+    """Write what is not there; the manifest follows the first folder, so that bad parameters leave nothing behind."""
+    written, kept, notes = found
+    for number, entry in enumerate(entries):
+        progress("input", number, len(entries))
+        place = folder / entry.folder
+        if place.exists():
+            kept.append(entry.folder)
+            continue
+        partial = place.with_name(f".{place.name}.partial")
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+        try:
+            notes += _write_one(entry.wanted, partial, code)
+            for file in files:
+                shutil.copy(file, partial / file.name)
+            if not written:
+                manifest.write()
+            partial.rename(place)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+        written.append(entry.folder)
+    progress("input", len(entries), len(entries))
+
+
+def _manifest(folder: Path, code: str, store: Path, source: str) -> Manifest:
+    path = folder / MANIFEST
+    if not path.is_file():
+        return Manifest(path, code, store, source)
+    manifest = Manifest.load(path)
+    if (manifest.code, manifest.store.absolute()) != (code, store.absolute()):
+        raise InputError(
+            f"{folder} was written for {manifest.code} and the labels {manifest.store}; now it is {code} and {store}. "
+            "Choose another folder with --out."
+        )
+    return manifest
+
+
+def _write_one(wanted: Wanted, folder: Path, code: str) -> list[str]:
+    """The files of one label; what the user has to add is returned."""
+    atoms, spec = rounded(wanted.atoms), wanted.spec
+    atoms.set_constraint()
+    kpoints = None
+    if spec.kgrid is not None:
+        points, weights = reduced_kpoints(supercell_matrix(atoms), spec.kgrid)
+        kpoints = np.column_stack([points, weights])
+    write(folder / STRUCTURE, atoms, format="extxyz")
+    if spec.name == code and kpoints is not None:
+        return _by_program(PROGRAMS[code], spec, atoms, kpoints, folder)
+    notes = list(WRITTEN_FOR[code](folder, atoms, kpoints))
+    if atoms.get_initial_magnetic_moments().any():
+        notes.append(f"The crystal has magnetic moments: {STRUCTURE} holds them, the other files do not.")
+    if wanted.task == "single atoms":
+        notes.append("Single atoms need settings of their own: spin by Hund's rule, sharp occupations, one k-point.")
+    return notes
+
+
+def _by_program(program: Program, spec: CalculatorSpec, atoms: Atoms, kpoints: FloatArray, folder: Path) -> list[str]:
+    """All input of a program that ndsc knows."""
+    pseudo_dir = None if spec.pseudo_dir is None else Path(spec.pseudo_dir).expanduser().absolute()
+    program.write(folder, atoms, spec.parameters, kpoints, pseudo_dir, here=False)
+    if program.name == "vasp" and not (folder / "POTCAR").exists():
+        symbols = [line.split() for line in (folder / "POSCAR").read_text(encoding="utf-8").splitlines()][5]
+        return [
+            f"POTCAR is to be added to each folder, in the order {' '.join(symbols)}; [reference] pseudo_dir writes it."
+        ]
+    if pseudo_dir is None and program.name in ("espresso", "abinit"):
+        return [f"Pseudopotentials are looked for in ${program.pseudo_variable} where {program.title} runs."]
+    return []
+
+
+def _vasp(folder: Path, atoms: Atoms, kpoints: FloatArray | None) -> list[str]:
+    write(folder / "POSCAR", atoms, format="vasp", direct=True, sort=True, vasp5=True)
+    notes = [
+        "INCAR (ISIF = 2, IBRION = -1, ISYM = 0, forces and stress) and POTCAR are yours: --copy INCAR --copy POTCAR."
+    ]
+    if kpoints is not None:
+        rows = [" ".join(f"{number:.14f}" for number in row) for row in kpoints]
+        text = "\n".join(["folded k-points with weights", str(len(rows)), "Reciprocal", *rows])
+        (folder / "KPOINTS").write_text(text + "\n", encoding="utf-8")
+    return notes
+
+
+def _castep(folder: Path, atoms: Atoms, kpoints: FloatArray | None) -> list[str]:
+    blocks = cell_blocks(atoms)
+    if kpoints is not None:
+        blocks["KPOINTS_LIST"] = [" ".join(f"{number:.14f}" for number in row) for row in kpoints]
+    (folder / "ndsc.cell").write_text(blocks_text(blocks), encoding="utf-8")
+    return ["ndsc.param (task : SinglePoint, calculate_stress : true) is yours: --copy ndsc.param."]
+
+
+def _espresso(folder: Path, atoms: Atoms, kpoints: FloatArray | None) -> list[str]:
+    rows = ["CELL_PARAMETERS angstrom", *(_row(vector) for vector in atoms.cell.array)]
+    rows += ["", "ATOMIC_POSITIONS angstrom"]
+    rows += [f"{atom.symbol} {_row(atom.position)}" for atom in atoms]
+    if kpoints is not None:
+        rows += ["", "K_POINTS crystal", str(len(kpoints)), *(_row(row) for row in kpoints)]
+    (folder / "cards.pwi").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    species = len(set(atoms.numbers.tolist()))
+    return [
+        "cards.pwi holds the cards; the namelists and ATOMIC_SPECIES that go before it are yours (tprnfor, tstress, "
+        f"nosym and noinv = .true., ibrav = 0, ntyp = {species}, nat of each folder)."
+    ]
+
+
+def _abinit(folder: Path, atoms: Atoms, kpoints: FloatArray | None) -> list[str]:
+    numbers = sorted(set(atoms.numbers.tolist()))
+    rows = ["acell 1.0 1.0 1.0", "rprim", *(_row(vector / Bohr) for vector in atoms.cell.array)]
+    rows += [f"natom {len(atoms)}", f"ntypat {len(numbers)}", f"znucl {' '.join(map(str, numbers))}", "typat"]
+    rows += [str(numbers.index(number) + 1) for number in atoms.numbers.tolist()]
+    rows += ["xcart", *(_row(position / Bohr) for position in atoms.positions)]
+    if kpoints is not None:
+        rows += ["nsym 1", "kptopt 0", f"nkpt {len(kpoints)}", "kpt", *(_row(row[:3]) for row in kpoints)]
+        rows += ["wtk", *(f"{row[3]:.14f}" for row in kpoints)]
+    rows += ["optforces 1", "optstress 1"]
+    (folder / "structure.abi").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    return ['structure.abi holds structure and k-points; an input of yours takes it with include "structure.abi".']
+
+
+def _aims(folder: Path, atoms: Atoms, kpoints: FloatArray | None) -> list[str]:
+    rows = [f"lattice_vector {_row(vector)}" for vector in atoms.cell.array]
+    rows += [f"atom {_row(atom.position)} {atom.symbol}" for atom in atoms]
+    (folder / "geometry.in").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    _list(folder, kpoints)
+    return ["control.in (compute_forces, compute_analytical_stress) is yours: --copy control.in.", *_listed(kpoints)]
+
+
+def _cp2k(folder: Path, atoms: Atoms, kpoints: FloatArray | None) -> list[str]:
+    rows = ["&CELL", *(f"  {axis} {_row(row)}" for axis, row in zip("ABC", atoms.cell.array, strict=True)), "&END CELL"]
+    rows += ["&COORD", *(f"  {atom.symbol} {_row(atom.position)}" for atom in atoms), "&END COORD"]
+    (folder / "subsys.inc").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    if kpoints is not None:
+        rows = ["&KPOINTS", "  SCHEME GENERAL", *(f"  KPOINT {_row(row)}" for row in kpoints), "&END KPOINTS"]
+        (folder / "kpoints.inc").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    return [
+        "subsys.inc and kpoints.inc are taken by an input of yours with @INCLUDE; it prints FORCES and STRESS_TENSOR "
+        "into the main output (&PRINT in &FORCE_EVAL, STRESS_TENSOR ANALYTICAL)."
+    ]
+
+
+def _extxyz(folder: Path, atoms: Atoms, kpoints: FloatArray | None) -> list[str]:
+    _list(folder, kpoints)
+    return [
+        f"Read {STRUCTURE}, and write result.extxyz beside it: free_energy (or energy), forces, stress, as ASE does.",
+        *_listed(kpoints),
+    ]
+
+
+def _list(folder: Path, kpoints: FloatArray | None) -> None:
+    if kpoints is not None:
+        rows = "".join(f"{_row(row)}\n" for row in kpoints)
+        (folder / "kpoints.txt").write_text(rows, encoding="utf-8")
+
+
+def _listed(kpoints: FloatArray | None) -> list[str]:
+    return (
+        [] if kpoints is None else ["kpoints.txt lists the folded k-points, in reduced coordinates, and their weights."]
+    )
+
+
+def _row(numbers: FloatArray) -> str:
+    return " ".join(f"{number:.14f}" for number in numbers)
+
+
+#: How the structure and its k-points are written for each program, beside what the user has.
+WRITTEN_FOR: dict[str, Callable[[Path, Atoms, FloatArray | None], list[str]]] = {
+    "vasp": _vasp,
+    "castep": _castep,
+    "espresso": _espresso,
+    "abinit": _abinit,
+    "aims": _aims,
+    "cp2k": _cp2k,
+    "extxyz": _extxyz,
+}

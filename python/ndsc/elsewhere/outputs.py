@@ -1,0 +1,326 @@
+"""Outputs as the programs left them: found by their names and first lines, read by ASE, checked for their end."""
+
+from __future__ import annotations
+
+import os
+import re
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from ase.io import read
+from ase.stress import full_3x3_to_voigt_6_stress
+from numpy.typing import NDArray
+
+from ndsc.codes import PROGRAMS
+from ndsc.codes.program import Output, text_of
+from ndsc.codes.vasp import unconverged_steps
+from ndsc.elsewhere.cp2k import read_cp2k
+from ndsc.elsewhere.inputs import STRUCTURE
+from ndsc.elsewhere.manifest import MANIFEST
+from ndsc.elsewhere.recorded import recorded, seconds_of
+from ndsc.extended_xyz import read_frames
+from ndsc.progress import Progress, silent
+
+FloatArray = NDArray[np.float64]
+
+#: What is read of a file to know what it is, bytes.
+HEAD = 65_536
+#: Files that are never outputs, in lower case: input, and what is too large to look into.
+_INPUT = {
+    "poscar", "contcar", "incar", "kpoints", "potcar", "wavecar", "chgcar", "chg", "doscar", "eigenval", "procar",
+    "ibzkpt", "xdatcar", "oszicar", "geometry.in", "control.in", "kpoints.txt", "ase-sort.dat", MANIFEST, STRUCTURE,
+}  # fmt: skip
+_INPUT_SUFFIXES = {
+    ".pwi",
+    ".cell",
+    ".param",
+    ".inc",
+    ".abi",
+    ".in",
+    ".json",
+    ".upf",
+    ".psp8",
+    ".nc",
+    ".sh",
+    ".toml",
+    ".wfc",
+}
+
+
+class UnusableError(Exception):
+    """An output that is no result: unfinished, not converged, of several steps."""
+
+
+@dataclass(frozen=True, eq=False)
+class Returned:
+    """What an output holds.
+
+    Attributes
+    ----------
+    path : path
+        The file; with a number behind an @ where it holds several.
+    code : str
+        The program, as :data:`READERS` names it.
+    atoms : ase.Atoms
+    energy : float, eV
+        The free energy, which the forces derive from.
+    forces : (n, 3) array, eV/Å
+    stress : (6,) array, eV/Å³, or None
+        With ASE's sign.
+    version : str
+        Name and version of the program.
+    settings : dict of str to float or str
+        What the output says of the settings, keys of :data:`~ndsc.codes.MEANINGS` where they fit.
+    n_kpoints : int or None
+    seconds : float
+        Wall time; 0 where the output does not say it.
+    """
+
+    path: Path
+    code: str
+    atoms: Atoms
+    energy: float
+    forces: FloatArray
+    stress: FloatArray | None
+    version: str
+    settings: dict[str, float | str] = field(default_factory=dict)
+    n_kpoints: int | None = None
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Problem:
+    """An output that was not taken, and why."""
+
+    path: Path
+    reason: str
+
+
+def find_outputs(folder: Path, *, progress: Progress = silent) -> Iterator[tuple[list[Returned], list[Problem]]]:
+    """What the outputs in a folder and all folders in it hold, one item for each folder that has any.
+
+    Where a folder has a good output of a program, its bad ones are those of earlier tries, and left out.
+
+    Parameters
+    ----------
+    folder : path
+    progress : callable
+        Called with ("outputs", folders read, all).
+    """
+    places = [(Path(place), sorted(files)) for place, _, files in os.walk(folder)]
+    places.sort()
+    for number, (place, files) in enumerate(places):
+        progress("outputs", number, len(places))
+        found: dict[str, list[Returned]] = {}
+        problems: dict[str, list[Problem]] = {}
+        kinds = [(kind, place / name) for name in files if (kind := kind_of(place / name)) is not None]
+        # vasprun.xml has more digits than OUTCAR.
+        for kind, path in sorted(kinds, key=lambda pair: list(READERS).index(pair[0])):
+            program = _PROGRAM.get(kind, kind)
+            if kind == "outcar" and found.get(program):
+                continue
+            try:
+                found.setdefault(program, []).extend(READERS[kind](path))
+            except Exception as error:  # ASE's readers raise anything, and the file may be cut off anywhere
+                problems.setdefault(program, []).append(Problem(path, _reason(error)))
+        bad = [problem for program, told in problems.items() if not found.get(program) for problem in told[:1]]
+        good = [item for items in found.values() for item in items]
+        if good or bad:
+            yield good, bad
+    progress("outputs", len(places), len(places))
+
+
+def kind_of(path: Path) -> str | None:
+    """The kind of output that a file is, a key of :data:`READERS`; None where it is none."""
+    name = path.name.lower()
+    if name in _INPUT or name.startswith((".", "wavecar", "chgcar")) or path.suffix.lower() in _INPUT_SUFFIXES:
+        return None
+    if name.startswith("vasprun") and name.endswith(".xml"):
+        return "vasprun"
+    if name.startswith("outcar") and path.suffix.lower() in ("", ".outcar"):
+        return "outcar"
+    if path.suffix.lower() in (".xyz", ".extxyz"):
+        return "extxyz"
+    try:
+        with path.open("rb") as file:
+            head = file.read(HEAD)
+    except OSError:
+        return None
+    return next((kind for kind, mark in _MARKS.items() if re.search(mark, head)), None)
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, UnusableError):
+        return str(error)
+    said = " ".join(str(error).split())
+    return f"it cannot be read, and is perhaps not whole ({type(error).__name__}{': ' + said[:200] if said else ''})"
+
+
+def _returned(path: Path, kind: str, output: Output, text: str, extra: str = "") -> Returned:
+    settings, n_kpoints = recorded(kind, text)
+    return Returned(
+        path=path,
+        code=_PROGRAM.get(kind, kind),
+        atoms=output.atoms,
+        energy=output.free_energy,
+        forces=output.forces,
+        stress=output.stress,
+        version=output.version,
+        settings=settings,
+        n_kpoints=n_kpoints,
+        seconds=seconds_of(extra or text),
+    )
+
+
+def _single(path: Path, steps: int) -> None:
+    if steps > 1:
+        raise UnusableError(
+            f"it has {steps} steps, in which the atoms moved; a label is one calculation of the atoms as they are given"
+        )
+
+
+def _unconverged(reason: str) -> None:
+    if reason:
+        raise UnusableError(f"it did not reach self-consistency: {reason}")
+
+
+def _vasprun(path: Path) -> list[Returned]:
+    xml, outcar = text_of(path), text_of(path.with_name("OUTCAR"))
+    if "</modeling>" not in xml[-200:]:
+        raise UnusableError("it has no end: the calculation was stopped, or the file is not whole")
+    _single(path, xml.count("<calculation>"))
+    _unconverged(unconverged_steps(outcar, xml))
+    return [_returned(path, "vasprun", PROGRAMS["vasp"].parse(path), xml, outcar)]
+
+
+def _outcar(path: Path) -> list[Returned]:
+    text = text_of(path)
+    if "General timing and accounting" not in text[-20_000:]:
+        raise UnusableError("it has no end: the calculation was stopped, or the file is not whole")
+    ends = re.findall(r"aborting loop.*", text)
+    _unconverged("" if ends and "EDIFF is reached" in ends[-1] else (ends or ["EDIFF is not reached"])[-1].strip(" -"))
+    frames = read(path, index=":", format="vasp-out")
+    _single(path, len(frames))
+    version = re.search(r"^\s*vasp\.(\S+)", text)
+    named = f"VASP {version[1] if version else 'of unknown version'}"
+    return [_returned(path, "outcar", Output.of(frames[0], frames[0].calc.results, named), text)]
+
+
+def _program(name: str, end: str, steps: str) -> Callable[[Path], list[Returned]]:
+    """The reader of a program that :mod:`ndsc.codes` knows; `end` is in every finished output, `steps` once a step."""
+
+    def reader(path: Path) -> list[Returned]:
+        text = text_of(path)
+        code = PROGRAMS[name]
+        found = re.search(code.not_converged, text, re.IGNORECASE)
+        _unconverged(found[0].strip(" ;") if found else "")
+        if not re.search(end, text):
+            raise UnusableError("it has no end: the calculation was stopped, or the file is not whole")
+        _single(path, len(re.findall(steps, text)))
+        return [_returned(path, name, code.parse(path), text)]
+
+    return reader
+
+
+def _aims(path: Path) -> list[Returned]:
+    text = text_of(path)
+    if "Have a nice day." not in text:
+        raise UnusableError("it does not end with aims' 'Have a nice day.': it was stopped, or did not converge")
+    frames = read(path, index=":", format="aims-output")
+    _single(path, len(frames))
+    version = re.search(r"FHI-aims version\s*:\s*(\S+)", text)
+    named = f"FHI-aims {version[1] if version else 'of unknown version'}"
+    return [_returned(path, "aims", Output.of(frames[0], frames[0].calc.results, named), text)]
+
+
+def _cp2k(path: Path) -> list[Returned]:
+    text = text_of(path)
+    found = re.search(r"SCF run NOT converged.*", text)
+    _unconverged(found[0].strip() if found else "")
+    if "PROGRAM ENDED AT" not in text:
+        raise UnusableError("it has no end: the calculation was stopped, or the file is not whole")
+    return [_returned(path, "cp2k", read_cp2k(text), text)]
+
+
+def _extxyz(path: Path) -> list[Returned]:
+    frames = read_frames(path)
+    several = len(frames) > 1
+    found = []
+    for number, frame in enumerate(frames):
+        where = path.with_name(f"{path.name}@{number}") if several else path
+        energy = _first(frame, ("free_energy", "REF_free_energy", "REF_energy", "energy"))
+        forces = _first(frame, ("REF_forces", "forces"))
+        if energy is None and forces is None:
+            continue  # a structure
+        if energy is None or forces is None:
+            raise UnusableError(f"{where.name} has no {'energy' if energy is None else 'forces'}")
+        results = {"free_energy": energy, "forces": forces, "stress": _stress(frame)}
+        named = str(frame.info.get("code") or "a code that is not named")
+        output = Output.of(frame, results, named)
+        said = frame.info.get("settings")
+        settings: dict[str, float | str] = {} if said is None else {"settings": str(said)}
+        found.append(
+            Returned(where, "extxyz", _bare(frame), output.free_energy, output.forces, output.stress, named, settings)
+        )
+    return found
+
+
+def _first(frame: Atoms, names: tuple[str, ...]) -> Any:
+    results = {} if frame.calc is None else frame.calc.results
+    return next((place[name] for name in names for place in (results, frame.info, frame.arrays) if name in place), None)
+
+
+def _stress(frame: Atoms) -> FloatArray | None:
+    stress, virial = _first(frame, ("REF_stress", "stress")), _first(frame, ("REF_virial", "virial"))
+    if stress is None and virial is not None:
+        stress = -np.asarray(virial, dtype=float) / frame.get_volume()
+    if stress is None:
+        return None
+    values = np.asarray(stress, dtype=float).ravel()
+    return values if values.size == 6 else np.asarray(full_3x3_to_voigt_6_stress(values.reshape(3, 3)))
+
+
+def _bare(atoms: Atoms) -> Atoms:
+    return Atoms(atoms.symbols, cell=atoms.cell, positions=atoms.positions, pbc=atoms.pbc)
+
+
+def quiet(function: Callable[[Path], list[Returned]]) -> Callable[[Path], list[Returned]]:
+    """Without the warnings of ASE's readers."""
+
+    def reader(path: Path) -> list[Returned]:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return function(path)
+
+    return reader
+
+
+#: The kinds of outputs, the better first where a program writes several.
+READERS: dict[str, Callable[[Path], list[Returned]]] = {
+    kind: quiet(function)
+    for kind, function in {
+        "vasprun": _vasprun,
+        "outcar": _outcar,
+        "castep": _program("castep", r"Total time\s*=", r"(?m)^\s*Final energy(?:, E)?\s*="),
+        "espresso": _program("espresso", r"JOB DONE\.", r"(?m)^!\s+total energy"),
+        "abinit": _program("abinit", r"Calculation completed\.", r"(?m)^== DATASET\s+\d+"),
+        "aims": _aims,
+        "cp2k": _cp2k,
+        "extxyz": _extxyz,
+    }.items()
+}
+_PROGRAM = {"vasprun": "vasp", "outcar": "vasp"}
+_MARKS = {
+    "vasprun": rb"<modeling>",
+    "outcar": rb"^\s*vasp\.\d[^\n]*\n\s*executed on",
+    "castep": rb"CASTEP version \d|Welcome to .*CASTEP",
+    "espresso": rb"Program PWSCF",
+    "abinit": rb"(?m)^\.Version\s+\S+\s+of ABINIT",
+    "aims": rb"Invoking FHI-aims",
+    "cp2k": rb"CP2K\| version string",
+}

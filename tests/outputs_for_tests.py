@@ -1,0 +1,196 @@
+"""Output files of programs, made of what EMT says of a structure, in the layouts that the programs write."""
+
+from __future__ import annotations
+
+import numpy as np
+from ase import Atoms
+from ase.calculators.emt import EMT
+from ase.stress import voigt_6_to_full_3x3_stress
+from ase.units import Bohr, GPa, Hartree
+
+from ndsc.kpoints import reduced_kpoints
+
+
+class Result:
+    """What EMT says of a structure, with the atoms in the order that a program gives them."""
+
+    def __init__(self, atoms: Atoms, order=None):
+        computed = atoms.copy()
+        computed.set_constraint()
+        computed.calc = EMT()
+        order = list(range(len(atoms))) if order is None else order
+        self.energy = computed.get_potential_energy(force_consistent=True)
+        self.forces = computed.get_forces()[order]
+        self.stress = voigt_6_to_full_3x3_stress(computed.get_stress())
+        self.atoms = computed[order]
+
+
+def kpoints_of(atoms: Atoms, kgrid=(2, 2, 2)):
+    """The folded k-points of a structure as rows of four numbers."""
+    matrix = np.array(atoms.info.get("ndsc_matrix", np.eye(3))).reshape(3, 3).astype(int)
+    points, weights = reduced_kpoints(matrix, kgrid)
+    return np.column_stack([points, weights])
+
+
+def vasprun(atoms, order=None, *, encut=400.0, steps=5, kpoints=None, stress=True, moved=0.0):
+    """vasprun.xml of a single point."""
+    result = Result(atoms, order)
+    kpoints = kpoints_of(atoms) if kpoints is None else kpoints
+
+    def varray(name, rows):
+        lines = "".join("<v>" + " ".join(f"{x:.10f}" for x in row) + "</v>\n" for row in rows)
+        return f'<varray name="{name}">\n{lines}</varray>\n'
+
+    def energy():
+        values = {"e_fr_energy": result.energy, "e_wo_entrp": result.energy + 0.2, "e_0_energy": result.energy + 0.1}
+        return "<energy>" + "".join(f'<i name="{name}">{value:.8f}</i>' for name, value in values.items()) + "</energy>"
+
+    scaled = result.atoms.get_scaled_positions() + moved
+    crystal = f"<crystal>{varray('basis', result.atoms.cell)}</crystal>{varray('positions', scaled)}"
+    symbols = "".join(f"<rc><c>{symbol} </c><c>1</c></rc>" for symbol in result.atoms.get_chemical_symbols())
+    types = "".join(
+        f"<rc><c>1</c><c>{symbol}</c><c>0</c><c>0</c><c> PAW_PBE {symbol} 04Jan2001</c></rc>"
+        for symbol in dict.fromkeys(result.atoms.get_chemical_symbols())
+    )
+    tensor = varray("stress", -10 * result.stress / GPa) if stress else ""
+    return (
+        '<?xml version="1.0"?>\n<modeling><generator><i name="version" type="string">6.3.0  </i></generator>\n'
+        f'<incar><i type="string" name="PREC">accurate</i><i name="ENCUT">{encut:.8f}</i></incar>\n'
+        f"<kpoints>{varray('kpointlist', kpoints[:, :3])}{varray('weights', kpoints[:, 3:])}</kpoints>\n"
+        '<parameters><i type="string" name="PREC">accura</i><i type="int" name="NELM">    60</i>'
+        f'<i name="ENMAX">    {encut:.8f}</i><i type="int" name="ISMEAR">1</i><i name="SIGMA">0.20000000</i>'
+        '<i name="EDIFF">0.00000100</i><i type="string" name="GGA">PE</i></parameters>\n'
+        f'<atominfo><array name="atoms"><set>{symbols}</set></array>'
+        f'<array name="atomtypes"><set>{types}</set></array></atominfo>\n'
+        f'<structure name="initialpos">{crystal}</structure>\n<calculation>'
+        + "".join(f"<scstep>{energy()}</scstep>" for _ in range(steps))
+        + f"<structure>{crystal}</structure>{varray('forces', result.forces)}{tensor}"
+        + f"{energy()}</calculation>\n</modeling>\n"
+    )
+
+
+def outcar(atoms, *, encut=400.0, converged=True, whole=True, kpoints=None):
+    """OUTCAR of a single point; atoms must be grouped by element."""
+    result = Result(atoms)
+    kpoints = kpoints_of(atoms) if kpoints is None else kpoints
+    symbols = result.atoms.get_chemical_symbols()
+    species = list(dict.fromkeys(symbols))
+    lines = [" vasp.6.3.0 18Jan22 (build Mar 01 2022) complex", " executed on  LinuxGNU date 2026.11.28  10:00:00"]
+    lines += [f" POTCAR:    PAW_PBE {symbol} 04Jan2001" for symbol in species * 2]
+    lines += [f"   TITEL  = PAW_PBE {symbol} 04Jan2001" for symbol in species]
+    n = len(kpoints)
+    lines += [
+        f"   k-points           NKPTS = {n:6d}   k-points in BZ     NKDIM = {n:6d}   number of bands    NBANDS=     12",
+        "   ions per type =  " + " ".join(f"{symbols.count(symbol):6d}" for symbol in species),
+        "   PREC   = accura    normal or accurate (medium, high low for compatibility)",
+        "   ISPIN  =      1    spin polarized calculation?",
+        f"   ENCUT  =  {encut:.1f} eV  29.40 Ry    5.42 a.u.  10.0 10.0 10.0*2*pi/ulx,y,z",
+        "   EDIFF  = 0.1E-05   stopping-criterion for ELM",
+        "   ISMEAR =     1;   SIGMA  =   0.20  broadening in eV -4-tet -1-fermi 0-gaus",
+        "   GGA     =    PE    GGA type",
+        " k-points in reciprocal lattice and weights: folded",
+        *(" ".join(f"{x:11.8f}" for x in row) for row in kpoints),
+        "",
+        "--------------------------------------- Iteration      1(   1)  ---------------------------------------",
+    ]
+    reached = "because EDIFF is reached" if converged else "EDIFF was not reached (unconverged)"
+    lines += [f"------------------------ aborting loop {reached} ----------------------------------------", ""]
+    kilobars = (-10 * result.stress / GPa)[[0, 1, 2, 0, 1, 2], [0, 1, 2, 1, 2, 0]]
+    lines += ["  in kB  " + " ".join(f"{x:11.5f}" for x in kilobars)]
+    lines += ["      direct lattice vectors                 reciprocal lattice vectors"]
+    lines += [" ".join(f"{x:14.9f}" for x in [*row, 0, 0, 0]) for row in result.atoms.cell]
+    lines += [" POSITION                                       TOTAL-FORCE (eV/Angst)", " " + "-" * 80]
+    rows = np.hstack([result.atoms.get_positions(wrap=True), result.forces])
+    lines += [" ".join(f"{x:13.5f}" for x in row[:3]) + " ".join(f"{x:15.6f}" for x in row[3:]) for row in rows]
+    lines += [" " + "-" * 80, "", "  FREE ENERGIE OF THE ION-ELECTRON SYSTEM (eV)", "  " + "-" * 50]
+    lines += [f"  free  energy   TOTEN  = {result.energy:18.8f} eV", ""]
+    lines += [
+        f"  energy  without entropy= {result.energy + 0.2:17.8f}  energy(sigma->0) = {result.energy + 0.1:17.8f}",
+        "",
+        "",
+    ]
+    if whole:
+        lines += [" General timing and accounting informations for this job:", "   Elapsed time (sec):       12.345"]
+    return "\n".join([*lines, ""])
+
+
+def castep(atoms, *, cutoff=400.0, converged=True, kpoints=None):
+    """The .castep file of a single point, elements in the order of their numbers."""
+    result = Result(atoms, np.argsort(atoms.numbers, kind="stable"))
+    symbols, counts = result.atoms.get_chemical_symbols(), {}
+    lines = [
+        " | Welcome to Academic Release CASTEP version 23.1 |",
+        " ***** Title *****",
+        "",
+        " ******************",
+        "",
+        " using functional                               : Perdew Burke Ernzerhof",
+        f" plane wave basis set cut-off                   : {cutoff:10.4f}   eV",
+        " smearing scheme                                : Gaussian",
+        " smearing width                                 : 0.2000       eV",
+        "",
+        "                                      Unit Cell",
+        "                     Real Lattice(A)        Reciprocal lattice(1/A)",
+        *(" ".join(f"{x:14.7f}" for x in [*row, 0, 0, 0]) for row in result.atoms.cell),
+        "",
+        "                   Cell Contents",
+        f"          Total number of ions in cell = {len(atoms):4d}",
+        "",
+        "            x  Element    Atom        Fractional coordinates of atoms    x",
+        "            x            Number           u          v          w        x",
+        "            x------------------------------------------------------------x",
+    ]
+    for symbol, row in zip(symbols, result.atoms.get_scaled_positions(), strict=True):
+        counts[symbol] = counts.get(symbol, 0) + 1
+        lines.append(
+            f"            x  {symbol:2s} {counts[symbol]:10d} " + " ".join(f"{x:10.6f}" for x in row) + "     x"
+        )
+    kpoints = kpoints_of(atoms) if kpoints is None else kpoints
+    lines += [f"             Number of kpoints used =    {len(kpoints)}"]
+    if not converged:
+        lines.append(" *Warning* max. SCF cycles performed but system has not reached the groundstate.")
+    lines += [
+        f"Final energy, E             = {result.energy + 0.2:16.9f}     eV",
+        f"Final free energy (E-TS)    = {result.energy:16.9f}     eV",
+        f"NB est. 0K energy (E-0.5TS)      = {result.energy + 0.1:16.9f}     eV",
+        "",
+        " ************************************** Forces **************************************",
+        " *                           Cartesian components (eV/A)                            *",
+    ]
+    for symbol, row in zip(symbols, result.forces, strict=True):
+        lines.append(f" * {symbol:2s} {1:14d} " + " ".join(f"{x:18.5f}" for x in row) + "         *")
+    lines += [
+        "",
+        " ***************** Stress Tensor *****************",
+        " *          Cartesian components (GPa)           *",
+    ]
+    for axis, row in zip("xyz", result.stress / GPa, strict=True):
+        lines.append(f" *  {axis} " + " ".join(f"{x:13.6f}" for x in row) + "  *")
+    lines += [
+        " *                                               *",
+        " *  Pressure:   -20.0000                            *",
+    ]
+    return "\n".join([*lines, "", "Finalisation time   =      0.18 s", "Total time          =      9.33 s", ""])
+
+
+def cp2k(atoms, *, converged=True):
+    """The main output of an ENERGY_FORCE calculation of CP2K."""
+    result = Result(atoms)
+    lines = [" CP2K| version string:                                       CP2K version 2023.1"]
+    for axis, row in zip("abc", result.atoms.cell, strict=True):
+        lines.append(f" CELL| Vector {axis} [angstrom]: " + " ".join(f"{x:14.9f}" for x in row) + f"   |{axis}| = 1.0")
+    lines += [" FUNCTIONAL| PBE:", " QS|   Density cutoff [a.u.]:                          200.0"]
+    lines += [" MODULE QUICKSTEP: ATOMIC COORDINATES IN ANGSTROM", "", "  Atom Kind Element  X  Y  Z  Z(eff)  Mass", ""]
+    for number, atom in enumerate(result.atoms, 1):
+        place = " ".join(f"{x:13.6f}" for x in atom.position)
+        lines.append(f" {number:6d} {1:5d} {atom.symbol:2s} {atom.number:4d} {place} {3.0:12.4f} {atom.mass:10.4f}")
+    lines += ["  *** SCF run converged in    12 steps ***" if converged else " *** WARNING: SCF run NOT converged ***"]
+    lines += [f" ENERGY| Total FORCE_EVAL ( QS ) energy [a.u.]:        {result.energy / Hartree:20.15f}"]
+    lines += [" ATOMIC FORCES in [a.u.]", "", " # Atom   Kind   Element          X              Y              Z"]
+    for number, (atom, force) in enumerate(zip(result.atoms, result.forces * Bohr / Hartree, strict=True), 1):
+        lines.append(f" {number:6d} {1:6d}      {atom.symbol:2s} " + " ".join(f"{x:14.8f}" for x in force))
+    lines += [" SUM OF ATOMIC FORCES 0.0 0.0 0.0 0.0", " STRESS| Analytical stress tensor [GPa]"]
+    lines += [" STRESS|                        x                   y                   z"]
+    for axis, row in zip("xyz", -result.stress / GPa, strict=True):
+        lines.append(f" STRESS|      {axis} " + " ".join(f"{x:19.11E}" for x in row))
+    return "\n".join([*lines, "  **** ****   PROGRAM ENDED AT                 2026-11-28 10:00:00.000", ""])
