@@ -148,7 +148,7 @@ def test_settings_that_are_not_those_of_the_input_file(tmp_path):
     report = read_labels([tmp_path / "calc"])
     assert len(report.problems) == len(wanted)
     assert report.taken == []
-    assert "cutoff_ev is 400 in it and 500 in [reference]" in report.problems[0].reason
+    assert "E_cut (eV) is 400 in it and 500 in [reference]" in report.problems[0].reason
 
 
 def bad(path, kind, atoms):
@@ -181,7 +181,7 @@ BAD = {
     "strained": "lattice vectors differ by up to",
     "truncated": "it has no end",
     "unconverged": "all of NELM = 60 steps",
-    "other settings": "cutoff_ev is 350, and 400 in the others",
+    "other settings": "E_cut (eV) is 350, and 400 in the others",
     "no stress": "it has no stress",
     "k-points": "k-points and the folded grid",
     "empty": "it has no end",
@@ -348,6 +348,28 @@ def test_a_run_is_written_step_by_step(tmp_path):
     true = elastic_constants(plan.crystal, EMT(), strain=0.005)
     np.testing.assert_allclose(found.matrix, true.matrix, atol=1e-3)
     assert found.constants.keys() == true.constants.keys()
+
+
+def test_chosen_labels_come_after_those_that_the_choice_needs(tmp_path):
+    given = {
+        "crystal": {"structure": "Al", "relax": False},
+        "supercells": {"grid": (2, 2, 2)},
+        "selection": {"candidates": 40, "batch": 3},
+        "reference": {"calculator": "elsewhere"},
+        "phonons": {"reference": "none"},
+        "fit": {"n_sparse": 20, "cutoff": 4.0, "n_max": 3, "l_max": 3},
+    }
+    config, run = RunConfig.model_validate(given), tmp_path / "run"
+    first = missing_labels(config, run)
+    assert [label.task for label in first.wanted] == ["perfect unit cell"]
+    assert len(first.later) == 1
+    write_inputs(first.wanted, tmp_path / "calc", "extxyz", run / "labels")
+    emt_on_the_cluster(tmp_path)
+    read_labels([tmp_path / "calc"]).require_all()
+    assert missing_labels(config, run, choose=False).wanted == []
+    second = missing_labels(config, run)
+    assert [label.task for label in second.wanted] == ["chosen labels"] * 3
+    assert [label.key for label in missing_labels(config, run).wanted] == [label.key for label in second.wanted]
 
 
 def test_an_executor_that_starts_nothing(tmp_path):

@@ -146,7 +146,9 @@ def read(
         if found.missing:
             say(f"Missing: {_listed(found.missing)}")
         if found.settings:
-            said = ", ".join(f"{name} {value}" for name, value in found.settings.items())
+            from ndsc.elsewhere.take import setting
+
+            said = ", ".join(setting(name, value, between="") for name, value in found.settings.items())
             say(f"Settings of the outputs: {said}.")
         for text in found.notes:
             say(f"Note: {text}")

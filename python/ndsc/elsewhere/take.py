@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ndsc.codes import CODES
+from ndsc.codes import CODES, MEANINGS
 from ndsc.codes.specification import canonical
 from ndsc.elsewhere.manifest import Entry, Manifest, Wanted
 from ndsc.elsewhere.match import Match, find_entries
@@ -211,7 +211,7 @@ def _other_than_parameters(found: _Candidate) -> str | None:
         return None
     said, _ = spec.code.by_meaning(spec.parameters)
     wrong = [
-        f"{name} is {returned.settings[name]:.6g} in it and {said[name]:.6g} in [reference]"
+        f"{setting(name, returned.settings[name])} in it and {_shown(said[name])} in [reference]"
         for name in _COMPARED
         if name in said and name in returned.settings and not _same(said[name], returned.settings[name])
     ]
@@ -255,7 +255,7 @@ class _Taking:
                 self.common |= usual
             for found in group:
                 wrong = [
-                    f"{key} is {_shown(value)}, and {_shown(usual[key])} in the others"
+                    f"{setting(key, value)}, and {_shown(usual[key])} in the others"
                     for key, value in found.returned.settings.items()
                     if key in usual and not _same(value, usual[key])
                 ]
@@ -332,6 +332,12 @@ def _usual(found: Sequence[dict[str, Any]]) -> dict[str, float | str]:
                 values[place] = (values[place][0], values[place][1] + 1)
         usual[name] = max(values, key=lambda pair: pair[1])[0]
     return usual
+
+
+def setting(name: str, value: float | str, *, between: str = "is") -> str:
+    """A setting for a person: ``E_cut (eV) is 400``."""
+    words = [MEANINGS.get(name, name), between, _shown(value)]
+    return " ".join(word for word in words if word)
 
 
 def _shown(value: float | str) -> str:

@@ -153,7 +153,10 @@ def missing_labels(
     steps = [label for label in wanted if label.task == "strained cells"]
     if steps and plan.config.elastic.relax_ions and len(plan.crystal.atoms) > 1:
         later.append("the next steps of the ions in strained cells")
-    return MissingLabels(list({label.key: label for label in wanted}.values()), later)
+    unique: dict[str, Wanted] = {}
+    for label in wanted:
+        unique.setdefault(label.key, label)
+    return MissingLabels(list(unique.values()), later)
 
 
 def _before_relaxation(config: RunConfig, directory: Path, error: ReferenceCalculationError) -> MissingLabels:
@@ -264,5 +267,6 @@ def _chosen(plan: Plan, directory: Path, progress: Progress) -> tuple[list[Wante
         ChosenLabels(plan, directory, progress).choose(label)
     except _NextBatch as batch:
         wanted = [Wanted(atoms, plan.spec, "chosen labels") for atoms in batch.frames]
-        return wanted, ["the next batch of labels that [selection] chooses, if the target is not met by then"]
+        size = plan.config.selection.batch
+        return wanted, [f"the next labels that [selection] chooses (batch = {size}), if the target is not met by then"]
     return [], []
