@@ -29,15 +29,13 @@ from ndsc.force_constants import (
     phonons_from_supercells,
     save_phonopy,
 )
-from ndsc.phonons import LARGEST_STRAIN, PhononComparison, compare_phonons
+from ndsc.phonons import LARGEST_STRAIN, DosMesh, PhononComparison, compare_phonons
 from ndsc.progress import Progress, silent
 from ndsc.qgrid import Grid
 from ndsc.relaxation import relax_crystal
 from ndsc.results import IMAGINARY_THZ, Comparison
 
 log = logging.getLogger(__name__)
-
-DOS_MESH = (40, 40, 40)
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,8 +144,8 @@ def benchmark(
     reference: Reference,
     *,
     database: Sequence[Atoms] = (),
-    dos_mesh: Grid | None = DOS_MESH,
-    harmonic_dos_mesh: Grid | None = None,
+    dos_mesh: DosMesh = "auto",
+    harmonic_dos_mesh: DosMesh = None,
     quick: bool = False,
     progress: Progress = silent,
 ) -> Benchmark:
@@ -160,9 +158,9 @@ def benchmark(
     database : sequence of ase.Atoms
         Labelled supercells of the reference's crystal (``REF_forces``); their harmonic model is what the model must
         beat. Other frames, by ``config_type``, are left out.
-    dos_mesh : 3 ints
-        Mesh of the densities of states; None leaves them out.
-    harmonic_dos_mesh : 3 ints, optional
+    dos_mesh : 3 ints, "auto" or None
+        Mesh of the densities of states, see :func:`~ndsc.phonons.compare_phonons`; None leaves them out.
+    harmonic_dos_mesh : 3 ints, "auto" or None
         The same for the harmonic model.
     quick : bool
         Solve for the model's force constants the fastest way, with the same result: a phonopy object without symmetry.
@@ -261,7 +259,7 @@ def _model_phonons(
 
 
 def _harmonic(
-    reference: Reference, database: Sequence[Atoms], dos_mesh: Grid | None
+    reference: Reference, database: Sequence[Atoms], dos_mesh: DosMesh
 ) -> tuple[HarmonicModel | None, PhononComparison | None, str | None]:
     """The harmonic model of the database and its comparison with the reference, or why there is none."""
     supercells = [frame for frame in database if frame.info.get("config_type") == "supercell"]

@@ -27,7 +27,11 @@ class PhononSettings(Section):
     grid: Grid | None = Field(
         default=None, description="Give the grid of the force constants; without it, the supercells'."
     )
-    dos_mesh: Grid = Field(default=(40, 40, 40), description="Give the mesh of the density of states, as [40, 40, 40].")
+    dos_mesh: Grid | None = Field(
+        default=None,
+        description="Give the mesh of the density of states, as [40, 40, 40]; without it, that one, or a coarser one "
+        "for a crystal of many atoms and few symmetries.",
+    )
     residual_force_limit: Real = Field(
         default=0.01,
         gt=0,
@@ -37,8 +41,8 @@ class PhononSettings(Section):
 
     @field_validator("dos_mesh")
     @classmethod
-    def _fits_into_memory(cls, mesh: tuple[int, int, int]) -> tuple[int, int, int]:
-        if math.prod(mesh) > MOST_MESH_POINTS:
+    def _fits_into_memory(cls, mesh: tuple[int, int, int] | None) -> tuple[int, int, int] | None:
+        if mesh is not None and math.prod(mesh) > MOST_MESH_POINTS:
             raise ValueError(f"the mesh has {math.prod(mesh):,} points, and at most {MOST_MESH_POINTS:,} are taken")
         return mesh
 

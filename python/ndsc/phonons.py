@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from ase import Atoms
@@ -65,6 +65,11 @@ ERRORS = (
 )  # fmt: skip
 #: Points on the common frequency axis of the densities of states.
 DOS_POINTS = 401
+#: A mesh of densities of states, one by the size and symmetry of the crystal, or none.
+DosMesh: TypeAlias = Grid | Literal["auto"] | None
+#: Divisions of the mesh of densities of states, and the modes at its irreducible q-points (over three) above which it
+#: is coarser: the tetrahedron method takes most of a comparison where the symmetry is low.
+DOS_DIVISIONS, DOS_MODES = 40, 8000
 #: Largest strain between the lattices of model and reference.
 LARGEST_STRAIN = 0.2
 
@@ -185,7 +190,7 @@ def compare_phonons(
     *,
     path: BandPath | None = None,
     mesh: int | Sequence[int] = (20, 20, 20),
-    dos_mesh: int | Sequence[int] | None = (40, 40, 40),
+    dos_mesh: int | Sequence[int] | Literal["auto"] | None = "auto",
     symprec: float | None = None,
 ) -> PhononComparison:
     """Compare the phonons of a model with the reference's.
@@ -198,8 +203,9 @@ def compare_phonons(
         In reduced coordinates of that cell; without it, that of the reference by :func:`band_path`.
     mesh : int or 3 ints
         Divisions of the Γ-centred mesh of the headline error.
-    dos_mesh : int or 3 ints, optional
-        Divisions of the mesh of the densities of states (tetrahedron method); None leaves them out.
+    dos_mesh : int or 3 ints, "auto" or None
+        Divisions of the mesh of the densities of states (tetrahedron method): by default 40, or fewer for a crystal of
+        many atoms and few symmetries. None leaves the densities out.
     symprec : float, Å, optional
         Tolerance of the symmetry search, for a reference that is a Phonopy object; the others know their symmetry.
 
@@ -225,7 +231,8 @@ def compare_phonons(
     on_mesh = [_frequencies(phonon, qpoints) for phonon in phonons]
     densities: dict[str, Any] = {}
     if dos_mesh is not None:
-        densities = _densities(phonons, crystal, checked_grid(dos_mesh))
+        divisions_of_dos = _dos_divisions(crystal) if isinstance(dos_mesh, str) else checked_grid(dos_mesh)
+        densities = _densities(phonons, crystal, divisions_of_dos)
     return PhononComparison(
         path=chosen,
         model_path=on_path[0],
@@ -288,6 +295,12 @@ def _frequencies(phonon: Phonopy, qpoints: FloatArray) -> FloatArray:
                 found = phonon.run_qpoints(qpoints[index : index + 1], nac_q_direction=neighbour)
                 frequencies[index] = found.frequencies[0]
     return np.sort(frequencies, axis=1)
+
+
+def _dos_divisions(crystal: Crystal) -> Grid:
+    modes = DOS_DIVISIONS**3 * len(crystal.atoms) / len(crystal.point_group)
+    divisions = round(DOS_DIVISIONS * min(1.0, (DOS_MODES / modes) ** (1 / 3)))
+    return (divisions, divisions, divisions)
 
 
 def _densities(phonons: Sequence[Phonopy], crystal: Crystal, divisions: Grid) -> dict[str, Any]:

@@ -61,7 +61,7 @@ def test_defaults_are_those_of_the_documentation() -> None:
     assert config.regularisation.force.relative == 0.01
     assert config.phonons.reference == "supercells"
     assert config.phonons.grid is None
-    assert config.phonons.dos_mesh == (40, 40, 40)
+    assert config.phonons.dos_mesh is None
     assert config.elastic.enabled
     assert config.elastic.strain == 0.005
 

@@ -16,7 +16,7 @@ from scipy.spatial.transform import Rotation
 from ndsc.crystal import Crystal
 from ndsc.errors import InputError
 from ndsc.force_constants.phonopy_model import make_phonopy
-from ndsc.phonons import PhononComparison, band_path, compare_phonons, phonons_from_supercells
+from ndsc.phonons import PhononComparison, _dos_divisions, band_path, compare_phonons, phonons_from_supercells
 
 VARIANTS = {lattice.variant: lattice for lattice in all_variants() if lattice.ndim == 3}
 QUICK = {"mesh": 6, "dos_mesh": 8}
@@ -110,6 +110,18 @@ def test_densities_of_states_share_one_axis_and_count_the_bands(two_phonons):
     for density in (comparison.model_dos, comparison.reference_dos):
         assert density.shape == comparison.dos_frequencies.shape
         assert np.trapezoid(density, comparison.dos_frequencies) == pytest.approx(3, rel=0.02)
+
+
+def test_densities_of_crystals_with_many_modes_have_coarser_meshes(two_phonons):
+    rattled = bulk("Al", cubic=True)
+    rattled.rattle(0.1, seed=0)
+    for atoms in (bulk("Al"), bulk("Mg"), bulk("Si", cubic=True), rattled):
+        crystal = Crystal.from_atoms(atoms)
+        divisions = _dos_divisions(crystal)[0]
+        modes = divisions**3 * len(atoms) / len(crystal.point_group)
+        assert divisions == 40 or 7000 < modes < 9000
+    assert _dos_divisions(Crystal.from_atoms(rattled))[0] < 20
+    assert compare_phonons(*two_phonons, mesh=4).dos_mesh == (40, 40, 40)
 
 
 def test_imaginary_frequencies_are_negative():

@@ -56,7 +56,7 @@ def test_predicted_errors_are_those_of_refits(case):
         precise = [1 / noise.variances(labels.kinds, labels.values, labels.n_atoms)]
         for number in chosen.order[:count]:
             own = model.rows([candidates[number]])[0]
-            size = selector.posterior.expected_size(own)
+            size = np.hypot(own @ selector.posterior.mean, selector.posterior.deviations(own))
             parts.append(own)
             precise.append(1 / noise.variances(kinds_of(len(candidates[number])), size, len(candidates[number])))
         told, weights = np.vstack(parts), np.concatenate(precise)

@@ -16,7 +16,7 @@ def system(seed=0, n=10, m=8, rows=4):
     variances = [random.uniform(0.01, 0.1, rows) for _ in range(n)]
     half = random.normal(size=(m, m))
     errors = [random.normal(size=(t, m)) for t in (3, 20)]
-    pool = Pool(candidates.__getitem__, variances.__getitem__, np.ones(n))
+    pool = Pool(candidates.__getitem__, lambda number, _: variances[number], np.ones(n))
     return pool, half @ half.T, errors
 
 
@@ -24,17 +24,22 @@ def errors_with(pool, covariance, errors, taken):
     precision = np.linalg.inv(covariance)
     for number in taken:
         rows = pool.rows(number)
-        precision += rows.T @ np.diag(1 / pool.variances(number)) @ rows
+        precision += rows.T @ np.diag(1 / pool.variances(number, np.empty(0))) @ rows
     after = np.linalg.inv(precision)
     return np.array([np.trace(rows @ after @ rows.T) for rows in errors])
 
 
-@pytest.mark.parametrize("prior", [True, False])
+def upper(covariance):
+    """An upper triangle R with R Rᵀ the covariance, which is the form that posteriors have."""
+    return np.linalg.cholesky(covariance[::-1, ::-1])[::-1, ::-1]
+
+
+@pytest.mark.parametrize("root", [np.linalg.cholesky, upper, None])
 @pytest.mark.parametrize("seed", range(3))
-def test_gains_and_errors_are_those_of_the_formula(seed, prior):
+def test_gains_and_errors_are_those_of_the_formula(seed, root):
     pool, covariance, errors = system(seed)
-    covariance = 0.3 * np.eye(8) if prior else covariance
-    known = Knowledge(pool, covariance, errors)
+    covariance = 0.3 * np.eye(8) if root is None else covariance
+    known = Knowledge(pool, (root or np.linalg.cholesky)(covariance), errors)
     for taken in ([], [3], [3, 7], [3, 7, 0], [3, 7, 0, 5]):
         if taken:
             known.take(taken[-1])
@@ -52,7 +57,7 @@ def test_gains_and_errors_are_those_of_the_formula(seed, prior):
 def test_gains_without_one_that_was_taken(position):
     pool, covariance, errors = system(4)
     taken = [2, 6, 1, 8]
-    known = Knowledge(pool, covariance, errors)
+    known = Knowledge(pool, np.linalg.cholesky(covariance), errors)
     for number in taken:
         known.take(number)
     gain = known.without(position)
@@ -66,16 +71,16 @@ def test_gains_without_one_that_was_taken(position):
 def test_a_copy_of_one_that_was_taken_is_not_taken():
     pool, covariance, errors = system(5)
     rows = [pool.rows(number // 2) for number in range(10)]
-    doubled = Pool(rows.__getitem__, lambda number: pool.variances(number // 2), np.ones(10))
-    found = choose(doubled, range(10), covariance, errors, n=10)
+    doubled = Pool(rows.__getitem__, lambda number, known: pool.variances(number // 2, known), np.ones(10))
+    found = choose(doubled, range(10), np.linalg.cholesky(covariance), errors, n=10)
     assert sorted(number // 2 for number in found.order) == [0, 1, 2, 3, 4]
-    once = choose(pool, range(5), covariance, errors, n=5)
+    once = choose(pool, range(5), np.linalg.cholesky(covariance), errors, n=5)
     assert [number // 2 for number in found.order] == list(once.order)
 
 
 def test_candidates_that_are_added_while_one_is_picked_may_be_taken_at_once():
     pool, covariance, errors = system(6)
-    everything = choose(pool, range(10), covariance, errors, n=4)
+    everything = choose(pool, range(10), np.linalg.cholesky(covariance), errors, n=4)
     later = [number for number in range(10) if number in everything.order]
     asked = []
 
@@ -84,7 +89,7 @@ def test_candidates_that_are_added_while_one_is_picked_may_be_taken_at_once():
         return later if len(asked) == 1 else []
 
     first = [number for number in range(10) if number not in later]
-    found = choose_from(Knowledge(pool, covariance, errors), first, n=4, more=more)
+    found = choose_from(Knowledge(pool, np.linalg.cholesky(covariance), errors), first, n=4, more=more)
     assert found.order == everything.order
     assert set(asked[0]) == set(first)
     assert max(asked[0].values()) == 1.0

@@ -210,9 +210,6 @@ def test_the_posterior_is_the_closed_formula(frames, m):
     assert np.allclose(posterior.mean, covariance @ labels.rows.T @ weights @ labels.values, rtol=1e-4, atol=1e-5)
     rows = np.random.default_rng(1).normal(size=(5, m))
     assert np.allclose(posterior.deviations(rows) ** 2, np.einsum("rm,mn,rn->r", rows, covariance, rows), rtol=1e-4)
-    assert np.allclose(
-        posterior.expected_size(rows) ** 2, (rows @ posterior.mean) ** 2 + posterior.deviations(rows) ** 2
-    )
 
 
 def test_draws_have_mean_and_covariance_of_the_posterior():

@@ -56,7 +56,7 @@ class Choice:
 def choose(
     pool: Pool,
     candidates: Sequence[int],
-    covariance: FloatArray,
+    root: FloatArray,
     error_rows: Sequence[FloatArray],
     *,
     n: int,
@@ -72,8 +72,8 @@ def choose(
     pool : Pool
     candidates : sequence of int
         Those that may be taken.
-    covariance : (m, m) array
-        Of the weights, given the labels that there are.
+    root : (m, m) array
+        R with ``R Rᵀ`` the covariance of the weights, given the labels that there are.
     error_rows : sequence of (t, m) arrays
         Of each target, over its goal.
     n : int
@@ -93,7 +93,7 @@ def choose(
         With fewer than `n` candidates where the others are too dear or tell nothing.
     """
     return choose_from(
-        Knowledge(pool, covariance, error_rows), candidates, n=n, budget=budget, enough=enough, gains=gains,
+        Knowledge(pool, root, error_rows), candidates, n=n, budget=budget, enough=enough, gains=gains,
         exchange=exchange,
     )  # fmt: skip
 

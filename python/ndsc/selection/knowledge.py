@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import get_lapack_funcs, qr, solve_triangular
+from scipy.linalg import get_blas_funcs, get_lapack_funcs, qr, solve_triangular
 
 from ndsc.errors import InternalError
 
@@ -36,13 +36,14 @@ class Pool:
     rows : callable
         Gives the (R, m) rows of a candidate by its number.
     variances : callable
-        Gives the (R,) variances of its label.
+        Gives the (R,) variances of the noise of its label, told its number and the (R,) variances of what is expected
+        of it without noise.
     costs : (n,) array
         Positive, in any unit.
     """
 
     rows: Callable[[int], FloatArray]
-    variances: Callable[[int], FloatArray]
+    variances: Callable[[int, FloatArray], FloatArray]
     costs: FloatArray
 
 
@@ -62,8 +63,8 @@ class Knowledge:
     Parameters
     ----------
     pool : Pool
-    covariance : (m, m) array
-        Of the weights, before any candidate is taken.
+    root : (m, m) array
+        R with ``R Rᵀ`` the covariance of the weights, before any candidate is taken.
     error_rows : sequence of (t, m) arrays
         Of each target.
 
@@ -73,14 +74,16 @@ class Knowledge:
         Candidates, in their order.
     """
 
-    def __init__(self, pool: Pool, covariance: FloatArray, error_rows: Sequence[FloatArray]) -> None:
+    def __init__(self, pool: Pool, root: FloatArray, error_rows: Sequence[FloatArray]) -> None:
         self.pool = pool
-        scale = float(covariance[0, 0])
-        self._covariance = scale if np.array_equal(covariance, scale * np.eye(len(covariance))) else covariance
-        self._largest = float(np.max(np.diag(covariance)))
+        self._root = np.asfortranarray(root)
+        scale = float(root[0, 0])
+        self._scale = scale if np.array_equal(root, scale * np.eye(len(root))) else None
+        self._is_triangular = not np.any(np.tril(root, -1))
+        self._largest = float(np.max(np.einsum("ij,ij->i", root, root)))
         squares, groups = zip(*(self._principal(rows) for rows in error_rows), strict=True)
         self._ends = np.cumsum([len(group) for group in groups])[:-1]
-        self._seen = self._times(np.concatenate(groups)).T
+        self._seen = self._back(self._told_by(np.concatenate(groups)))
         self._before = np.array(squares)
         self._base: dict[int, _Label] = {}
         self._forget()
@@ -115,7 +118,7 @@ class Knowledge:
         rows = self.pool.rows(number)
         root = _root(label)
         coordinates = rows @ self._weights[:, : self._size]
-        left = self._times(rows).T - self._weights[:, : self._size] @ coordinates.T
+        left = self._back(self._told_by(rows)) - self._weights[:, : self._size] @ coordinates.T
         told = _solve(root, label.with_targets)
         self._append(_solve(root, left.T).T, told)
         self._roots.append(np.hstack([coordinates, root]))
@@ -172,21 +175,31 @@ class Knowledge:
         found = self._base.get(number)
         if found is None:
             rows = self.pool.rows(number)
-            covariance = self._times(rows) @ rows.T
-            covariance.flat[:: len(covariance) + 1] += self.pool.variances(number)
+            told = self._told_by(rows)
+            covariance = told @ told.T
+            covariance.flat[:: len(covariance) + 1] += self.pool.variances(number, covariance.diagonal().copy())
             rounding = ROUNDING * self._largest * float(np.max(np.einsum("rm,rm->r", rows, rows)))
             found = self._base[number] = _Label(covariance, rows @ self._seen, rounding)
         return found
 
-    def _times(self, rows: FloatArray) -> FloatArray:
-        """Rows times the covariance of the weights before anything is taken."""
-        return np.asarray(rows * self._covariance if isinstance(self._covariance, float) else rows @ self._covariance)
+    def _told_by(self, rows: FloatArray) -> FloatArray:
+        """(R, m) array : rows in units of what is known of the weights before anything is taken."""
+        if self._scale is not None:
+            return np.asarray(rows * self._scale)
+        if self._is_triangular:
+            return np.asarray(_TRMM(1.0, self._root, rows.T, trans_a=1).T)
+        return np.asarray(rows @ self._root)
+
+    def _back(self, told: FloatArray) -> FloatArray:
+        """(m, R) array : the covariance of the weights before anything is taken with what rows tell."""
+        return np.asarray(told.T * self._scale if self._scale is not None else self._root @ told.T)
 
     def _principal(self, rows: FloatArray) -> tuple[float, FloatArray]:
         """The expected square of rows, and fewer that have nearly all of it."""
         if len(rows) > rows.shape[1]:
             rows = np.linalg.qr(rows)[1]
-        squares, vectors = np.linalg.eigh(self._times(rows) @ rows.T)
+        told = self._told_by(rows)
+        squares, vectors = np.linalg.eigh(told @ told.T)
         squares = np.maximum(squares, 0.0)
         kept = np.cumsum(squares) > SMALLEST_PART * squares.sum()
         return float(squares.sum()), vectors[:, kept].T @ rows
@@ -215,6 +228,7 @@ def same_rows(rows: FloatArray, others: FloatArray) -> bool:
 
 
 _POTRF, _TRTRS = get_lapack_funcs(("potrf", "trtrs"), (np.empty(0),))
+(_TRMM,) = get_blas_funcs(("trmm",), (np.empty(0),))
 
 
 def _root(label: _Label) -> FloatArray:

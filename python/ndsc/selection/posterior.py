@@ -61,10 +61,6 @@ class Posterior:
             return np.asarray(np.linalg.norm(rows * np.diag(self.root), axis=1))
         return np.asarray(np.linalg.norm(rows @ self.root, axis=1))
 
-    def expected_size(self, rows: FloatArray) -> FloatArray:
-        """(R,) array : root mean square of what `rows` (R, m) predict."""
-        return np.asarray(np.sqrt((rows @ self.mean) ** 2 + self.deviations(rows) ** 2))
-
     def samples(self, n: int, factor: float = 1.0) -> FloatArray:
         """(n, m) array : weights drawn from the posterior, its width times `factor`; the same ones every time.
 

@@ -236,7 +236,7 @@ class Selector:
             return [number for number in self._look_closer(affordable, ratios) if not self._is_labelled(number)]
 
         found = choose_from(
-            Knowledge(pool, self.posterior.covariance, errors), known,
+            Knowledge(pool, self.posterior.root, errors), known,
             n=n, budget=budget, enough=enough, gains=self._gains, exchange=exchange, more=more,
         )  # fmt: skip
         self._gains |= found.gains
@@ -246,10 +246,11 @@ class Selector:
         """Whether a structure that is labelled is the same as a candidate."""
         return any(same_rows(self._rows[number], rows) for rows in self._label_rows)
 
-    def _variances(self, number: int) -> FloatArray:
-        """Variances of the label of a candidate, for the forces that it is expected to have."""
-        rows, n = self._rows[number], len(self.candidates[number])
-        return self.noise.variances(kinds_of(n), self.posterior.expected_size(rows), n)
+    def _variances(self, number: int, uncertain: FloatArray) -> FloatArray:
+        """Variances of the noise of a candidate's label, for the size that each of its numbers is expected to have."""
+        n = len(self.candidates[number])
+        sizes = np.sqrt((self._rows[number] @ self.posterior.mean) ** 2 + uncertain)
+        return self.noise.variances(kinds_of(n), sizes, n)
 
     def _prepare(self) -> None:
         """Rows of the targets, once."""

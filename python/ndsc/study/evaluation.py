@@ -10,7 +10,7 @@ from ase.calculators.calculator import Calculator
 
 from ndsc.benchmark import benchmark
 from ndsc.config.study import EvaluateConfig
-from ndsc.phonons import PhononComparison
+from ndsc.phonons import DosMesh, PhononComparison
 from ndsc.report.phonon_errors import branch_errors
 from ndsc.results import Comparison
 from ndsc.study.results import Evaluation
@@ -47,7 +47,7 @@ def evaluate_potential(
     ReferenceCalculationError
         When labels of the reference are missing. What the potential cannot do is a warning of the result instead.
     """
-    dos_mesh = run.config.phonons.dos_mesh if section.dos else None
+    dos_mesh: DosMesh = (run.config.phonons.dos_mesh or "auto") if section.dos else None
     database = [frame for frame in frames if section.harmonic and _same_crystal(frame, run, runs)]
     found = benchmark(
         model,

@@ -136,7 +136,7 @@ def _fit_and_benchmark(record: RunRecord, directory: Path, progress: Progress) -
             record.fit.calculator(),
             reference,
             database=record.database,
-            dos_mesh=plan.config.phonons.dos_mesh,
+            dos_mesh=plan.config.phonons.dos_mesh or "auto",
             progress=progress,
         )
         found.save(directory)
