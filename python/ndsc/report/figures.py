@@ -201,8 +201,6 @@ def cost_figure(cost: CostSummary) -> Figure:
                 rough = estimated(Estimate(value, value, value), time=True)
                 note = f"about {rough}" if end > value else seconds(value)
             axes.annotate(note, (end, place), xytext=(6, 0), textcoords="offset points", va="center", fontsize=9.5)
-        if not timed:
-            axes.axvline(1.0, color=REFERENCE, linewidth=0.8, linestyle=(0, (4, 3)), zorder=0)
         axes.set_xscale("log")
         axes.set_xlim(lowest, 10.0 * ends.max())
         names = zip(data.what, data.calculations, strict=True)

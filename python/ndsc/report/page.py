@@ -116,7 +116,8 @@ def _headlines(results: Results) -> Rows:
     if results.cost is not None:
         cost = results.cost
         failed = len(results.labels.failures) if results.labels is not None else 0
-        note = f"{text.count(cost.atoms, 'atom')}, {text.seconds(cost.seconds)} of calculations"
+        spent = "" if cost.seconds is None else f", {text.seconds(cost.seconds)} of calculations"
+        note = f"{text.count(cost.atoms, 'atom')}{spent}"
         entries.append(("Labels", str(cost.labels), f"{note}, {failed} failed" if failed else note))
         relative = cost.relative_time_estimated
         if relative is not None and relative.value is not None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from ase import Atoms
 
 from ndsc.config import RunConfig
 from ndsc.errors import InputError, ReferenceCalculationError
@@ -169,7 +170,8 @@ class DryRun:
         if total is None:
             relative = estimated(cost.relative(self.plan.counts, {diagonal: 1}))
             return f"no label has a time yet; as {law}, all together {relative} times {one}"
-        measured = f"about {seconds(total)} for all, by {len(self.times)} labels that are there"
+        about = "" if len(self.times) == self.plan.n_configurations else "about "
+        measured = f"{about}{seconds(total)} for all, by {len(self.times)} labels that are there"
         time, largest = estimated(cost.seconds(diagonal), time=True), max(atoms for atoms, _ in self.times)
         if largest == diagonal:
             return f"{measured}; {time} for {one}"
@@ -235,18 +237,19 @@ def plan_without_calculations(config: RunConfig, directory: Path, *, progress: P
 
 def _in_store(plan: Plan, progress: Progress) -> tuple[int, tuple[tuple[int, float], ...]]:
     """How many labels are there, and the number of atoms and the time of some of them, spread evenly."""
-    found: list[tuple[str, int]] = []
+    found: list[tuple[str, Atoms]] = []
     frames = plan.to_label
     for number, atoms in enumerate(frames):
         progress("looking up labels", number, len(frames))
         key = plan.store.key_of(atoms, plan.spec)
         if key in plan.store:
-            found.append((key, len(atoms)))
+            found.append((key, atoms))
     progress("looking up labels", len(frames), len(frames))
     times = []
-    for key, n_atoms in found[:: -(-len(found) // TIMED) or 1]:
+    # The small displacements behind the reference's phonons take less time than the configurations.
+    timed = [(key, atoms) for key, atoms in found if not str(atoms.info["config_type"]).startswith("phonon")] or found
+    for key, atoms in timed[:: -(-len(timed) // TIMED) or 1]:
         # A label that cannot be read is the run's business.
         with suppress(OSError, InputError, DamagedError):
-            times.append((n_atoms, plan.store.load(key).cost_seconds))
-    times = [(n_atoms, time) for n_atoms, time in times if 0 < time < math.inf]
-    return len(found), tuple(times)
+            times.append((len(atoms), plan.store.load(key).cost_seconds))
+    return len(found), tuple((n_atoms, time) for n_atoms, time in times if 0 < time < math.inf)
