@@ -235,6 +235,25 @@ class TestWhatAQuantityIs:
             assert len(read_database("x.xyz")) == 5
         assert not caplog.records
 
+    def test_the_right_ones_pass_where_stresses_would_explain_the_energies_too(self) -> None:
+        """Cells of nearly one volume: what strain and volume leave unexplained is anharmonic, and goes with either."""
+        random = np.random.default_rng(0)
+        frames = []
+        for seed in range(30):
+            atoms = bulk("Cu", a=3.8).repeat((1, 1, 7))
+            atoms.symbols[:] = ["Pd", "Pt", "Cu", "Cu", "Pd", "Pt", "Pd"]
+            strain = random.uniform(-0.02, 0.02, (3, 3)) + random.choice([-0.02, 0.0, 0.02]) * np.eye(3)
+            atoms.set_cell(atoms.cell.array @ (np.eye(3) + 0.5 * (strain + strain.T)), scale_atoms=True)
+            atoms.rattle(0.02, seed=seed)
+            atoms.calc = EMT()
+            frame = atoms.copy()
+            frame.info["REF_energy"] = atoms.get_potential_energy()
+            frame.info["REF_virial"] = -atoms.get_volume() * atoms.get_stress(voigt=False).reshape(9)
+            frame.arrays["REF_forces"] = atoms.get_forces()
+            frames.append(frame)
+        for _ in range(20):
+            check_plausible([frames[number] for number in random.permutation(30)])
+
     def test_small_virials_are_warned_of_where_cells_are_equal(self, caplog: pytest.LogCaptureFixture) -> None:
         frames = self.frames(scaled=False)
         for frame in frames:
