@@ -170,6 +170,7 @@ def bad(path, kind, atoms):
             "other settings": lambda: vasprun(atoms, encut=350.0),
             "no stress": lambda: vasprun(atoms, stress=False),
             "k-points": lambda: vasprun(atoms, kpoints=kpoints_of(atoms, (4, 4, 4))),
+            "shifted k-points": lambda: vasprun(atoms, kpoints=kpoints_of(atoms) + np.array([0.25, 0, 0, 0])),
             "empty": lambda: "",
         }[kind]()
     path.write_text(text)
@@ -184,6 +185,7 @@ BAD = {
     "other settings": "E_cut (eV) is 350, and 400 in the others",
     "no stress": "it has no stress",
     "k-points": "k-points and the folded grid",
+    "shifted k-points": "its k-points are not the folded ones",
     "empty": "it has no end",
 }
 
@@ -327,6 +329,7 @@ def emt_on_the_cluster(folder):
 
 def test_a_run_is_written_step_by_step(tmp_path):
     """Relaxation, configurations, phonons and strained cells, until nothing is missing; then it is as if done here."""
+    pytest.importorskip("quippy")
     config, run = run_config(tmp_path), tmp_path / "run"
     with pytest.raises(MissingLabelsError, match="1 relaxation"):
         run_workflow(config, run)
@@ -351,6 +354,7 @@ def test_a_run_is_written_step_by_step(tmp_path):
 
 
 def test_chosen_labels_come_after_those_that_the_choice_needs(tmp_path):
+    pytest.importorskip("quippy")
     given = {
         "crystal": {"structure": "Al", "relax": False},
         "supercells": {"grid": (2, 2, 2)},

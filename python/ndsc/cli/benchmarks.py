@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ndsc.cli.console import check_folder, print_json, print_table, progress_bars, say, staged_folder
+from ndsc.cli.elsewhere import ElsewhereOptions, asked_for
 from ndsc.cli.exits import RESUME
 from ndsc.cli.options import (
     CalculationOptions,
@@ -31,6 +33,8 @@ from ndsc.cli.options import (
 from ndsc.errors import InputError
 
 if TYPE_CHECKING:
+    from ase import Atoms
+
     from ndsc.crystal import Crystal
     from ndsc.force_constants import PhononCost
     from ndsc.phonons import SupercellPhonons
@@ -63,6 +67,7 @@ def phonons(
     max_steps: MaxStepsOption = 200,
     *,
     executor: ExecutorOptions,
+    elsewhere: ElsewhereOptions,
     labels: LabelsOption = None,
     out: Annotated[Path | None, option("--out", "Write phonopy_params.yaml to this folder.", metavar="DIR")] = None,
     json: JsonOption = False,
@@ -76,10 +81,14 @@ def phonons(
       ndsc phonons si.cif --grid 2 --calculator gpaw --kgrid 8 8 8 --labels si-labels
            --parameters '{"mode": {"name": "pw", "ecut": 400}, "xc": "PBE"}'
 
+      ndsc phonons POSCAR --grid 4 --kgrid 12 --write calc --code vasp --copy INCAR --copy POTCAR
+
+      ndsc phonons POSCAR --grid 4 --kgrid 12 --read calc
+
     phonopy-load opens the file that --out writes.
     """
     numbers = parse_grid(grid)
-    spec, settings = calculator.spec(), executor.settings()
+    spec, settings = elsewhere.spec(calculator), executor.settings()
     if out is not None:
         check_folder(out)
     crystal = structure.crystal()
@@ -94,22 +103,35 @@ def phonons(
     limit = PhononSettings.parse(said, "The options").residual_force_limit
     charges = None if born is None else read_born(born, crystal)
 
-    with _store(ctx, labels) as store, progress_bars() as progress:
-        one_by_one = _stored(spec, store, executor)
-        if relax:
-            crystal = _relaxed(crystal, one_by_one, progress, fmax=fmax, max_steps=max_steps)
-        if diagonal:
+    with _store(ctx, elsewhere.store(labels)) as store, progress_bars() as progress:
+        if elsewhere.read is not None:
+            elsewhere.take(store.path)
+            settings = settings.replaced(kind="elsewhere")
+        one_by_one = _stored(spec, store, executor, elsewhere)
+        relaxed = partial(_relaxed, fmax=fmax, max_steps=max_steps) if relax else None
+
+        def from_diagonal(of: Crystal, asked: StoredCalculator) -> SupercellPhonons:
             from ndsc.phonons import phonons_from_diagonal
 
-            found = phonons_from_diagonal(
-                crystal,
+            return phonons_from_diagonal(
+                of,
                 numbers,
-                one_by_one,
+                asked,
                 displacement=displacement,
                 residual_force_limit=limit,
                 kgrid=spec.kgrid,
                 progress=progress,
             )
+
+        if elsewhere.used:
+            frames = None if diagonal else partial(_displacements, grid=numbers, displacement=displacement)
+            wanted = asked_for(spec, store, crystal, "phonons", relaxed=relaxed, steps=from_diagonal, frames=frames)
+            if elsewhere.put(wanted, spec, store.path, structure.structure):
+                return
+        if relaxed is not None:
+            crystal = relaxed(crystal, one_by_one, progress)
+        if diagonal:
+            found = from_diagonal(crystal, one_by_one)
         else:
             work = _Work(spec, store, settings, progress)
             found = _from_supercells(crystal, numbers, work, displacement=displacement, limit=limit, route=route)
@@ -135,6 +157,7 @@ def elastic(
     max_steps: MaxStepsOption = 200,
     *,
     calculations: CalculationOptions,
+    elsewhere: ElsewhereOptions,
     labels: LabelsOption = None,
     json: JsonOption = False,
 ) -> None:
@@ -145,6 +168,8 @@ def elastic(
       ndsc elastic Al --calculator emt --relax
 
       ndsc elastic si.cif --calculator my_module:make_calculator --json
+
+      ndsc elastic POSCAR --kgrid 12 --write calc --code vasp, then --read calc instead of the last two
     """
     from ndsc.benchmark_settings import StrainedCellSettings
 
@@ -152,17 +177,29 @@ def elastic(
         {"strain": strain, "relax_ions": not clamped, "n_steps": steps, "fmax": fmax, "max_steps": max_steps},
         "The options",
     )
-    spec = calculator.spec()
+    spec = elsewhere.spec(calculator)
     calculations.settings()
     crystal = structure.crystal()
     spec.check(crystal.atoms)
     from ndsc.elastic import elastic_constants
 
-    with _store(ctx, labels) as store, progress_bars() as progress:
-        one_by_one = _stored(spec, store, calculations)
-        if relax:
-            crystal = _relaxed(crystal, one_by_one, progress, fmax=fmax, max_steps=max_steps)
-        found = elastic_constants(crystal, one_by_one, progress=progress, **strains.model_dump(exclude={"enabled"}))
+    with _store(ctx, elsewhere.store(labels)) as store, progress_bars() as progress:
+        if elsewhere.read is not None:
+            elsewhere.take(store.path)
+        one_by_one = _stored(spec, store, calculations, elsewhere)
+        relaxed = partial(_relaxed, fmax=fmax, max_steps=max_steps) if relax else None
+        options = strains.model_dump(exclude={"enabled"})
+        if elsewhere.used:
+
+            def strained(of: Crystal, asked: StoredCalculator) -> object:
+                return elastic_constants(of, asked, **options)
+
+            wanted = asked_for(spec, store, crystal, "strained cells", relaxed=relaxed, steps=strained)
+            if elsewhere.put(wanted, spec, store.path, structure.structure):
+                return
+        if relaxed is not None:
+            crystal = relaxed(crystal, one_by_one, progress)
+        found = elastic_constants(crystal, one_by_one, progress=progress, **options)
     if json:
         print_json(found.to_dict() | symmetry_of(crystal))
         return
@@ -203,7 +240,9 @@ def _store(ctx: typer.Context, labels: Path | None) -> Iterator[LabelStore]:
         yield LabelStore(folder.path)
 
 
-def _stored(spec: CalculatorSpec, store: LabelStore, options: CalculationOptions) -> StoredCalculator:
+def _stored(
+    spec: CalculatorSpec, store: LabelStore, options: CalculationOptions, elsewhere: ElsewhereOptions
+) -> StoredCalculator:
     """The calculator for what follows from many calculations, one after the other."""
     from ndsc.reference import StoredCalculator
 
@@ -215,7 +254,15 @@ def _stored(spec: CalculatorSpec, store: LabelStore, options: CalculationOptions
         watched=options.watched,
         timeout=settings.timeout,
         retries=settings.retries,
+        compute=not elsewhere.used,
     )
+
+
+def _displacements(crystal: Crystal, *, grid: tuple[int, int, int], displacement: float) -> list[Atoms]:
+    from ndsc.phonons import phonon_displacements
+    from ndsc.supercells import find_supercells
+
+    return list(phonon_displacements(find_supercells(crystal, grid), displacement=displacement))
 
 
 def _relaxed(

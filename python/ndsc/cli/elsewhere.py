@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,11 +12,15 @@ import typer
 from ndsc.cli.console import check_folder, note, print_json, progress_bars, say
 from ndsc.cli.exits import ExitCode, fail
 from ndsc.cli.options import CalculatorOptions, JsonOption, option
-from ndsc.errors import InputError
+from ndsc.errors import InputError, MissingLabelsError
 
 if TYPE_CHECKING:
-    from ndsc.elsewhere import Wanted
-    from ndsc.reference import CalculatorSpec
+    from ase import Atoms
+
+    from ndsc.crystal import Crystal
+    from ndsc.elsewhere import ReadReport, Wanted, WriteReport
+    from ndsc.progress import Progress
+    from ndsc.reference import CalculatorSpec, LabelStore, StoredCalculator
 
 #: Names that are listed in one line.
 LISTED = 8
@@ -90,14 +95,7 @@ def write(
     if json:
         print_json({**dataclasses.asdict(found), "folder": str(out), "labels": str(store), "later": later})
         return
-    tasks = ", ".join(f"{count} {task}" for task, count in found.tasks.items())
-    say(f"{_folders(len(found.written))} written to {out}, for what is missing in {store}: {tasks}.")
-    if found.kept:
-        say(f"{_folders(len(found.kept))} there already, and left as they are.")
-    for text in found.notes:
-        say(f"Note: {text}")
-    if later:
-        say(f"Later, from the results: {'; '.join(later)}.")
+    _say_written(found, store, later)
     again = ", then the same command again" if later else ""
     say(f"When they are calculated: ndsc labels read {out}{again}.")
 
@@ -140,30 +138,185 @@ def read(
         problems = [{"file": str(problem.path), "reason": problem.reason} for problem in found.problems]
         print_json({**dataclasses.asdict(found), "store": str(found.store), "problems": problems})
     else:
-        there = f"; {len(found.there)} were there already" if found.there else ""
-        taken = "1 label was" if len(found.taken) == 1 else f"{len(found.taken)} labels were"
-        say(f"{taken} taken into {_short(found.store)}{there}; {len(found.missing)} missing.")
-        if found.missing:
-            say(f"Missing: {_listed(found.missing)}")
-        if found.settings:
-            from ndsc.elsewhere.take import setting
-
-            said = ", ".join(setting(name, value, between="") for name, value in found.settings.items())
-            say(f"Settings of the outputs: {said}.")
-        for text in found.notes:
-            say(f"Note: {text}")
+        _say_read(found)
         runs = [source for source in found.sources if source.endswith(".toml")]
         if runs and not found.missing:
             say(f"Next: ndsc run {runs[0]}, which says if more is needed.")
-    if found.problems:
-        for problem in found.problems:
-            note(f"Not taken: {_short(problem.path)}: {problem.reason}.")
-        number = len(found.problems)
-        were = "1 output was" if number == 1 else f"{number} outputs were"
-        fail(
-            f"{were} not taken, as said above; the good ones were. Correct and read again: nothing is taken twice.",
-            ExitCode.REFERENCE,
-        )
+    _refuse_problems(found)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ElsewhereOptions:
+    """Calculations of a command that run elsewhere."""
+
+    write: Annotated[
+        Path | None,
+        option("--write", "Write the input of what is missing to this folder, and calculate nothing.", metavar="DIR"),
+    ] = None
+    read: Annotated[
+        Path | None,
+        option("--read", "Take the outputs in this folder, and calculate nothing else.", metavar="DIR"),
+    ] = None
+    code: Annotated[
+        str | None,
+        option("--code", f"With --write, what reads the input: {_CODES}.", default="the calculator"),
+    ] = None
+    copy: Annotated[
+        list[Path] | None,
+        option("--copy", "With --write, a file that every folder gets a copy of; can be given again.", metavar="FILE"),
+    ] = None
+
+    @property
+    def used(self) -> bool:
+        """Whether calculations run elsewhere."""
+        return self.write is not None or self.read is not None
+
+    def spec(self, calculator: CalculatorOptions) -> CalculatorSpec:
+        """The calculator; where nothing is calculated here and none is named, ``"elsewhere"``.
+
+        Raises
+        ------
+        InputError
+            When the options do not go together, or the calculator cannot be made.
+        """
+        if self.write is not None and self.read is not None:
+            raise InputError("--write and --read are two steps. Give --write first, and --read when all is calculated.")
+        if self.write is None and (self.code is not None or self.copy):
+            raise InputError(f"{'--code' if self.code else '--copy'} has a meaning with --write only. Leave it out.")
+        if self.used and calculator.calculator is None:
+            calculator = dataclasses.replace(calculator, calculator="elsewhere")
+        return calculator.spec()
+
+    def store(self, labels: Path | None) -> Path | None:
+        """The folder of labels: the one that is named, or else in the folder of the calculations."""
+        folder = self.write or self.read
+        return labels if labels is not None or folder is None else folder / "labels"
+
+    def take(self, store: Path) -> None:
+        """Read the outputs, and say what became of them.
+
+        Raises
+        ------
+        InputError
+            When the folder is not one that was written.
+        """
+        from ndsc.elsewhere import read_labels
+
+        assert self.read is not None
+        found = read_labels([self.read], store=store)
+        note(f"Labels: {len(found.taken)} taken, {len(found.there)} there already, {len(found.missing)} missing.")
+        _refuse_problems(found)
+
+    def put(self, wanted: list[Wanted], spec: CalculatorSpec, store: Path, source: str) -> bool:
+        """Write the input of what is missing, and say what was written; False with --read and nothing missing.
+
+        Raises
+        ------
+        MissingLabelsError
+            With --read, when anything is missing.
+        """
+        from ndsc.elsewhere import write_inputs
+
+        if self.write is None:
+            if not wanted:
+                return False
+            missing = "1 label is" if len(wanted) == 1 else f"{len(wanted)} labels are"
+            raise MissingLabelsError(
+                f"{missing} missing for the next step ({wanted[0].task}). Write the input with --write {self.read} "
+                "instead of --read, calculate it, and read again."
+            )
+        if not wanted:
+            say(f"No label is missing in {store}. Give --read {self.write} instead of --write.")
+            return True
+        found = write_inputs(wanted, self.write, self.code or _code(spec), store, source=source, copy=self.copy or [])
+        _say_written(found, store, [])
+        say(f"When they are calculated: the same command with --read {self.write} instead of --write and --code.")
+        return True
+
+
+def asked_for(
+    spec: CalculatorSpec,
+    store: LabelStore,
+    crystal: Crystal,
+    task: str,
+    *,
+    relaxed: Callable[[Crystal, StoredCalculator, Progress], Crystal] | None,
+    steps: Callable[[Crystal, StoredCalculator], object],
+    frames: Callable[[Crystal], list[Atoms]] | None = None,
+) -> list[Wanted]:
+    """The labels that are missing: of the relaxation, and then of what is made of the relaxed crystal.
+
+    Parameters
+    ----------
+    spec : CalculatorSpec
+    store : LabelStore
+    crystal : Crystal
+    task : str
+        What the labels are for.
+    relaxed : callable, optional
+        Relaxes a crystal with a calculator.
+    steps : callable
+        What is worked out of a crystal with a calculator.
+    frames : callable, optional
+        The structures that it needs, where all of them are known at once.
+    """
+    from ndsc.elsewhere import MissingCalculator, Wanted
+    from ndsc.progress import silent
+
+    if relaxed is not None:
+        asked = MissingCalculator(spec, store)
+        with asked.asked():
+            crystal = relaxed(crystal, asked, silent)
+        if asked.missing:
+            note(
+                f"The {task} follow when the crystal is relaxed: give the command again with --read, then with --write."
+            )
+            return asked.wanted("relaxation", "relaxation")
+    if frames is not None:
+        return [Wanted(atoms, spec, task) for atoms in store.missing(frames(crystal), spec)]
+    asked = MissingCalculator(spec, store)
+    with asked.asked():
+        steps(crystal, asked)
+    return asked.wanted(task, task.split()[0])
+
+
+def _say_written(found: WriteReport, store: Path, later: list[str]) -> None:
+    tasks = ", ".join(f"{count} {task}" for task, count in found.tasks.items())
+    say(f"{_folders(len(found.written))} written to {found.folder}, for what is missing in {store}: {tasks}.")
+    if found.kept:
+        say(f"{_folders(len(found.kept))} there already, and left as they are.")
+    for text in found.notes:
+        say(f"Note: {text}")
+    if later:
+        say(f"Later, from the results: {'; '.join(later)}.")
+
+
+def _say_read(found: ReadReport) -> None:
+    from ndsc.elsewhere.take import setting
+
+    there = f"; {len(found.there)} were there already" if found.there else ""
+    taken = "1 label was" if len(found.taken) == 1 else f"{len(found.taken)} labels were"
+    say(f"{taken} taken into {_short(found.store)}{there}; {len(found.missing)} missing.")
+    if found.missing:
+        say(f"Missing: {_listed(found.missing)}")
+    if found.settings:
+        said = ", ".join(setting(name, value, between="") for name, value in found.settings.items())
+        say(f"Settings of the outputs: {said}.")
+    for text in found.notes:
+        say(f"Note: {text}")
+
+
+def _refuse_problems(found: ReadReport) -> None:
+    if not found.problems:
+        return
+    for problem in found.problems:
+        note(f"Not taken: {_short(problem.path)}: {problem.reason}.")
+    number = len(found.problems)
+    were = "1 output was" if number == 1 else f"{number} outputs were"
+    fail(
+        f"{were} not taken, as said above; the good ones were. Correct and read again: nothing is taken twice.",
+        ExitCode.REFERENCE,
+    )
 
 
 def _of_run(source: Path, run: Path | None) -> tuple[list[Wanted], list[str], CalculatorSpec, Path]:

@@ -344,8 +344,8 @@ def command_of(program: Program, command: str | None = None) -> list[str]:
     if not argv or shutil.which(argv[0]) is None:
         raise MissingExtraError(
             f"{program.title} is not installed: there is no program {' '.join(argv[:1])!r}, and the label asked for "
-            f"is not in the store. Install it, name it with [reference] command or {program.command_variable}, or use "
-            "stored labels."
+            f"is not in the store. Install it, name it with [reference] command or {program.command_variable}, use "
+            "stored labels, or have it calculated elsewhere (ndsc labels write)."
         )
     return argv
 

@@ -10,7 +10,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from ase import Atoms
+from numpy.typing import NDArray
 
 from ndsc.codes.specification import CalculatorSpec, supercell_matrix
 from ndsc.errors import InputError
@@ -54,12 +56,12 @@ class Wanted:
         """Key of the label."""
         return key_of(self.atoms, self.spec)
 
-    @property
-    def n_kpoints(self) -> int | None:
-        """Number of folded k-points; None for a calculation without."""
+    @cached_property
+    def kpoints(self) -> NDArray[np.float64] | None:
+        """(n, 3) array : the folded k-points without one of each pair k, -k; None for a calculation without."""
         if self.spec.kgrid is None:
             return None
-        return len(reduced_kpoints(supercell_matrix(self.atoms), self.spec.kgrid)[0])
+        return reduced_kpoints(supercell_matrix(self.atoms), self.spec.kgrid)[0]
 
 
 @dataclass(frozen=True, eq=False)

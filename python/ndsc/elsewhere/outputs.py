@@ -22,7 +22,7 @@ from ndsc.codes.vasp import unconverged_steps
 from ndsc.elsewhere.cp2k import read_cp2k
 from ndsc.elsewhere.inputs import STRUCTURE
 from ndsc.elsewhere.manifest import MANIFEST
-from ndsc.elsewhere.recorded import recorded, seconds_of
+from ndsc.elsewhere.recorded import kpoints_of, recorded, seconds_of
 from ndsc.extended_xyz import read_frames
 from ndsc.progress import Progress, silent
 
@@ -77,6 +77,8 @@ class Returned:
     settings : dict of str to float or str
         What the output says of the settings, keys of :data:`~ndsc.codes.MEANINGS` where they fit.
     n_kpoints : int or None
+    kpoints : (n, 3) array or None
+        In reduced coordinates, where the output lists them with enough digits.
     seconds : float
         Wall time; 0 where the output does not say it.
     """
@@ -90,6 +92,7 @@ class Returned:
     version: str
     settings: dict[str, float | str] = field(default_factory=dict)
     n_kpoints: int | None = None
+    kpoints: FloatArray | None = None
     seconds: float = 0.0
 
 
@@ -101,7 +104,9 @@ class Problem:
     reason: str
 
 
-def find_outputs(folder: Path, *, progress: Progress = silent) -> Iterator[tuple[list[Returned], list[Problem]]]:
+def find_outputs(
+    folder: Path, *, without: Path | None = None, progress: Progress = silent
+) -> Iterator[tuple[list[Returned], list[Problem]]]:
     """What the outputs in a folder and all folders in it hold, one item for each folder that has any.
 
     Where a folder has a good output of a program, its bad ones are those of earlier tries, and left out.
@@ -109,10 +114,17 @@ def find_outputs(folder: Path, *, progress: Progress = silent) -> Iterator[tuple
     Parameters
     ----------
     folder : path
+    without : path, optional
+        A folder in it that is left out: the one of the labels.
     progress : callable
         Called with ("outputs", folders read, all).
     """
-    places = [(Path(place), sorted(files)) for place, _, files in os.walk(folder)]
+    left_out = None if without is None else without.resolve()
+    places = [
+        (Path(place), sorted(files))
+        for place, _, files in os.walk(folder)
+        if left_out is None or not Path(place).resolve().is_relative_to(left_out)
+    ]
     places.sort()
     for number, (place, files) in enumerate(places):
         progress("outputs", number, len(places))
@@ -173,6 +185,7 @@ def _returned(path: Path, kind: str, output: Output, text: str, extra: str = "")
         version=output.version,
         settings=settings,
         n_kpoints=n_kpoints,
+        kpoints=kpoints_of(text) if kind == "vasprun" else None,
         seconds=seconds_of(extra or text),
     )
 
@@ -222,6 +235,8 @@ def _program(name: str, end: str, steps: str) -> Callable[[Path], list[Returned]
         if not re.search(end, text):
             raise UnusableError("it has no end: the calculation was stopped, or the file is not whole")
         _single(path, len(re.findall(steps, text)))
+        if name == "castep" and len(re.findall(r"(?m)^\s*Final energy(?:, E)?\s*=", text)) > 1:
+            raise UnusableError("its energies are of several cutoffs; finite_basis_corr : 0 gives one")
         return [_returned(path, name, code.parse(path), text)]
 
     return reader
@@ -306,7 +321,7 @@ READERS: dict[str, Callable[[Path], list[Returned]]] = {
     for kind, function in {
         "vasprun": _vasprun,
         "outcar": _outcar,
-        "castep": _program("castep", r"Total time\s*=", r"(?m)^\s*Final energy(?:, E)?\s*="),
+        "castep": _program("castep", r"Total time\s*=", r"(?m)^\s*Cell Contents\s*$"),
         "espresso": _program("espresso", r"JOB DONE\.", r"(?m)^!\s+total energy"),
         "abinit": _program("abinit", r"Calculation completed\.", r"(?m)^== DATASET\s+\d+"),
         "aims": _aims,

@@ -6,8 +6,11 @@ import re
 from collections.abc import Callable, Mapping
 from pathlib import PurePosixPath
 
+import numpy as np
 from ase.units import Hartree, Rydberg
+from numpy.typing import NDArray
 
+FloatArray = NDArray[np.float64]
 Setting = float | str
 
 
@@ -103,6 +106,10 @@ def recorded(kind: str, text: str) -> tuple[dict[str, Setting], int | None]:
     for name, pattern, value in PATTERNS.get(kind, ()):
         if found := re.search(pattern, text):
             settings[name] = value(found[1])
+    if kind == "castep":
+        block = text.partition("Files used for pseudopotentials:")[2].partition("----")[0]
+        for symbol, name in re.findall(r"(?m)^\s*([A-Z][a-z]?)\s+(\S+)\s*$", block):
+            settings[f"pseudopotential of {symbol}"] = PurePosixPath(name).name
     for found in re.finditer(PSEUDOPOTENTIALS[kind], text) if kind in PSEUDOPOTENTIALS else ():
         if kind == "abinit":
             name = PurePosixPath(found[1]).name
@@ -116,13 +123,25 @@ def recorded(kind: str, text: str) -> tuple[dict[str, Setting], int | None]:
 
 def _n_kpoints(kind: str, text: str) -> int | None:
     if kind == "vasprun":
-        found = re.search(r'<varray name="kpointlist"\s*>(.*?)</varray>', text, re.DOTALL)
-        return len(re.findall(r"<v\b", found[1])) if found else None
+        points = kpoints_of(text)
+        return None if points is None else len(points)
     number = re.search(KPOINTS[kind], text) if kind in KPOINTS else None
     if number is not None:
         return int(number[1])
     # ABINIT does not print what is one.
     return 1 if kind == "abinit" else None
+
+
+def kpoints_of(xml: str) -> FloatArray | None:
+    """(n, 3) array : the k-points of vasprun.xml in reduced coordinates; None where they cannot be read."""
+    found = re.search(r'<varray name="kpointlist"\s*>(.*?)</varray>', xml, re.DOTALL)
+    if found is None:
+        return None
+    try:
+        rows = np.array([row.split() for row in re.findall(r"<v>(.*?)</v>", found[1])], dtype=float)
+    except ValueError:
+        return None
+    return rows if rows.ndim == 2 and rows.shape[1] == 3 else None
 
 
 def seconds_of(text: str) -> float:

@@ -32,6 +32,8 @@ from ndsc.targets import is_isolated_atom
 
 #: Numbers of settings that differ by less than this part are the same: programs print few digits.
 SETTING = 1e-3
+#: How far a k-point may be from the one that it should be, in reduced coordinates.
+KPOINT = 1e-4
 #: Two results of one label are the same up to this, eV an atom and eV/Å.
 SAME_ENERGY, SAME_FORCE = 1e-5, 1e-3
 #: Numbers of parameters that outputs tell too.
@@ -145,7 +147,7 @@ def read_labels(
         if any(other != resolved and other in resolved.parents for other in roots):
             continue  # it is in another one
         root = Manifest.find(place).parent
-        for good, bad in find_outputs(place, progress=progress):
+        for good, bad in find_outputs(place, without=labels.path, progress=progress):
             problems += bad
             for returned in good:
                 found = _matched(entries, returned, root)
@@ -192,16 +194,29 @@ def _refused(found: _Candidate, without_stress: bool) -> str | None:
         check_results(wanted.name, len(wanted.atoms), returned.energy, returned.forces, returned.stress)
     except ReferenceCalculationError as error:
         return str(error).rstrip(".")
-    expected = wanted.n_kpoints
-    if expected is not None and returned.n_kpoints is not None:
-        # With spin, pw.x may count the points of both.
-        counts = {expected, 2 * expected} if returned.code == "espresso" else {expected}
-        if returned.n_kpoints not in counts:
-            return (
-                f"it has {returned.n_kpoints} k-points and the folded grid {expected}; symmetry (VASP: ISYM = 0), or "
-                "another KPOINTS file"
-            )
-    return _other_than_parameters(found)
+    return _other_kpoints(found) or _other_than_parameters(found)
+
+
+def _other_kpoints(found: _Candidate) -> str | None:
+    """How the k-points of an output are not the folded ones."""
+    expected, returned = found.entry.wanted.kpoints, found.returned
+    if expected is None or returned.n_kpoints is None:
+        return None
+    # With spin, pw.x may count the points of both.
+    counts = {len(expected), 2 * len(expected)} if returned.code == "espresso" else {len(expected)}
+    if returned.n_kpoints not in counts:
+        return (
+            f"it has {returned.n_kpoints} k-points and the folded grid {len(expected)}: symmetry (VASP: ISYM = 0), or "
+            "another list"
+        )
+    if returned.kpoints is None:
+        return None
+    away = np.array([[point - sign * expected for sign in (1, -1)] for point in returned.kpoints])
+    nearest = np.abs(away - np.rint(away)).max(axis=3).min(axis=(1, 2))
+    if nearest.max(initial=0.0) > KPOINT:
+        point = " ".join(f"{number:.4f}" for number in returned.kpoints[int(nearest.argmax())])
+        return f"its k-points are not the folded ones: {point} is none of them; KPOINTS is to stay as it was written"
+    return None
 
 
 def _other_than_parameters(found: _Candidate) -> str | None:

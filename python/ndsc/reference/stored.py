@@ -91,7 +91,7 @@ class StoredCalculator(Calculator):  # type: ignore[misc]
         if not self.compute:
             raise ReferenceCalculationError(
                 f"The label {key} is not in {self.store.path}, and nothing is to be computed now. Run without "
-                "--dry-run; what is computed elsewhere is written by ndsc labels write."
+                "--dry-run."
             )
         name = str(self.atoms.info.get("ndsc_name", "structure"))
         path = str(self.store.path.absolute())
