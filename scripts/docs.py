@@ -95,7 +95,7 @@ def sections(model: type[BaseModel]) -> str:
         assert issubclass(section, BaseModel)
         about = (section.__doc__ or "").strip().splitlines()[0].partition(": ")[2]
         rows = [row(key, item) for key, item in section.model_fields.items()]
-        head = f"[[{name}]]" if several and model is StudyConfig else f"[{name}]"
+        head = f"[[{name}]]" if several and (model is StudyConfig or name == "database") else f"[{name}]"
         parts += [
             f"\n### `{head}`\n\n{about[:1].upper()}{about[1:]}\n",
             "| key | type | default | |\n|---|---|---|---|\n" + "".join(rows),

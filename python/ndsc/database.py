@@ -145,19 +145,49 @@ def read_database(
     """
     source = Path(path)
     keys = {"energy_key": energy_key, "forces_key": forces_key, "virial_key": virial_key, "stress_key": stress_key}
-    found = read_frames(source)
+    frames = with_our_names(read_frames(source), keys, source=source, allow_missing=allow_missing)
+    for warning in check_plausible(frames, source=str(source)):
+        log.warning("%s", warning)
+    return frames
+
+
+def with_our_names(
+    found: Sequence[Atoms],
+    keys: Mapping[str, str | None],
+    *,
+    source: Path,
+    allow_missing: bool = True,
+    wanted: Iterable[int] | None = None,
+) -> list[Atoms]:
+    """Frames of a file of any origin with their targets under our names.
+
+    Parameters
+    ----------
+    found : sequence of ase.Atoms
+    keys : mapping of str to str or None
+        ``energy_key``, ``forces_key``, ``virial_key`` and ``stress_key``, as for :func:`read_database`.
+    source : path
+        The file, for messages.
+    allow_missing : bool
+    wanted : iterable of int, optional
+        Numbers of the frames to take; all by default. Nothing of the others is looked at but their keys.
+
+    Raises
+    ------
+    InputError
+        As `read_database`, but for what is not plausible.
+    """
     _check_keys(found, keys, source)
     frames = []
-    for number, frame in enumerate(found):
+    # Our own names stay where they are, so that writing what was read gives the same file.
+    foreign = [key for key in keys.values() if key and key not in (ENERGY_KEY, FORCES_KEY, VIRIAL_KEY)]
+    for number in range(len(found)) if wanted is None else wanted:
+        frame = found[number]
         where = f"{frame_name(frame, number)} of {source}"
         targets = targets_of(frame, **keys, where=where)
         if not allow_missing:
             _check_complete(frame, targets, keys, where)
-        # Our own names stay where they are, so that writing what was read gives the same file.
-        foreign = [key for key in keys.values() if key and key not in (ENERGY_KEY, FORCES_KEY, VIRIAL_KEY)]
         frames.append(with_targets(frame, targets, drop=foreign))
-    for warning in check_plausible(frames, source=str(source)):
-        log.warning("%s", warning)
     return frames
 
 

@@ -103,13 +103,19 @@ def _walk(model: type[BaseModel], location: Sequence[str]) -> tuple[type[BaseMod
     """
     hint = ""
     named: list[str] = []
-    owner = model
+    owner, of_users_name = model, None
     for part in location:
         named.append(part)
+        if of_users_name is not None:  # a table of tables, whose keys are the user's
+            owner, of_users_name = of_users_name, None
+            continue
         field = owner.model_fields.get(part)
         if field is None:
             break
         hint = field.description or ""
+        of_users_name = _model_of_values(field.annotation)
+        if of_users_name is not None:
+            continue
         inner = _model_of(field.annotation)
         if inner is None:
             break
@@ -124,6 +130,11 @@ def _model_of(annotation: object) -> type[BaseModel] | None:
     if get_origin(annotation) in (Union, types.UnionType, tuple):
         return next((found for arg in get_args(annotation) if (found := _model_of(arg)) is not None), None)
     return None
+
+
+def _model_of_values(annotation: object) -> type[BaseModel] | None:
+    """The model of the values of a dictionary."""
+    return _model_of(get_args(annotation)[1]) if get_origin(annotation) is dict else None
 
 
 def key_name(named: Sequence[str]) -> str:

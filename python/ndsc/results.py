@@ -127,6 +127,32 @@ class LabelsSummary(_Part):
     settings: dict[str, Any] = Field(default_factory=dict)
 
 
+class DatabaseTypeSummary(_Part):
+    """The frames of one ``config_type`` of a database of the user's own, and the errors of the potential on them."""
+
+    configurations: Count
+    atoms: Count
+    energies: Count
+    forces: Count
+    virials: Count
+    weight: Number = 1.0
+    regularisation: dict[str, Any] = Field(default_factory=dict)
+    energy_rmse_ev_per_atom: Number = None
+    force_rmse_ev_per_angstrom: Number = None
+    virial_rmse_ev_per_atom: Number = None
+
+
+class DatabaseSummary(_Part):
+    """A database of the user's own that was fitted too."""
+
+    name: str
+    file: str
+    keys: dict[str, str] = Field(default_factory=dict)
+    configurations: Count
+    atoms: Count
+    types: dict[str, DatabaseTypeSummary] = Field(default_factory=dict)
+
+
 class FitCounts(_Part):
     """Numbers of one kind of target: written for the fit, and read back from its log."""
 
@@ -286,6 +312,7 @@ class Results(_Part):
     supercells: SupercellsSummary | None = None
     configurations: ConfigurationsSummary | None = None
     labels: LabelsSummary | None = None
+    databases: list[DatabaseSummary] = Field(default_factory=list)
     selection: SelectionSummary | None = None
     fit: FitSummary | None = None
     lattice: dict[str, Comparison] | None = None

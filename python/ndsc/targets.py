@@ -106,13 +106,15 @@ def _check_meaning(virial_key: str | None, stress_key: str | None) -> None:
 
 def is_isolated_atom(frame: Atoms) -> bool:
     """Whether a frame is a single atom that its ``config_type`` calls isolated, or one without periodicity."""
-    kind = str(frame.info.get("config_type", "")).lower()
+    # Of a database that is fitted with others, the name of the database comes before a slash.
+    kind = str(frame.info.get("config_type", "")).lower().rpartition("/")[2]
     return len(frame) == 1 and (kind in ISOLATED_ATOM_TYPES or not frame.pbc.any())
 
 
 def frame_name(frame: Atoms, number: int) -> str:
-    """What messages call a frame: its number, and its name when it has one."""
+    """What messages call a frame: its number (in the file that it is from), and its name when it has one."""
     name = frame.info.get("ndsc_name", frame.info.get("name"))
+    number = frame.info.get("ndsc_frame", number)
     return f"frame {number}" if name is None else f"frame {number} ({name})"
 
 

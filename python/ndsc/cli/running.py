@@ -13,7 +13,7 @@ from ndsc.cli.options import JsonOption, option
 from ndsc.errors import InputError
 
 if TYPE_CHECKING:
-    from ndsc.results import CostSummary, Results, SelectionSummary
+    from ndsc.results import CostSummary, DatabaseSummary, Results, SelectionSummary
 
 COPY = "ndsc.toml"
 
@@ -121,6 +121,8 @@ def show_results(results: Results, directory: Path) -> None:
         print_table("Phonons, THz", ["", "potential"], numbers)
     if results.selection is not None:
         _show_choice(results, results.selection)
+    for database in results.databases:
+        _show_database(database)
     if results.cost is not None:
         cost = results.cost
         spent = "" if cost.seconds is None else f", {cost.seconds:.1f} s of calculations"
@@ -167,6 +169,27 @@ def _show_choice(results: Results, chosen: SelectionSummary) -> None:
         print_table("Elastic constants, predicted", ["", "potential", "expected error"], constants)
     met = "" if chosen.target_met else "The targets are not met. "
     say(f"{met}{chosen.reason} {chosen.advice}".strip())
+
+
+def _show_database(database: DatabaseSummary) -> None:
+    """The errors of the potential on a database of the user's own."""
+    rows = [
+        [
+            kind,
+            own.configurations,
+            own.atoms,
+            _milli(own.energy_rmse_ev_per_atom),
+            _milli(own.force_rmse_ev_per_angstrom),
+            _milli(own.virial_rmse_ev_per_atom),
+        ]
+        for kind, own in database.types.items()
+    ]
+    heads = ["", "configurations", "atoms", "energy, meV/atom", "force, meV/Å", "virial, meV/atom"]
+    print_table(f"Errors of the potential on the database {database.name}", heads, rows)
+
+
+def _milli(value: float | None) -> str:
+    return "" if value is None else f"{1000 * value:.3g}"
 
 
 def _is_said(warning: str, chosen: SelectionSummary | None) -> bool:

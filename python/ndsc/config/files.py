@@ -14,7 +14,7 @@ from ndsc.errors import InputError
 from ndsc.files import bounded_recursion, write_text
 from ndsc.structure import split_index
 
-# The keys whose values are paths, which are relative to the input file.
+# The keys whose values are paths, which are relative to the input file; beside these, [[database]] file.
 PATHS = (("crystal", "structure"), ("reference", "labels"), ("reference", "pseudo_dir"))
 
 
@@ -137,6 +137,13 @@ def dump_config(config: RunConfig, *, folder: str | Path | None = None) -> str:
         if value is not None:
             within = folder is not None and os.path.isabs(value)
             data[section][key] = os.path.relpath(value, folder) if within else str(value)
+    # What a database does not give is that of the run, or follows from its file.
+    data["database"] = [own.model_dump(mode="python", exclude_none=True, exclude_unset=True) for own in config.database]
+    for own in data["database"]:
+        within = folder is not None and os.path.isabs(own["file"])
+        own["file"] = os.path.relpath(own["file"], folder) if within else own["file"]
+    if not data["database"]:
+        del data["database"]
     parts = data["configurations"]
     data["configurations"] = parts[0] if len(parts) == 1 else parts
     if config.makes_candidates:
@@ -174,10 +181,25 @@ def _with_absolute_paths(raw: dict[str, Any], folder: Path, source: str) -> dict
                 f"{source}: [crystal] structure = {structure!r}: there is no file {path}. Give a path relative to the "
                 "input file, or the symbol of an element."
             )
+    if "database" in resolved:
+        resolved["database"] = _with_absolute_files(raw["database"], folder)
     for key in ("labels", "pseudo_dir"):
         if isinstance(reference, dict) and isinstance(named := reference.get(key), str) and named:
             reference[key] = Path(os.path.normpath(folder / os.path.expanduser(named)))
     return resolved
+
+
+def _with_absolute_files(tables: object, folder: Path) -> object:
+    """The tables ``[[database]]`` with absolute paths of their files."""
+    several = [tables] if isinstance(tables, Mapping) else tables
+    if not isinstance(several, list):
+        return tables
+    return [
+        {**own, "file": os.path.normpath(folder / os.path.expanduser(own["file"]))}
+        if isinstance(own, Mapping) and isinstance(own.get("file"), str) and own["file"]
+        else own
+        for own in several
+    ]
 
 
 def toml_value(value: object) -> str:

@@ -6,6 +6,7 @@ The description of a field is the hint that a user reads when its value is wrong
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import combinations
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
@@ -16,6 +17,7 @@ from ndsc.codes.settings import ReferenceSettings as ReferenceSettings
 from ndsc.config.crystal import CrystalConfig as CrystalConfig
 from ndsc.config.crystal import SupercellsConfig as SupercellsConfig
 from ndsc.configurations import ConfigurationSettings
+from ndsc.fit.databases import DatabaseSettings as DatabaseSettings
 from ndsc.fit.regularisation import Regularisation
 from ndsc.fit.settings import GapSettings
 from ndsc.reference.executors import ExecutorSettings as ExecutorSettings
@@ -38,8 +40,8 @@ class ConfigurationsConfig(ConfigurationSettings):
 
 
 def _parts(value: object) -> object:
-    """One table is a database of one part."""
-    return (value,) if isinstance(value, Mapping | ConfigurationsConfig) else value
+    """One table is a database of one part, or one database."""
+    return (value,) if isinstance(value, Mapping | ConfigurationsConfig | DatabaseSettings) else value
 
 
 class RunConfig(InputFile):
@@ -52,6 +54,9 @@ class RunConfig(InputFile):
         description="Write it as [configurations], or as [[configurations]] once for each part of the database.",
     )
     selection: SelectionSettings = Field(default=SelectionSettings(), description="Write it as a section, [selection].")
+    database: Annotated[tuple[DatabaseSettings, ...], BeforeValidator(_parts)] = Field(
+        default=(), description="Write it as [[database]], once for each file of labelled configurations."
+    )
     reference: ReferenceSettings = Field(default=ReferenceSettings(), description="Write it as a section, [reference].")
     executor: ExecutorSettings = Field(default=ExecutorSettings(), description="Write it as a section, [executor].")
     fit: GapSettings = Field(default=GapSettings(), description="Write it as a section, [fit].")
@@ -83,6 +88,23 @@ class RunConfig(InputFile):
                 f"[selection] method = {self.selection.method!r} chooses labels for a potential, and [fit] method = "
                 "'none' makes none; give method = 'all', or a [fit] method"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _databases_are_fitted_once(self) -> RunConfig:
+        if self.database and self.fit.method == "none":
+            raise ValueError("[[database]] is fitted with the labels, and [fit] method = 'none' makes no potential")
+        titles = [own.title for own in self.database]
+        repeated = sorted({title for title in titles if titles.count(title) > 1})
+        if repeated:
+            raise ValueError(f"two of [[database]] are called {', '.join(repeated)}; give each a name of its own")
+        for one, other in combinations(self.database, 2):
+            some = one.config_types is not None and other.config_types is not None
+            apart = some and not set(one.config_types or ()) & set(other.config_types or ())
+            if one.file == other.file and not apart:
+                raise ValueError(
+                    f"two of [[database]] take the same frames of {one.file}; give each config_types of its own"
+                )
         return self
 
     @property

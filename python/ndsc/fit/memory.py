@@ -65,6 +65,17 @@ class FitSize:
             n_offered=sum(map(len, sparse_only)),
         )
 
+    def joined(self, other: FitSize) -> FitSize:
+        """The size of two databases together, the second of which has no other elements than the first."""
+        return FitSize(
+            n_species=max(self.n_species, other.n_species),
+            n_frames=self.n_frames + other.n_frames,
+            n_atoms=self.n_atoms + other.n_atoms,
+            n_pairs=self.n_pairs + other.n_pairs,
+            n_pairs_of_one=max(self.n_pairs_of_one, other.n_pairs_of_one),
+            n_offered=self.n_offered + other.n_offered,
+        )
+
     @classmethod
     def of_supercells(cls, unit_cell: Atoms, counts: Mapping[int, int], cutoff: float, n_offered: int = 0) -> FitSize:
         """The size of a database that has not been made yet.

@@ -64,6 +64,11 @@ class StudyRun:
             When the relaxed crystal is not in the store.
         """
         config = load_config(file)
+        if config.database:
+            raise InputError(
+                f"The run {name} fits [[database]] {config.database[0].file} too, and a study fits only what runs have "
+                "labelled. Take its [[database]] out, in a copy of the input file with the same [reference] labels."
+            )
         folder = file.parent if file.name == "ndsc.toml" else file.with_suffix("")
         try:
             plan = make_plan(config, folder, compute=False)

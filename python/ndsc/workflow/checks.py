@@ -11,7 +11,6 @@ import numpy as np
 from ndsc.configurations import check_memory
 from ndsc.errors import InputError
 from ndsc.files import check_folder, nearest_folder
-from ndsc.fit.composition import check_compositions
 from ndsc.fit.executable import find_gap_fit, require_quippy
 from ndsc.fit.memory import check_fit_memory
 from ndsc.fit.training import check_e0
@@ -49,8 +48,9 @@ def check_plan(plan: Plan, directory: Path) -> tuple[str, ...]:
         When the fit or the labels need what is not installed.
     """
     _check_kpoints(plan)
-    _check_fit(plan)
+    notes = [*plan.databases.warnings, *_check_fit(plan)]
     _check_resources(plan)
+    notes += check_repeated(plan)
     if plan.selects:
         check_selection_memory(plan)
     check_folder(directory)
@@ -58,7 +58,7 @@ def check_plan(plan: Plan, directory: Path) -> tuple[str, ...]:
         check_folder(plan.store.path)
         if plan.config.executor.kind != "elsewhere":
             plan.spec.code.check_installed(plan.spec)
-    return (*plan.warnings, *_notes_on_crystal(plan), *_notes_on_parts(plan))
+    return (*plan.warnings, *notes, *_notes_on_crystal(plan), *_notes_on_parts(plan))
 
 
 def _has_missing_labels(plan: Plan) -> bool:
@@ -78,16 +78,29 @@ def _check_kpoints(plan: Plan) -> None:
     check_kgrid_folds(np.concatenate(matrices), plan.spec.kgrid)
 
 
-def _check_fit(plan: Plan) -> None:
+def check_repeated(plan: Plan) -> list[str]:
+    """Look for structures of the user's own databases that the run labels too.
+
+    Raises
+    ------
+    InputError
+        When there are others than the unperturbed unit cell.
+    """
+    if not plan.databases.each or not plan.relaxed or plan.n_configurations > COUNTED:
+        return []
+    return plan.databases.check_repeated(plan.perfect_unit_cells if plan.selects else plan.configurations)
+
+
+def _check_fit(plan: Plan) -> list[str]:
     fit = plan.potential
     if fit.method == "none":
-        return
+        return []
     require_quippy()
     find_gap_fit()
     check_e0(fit, plan.crystal.atoms.get_chemical_symbols())
-    if fit.e0 == "fit":
-        check_compositions([plan.crystal.atoms])
+    notes = plan.databases.check_e0(fit, plan.crystal.atoms)
     check_fit_memory(fit, plan.fit_size)
+    return notes
 
 
 def _check_resources(plan: Plan) -> None:

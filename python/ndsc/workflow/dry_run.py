@@ -20,6 +20,7 @@ from ndsc.reference.processes import cores
 from ndsc.report.text import count, estimated, seconds
 from ndsc.store import DamagedError
 from ndsc.workflow.checks import COUNTED, check_plan
+from ndsc.workflow.databases import OwnDatabases
 from ndsc.workflow.plan import Plan, make_plan
 from ndsc.workflow.selection_effort import FEW_SUPERCELLS, SelectionEffort
 
@@ -100,6 +101,7 @@ class DryRun:
             *self._supercell_lines(),
             *(f"Note            {note}" for note in self.notes),
             f"Configurations  {self._configurations(atoms)}",
+            *(f"Database        {line}" for line in plan.databases.lines()),
             *([] if self.selection is None else [f"Selection       {self._selection(self.selection)}"]),
             *(
                 f"Single atom     {atom.atoms.info['ndsc_name']} with settings of its own, in a box of "
@@ -229,10 +231,11 @@ def plan_without_calculations(config: RunConfig, directory: Path, *, progress: P
     InputError
         When the input file asks for what cannot be done.
     """
+    databases = OwnDatabases.of_config(config)
     try:
-        return make_plan(config, directory, compute=False, progress=progress)
+        return make_plan(config, directory, compute=False, databases=databases, progress=progress)
     except ReferenceCalculationError:
-        return make_plan(config, directory, relax=False, progress=progress)
+        return make_plan(config, directory, relax=False, databases=databases, progress=progress)
 
 
 def _in_store(plan: Plan, progress: Progress) -> tuple[int, tuple[tuple[int, float], ...]]:

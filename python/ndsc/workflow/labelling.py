@@ -81,12 +81,15 @@ def label_plan(
     singles = [single.atoms for single in plan.single_atoms]
     label(unit_cells, "perfect unit cell")
     warnings += _check_unit_cell(plan, unit_cells, report)
+    warnings += plan.databases.check_labels(make_database(unit_cells, report.labels), plan.spec.name)
     for single in plan.single_atoms:
         label([single.atoms], "single atoms", single.spec)
     _require_single_atoms(singles, report)
     _check_binding(plan, unit_cells, report)
     label(supercells, "perfect cells")
     _require_phonon_labels(supercells, report)
+    if not unit_cells:
+        warnings += plan.databases.check_labels(make_database(supercells, report.labels), plan.spec.name)
     _check_binding(plan, supercells, report)
     for atoms in supercells:
         _check_residual(plan, atoms, report.labels[atoms.info["ndsc_name"]])
@@ -179,7 +182,7 @@ def _check_binding(plan: Plan, perfect: Sequence[Atoms], report: LabelReport) ->
     frames = make_database(perfect, report.labels)
     if frames:
         singles = make_database([single.atoms for single in plan.single_atoms], report.labels)
-        check_binding(frames, single_atom_energies([*frames, *singles], plan.config.fit))
+        check_binding(frames, single_atom_energies([*frames, *singles, *plan.databases.frames], plan.config.fit))
 
 
 def _require_single_atoms(singles: Sequence[Atoms], report: LabelReport) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from ndsc.configurations import make_configurations
 from ndsc.crystal import Crystal, load_crystal
 from ndsc.errors import InputError
 from ndsc.fit import GapSettings
+from ndsc.fit.databases import check_elements
 from ndsc.fit.memory import FitSize
 from ndsc.force_constants import phonon_displacements
 from ndsc.progress import Progress, silent
@@ -23,6 +24,7 @@ from ndsc.reference import CalculatorSpec, LabelStore, StoredCalculator
 from ndsc.reference.labelling import computed_elsewhere
 from ndsc.selection import make_candidates
 from ndsc.supercells import SupercellSet, diagonal_supercell, find_supercells
+from ndsc.workflow.databases import OwnDatabases
 from ndsc.workflow.derived import relaxed_through_store
 from ndsc.workflow.isolated import IsolatedAtom, isolated_atoms
 
@@ -54,6 +56,8 @@ class Plan:
         False where the crystal is to be relaxed and is not yet.
     warnings : tuple of str
         What the relaxation changed.
+    databases : OwnDatabases
+        Databases of the user's own that are fitted too.
     """
 
     config: RunConfig
@@ -65,6 +69,7 @@ class Plan:
     single_atoms: list[IsolatedAtom]
     relaxed: bool = True
     warnings: tuple[str, ...] = ()
+    databases: OwnDatabases = field(default_factory=OwnDatabases)
 
     @property
     def potential(self) -> GapSettings:
@@ -173,13 +178,14 @@ class Plan:
         """Configurations that only offer sparse points."""
         return 0 if self.config.makes_candidates else sum(part.unlabelled for part in self.config.configurations)
 
-    @property
+    @cached_property
     def fit_size(self) -> FitSize:
         """How much there will be to fit, at the most."""
         largest = max(self.counts, default=0)
         counts = {largest: self.most_labels} if self.selects else self.counts
         offered = (OFFERED if self.selects else self.n_unlabelled) * largest
-        return FitSize.of_supercells(self.crystal.atoms, counts, self.potential.cutoff, offered)
+        size = FitSize.of_supercells(self.crystal.atoms, counts, self.potential.cutoff, offered)
+        return size.joined(FitSize.of_frames(self.databases.frames, self.potential.cutoff))
 
 
 def label_store(config: RunConfig, directory: Path) -> LabelStore:
@@ -227,7 +233,13 @@ def starting_crystal(config: RunConfig, *, progress: Progress = silent) -> Cryst
 
 
 def make_plan(
-    config: RunConfig, directory: Path, *, compute: bool = True, relax: bool = True, progress: Progress = silent
+    config: RunConfig,
+    directory: Path,
+    *,
+    compute: bool = True,
+    relax: bool = True,
+    databases: OwnDatabases | None = None,
+    progress: Progress = silent,
 ) -> Plan:
     """Load and relax the crystal, and choose the supercells.
 
@@ -240,6 +252,8 @@ def make_plan(
         Whether the relaxation may compute labels that are not in the store.
     relax : bool
         False plans with the crystal as the input file gives it.
+    databases : OwnDatabases, optional
+        The databases of the input file, where they have been read.
     progress : callable
         Called with (task, done, total).
 
@@ -253,6 +267,8 @@ def make_plan(
     spec, store = config.reference.to_spec(), label_store(config, directory)
     crystal = starting_crystal(config, progress=progress)
     spec.check(crystal.atoms)
+    databases = OwnDatabases.of_config(config) if databases is None else databases
+    check_elements(databases.each, crystal.atoms.get_chemical_symbols())
     warnings: tuple[str, ...] = ()
     if relax and config.crystal.relax:
         calculator = reference_calculator(config, spec, store, compute=compute)
@@ -268,6 +284,7 @@ def make_plan(
         single_atoms=isolated_atoms(config, crystal.atoms, spec),
         relaxed=relax or not config.crystal.relax,
         warnings=warnings,
+        databases=databases,
     )
 
 

@@ -246,7 +246,8 @@ def preview_of_run(config: RunConfig, directory: Path, *, progress: Progress = s
     plan = plan_without_calculations(config, directory, progress=progress)
     frames = [*plan.perfect_unit_cells, *plan.candidates]
     labels = _stored_labels(plan, frames, progress) if plan.relaxed else {}
-    labelled = make_database(frames, labels)
+    plan.databases.check_labels(make_database(plan.perfect_unit_cells, labels), plan.spec.name)
+    labelled = [*make_database(frames, labels), *plan.databases.frames]
     candidates = [frame for frame in frames if frame.info["ndsc_name"] not in labels]
     if not candidates:
         raise InputError(
@@ -257,9 +258,12 @@ def preview_of_run(config: RunConfig, directory: Path, *, progress: Progress = s
         crystal=plan.crystal,
         candidates=candidates,
         labelled=labelled,
-        seconds=[labels[str(frame.info["ndsc_name"])].cost_seconds for frame in labelled],
+        seconds=[
+            labels[name].cost_seconds if (name := str(frame.info["ndsc_name"])) in labels else float("nan")
+            for frame in labelled
+        ],
         targets=list(targets_of_plan(plan)),
-        offered=[*frames, *plan.unlabelled],
+        offered=[*frames, *plan.unlabelled, *plan.databases.frames],
         fit=plan.potential,
         kpoints=plan.spec.kgrid is not None,
         relaxed=plan.relaxed,

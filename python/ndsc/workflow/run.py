@@ -21,7 +21,7 @@ from ndsc.plausibility import check_plausible
 from ndsc.progress import Progress, silent
 from ndsc.report import write_report
 from ndsc.results import Results, write_results
-from ndsc.workflow.checks import check_plan
+from ndsc.workflow.checks import check_plan, check_repeated
 from ndsc.workflow.dry_run import plan_without_calculations
 from ndsc.workflow.elsewhere import is_elsewhere, missing_labels
 from ndsc.workflow.labelling import label_plan, labels_to_fit
@@ -77,14 +77,15 @@ def run_workflow(config: RunConfig, directory: str | Path, *, progress: Progress
         log.info("run in %s", directory)
         if not plan.relaxed:
             with _stage("crystal", stages):
-                plan = make_plan(config, directory, progress=progress)
+                plan = make_plan(config, directory, databases=plan.databases, progress=progress)
+                notes = (*notes, *check_repeated(plan))
         with _stage("labels", stages):
             chosen = ChosenLabels(plan, directory, progress) if plan.selects else None
             report, warnings = label_plan(plan, progress, None if chosen is None else chosen.choose)
         wanted = plan.to_fit if chosen is None else chosen.configurations
         database = make_database(wanted, labels_to_fit(plan, report))
-        warnings = [*notes, *plan.warnings, *warnings, *check_plausible(database)]
-        record = RunRecord(plan, report, database, stages, warnings, configurations=wanted, chosen=chosen)
+        record = RunRecord(plan, report, database, stages, configurations=wanted, chosen=chosen)
+        record.warnings += [*notes, *plan.warnings, *warnings, *check_plausible(record.fitted)]
         _write_database(record, directory)
         if config.fit.method != "none":
             _fit_and_benchmark(record, directory, progress)
@@ -103,7 +104,7 @@ def _write_database(record: RunRecord, directory: Path) -> None:
     _write_frames(directory / "crystal.extxyz", [plan.crystal.atoms])
     write_text(directory / "supercells.json", json.dumps(plan.supercells.to_dict(), indent=1) + "\n")
     _write_frames(directory / "configurations.extxyz", record.configurations)
-    write_database(directory / "database.extxyz", record.database)
+    write_database(directory / "database.extxyz", record.fitted)
 
 
 def _fit_and_benchmark(record: RunRecord, directory: Path, progress: Progress) -> None:
@@ -119,7 +120,10 @@ def _fit_and_benchmark(record: RunRecord, directory: Path, progress: Progress) -
         record.regularisation = chosen.selector.noise.regularisation()
     with _stage("fit", record.stages):
         record.fit = fit_gap(
-            apply_regularisation(record.database, record.regularisation),
+            [
+                *apply_regularisation(record.database, record.regularisation),
+                *plan.databases.regularised(record.regularisation),
+            ],
             directory / "potential",
             plan.potential,
             sparse_only=plan.unlabelled if chosen is None else (),

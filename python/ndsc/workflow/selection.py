@@ -22,7 +22,9 @@ from numpy.typing import NDArray
 from ndsc.database import make_database
 from ndsc.files import write_text
 from ndsc.fit.composition import fitted_energies
+from ndsc.fit.same_reference import same_structures
 from ndsc.fit.sparse_choice import choose_sparse_points
+from ndsc.fit.training import single_atom_energies
 from ndsc.phonon_path import band_path
 from ndsc.progress import Progress
 from ndsc.qgrid import Grid, irreducible_qpoints
@@ -31,6 +33,7 @@ from ndsc.reference.processes import cores
 from ndsc.selection import ElasticTarget, GapModel, PhononTarget, PredictedErrors, Selector
 from ndsc.selection.elastic_target import PART_OF_LARGEST
 from ndsc.selection.prediction import predict_phonons
+from ndsc.selection.selector import SingleAtoms
 from ndsc.vacuum import Vacuum
 from ndsc.workflow.labelling import Labeller
 from ndsc.workflow.plan import Plan
@@ -112,7 +115,7 @@ class ChosenLabels:
         self.settings = config.selection
         self.candidates = self.plan.candidates
         self.sparse_points = choose_sparse_points(
-            [*self.plan.perfect_unit_cells, *self.candidates, *self.plan.unlabelled],
+            [*self.plan.perfect_unit_cells, *self.candidates, *self.plan.unlabelled, *self.plan.databases.frames],
             self.directory / "sparse-points",
             self.plan.potential,
             progress=self.progress,
@@ -130,10 +133,13 @@ class ChosenLabels:
             [self.phonons, *others],
             overhead=OWN_SECONDS,
             kpoints=self.plan.spec.kgrid is not None,
-            e0=partial(fitted_energies, strict=False) if config.fit.e0 == "fit" else None,
+            e0=self._e0(),
             progress=self.progress,
         )
-        self._order = _random_order(self.candidates) if self.settings.method == "random" else []
+        self._order = []
+        if self.settings.method == "random":
+            there = {b for _, b in same_structures(self.plan.databases.frames, self.candidates)}
+            self._order = [number for number in _random_order(self.candidates) if number not in there]
 
     def choose(self, label: Labeller) -> list[str]:
         """Choose and label until it is enough.
@@ -150,6 +156,7 @@ class ChosenLabels:
         """
         always = [*self.plan.perfect_unit_cells, *(single.atoms for single in self.plan.single_atoms)]
         self._add(always, (), label([], TASK).labels)
+        self.selector.add(self.plan.databases.frames)
         self._step()
         while not self._finished():
             self.progress(TASK, len(self.names), self.settings.max_labels)
@@ -234,6 +241,14 @@ class ChosenLabels:
 
     # One after the other
 
+    def _e0(self) -> SingleAtoms | None:
+        """How energies of single atoms follow from labels; None for the mean energy per atom."""
+        fit = self.plan.config.fit
+        if fit.e0 == "fit":
+            return partial(fitted_energies, strict=False)
+        # The configurations of one crystal have one composition, so that it does not matter there.
+        return partial(single_atom_energies, settings=fit) if self.plan.databases.each else None
+
     def _add(self, frames: Sequence[Atoms], numbers: Sequence[int], labels: dict[str, Label]) -> None:
         self.failed += [name for atoms in frames if (name := str(atoms.info["ndsc_name"])) not in labels]
         there = [position for position, atoms in enumerate(frames) if str(atoms.info["ndsc_name"]) in labels]
@@ -287,7 +302,7 @@ class ChosenLabels:
             (last.elastic_percent, settings.target_elastic_percent),
         ]
         reached = all(value <= goal for value, goal in within if value is not None)
-        if len(self.names) >= FEWEST_LABELS and reached and self._doubtful() is None:
+        if len(self.names) + len(self.plan.databases.frames) >= FEWEST_LABELS and reached and self._doubtful() is None:
             self.target_met = True
             self.reason = "The targets are expected to be met."
         elif len(self.names) >= settings.max_labels:

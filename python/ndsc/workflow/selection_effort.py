@@ -84,18 +84,23 @@ class SelectionEffort:
         pairs_per_atom = size.n_pairs / len(unit)
         rate = pairs_per_atom * (SECONDS_PER_PAIR + SECONDS_PER_PAIR_AND_POINT * m)
         targets = _target_atoms(plan)
-        largest = max([*map(len, frames), *targets], default=0)
+        there = [len(frame) for frame in plan.databases.frames]
+        largest = max([*map(len, frames), *targets, *there], default=0)
         process = PROGRAM + derivatives_of_one(round(pairs_per_atom * largest), n_descriptor(fit, species))
         rows = min(_rows_bytes(map(len, most), m), MOST_MEMORY)
         n_stars = len(irreducible_qpoints(plan.crystal, plan.phonon_supercells.grid).weights)
         force_constants = 16.0 * n_stars * (3 * len(unit)) ** 2 * m
-        other = _rows_bytes(targets, m) + force_constants + 8.0 * MATRICES * m**2
+        # Rows of labels that are there are held twice: of each configuration, and all of them joined.
+        other = _rows_bytes(targets, m) + 2 * _rows_bytes(there, m) + force_constants + 8.0 * MATRICES * m**2
         return cls(
             candidates=len(frames),
             kinds=len(kinds),
             fewest=len(fewest),
             weights=m,
-            row_seconds=(rate * (_atoms(fewest) + sum(targets)), rate * (_atoms(most) + sum(targets))),
+            row_seconds=(
+                rate * (_atoms(fewest) + sum(targets) + sum(there)),
+                rate * (_atoms(most) + sum(targets) + sum(there)),
+            ),
             row_memory_gb=rows / 1e9,
             memory_gb=(process + rows + other) / 1e9,
             process_memory_gb=process / 1e9,

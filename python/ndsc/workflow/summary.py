@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -16,6 +17,7 @@ from ndsc.benchmark import Benchmark
 from ndsc.codes.specification import canonical
 from ndsc.config import RunConfig, dump_config
 from ndsc.fit import GapFit, Regularisation
+from ndsc.fit.databases import OwnDatabase
 from ndsc.label_cost import Estimate, LabelCost
 from ndsc.qgrid import irreducible_qpoints
 from ndsc.reference import LabelReport
@@ -28,6 +30,7 @@ from ndsc.results import (
     SizeCost,
     SupercellsSummary,
 )
+from ndsc.targets import ENERGY_KEY, FORCES_KEY, VIRIAL_KEY
 from ndsc.versions import package_versions
 from ndsc.workflow.plan import Plan
 from ndsc.workflow.selection import ChosenLabels
@@ -43,7 +46,7 @@ class RunRecord:
     report : LabelReport
         Labels of the configurations and of the reference's phonons.
     database : list of ase.Atoms
-        The labelled configurations.
+        The configurations that the run has labelled.
     stages : dict of str to float
         Wall time of each stage, s.
     warnings : list of str
@@ -71,6 +74,11 @@ class RunRecord:
 
     def __post_init__(self) -> None:
         self.configurations = self.configurations or self.plan.to_fit
+
+    @property
+    def fitted(self) -> list[Atoms]:
+        """What is fitted: the labelled configurations, and those of the user's own databases."""
+        return [*self.database, *self.plan.databases.frames]
 
 
 def summarise(record: RunRecord, directory: Path) -> Results:
@@ -105,6 +113,7 @@ def summarise(record: RunRecord, directory: Path) -> Results:
             "settings": _recipe(config),
         },
         "labels": _labels(record),
+        "databases": [_database(record, own, directory) for own in plan.databases.each],
         "selection": None if record.chosen is None else _selection(record.chosen),
         "fit": None if record.fit is None else _fit(record, record.fit),
         "lattice": None if found is None else found.lattice,
@@ -176,6 +185,33 @@ def _selection(chosen: ChosenLabels) -> dict[str, Any]:
             for step in chosen.steps
         ],
         "order": chosen.names,
+    }
+
+
+def _database(record: RunRecord, own: OwnDatabase, directory: Path) -> dict[str, Any]:
+    """A database of the user's own, and the errors of the potential on it."""
+    errors = {} if record.fit is None else record.fit.errors
+    expected = record.regularisation or record.plan.config.regularisation
+    types = {}
+    for kind, frames in own.by_type.items():
+        found = errors.get(f"{own.title}/{kind}")
+        types[kind] = {
+            "configurations": len(frames),
+            "atoms": sum(map(len, frames)),
+            "energies": sum(ENERGY_KEY in frame.info for frame in frames),
+            "forces": sum(FORCES_KEY in frame.arrays for frame in frames),
+            "virials": sum(VIRIAL_KEY in frame.info for frame in frames),
+            "weight": own.weight_of(kind),
+            "regularisation": own.regularisation_of(kind, expected).model_dump(mode="json", exclude_none=True),
+            **({} if found is None else {name: value for name, value in asdict(found).items() if "rmse" in name}),
+        }
+    return {
+        "name": own.title,
+        "file": os.path.relpath(own.settings.file, directory),
+        "keys": {name.removesuffix("_key"): key for name, key in own.settings.keys.items() if key is not None},
+        "configurations": len(own.frames),
+        "atoms": sum(map(len, own.frames)),
+        "types": types,
     }
 
 
