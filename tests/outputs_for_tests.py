@@ -32,7 +32,7 @@ def kpoints_of(atoms: Atoms, kgrid=(2, 2, 2)):
     return np.column_stack([points, weights])
 
 
-def vasprun(atoms, order=None, *, encut=400.0, steps=5, kpoints=None, stress=True, moved=0.0):
+def vasprun(atoms, order=None, *, encut=400.0, steps=5, kpoints=None, stress=True, isym=0):
     """vasprun.xml of a single point."""
     result = Result(atoms, order)
     kpoints = kpoints_of(atoms) if kpoints is None else kpoints
@@ -45,7 +45,7 @@ def vasprun(atoms, order=None, *, encut=400.0, steps=5, kpoints=None, stress=Tru
         values = {"e_fr_energy": result.energy, "e_wo_entrp": result.energy + 0.2, "e_0_energy": result.energy + 0.1}
         return "<energy>" + "".join(f'<i name="{name}">{value:.8f}</i>' for name, value in values.items()) + "</energy>"
 
-    scaled = result.atoms.get_scaled_positions() + moved
+    scaled = result.atoms.get_scaled_positions()
     crystal = f"<crystal>{varray('basis', result.atoms.cell)}</crystal>{varray('positions', scaled)}"
     symbols = "".join(f"<rc><c>{symbol} </c><c>1</c></rc>" for symbol in result.atoms.get_chemical_symbols())
     types = "".join(
@@ -58,6 +58,7 @@ def vasprun(atoms, order=None, *, encut=400.0, steps=5, kpoints=None, stress=Tru
         f'<incar><i type="string" name="PREC">accurate</i><i name="ENCUT">{encut:.8f}</i></incar>\n'
         f"<kpoints>{varray('kpointlist', kpoints[:, :3])}{varray('weights', kpoints[:, 3:])}</kpoints>\n"
         '<parameters><i type="string" name="PREC">accura</i><i type="int" name="NELM">    60</i>'
+        f'<i type="int" name="ISYM">{isym}</i>'
         f'<i name="ENMAX">    {encut:.8f}</i><i type="int" name="ISMEAR">1</i><i name="SIGMA">0.20000000</i>'
         '<i name="EDIFF">0.00000100</i><i type="string" name="GGA">PE</i></parameters>\n'
         f'<atominfo><array name="atoms"><set>{symbols}</set></array>'

@@ -170,6 +170,7 @@ def bad(path, kind, atoms):
             "other settings": lambda: vasprun(atoms, encut=350.0),
             "no stress": lambda: vasprun(atoms, stress=False),
             "k-points": lambda: vasprun(atoms, kpoints=kpoints_of(atoms, (4, 4, 4))),
+            "symmetry": lambda: vasprun(atoms, isym=2),
             "shifted k-points": lambda: vasprun(atoms, kpoints=kpoints_of(atoms) + np.array([0.25, 0, 0, 0])),
             "empty": lambda: "",
         }[kind]()
@@ -185,6 +186,7 @@ BAD = {
     "other settings": "E_cut (eV) is 350, and 400 in the others",
     "no stress": "it has no stress",
     "k-points": "k-points and the folded grid",
+    "symmetry": "ISYM is above 0",
     "shifted k-points": "its k-points are not the folded ones",
     "empty": "it has no end",
 }
@@ -276,6 +278,32 @@ def test_parts_repeats_and_lost_folders(tmp_path):
     assert report.missing == []
     assert len(report.taken) == len(wanted) - 3
     check_labels(tmp_path, wanted)
+
+
+def test_earlier_tries_are_passed_over(tmp_path):
+    (label,) = written(tmp_path, frames=configurations()[:1])
+    folder = tmp_path / "calc" / label.name
+    (folder / "first").mkdir()
+    (folder / "first" / "vasprun.xml").write_text(vasprun(label.atoms)[:900])
+    (folder / "vasprun.xml").write_text(vasprun(label.atoms))
+    report = read_labels([tmp_path / "calc"])
+    assert report.taken == [label.name]
+    assert report.problems == []
+    assert len(report.notes) == 1
+
+
+def test_single_atoms_have_settings_of_their_own(tmp_path):
+    """Without k-points they have the calculator of the others, and yet another smearing."""
+    spec = CalculatorSpec("elsewhere", {})
+    atom = Atoms("Cu", cell=[15, 15.3, 15.6], positions=[[7.5] * 3], pbc=True)
+    atom.info.update(ndsc_name="isolated-Cu", config_type="isolated_atom")
+    written(tmp_path, spec=spec, frames=[*configurations()[:3], atom])
+    for place, atoms in structures(tmp_path).items():
+        text = vasprun(atoms)
+        (place / "vasprun.xml").write_text(text.replace("0.20000000", "0.01000000") if len(atoms) == 1 else text)
+    report = read_labels([tmp_path / "calc"])
+    assert report.problems == []
+    assert len(report.taken) == 4
 
 
 def test_two_outputs_that_contradict_each_other(tmp_path):

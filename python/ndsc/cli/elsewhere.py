@@ -292,7 +292,7 @@ def _say_written(found: WriteReport, store: Path, later: list[str]) -> None:
 
 
 def _say_read(found: ReadReport) -> None:
-    from ndsc.elsewhere.take import setting
+    from ndsc.elsewhere.agreement import setting
 
     there = f"; {len(found.there)} were there already" if found.there else ""
     taken = "1 label was" if len(found.taken) == 1 else f"{len(found.taken)} labels were"

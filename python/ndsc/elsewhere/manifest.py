@@ -118,6 +118,7 @@ class Manifest:
                     "folder": entry.folder,
                     "name": entry.wanted.name,
                     "task": entry.wanted.task,
+                    "config_type": str(entry.wanted.atoms.info.get("config_type", "")),
                     "settings": name,
                     "structure": structure_record(rounded(entry.wanted.atoms)),
                 }
@@ -154,7 +155,7 @@ class Manifest:
             entries = []
             for said in content["labels"]:
                 atoms = structure_from_record(said["structure"])
-                atoms.info["ndsc_name"] = said["name"]
+                atoms.info |= {"ndsc_name": said["name"], "config_type": str(said.get("config_type", ""))}
                 wanted = Wanted(atoms, specs[said["settings"]], said["task"])
                 if wanted.key != said["key"]:
                     raise ValueError(f"the structure or the settings of {said['name']} are not those of its key")

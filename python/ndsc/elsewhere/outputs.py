@@ -20,7 +20,6 @@ from ndsc.codes import PROGRAMS
 from ndsc.codes.program import Output, text_of
 from ndsc.codes.vasp import unconverged_steps
 from ndsc.elsewhere.cp2k import read_cp2k
-from ndsc.elsewhere.inputs import STRUCTURE
 from ndsc.elsewhere.manifest import MANIFEST
 from ndsc.elsewhere.recorded import kpoints_of, recorded, seconds_of
 from ndsc.extended_xyz import read_frames
@@ -33,7 +32,7 @@ HEAD = 65_536
 #: Files that are never outputs, in lower case: input, and what is too large to look into.
 _INPUT = {
     "poscar", "contcar", "incar", "kpoints", "potcar", "wavecar", "chgcar", "chg", "doscar", "eigenval", "procar",
-    "ibzkpt", "xdatcar", "oszicar", "geometry.in", "control.in", "kpoints.txt", "ase-sort.dat", MANIFEST, STRUCTURE,
+    "ibzkpt", "xdatcar", "oszicar", "geometry.in", "control.in", "kpoints.txt", "ase-sort.dat", MANIFEST,
 }  # fmt: skip
 _INPUT_SUFFIXES = {
     ".pwi",

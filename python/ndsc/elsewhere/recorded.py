@@ -33,6 +33,9 @@ PATTERNS: Mapping[str, tuple[tuple[str, str, Callable[[str], Setting]], ...]] = 
         ("scf_tolerance_ev", r'name="EDIFF"[^>]*>\s*([\d.E+-]+)', _number()),
         ("prec", r'name="PREC"[^>]*>\s*(\w+)', _word(5)),
         ("ivdw", r'name="IVDW"[^>]*>\s*(\d+)', _number()),
+        ("isym", r'name="ISYM"[^>]*>\s*(-?\d+)', _number()),
+        ("ispin", r'name="ISPIN"[^>]*>\s*(\d+)', _number()),
+        ("lasph", r'name="LASPH"[^>]*>\s*([TF])', _word()),
     ),
     "outcar": (
         ("cutoff_ev", r"ENCUT\s*=\s*([\d.E+-]+)", _number()),
@@ -43,6 +46,9 @@ PATTERNS: Mapping[str, tuple[tuple[str, str, Callable[[str], Setting]], ...]] = 
         ("scf_tolerance_ev", r"EDIFF\s*=\s*([\d.E+-]+)", _number()),
         ("prec", r"PREC\s*=\s*(\w+)", _word(5)),
         ("ivdw", r"IVDW\s*=\s*(\d+)", _number()),
+        ("isym", r"ISYM\s*=\s*(-?\d+)", _number()),
+        ("ispin", r"ISPIN\s*=\s*(\d+)", _number()),
+        ("lasph", r"LASPH\s*=\s*([TF])", _word()),
     ),
     "castep": (
         ("cutoff_ev", r"plane wave basis set cut-off\s*:\s*([\d.E+-]+)\s*eV", _number()),

@@ -8,16 +8,15 @@ from __future__ import annotations
 
 import os
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ndsc.codes import CODES, MEANINGS
 from ndsc.codes.specification import canonical
+from ndsc.elsewhere.agreement import equal, most_common, other_kpoints, other_than_parameters, setting, shown
 from ndsc.elsewhere.manifest import Entry, Manifest, Wanted
 from ndsc.elsewhere.match import Match, find_entries
 from ndsc.elsewhere.outputs import Problem, Returned, find_outputs
@@ -30,14 +29,8 @@ from ndsc.reference.store import Label, LabelStore
 from ndsc.rounding import rounded
 from ndsc.targets import is_isolated_atom
 
-#: Numbers of settings that differ by less than this part are the same: programs print few digits.
-SETTING = 1e-3
-#: How far a k-point may be from the one that it should be, in reduced coordinates.
-KPOINT = 1e-4
 #: Two results of one label are the same up to this, eV an atom and eV/Å.
 SAME_ENERGY, SAME_FORCE = 1e-5, 1e-3
-#: Numbers of parameters that outputs tell too.
-_COMPARED = ("cutoff_ev", "density_cutoff_ev", "smearing_ev")
 #: The key of a label's provenance that says where it came from.
 ORIGIN = "elsewhere"
 
@@ -140,6 +133,7 @@ def read_labels(
     labels.check_writable()
     entries = list({entry.wanted.key: entry for found in manifests.values() for entry in found.entries}.values())
     problems: list[Problem] = []
+    unread: list[Problem] = []
     candidates: list[_Candidate] = []
     roots = [place.resolve() for place in places]
     for place in places:
@@ -148,7 +142,7 @@ def read_labels(
             continue  # it is in another one
         root = Manifest.find(place).parent
         for good, bad in find_outputs(place, without=labels.path, progress=progress):
-            problems += bad
+            unread += bad
             for returned in good:
                 found = _matched(entries, returned, root)
                 if isinstance(found, Problem):
@@ -160,6 +154,7 @@ def read_labels(
     taking = _Taking(labels, entries, problems)
     taking.settings(candidates, accept=other_settings)
     taking.write()
+    taking.judge(unread, {manifest.folder: manifest for manifest in manifests.values()})
     return replace(taking.report(), sources=list(dict.fromkeys(found.source for found in manifests.values())))
 
 
@@ -194,49 +189,7 @@ def _refused(found: _Candidate, without_stress: bool) -> str | None:
         check_results(wanted.name, len(wanted.atoms), returned.energy, returned.forces, returned.stress)
     except ReferenceCalculationError as error:
         return str(error).rstrip(".")
-    return _other_kpoints(found) or _other_than_parameters(found)
-
-
-def _other_kpoints(found: _Candidate) -> str | None:
-    """How the k-points of an output are not the folded ones."""
-    expected, returned = found.entry.wanted.kpoints, found.returned
-    if expected is None or returned.n_kpoints is None:
-        return None
-    # With spin, pw.x may count the points of both.
-    counts = {len(expected), 2 * len(expected)} if returned.code == "espresso" else {len(expected)}
-    if returned.n_kpoints not in counts:
-        return (
-            f"it has {returned.n_kpoints} k-points and the folded grid {len(expected)}: symmetry (VASP: ISYM = 0), or "
-            "another list"
-        )
-    if returned.kpoints is None:
-        return None
-    away = np.array([[point - sign * expected for sign in (1, -1)] for point in returned.kpoints])
-    nearest = np.abs(away - np.rint(away)).max(axis=3).min(axis=(1, 2))
-    if nearest.max(initial=0.0) > KPOINT:
-        point = " ".join(f"{number:.4f}" for number in returned.kpoints[int(nearest.argmax())])
-        return f"its k-points are not the folded ones: {point} is none of them; KPOINTS is to stay as it was written"
-    return None
-
-
-def _other_than_parameters(found: _Candidate) -> str | None:
-    """What [reference] says and the output does not."""
-    spec, returned = found.entry.wanted.spec, found.returned
-    if spec.name != returned.code or spec.name not in CODES:
-        return None
-    said, _ = spec.code.by_meaning(spec.parameters)
-    wrong = [
-        f"{setting(name, returned.settings[name])} in it and {_shown(said[name])} in [reference]"
-        for name in _COMPARED
-        if name in said and name in returned.settings and not _same(said[name], returned.settings[name])
-    ]
-    return f"its settings are not those that the label is named for: {', '.join(wrong)}" if wrong else None
-
-
-def _same(first: float | str, second: float | str) -> bool:
-    if isinstance(first, str) or isinstance(second, str):
-        return first == second
-    return bool(np.isclose(first, second, rtol=SETTING, atol=1e-12))
+    return other_kpoints(wanted, returned) or other_than_parameters(wanted, returned)
 
 
 class _Taking:
@@ -253,26 +206,26 @@ class _Taking:
 
     def settings(self, candidates: Sequence[_Candidate], *, accept: bool) -> None:
         """Compare the settings of all outputs and of the labels that are there, of each calculator by itself."""
-        groups: dict[str, list[_Candidate]] = defaultdict(list)
+        groups: dict[tuple[str, bool], list[_Candidate]] = defaultdict(list)
         for found in candidates:
-            groups[settings_id(settings_of(found.entry.wanted.spec))].append(found)
-        for name, group in groups.items():
+            groups[_kind(found.entry.wanted)].append(found)
+        for kind, group in groups.items():
             stored = [
                 origin["settings"]
                 for entry in self.entries
-                if settings_id(settings_of(entry.wanted.spec)) == name
+                if _kind(entry.wanted) == kind
                 and (label := self._label(entry.wanted)) is not None
                 and isinstance(origin := label.provenance.get(ORIGIN), dict)
                 and isinstance(origin.get("settings"), dict)
             ]
-            usual = _usual(stored or [found.returned.settings for found in group])
-            if not is_isolated_atom(group[0].entry.wanted.atoms):
+            usual = most_common(stored or [found.returned.settings for found in group])
+            if not kind[1]:
                 self.common |= usual
             for found in group:
                 wrong = [
-                    f"{setting(key, value)}, and {_shown(usual[key])} in the others"
+                    f"{setting(key, value)}, and {shown(usual[key])} in the others"
                     for key, value in found.returned.settings.items()
-                    if key in usual and not _same(value, usual[key])
+                    if key in usual and not equal(value, usual[key])
                 ]
                 if not wrong:
                     self.good.append(found)
@@ -311,6 +264,21 @@ class _Taking:
                 counted = ", ".join(f"{count} by {version}" for version, count in versions.most_common())
                 self.notes.append(f"The outputs of {code} are of different versions: {counted}.")
 
+    def judge(self, unread: Sequence[Problem], manifests: Mapping[Path, Manifest]) -> None:
+        """Tell outputs that are no result; those beside a label that is there are earlier tries, and only noted."""
+        done = [
+            (folder / entry.folder).resolve()
+            for folder, manifest in manifests.items()
+            for entry in manifest.entries
+            if entry.wanted.key in self.store
+        ]
+        for problem in unread:
+            place = problem.path.resolve()
+            if any(place.is_relative_to(folder) for folder in done):
+                self.notes.append(f"{problem.path} was passed over, as its label is there: {problem.reason}.")
+            else:
+                self.problems.append(problem)
+
     def report(self) -> ReadReport:
         """What was done."""
         missing = [entry.wanted.name for entry in self.entries if entry.wanted.key not in self.store]
@@ -332,31 +300,9 @@ class _Taking:
         )
 
 
-def _usual(found: Sequence[dict[str, Any]]) -> dict[str, float | str]:
-    """The most common value of each setting."""
-    usual: dict[str, float | str] = {}
-    for name in dict.fromkeys(name for settings in found for name in settings):
-        values: list[tuple[float | str, int]] = []
-        for settings in found:
-            if name not in settings:
-                continue
-            place = next((i for i, (value, _) in enumerate(values) if _same(value, settings[name])), None)
-            if place is None:
-                values.append((settings[name], 1))
-            else:
-                values[place] = (values[place][0], values[place][1] + 1)
-        usual[name] = max(values, key=lambda pair: pair[1])[0]
-    return usual
-
-
-def setting(name: str, value: float | str, *, between: str = "is") -> str:
-    """A setting for a person: ``E_cut (eV) is 400``."""
-    words = [MEANINGS.get(name, name), between, _shown(value)]
-    return " ".join(word for word in words if word)
-
-
-def _shown(value: float | str) -> str:
-    return value if isinstance(value, str) else f"{value:.6g}"
+def _kind(wanted: Wanted) -> tuple[str, bool]:
+    """Labels of one kind have the same settings: those of a calculator, and single atoms by themselves."""
+    return settings_id(settings_of(wanted.spec)), is_isolated_atom(wanted.atoms)
 
 
 def _versions(found: Iterable[_Candidate]) -> dict[str, Counter[str]]:
