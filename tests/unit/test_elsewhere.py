@@ -493,6 +493,27 @@ def test_structures_are_written_for_every_code(tmp_path, code):
     assert compare(atoms, back).distance < 1e-7
 
 
+@pytest.mark.parametrize(
+    ("code", "parameters", "file"),
+    [
+        ("espresso", {"ecutwfc": 20, "pseudopotentials": {"Al": "Al.UPF"}}, "espresso.pwi"),
+        ("abinit", {"ecut": 300, "pseudopotentials": {"Al": "Al.psp8"}}, "abinit.in"),
+        ("castep", {"cut_off_energy": 300, "pseudopotentials": {"Al": "Al_00.usp"}}, "ndsc.cell"),
+    ],
+)
+def test_pseudopotentials_need_not_be_here(tmp_path, monkeypatch, code, parameters, file):
+    monkeypatch.delenv("ESPRESSO_PSEUDO", raising=False)
+    there = "/on/the/cluster"
+    for folder in (None, there):
+        spec = CalculatorSpec(code, parameters, KGRID, pseudo_dir=folder)
+        place = tmp_path / ("there" if folder else "unknown")
+        write_inputs([Wanted(bulk("Al"), spec)], place, code, tmp_path / "labels")
+        text = (place / "structure" / file).read_text()
+        assert parameters["pseudopotentials"]["Al"] in text
+        assert (there in text) == (folder is not None)
+        assert ('pp_dirpath "$ABI_PSPDIR"' in text) == (code == "abinit" and folder is None)
+
+
 def _espresso(path: Path, atoms: Atoms) -> Atoms:
     head = f"&control\n/\n&system\nibrav=0\nnat={len(atoms)}\nntyp=2\n/\n&electrons\n/\n"
     species = "ATOMIC_SPECIES\nAu 197.0 Au.upf\nCu 63.5 Cu.upf\n"

@@ -95,7 +95,7 @@ def write(
     if json:
         print_json({**dataclasses.asdict(found), "folder": str(out), "labels": str(store), "later": later})
         return
-    _say_written(found, store, later)
+    _say_written(found, store, later, hint=not copy)
     again = ", then the same command again" if later else ""
     say(f"When they are calculated: ndsc labels read {out}{again}.")
 
@@ -229,7 +229,7 @@ class ElsewhereOptions:
             say(f"No label is missing in {store}. Give --read {self.write} instead of --write.")
             return True
         found = write_inputs(wanted, self.write, self.code or _code(spec), store, source=source, copy=self.copy or [])
-        _say_written(found, store, [])
+        _say_written(found, store, [], hint=not self.copy)
         say(f"When they are calculated: the same command with --read {self.write} instead of --write and --code.")
         return True
 
@@ -280,13 +280,15 @@ def asked_for(
     return asked.wanted(task, task.split()[0])
 
 
-def _say_written(found: WriteReport, store: Path, later: list[str]) -> None:
+def _say_written(found: WriteReport, store: Path, later: list[str], *, hint: bool) -> None:
     tasks = ", ".join(f"{count} {task}" for task, count in found.tasks.items())
     say(f"{_folders(len(found.written))} written to {found.folder}, for what is missing in {store}: {tasks}.")
     if found.kept:
         say(f"{_folders(len(found.kept))} there already, and left as they are.")
     for text in found.notes:
         say(f"Note: {text}")
+    if hint and any("yours" in text for text in found.notes):
+        say("Note: --copy FILE, once for each file, puts copies of yours into every folder that is written.")
     if later:
         say(f"Later, from the results: {'; '.join(later)}.")
 
@@ -300,7 +302,7 @@ def _say_read(found: ReadReport) -> None:
     if found.missing:
         say(f"Missing: {_listed(found.missing)}")
     if found.settings:
-        said = ", ".join(setting(name, value, between="") for name, value in found.settings.items())
+        said = ", ".join(setting(name, value, between="=") for name, value in found.settings.items())
         say(f"Settings of the outputs: {said}.")
     for text in found.notes:
         say(f"Note: {text}")

@@ -94,6 +94,8 @@ class Abinit(Program):
                 species=species,
                 pseudos=[str(files[symbols[number]]) for number in species],
             )
+            if not here and pseudo_dir is None:
+                file.write(f'pp_dirpath "${self.pseudo_variable}"\n')  # ABINIT asks the environment where it runs
         return files
 
     def parse(self, path: Path) -> Output:

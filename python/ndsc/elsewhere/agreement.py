@@ -83,8 +83,7 @@ def most_common(found: Sequence[dict[str, Any]]) -> dict[str, float | str]:
 
 def setting(name: str, value: float | str, *, between: str = "is") -> str:
     """A setting for a person: ``E_cut (eV) is 400``."""
-    words = [MEANINGS.get(name, name), between, shown(value)]
-    return " ".join(word for word in words if word)
+    return f"{MEANINGS.get(name, name)} {between} {shown(value)}"
 
 
 def shown(value: float | str) -> str:

@@ -176,10 +176,13 @@ def _write_one(wanted: Wanted, folder: Path, code: str) -> list[str]:
     if spec.name == code and kpoints is not None:
         return _by_program(PROGRAMS[code], spec, atoms, kpoints, folder)
     notes = list(WRITTEN_FOR[code](folder, atoms, kpoints))
-    if atoms.get_initial_magnetic_moments().any():
-        notes.append(f"The crystal has magnetic moments: {STRUCTURE} holds them, the other files do not.")
     if wanted.task == "single atoms":
-        notes.append("Single atoms need settings of their own: spin by Hund's rule, sharp occupations, one k-point.")
+        notes.append(
+            "Single atoms need settings of their own: spin by Hund's rule, sharp occupations, one k-point. Change "
+            "what is in their folders."
+        )
+    elif atoms.get_initial_magnetic_moments().any():
+        notes.append(f"The crystal has magnetic moments: {STRUCTURE} holds them, the other files do not.")
     return notes
 
 
@@ -200,7 +203,8 @@ def _by_program(program: Program, spec: CalculatorSpec, atoms: Atoms, kpoints: F
 def _vasp(folder: Path, atoms: Atoms, kpoints: FloatArray | None) -> list[str]:
     write(folder / "POSCAR", atoms, format="vasp", direct=True, sort=True, vasp5=True)
     notes = [
-        "INCAR (ISIF = 2, IBRION = -1, ISYM = 0, forces and stress) and POTCAR are yours: --copy INCAR --copy POTCAR."
+        "INCAR and POTCAR are yours: one calculation with forces and stress (IBRION = -1, NSW = 0, ISIF = 2, "
+        "ISYM = 0), and the elements in the order of POSCAR."
     ]
     if kpoints is not None:
         rows = [" ".join(f"{number:.14f}" for number in row) for row in kpoints]
@@ -214,7 +218,10 @@ def _castep(folder: Path, atoms: Atoms, kpoints: FloatArray | None) -> list[str]
     if kpoints is not None:
         blocks["KPOINTS_LIST"] = [" ".join(f"{number:.14f}" for number in row) for row in kpoints]
     (folder / "ndsc.cell").write_text(blocks_text(blocks), encoding="utf-8")
-    return ["ndsc.param (task : SinglePoint, calculate_stress : true) is yours: --copy ndsc.param."]
+    return [
+        "ndsc.param is yours: one calculation with forces and stress (task : SinglePoint, calculate_stress : true, "
+        "finite_basis_corr : 0)."
+    ]
 
 
 def _espresso(folder: Path, atoms: Atoms, kpoints: FloatArray | None) -> list[str]:
@@ -250,7 +257,10 @@ def _aims(folder: Path, atoms: Atoms, kpoints: FloatArray | None) -> list[str]:
     rows += [f"atom {_row(atom.position)} {atom.symbol}" for atom in atoms]
     (folder / "geometry.in").write_text("\n".join(rows) + "\n", encoding="utf-8")
     _list(folder, kpoints)
-    return ["control.in (compute_forces, compute_analytical_stress) is yours: --copy control.in.", *_listed(kpoints)]
+    return [
+        "control.in is yours: one calculation with compute_forces and compute_analytical_stress.",
+        *_listed(kpoints),
+    ]
 
 
 def _cp2k(folder: Path, atoms: Atoms, kpoints: FloatArray | None) -> list[str]:
