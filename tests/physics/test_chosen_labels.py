@@ -93,7 +93,7 @@ def test_the_mean_of_the_posterior_is_the_fit(hcp):
     labels = observations(hcp.frames, hcp.model.rows(hcp.frames), hcp.model.n_weights, hcp.fit.e0)
     posterior = Posterior.of_labels(labels, noise)
     # gap_fit's regularisation has a corner where the sigma of the posterior is smooth.
-    ours = noise.variances(labels.kinds, labels.values, labels.n_atoms) / noise.scale**2
+    ours = noise.variances(labels.kinds, labels.sizes, labels.n_atoms) / noise.scale**2
     system = LinearSystem.from_potential(hcp.fit.xml_path, hcp.frames)
     rows = system.rows
     told = np.vstack([rows / np.sqrt(ours)[:, None], hcp.model.root.T])

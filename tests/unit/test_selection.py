@@ -20,6 +20,7 @@ from ndsc.selection import (
     select_configurations,
 )
 from ndsc.selection.candidates import FEWEST, strata
+from ndsc.selection.noise import sizes_of
 from ndsc.selection.posterior import Posterior
 from ndsc.selection.selector import observations
 
@@ -53,12 +54,13 @@ def test_predicted_errors_are_those_of_refits(case):
     labels = observations(start, model.rows(start), model.n_weights)
     for count in range(1, 5):
         parts = [labels.rows]
-        precise = [1 / noise.variances(labels.kinds, labels.values, labels.n_atoms)]
+        precise = [1 / noise.variances(labels.kinds, labels.sizes, labels.n_atoms)]
         for number in chosen.order[:count]:
             own = model.rows([candidates[number]])[0]
-            size = np.hypot(own @ selector.posterior.mean, selector.posterior.deviations(own))
+            kinds = kinds_of(len(candidates[number]))
+            squares = (own @ selector.posterior.mean) ** 2 + selector.posterior.deviations(own) ** 2
             parts.append(own)
-            precise.append(1 / noise.variances(kinds_of(len(candidates[number])), size, len(candidates[number])))
+            precise.append(1 / noise.variances(kinds, sizes_of(kinds, squares), len(candidates[number])))
         told, weights = np.vstack(parts), np.concatenate(precise)
         covariance = np.linalg.inv((told.T * weights) @ told + np.eye(model.n_weights) / noise.scale**2)
         error = np.sqrt(np.trace(rows[0] @ covariance @ rows[0].T))

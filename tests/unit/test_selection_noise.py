@@ -6,6 +6,7 @@ from scipy.stats import multivariate_normal
 
 from ndsc.fit.linear_system import ENERGY, FORCE, VIRIAL, kinds_of
 from ndsc.selection.noise import (
+    BOND,
     LARGEST,
     PRIOR,
     PRIOR_CONFIGURATIONS,
@@ -29,8 +30,9 @@ def drawn(frames=8, atoms=4, m=30, *, truth=TRUE, seed=0, decay=0.0, misfit=0.0)
     rows = random.normal(size=(len(kinds), m)) * np.logspace(0, -decay, m)
     values = rows @ (truth.scale * random.normal(size=m))
     n_atoms = np.full(len(kinds), atoms)
-    values += np.sqrt(truth.variances(kinds, values, n_atoms)) * random.normal(size=len(kinds))
     frame_of = np.repeat(np.arange(frames), 7 + 3 * atoms)
+    sizes = Observations(rows, values, kinds, n_atoms, frame_of).sizes
+    values += np.sqrt(truth.variances(kinds, sizes, n_atoms)) * random.normal(size=len(kinds))
     values += misfit * random.normal(size=frames)[frame_of] * random.normal(size=len(kinds))
     return Observations(rows, values, kinds, n_atoms, frame_of)
 
@@ -40,7 +42,7 @@ def part(labels, chosen):
 
 
 def variances_of(labels, noise):
-    return noise.variances(labels.kinds, labels.values, labels.n_atoms)
+    return noise.variances(labels.kinds, labels.sizes, labels.n_atoms)
 
 
 @pytest.mark.parametrize("by_rows", [True, False])
@@ -160,7 +162,7 @@ def test_the_crystal_at_rest_says_nothing_of_the_noise():
     assert len(joined.without_frames_at_rest()) == len(labels)
 
 
-@pytest.mark.parametrize("truth", [Noise(3.0, 1e-3, 0.03, 1e-4, 2e-4), Noise(3.0, 1e-3, 1e-4, 2e-2, 5e-2)])
+@pytest.mark.parametrize("truth", [Noise(3.0, 1e-3, 0.03, 1e-4, 2e-4), Noise(3.0, 1e-3, 3e-3, 2e-2, 5e-2)])
 def test_the_search_finds_the_better_of_several_optima(truth):
     """Noise relative to values, or the same for all: what labels were drawn with is hardly more probable."""
     for seed in range(4):
@@ -198,6 +200,14 @@ def test_the_regularisation_of_a_fit_has_the_same_ratios():
     assert made.force.minimum == pytest.approx(TRUE.force_floor / TRUE.scale)
     assert made.virial.relative == pytest.approx(TRUE.relative / TRUE.scale)
     assert made.virial.minimum == pytest.approx(TRUE.virial_floor / TRUE.scale)
+    # A virial's sigma is the larger of its parts, where that of the posterior is their root of squares.
+    labels = drawn(1, truth=Noise(3.0, 1e-9, 1e-9, 1e-9, 1e-9))
+    forces, virial = labels.values[labels.kinds == FORCE], labels.values[labels.kinds == VIRIAL]
+    sigmas = TRUE.scale * made.virial_sigma(virial, forces)
+    parts = np.array([TRUE.relative * np.abs(virial), np.full(6, TRUE.relative * BOND * np.linalg.norm(forces))])
+    assert sigmas == pytest.approx(np.maximum(parts.max(axis=0), TRUE.virial_floor))
+    smooth = np.sqrt(variances_of(labels, TRUE))[labels.kinds == VIRIAL]
+    assert smooth == pytest.approx(np.sqrt((parts**2).sum(axis=0) + TRUE.virial_floor**2))
 
 
 @pytest.mark.parametrize(("frames", "m"), [(2, 60), (8, 10), (3, 57)])

@@ -62,6 +62,9 @@ class Regularisation(Section):
         The energy of n atoms has the sigma ``energy * sqrt(n)``.
     force : Sigma, eV/Å
     virial : Sigma, eV
+    bond : float, Å
+        Adaptive sigmas of virials are at least ``virial.relative * bond`` times the root of the sum of all squared
+        forces of the configuration: forces over distances cancel in a virial, what a potential misses of them does not.
     """
 
     kind: Literal["adaptive", "static"] = Field(default="adaptive", description="Give kind = 'adaptive' or 'static'.")
@@ -77,6 +80,14 @@ class Regularisation(Section):
     )
     virial: Sigma = Field(
         default=Sigma(), description="Give a table, for example virial = {relative = 0.01, minimum = 0.001}, in eV."
+    )
+
+    bond: Real = Field(
+        default=0.0,
+        ge=0,
+        le=100,
+        description="Give a distance of neighbours in Å, as 2.0: forces over it, times the relative sigma of virials, "
+        "are the least sigma of a virial. Zero leaves that out.",
     )
 
     @model_validator(mode="before")
@@ -96,7 +107,7 @@ class Regularisation(Section):
             Sigma(relative=factor * sigma.relative, minimum=factor * sigma.minimum)
             for sigma in (self.force, self.virial)
         )
-        return Regularisation(kind=self.kind, energy=factor * self.energy, force=force, virial=virial)
+        return Regularisation(kind=self.kind, energy=factor * self.energy, force=force, virial=virial, bond=self.bond)
 
     def expected_errors(self) -> dict[str, Any]:
         """All values but the name of the preset, which they include."""
@@ -110,9 +121,12 @@ class Regularisation(Section):
         """Sigma of each force component, eV/Å, in the shape of `forces` (eV/Å)."""
         return self._components(self.force, forces)
 
-    def virial_sigma(self, virial: ArrayLike) -> FloatArray:
-        """Sigma of each virial component, eV, in the shape of `virial` (eV)."""
-        return self._components(self.virial, virial)
+    def virial_sigma(self, virial: ArrayLike, forces: ArrayLike | None = None) -> FloatArray:
+        """Sigma of each virial component, eV, in the shape of `virial` (eV); `forces` (eV/Å) count with a `bond`."""
+        found = self._components(self.virial, virial)
+        if self.kind == "static" or forces is None:
+            return found
+        return np.maximum(found, self.virial.relative * self.bond * float(np.linalg.norm(np.asarray(forces))))
 
     def _components(self, sigma: Sigma, values: ArrayLike) -> FloatArray:
         sizes = np.abs(np.asarray(values, dtype=float))
@@ -181,6 +195,6 @@ def apply_regularisation(
         if targets.forces is not None:
             copy.arrays[FORCE_SIGMA_KEY] = regularisation.force_sigma(targets.forces)
         if targets.virial is not None:
-            copy.info[VIRIAL_SIGMA_KEY] = regularisation.virial_sigma(targets.virial)
+            copy.info[VIRIAL_SIGMA_KEY] = regularisation.virial_sigma(targets.virial, targets.forces)
         weighted.append(copy)
     return weighted

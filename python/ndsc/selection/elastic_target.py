@@ -23,9 +23,9 @@ STRAIN = 0.001
 #: An elastic constant that is small beside the largest counts as this part of it in its relative error.
 SMALLEST_CONSTANT = 0.05
 #: Where a limit for the largest error of the constants is given, this part of it is the goal for their root mean
-#: square. The largest of a few errors is about 1.5 times that; another factor of two gives better elastic constants
+#: square. The largest of a few errors is about 1.5 times that; another factor of 1.7 gives better elastic constants
 #: from the same number of labels, and phonons that are about as good.
-PART_OF_LARGEST = 1 / 3
+PART_OF_LARGEST = 0.4
 _PAIRS = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))
 #: Voigt's order from the order of a row: xx, xy, xz, yy, yz, zz.
 _VOIGT = (0, 3, 5, 4, 2, 1)

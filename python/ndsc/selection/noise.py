@@ -10,7 +10,7 @@ a value of its own for each, a model of many weights reproduces the forces exact
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +33,8 @@ LARGEST = np.array([1e3, 1.0, 1.0, 1.0, 10.0])
 ROWS_PER_WEIGHT = 1.5
 #: What rounding makes of a covariance, relative to its diagonal.
 ROUNDING = 1e-12
+#: Distance over which forces count for virials, Å: that of close neighbours.
+BOND = 2.0
 #: Forces and virials of the relaxed crystal are below these, eV/Å and eV per atom.
 AT_REST, VIRIAL_AT_REST = 1e-3, 0.02
 #: Rows that the likelihood is that of: a part of the forces tells as much about so few values.
@@ -61,6 +63,8 @@ class Observations:
         Atoms of the configuration of each row.
     frame_of : (R,) int array
         Number of the configuration of each row.
+    sizes : (R,) array
+        What the relative noise is a part of, see :func:`sizes_of`.
     """
 
     rows: FloatArray
@@ -68,6 +72,15 @@ class Observations:
     kinds: IntArray
     n_atoms: IntArray
     frame_of: IntArray
+    sizes: FloatArray = field(default_factory=lambda: np.empty(0))
+
+    def __post_init__(self) -> None:
+        if len(self.sizes) != len(self.values):
+            sizes = np.empty(len(self.values))
+            for number in np.unique(self.frame_of):
+                own = self.frame_of == number
+                sizes[own] = sizes_of(self.kinds[own], self.values[own] ** 2)
+            object.__setattr__(self, "sizes", sizes)
 
     def __len__(self) -> int:
         return len(self.values)
@@ -84,7 +97,12 @@ class Observations:
 
     def _subset(self, kept: NDArray[np.bool_] | IntArray) -> Observations:
         return Observations(
-            self.rows[kept], self.values[kept], self.kinds[kept], self.n_atoms[kept], self.frame_of[kept]
+            self.rows[kept],
+            self.values[kept],
+            self.kinds[kept],
+            self.n_atoms[kept],
+            self.frame_of[kept],
+            self.sizes[kept],
         )
 
     def thinned(self, n: int) -> Observations:
@@ -115,11 +133,11 @@ class Noise:
     force_floor: float = float(PRIOR[3])
     virial_floor: float = float(PRIOR[4])
 
-    def variances(self, kinds: IntArray, values: FloatArray, n_atoms: IntArray | int) -> FloatArray:
-        """(R,) array : squared sigma of each row, for its (expected) value."""
+    def variances(self, kinds: IntArray, sizes: FloatArray, n_atoms: IntArray | int) -> FloatArray:
+        """(R,) array : squared sigma of each row, for its size, see :func:`sizes_of`."""
         floors = np.where(kinds == FORCE, self.force_floor, self.virial_floor)
         energy = self.energy**2 * np.broadcast_to(n_atoms, kinds.shape)
-        return np.asarray(np.where(kinds == ENERGY, energy, (self.relative * values) ** 2 + floors**2))
+        return np.asarray(np.where(kinds == ENERGY, energy, (self.relative * sizes) ** 2 + floors**2))
 
     def regularisation(self) -> Regularisation:
         """The same sigmas for a fit whose prior has the scale one."""
@@ -127,11 +145,29 @@ class Noise:
             Sigma(relative=self.relative / self.scale, minimum=max(floor / self.scale, SMALLEST_SIGMA))
             for floor in (self.force_floor, self.virial_floor)
         )
-        return Regularisation(energy=max(self.energy / self.scale, SMALLEST_SIGMA), force=force, virial=virial)
+        energy = max(self.energy / self.scale, SMALLEST_SIGMA)
+        return Regularisation(energy=energy, force=force, virial=virial, bond=BOND)
 
     def to_dict(self) -> dict[str, float]:
         """Its values by name."""
         return asdict(self)
+
+
+def sizes_of(kinds: IntArray, squares: FloatArray) -> FloatArray:
+    """What the relative noise of each number of a configuration is a part of.
+
+    Of a force it is its (expected) size. A virial is a sum of forces between pairs of atoms times their distances,
+    which cancel where atoms are displaced by chance; what a model misses of each does not. So the forces of the
+    configuration, over the distance :data:`BOND`, count for its virials.
+
+    Parameters
+    ----------
+    kinds : (R,) int array
+    squares : (R,) array
+        Squares of the (expected) values.
+    """
+    over_bonds = BOND**2 * float(np.sum(squares[kinds == FORCE]))
+    return np.asarray(np.sqrt(np.where(kinds == VIRIAL, squares + over_bonds, squares)))
 
 
 def most_probable_noise(labels: Observations, start: Noise | None = None) -> Noise:
@@ -149,7 +185,7 @@ def most_probable_noise(labels: Observations, start: Noise | None = None) -> Noi
     medians = np.log(PRIOR)
     gram = labels.rows @ labels.rows.T if len(labels) <= ROWS_PER_WEIGHT * labels.rows.shape[1] else None
     energy, force, virial = (labels.kinds == kind for kind in (ENERGY, FORCE, VIRIAL))
-    shares = (energy * labels.n_atoms, ~energy * labels.values**2, force, virial)
+    shares = (energy * labels.n_atoms, ~energy * labels.sizes**2, force, virial)
 
     def cost(x: FloatArray) -> tuple[float, FloatArray]:
         scale, *sigmas = np.exp(x)
@@ -232,7 +268,7 @@ def calibration(labels: Observations, noise: Noise, frames: Sequence[int] | None
     float
         At least one.
     """
-    variances = noise.variances(labels.kinds, labels.values, labels.n_atoms)
+    variances = noise.variances(labels.kinds, labels.sizes, labels.n_atoms)
     m = labels.rows.shape[1]
     if len(labels) <= ROWS_PER_WEIGHT * m:
         covariance = noise.scale**2 * labels.rows @ labels.rows.T

@@ -19,7 +19,7 @@ from ndsc.selection.candidates import strata
 from ndsc.selection.choice import Choice, choose_from
 from ndsc.selection.knowledge import Knowledge, Pool, same_rows
 from ndsc.selection.model import LinearModel, single_atoms_of
-from ndsc.selection.noise import Noise, Observations, calibration, most_probable_noise
+from ndsc.selection.noise import Noise, Observations, calibration, most_probable_noise, sizes_of
 from ndsc.selection.posterior import Posterior
 from ndsc.selection.prediction import PredictedErrors, predict_errors
 from ndsc.selection.targets import Target
@@ -249,8 +249,9 @@ class Selector:
     def _variances(self, number: int, uncertain: FloatArray) -> FloatArray:
         """Variances of the noise of a candidate's label, for the size that each of its numbers is expected to have."""
         n = len(self.candidates[number])
-        sizes = np.sqrt((self._rows[number] @ self.posterior.mean) ** 2 + uncertain)
-        return self.noise.variances(kinds_of(n), sizes, n)
+        kinds = kinds_of(n)
+        sizes = sizes_of(kinds, (self._rows[number] @ self.posterior.mean) ** 2 + uncertain)
+        return self.noise.variances(kinds, sizes, n)
 
     def _prepare(self) -> None:
         """Rows of the targets, once."""
