@@ -174,8 +174,45 @@ def castep(atoms, *, cutoff=400.0, converged=True, kpoints=None):
     return "\n".join([*lines, "", "Finalisation time   =      0.18 s", "Total time          =      9.33 s", ""])
 
 
-def cp2k(atoms, *, converged=True):
-    """The main output of an ENERGY_FORCE calculation of CP2K."""
+def aims(atoms, *, converged=True):
+    """The main output of FHI-aims."""
+    result = Result(atoms)
+    lines = [
+        "          Invoking FHI-aims ...",
+        "          FHI-aims version      : 221103",
+        "  xc               pbe",
+        "",
+    ]
+    lines += [
+        f"  | Number of atoms                   : {len(atoms):8d}",
+        "  | Number of spin channels           :        1",
+    ]
+    lines += [f"  The structure contains {len(atoms):8d} atoms,  and a total of         52.000 electrons."]
+    lines += ["  | Number of Kohn-Sham states (occupied + empty):       40", "  Input geometry:", "  | Unit cell: "]
+    lines += ["  |   " + " ".join(f"{x:16.8f}" for x in row) for row in result.atoms.cell]
+    lines += ["  | Atomic structure: ", "  |       Atom                x [A]            y [A]            z [A]"]
+    for number, atom in enumerate(result.atoms, 1):
+        lines.append(f"  | {number:4d}: Species {atom.symbol:2s} " + " ".join(f"{x:16.8f}" for x in atom.position))
+    lines += ["", "  Begin self-consistency iteration #    1", ""]
+    lines += ["  Self-consistency cycle converged." if converged else "  Self-consistency cycle not converged.", ""]
+    lines += ["  +-------------------------------------------------------------------+"]
+    lines += ["  |              Analytical stress tensor - Symmetrized               |"]
+    lines += ["  |                  Cartesian components [eV/A**3]                   |"]
+    lines += ["  +-------------------------------------------------------------------+"]
+    lines += ["  |                x                y                z                |", "  |" + " " * 67 + "|"]
+    for axis, row in zip("xyz", result.stress, strict=True):
+        lines.append(f"  |  {axis} " + " ".join(f"{x:16.8f}" for x in row) + "             |")
+    lines += ["", "  Energy and forces in a compact form:"]
+    lines += [f"  | Total energy uncorrected      : {result.energy + 0.2:28.15E} eV"]
+    lines += [f"  | Electronic free energy        : {result.energy:28.15E} eV"]
+    lines += ["  Total atomic forces (unitary forces cleaned) [eV/Ang]:"]
+    for number, row in enumerate(result.forces, 1):
+        lines.append(f"  | {number:4d} " + " ".join(f"{x:28.15E}" for x in row))
+    return "\n".join([*lines, "", "          Have a nice day.", ""])
+
+
+def cp2k(atoms, *, converged=True, new=False):
+    """The main output of an ENERGY_FORCE calculation of CP2K, before or after 2023."""
     result = Result(atoms)
     lines = [" CP2K| version string:                                       CP2K version 2023.1"]
     for axis, row in zip("abc", result.atoms.cell, strict=True):
@@ -186,12 +223,25 @@ def cp2k(atoms, *, converged=True):
         place = " ".join(f"{x:13.6f}" for x in atom.position)
         lines.append(f" {number:6d} {1:5d} {atom.symbol:2s} {atom.number:4d} {place} {3.0:12.4f} {atom.mass:10.4f}")
     lines += ["  *** SCF run converged in    12 steps ***" if converged else " *** WARNING: SCF run NOT converged ***"]
-    lines += [f" ENERGY| Total FORCE_EVAL ( QS ) energy [a.u.]:        {result.energy / Hartree:20.15f}"]
-    lines += [" ATOMIC FORCES in [a.u.]", "", " # Atom   Kind   Element          X              Y              Z"]
-    for number, (atom, force) in enumerate(zip(result.atoms, result.forces * Bohr / Hartree, strict=True), 1):
-        lines.append(f" {number:6d} {1:6d}      {atom.symbol:2s} " + " ".join(f"{x:14.8f}" for x in force))
-    lines += [" SUM OF ATOMIC FORCES 0.0 0.0 0.0 0.0", " STRESS| Analytical stress tensor [GPa]"]
+    unit = "hartree" if new else "a.u."
+    lines += [f" ENERGY| Total FORCE_EVAL ( QS ) energy [{unit}]:        {result.energy / Hartree:20.15f}"]
+    forces = result.forces * Bohr / Hartree
+    if new:
+        lines += [
+            " FORCES| Atomic forces [hartree/bohr]",
+            " FORCES|   Atom     x               y               z   |f|",
+        ]
+        for number, force in enumerate(forces, 1):
+            row = [*force, np.linalg.norm(force)]
+            lines.append(f" FORCES| {number:6d} " + " ".join(f"{x:15.8E}" for x in row))
+        lines += [" FORCES| Sum     0.00000000E+00  0.00000000E+00  0.00000000E+00  0.00000000E+00"]
+    else:
+        lines += [" ATOMIC FORCES in [a.u.]", "", " # Atom   Kind   Element          X              Y              Z"]
+        for number, (atom, force) in enumerate(zip(result.atoms, forces, strict=True), 1):
+            lines.append(f" {number:6d} {1:6d}      {atom.symbol:2s} " + " ".join(f"{x:14.8f}" for x in force))
+        lines += [" SUM OF ATOMIC FORCES 0.0 0.0 0.0 0.0"]
+    lines += [f" STRESS| Analytical stress tensor [{'bar' if new else 'GPa'}]"]
     lines += [" STRESS|                        x                   y                   z"]
-    for axis, row in zip("xyz", -result.stress / GPa, strict=True):
+    for axis, row in zip("xyz", -result.stress / GPa * (1e4 if new else 1), strict=True):
         lines.append(f" STRESS|      {axis} " + " ".join(f"{x:19.11E}" for x in row))
     return "\n".join([*lines, "  **** ****   PROGRAM ENDED AT                 2026-11-28 10:00:00.000", ""])

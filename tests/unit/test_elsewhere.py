@@ -29,7 +29,7 @@ from ndsc.workflow.derived import elastic_through_store
 from ndsc.workflow.plan import reference_calculator
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from outputs_for_tests import Result, castep, cp2k, kpoints_of, outcar, vasprun
+from outputs_for_tests import Result, aims, castep, cp2k, kpoints_of, outcar, vasprun
 
 KGRID = (2, 2, 2)
 RUNNER = CliRunner()
@@ -86,6 +86,8 @@ FORMATS = {
     "outcar": ("vasp", "OUTCAR", lambda atoms: outcar(atoms[np.argsort(atoms.numbers, kind="stable")]), 1e-6),
     "castep": ("castep", "ndsc.castep", castep, 1e-5),
     "cp2k": ("cp2k", "cp2k.out", cp2k, 1e-6),
+    "cp2k of 2025": ("cp2k", "cp2k.out", lambda atoms: cp2k(atoms, new=True), 1e-6),
+    "aims": ("aims", "aims.out", aims, 1e-9),
 }
 
 
@@ -101,8 +103,11 @@ def test_outputs_of_programs_become_labels(tmp_path, form):
     assert report.missing == []
     assert sorted(report.taken) == sorted(label.name for label in wanted)
     check_labels(tmp_path, wanted, force=force, energy=1e-6)
-    key = "cutoff_ev"
-    assert report.settings[key] == pytest.approx(200 * 27.2114 if form == "cp2k" else 400.0, rel=1e-5)
+    if form == "aims":
+        assert report.settings == {"xc": "pbe"}
+    else:
+        cutoff = 200 * 27.2114 if code == "cp2k" else 400.0
+        assert report.settings["cutoff_ev"] == pytest.approx(cutoff, rel=1e-5)
     again = read_labels([tmp_path / "calc"])
     assert again.taken == []
     assert len(again.there) == len(wanted)
@@ -219,6 +224,17 @@ def test_outcar_that_is_no_result(tmp_path, kind, said):
     report = read_labels([tmp_path / "calc"])
     assert [said in problem.reason for problem in report.problems] == [True]
     assert report.taken == [wanted[1].name]
+
+
+@pytest.mark.parametrize(("name", "make"), [("aims.out", aims), ("cp2k.out", cp2k), ("ndsc.castep", castep)])
+def test_other_programs_that_did_not_converge_or_end(tmp_path, name, make):
+    first, second = written(tmp_path, frames=configurations()[:2])
+    (tmp_path / "calc" / first.name / name).write_text(make(first.atoms, converged=False))
+    (tmp_path / "calc" / second.name / name).write_text(make(second.atoms)[:-60])
+    report = read_labels([tmp_path / "calc"])
+    assert report.taken == []
+    reasons = sorted(problem.reason.partition(" ")[2] for problem in report.problems)
+    assert [reason.startswith(("did not reach", "has no end", "does not end")) for reason in reasons] == [True, True]
 
 
 def test_all_bad_outputs_are_told_in_one_go_by_the_command(tmp_path):

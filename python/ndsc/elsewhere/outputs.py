@@ -245,6 +245,7 @@ def _aims(path: Path) -> list[Returned]:
     text = text_of(path)
     if "Have a nice day." not in text:
         raise UnusableError("it does not end with aims' 'Have a nice day.': it was stopped, or did not converge")
+    _unconverged("" if "Self-consistency cycle converged." in text else "aims does not say that it did")
     frames = read(path, index=":", format="aims-output")
     _single(path, len(frames))
     version = re.search(r"FHI-aims version\s*:\s*(\S+)", text)
