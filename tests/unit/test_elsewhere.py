@@ -420,6 +420,15 @@ def test_chosen_labels_come_after_those_that_the_choice_needs(tmp_path):
     assert [label.key for label in missing_labels(config, run).wanted] == [label.key for label in second.wanted]
 
 
+def test_outputs_of_another_program_than_the_calculator(tmp_path):
+    spec = CalculatorSpec("castep", {"cut_off_energy": 400}, KGRID)
+    (label,) = written(tmp_path, "castep", spec, configurations()[:1])
+    (tmp_path / "calc" / label.name / "vasprun.xml").write_text(vasprun(label.atoms))
+    report = read_labels([tmp_path / "calc"])
+    assert ["VASP 6.3.0" in problem.reason for problem in report.problems] == [True]
+    assert report.taken == []
+
+
 def test_an_executor_that_starts_nothing(tmp_path):
     spec, store = CalculatorSpec("emt"), LabelStore(tmp_path / "labels")
     frames = configurations()[:2]
@@ -455,6 +464,7 @@ def test_the_command_writes_structures_of_a_file(tmp_path):
         ([], "--code is needed"),
         (["--code", "vasp", "--copy", "nowhere/INCAR"], "There is no file nowhere/INCAR"),
         (["--code", "vasp", "--run", "somewhere"], "--run has no meaning"),
+        (["--code", "vasp", "--calculator", "emt"], "The labels are those of calculator = 'emt'"),
         (["--code", "castep", "--calculator", "castep", "--kgrid", "2"], "CASTEP needs cut_off_energy"),
     ],
 )

@@ -71,17 +71,19 @@ def write(
     from ndsc.elsewhere import write_inputs
 
     check_folder(out)
+    _check_copies(copy or [])
     later: list[str] = []
     if source.endswith(".toml"):
         given = [*calculator.given(), *(["--labels"] if labels else []), *(["--kgrid"] if calculator.kgrid else [])]
         if given:
             raise InputError(f"{given[0]} has no meaning beside an input file, which says it. Leave it out.")
-        wanted, later, spec, store = _of_run(Path(source), run)
+        wanted, later, spec, store = _of_run(Path(source), run, code)
     else:
         if run is not None:
             raise InputError("--run has no meaning for a file of structures. Leave it out, or give an input file.")
         store = Path("labels") if labels is None else labels
         spec = dataclasses.replace(calculator, calculator=calculator.calculator or "elsewhere").spec()
+        _check(code, spec)
         wanted = _of_structures(source, spec, store)
     if not wanted:
         if json:
@@ -185,7 +187,11 @@ class ElsewhereOptions:
             raise InputError(f"{'--code' if self.code else '--copy'} has a meaning with --write only. Leave it out.")
         if self.used and calculator.calculator is None:
             calculator = dataclasses.replace(calculator, calculator="elsewhere")
-        return calculator.spec()
+        spec = calculator.spec()
+        if self.write is not None:
+            _check(self.code, spec)
+            _check_copies(self.copy or [])
+        return spec
 
     def store(self, labels: Path | None) -> Path | None:
         """The folder of labels: the one that is named, or else in the folder of the calculations."""
@@ -321,7 +327,7 @@ def _refuse_problems(found: ReadReport) -> None:
     )
 
 
-def _of_run(source: Path, run: Path | None) -> tuple[list[Wanted], list[str], CalculatorSpec, Path]:
+def _of_run(source: Path, run: Path | None, code: str | None) -> tuple[list[Wanted], list[str], CalculatorSpec, Path]:
     """What is missing of a run, and what comes later; its calculator and its folder of labels."""
     from ndsc.cli.running import default_directory
     from ndsc.config import load_config
@@ -331,6 +337,7 @@ def _of_run(source: Path, run: Path | None) -> tuple[list[Wanted], list[str], Ca
     from ndsc.workflow.plan import label_store
 
     config = load_config(source)
+    _check(code, config.reference.to_spec())
     directory = check_folder(run if run is not None else default_directory(source))
     with progress_bars() as progress:
         plan = plan_without_calculations(config, directory, progress=progress)
@@ -354,6 +361,19 @@ def _of_structures(source: str, spec: CalculatorSpec, store: Path) -> list[Wante
             raise InputError(f"Structure {number} of {source} is not periodic in three directions. Give it a cell.")
     spec.check(frames)
     return [Wanted(atoms, spec, "structures") for atoms in known.missing(frames, spec)]
+
+
+def _check(code: str | None, spec: CalculatorSpec) -> None:
+    """Refuse a code before anything is worked out."""
+    from ndsc.elsewhere.inputs import check_code
+
+    check_code(code or _code(spec), spec)
+
+
+def _check_copies(files: list[Path]) -> None:
+    for file in files:
+        if not file.is_file():
+            raise InputError(f"There is no file {file} to copy into the folders. Correct the path.")
 
 
 def _code(spec: CalculatorSpec) -> str:

@@ -16,6 +16,7 @@ from ase.units import Bohr
 from numpy.typing import NDArray
 
 from ndsc.codes import PROGRAMS, Program
+from ndsc.codes.base import nearest
 from ndsc.codes.castep import blocks_text, cell_blocks
 from ndsc.codes.specification import CalculatorSpec, supercell_matrix
 from ndsc.elsewhere.manifest import MANIFEST, Entry, Manifest, Wanted
@@ -89,8 +90,8 @@ def write_inputs(
         parameters cannot be written.
     """
     folder, store = Path(folder), Path(store)
-    if code not in WRITTEN_FOR:
-        raise InputError(f"Input for {code!r} cannot be written. Choose one of {', '.join(WRITTEN_FOR)}.")
+    for label in wanted:
+        check_code(code, label.spec)
     files = [Path(file) for file in copy]
     for file in files:
         if not file.is_file():
@@ -116,6 +117,30 @@ def write_inputs(
     _write_all(here, folder, code, files, (written, kept, notes), progress, manifest)
     tasks = Counter(entry.wanted.task for entry in here)
     return WriteReport(folder, written, kept, dict(tasks), list(dict.fromkeys(notes)))
+
+
+def check_code(code: str, spec: CalculatorSpec) -> None:
+    """Refuse a code that input cannot be written for, or whose results are not those of a calculator.
+
+    Raises
+    ------
+    InputError
+        Naming what can be chosen.
+    """
+    if code not in WRITTEN_FOR:
+        raise InputError(
+            f"Input for {code!r} cannot be written.{nearest(code, WRITTEN_FOR)} Choose one of {', '.join(WRITTEN_FOR)}."
+        )
+    if not gives_labels_of(code, spec):
+        raise InputError(
+            f"The labels are those of calculator = {spec.name!r}, which {code} does not compute. Choose calculator = "
+            f"'elsewhere', or {spec.name if spec.name in WRITTEN_FOR else 'extxyz'} as the code."
+        )
+
+
+def gives_labels_of(code: str, spec: CalculatorSpec) -> bool:
+    """Whether results of a code can be labels of a calculator; extended XYZ may hold those of any."""
+    return spec.name == "elsewhere" or code in (spec.name, "extxyz")
 
 
 def _write_all(
@@ -176,6 +201,8 @@ def _write_one(wanted: Wanted, folder: Path, code: str) -> list[str]:
     if spec.name == code and kpoints is not None:
         return _by_program(PROGRAMS[code], spec, atoms, kpoints, folder)
     notes = list(WRITTEN_FOR[code](folder, atoms, kpoints))
+    if kpoints is None and code != "extxyz":
+        notes.append("No k-points were written, because there is no kgrid: they are yours too, and are not checked.")
     if wanted.task == "single atoms":
         notes.append(
             "Single atoms need settings of their own: spin by Hund's rule, sharp occupations, one k-point. Change "

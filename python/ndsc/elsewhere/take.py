@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from ndsc.codes.specification import canonical
 from ndsc.elsewhere.agreement import equal, most_common, other_kpoints, other_than_parameters, setting, shown
+from ndsc.elsewhere.inputs import gives_labels_of
 from ndsc.elsewhere.manifest import Entry, Manifest, Wanted
 from ndsc.elsewhere.match import Match, find_entries
 from ndsc.elsewhere.outputs import Problem, Returned, find_outputs
@@ -180,6 +181,8 @@ def _matched(entries: Sequence[Entry], returned: Returned, root: Path) -> _Candi
 def _refused(found: _Candidate, without_stress: bool) -> str | None:
     """Why an output that fits cannot be a label."""
     returned, wanted = found.returned, found.entry.wanted
+    if not gives_labels_of(returned.code, wanted.spec):
+        return f"it is of {returned.version}, and the label is one of calculator = {wanted.spec.name!r}"
     single = is_isolated_atom(wanted.atoms)
     if returned.stress is None and not (without_stress or single):
         return (
