@@ -238,7 +238,7 @@ def test_other_programs_that_did_not_converge_or_end(tmp_path, name, make):
 
 
 def test_all_bad_outputs_are_told_in_one_go_by_the_command(tmp_path):
-    wanted = written(tmp_path, frames=configurations(2))
+    wanted = written(tmp_path, frames=configurations(3))
     cluster(tmp_path, vasprun, "vasprun.xml")
     for label, kind in zip(wanted, BAD, strict=False):
         bad(tmp_path / "calc" / label.name / "vasprun.xml", kind, label.atoms)
@@ -269,6 +269,29 @@ def test_settings_are_compared_with_the_labels_that_are_there(tmp_path):
     report = read_labels([tmp_path / "calc"])
     assert report.taken == []
     assert len(report.problems) == len(wanted) - 1
+
+
+def test_settings_are_compared_between_folders_of_one_store(tmp_path):
+    """A later folder holds other labels, and yet its settings are those of the earlier ones."""
+    spec, frames = CalculatorSpec("elsewhere", {}, KGRID), configurations(2)
+    written(tmp_path, frames=frames[:3])
+    cluster(tmp_path, vasprun, "vasprun.xml")
+    assert len(read_labels([tmp_path / "calc"]).taken) == 3
+    write_inputs([Wanted(atoms, spec) for atoms in frames[3:6]], tmp_path / "later", "vasp", tmp_path / "labels")
+    for path in (tmp_path / "later").glob("*/structure.extxyz"):
+        (path.parent / "vasprun.xml").write_text(vasprun(read(path), encut=350.0))
+    report = read_labels([tmp_path / "later"])
+    assert report.taken == []
+    assert len(report.problems) == 3
+
+
+def test_settings_of_which_none_is_the_usual_one(tmp_path):
+    written(tmp_path, frames=configurations()[:4])
+    for number, (place, atoms) in enumerate(structures(tmp_path).items()):
+        (place / "vasprun.xml").write_text(vasprun(atoms, encut=350.0 if number % 2 else 400.0))
+    report = read_labels([tmp_path / "calc"])
+    assert report.taken == []
+    assert len(report.problems) == 4
 
 
 def test_parts_repeats_and_lost_folders(tmp_path):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -64,21 +64,26 @@ def equal(first: float | str, second: float | str) -> bool:
     return bool(np.isclose(first, second, rtol=SETTING, atol=1e-12))
 
 
-def most_common(found: Sequence[dict[str, Any]]) -> dict[str, float | str]:
-    """The most common value of each setting."""
+def most_common(found: Sequence[Mapping[str, Any]]) -> tuple[dict[str, float | str], set[str]]:
+    """The most common value of each setting, and the names of those that have another one as often."""
     usual: dict[str, float | str] = {}
+    tied: set[str] = set()
     for name in dict.fromkeys(name for settings in found for name in settings):
-        values: list[tuple[float | str, int]] = []
+        values: list[float | str] = []
+        counts: list[int] = []
         for settings in found:
             if name not in settings:
                 continue
-            place = next((i for i, (value, _) in enumerate(values) if equal(value, settings[name])), None)
+            place = next((i for i, value in enumerate(values) if equal(value, settings[name])), None)
             if place is None:
-                values.append((settings[name], 1))
+                values.append(settings[name])
+                counts.append(1)
             else:
-                values[place] = (values[place][0], values[place][1] + 1)
-        usual[name] = max(values, key=lambda pair: pair[1])[0]
-    return usual
+                counts[place] += 1
+        usual[name] = values[counts.index(max(counts))]
+        if counts.count(max(counts)) > 1:
+            tied.add(name)
+    return usual, tied
 
 
 def setting(name: str, value: float | str, *, between: str = "is") -> str:

@@ -10,7 +10,9 @@ import os
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,8 +26,9 @@ from ndsc.elsewhere.outputs import Problem, Returned, find_outputs
 from ndsc.errors import InputError, ReferenceCalculationError
 from ndsc.progress import Progress, silent
 from ndsc.reference.checks import check_results
+from ndsc.reference.inventory import usable
 from ndsc.reference.label_file import structure_record
-from ndsc.reference.settings import note_settings, settings_id, settings_of
+from ndsc.reference.settings import SAMPLE, note_settings, settings_id, settings_of
 from ndsc.reference.store import Label, LabelStore
 from ndsc.rounding import rounded
 from ndsc.targets import is_isolated_atom
@@ -213,22 +216,18 @@ class _Taking:
         for found in candidates:
             groups[_kind(found.entry.wanted)].append(found)
         for kind, group in groups.items():
-            stored = [
-                origin["settings"]
-                for entry in self.entries
-                if _kind(entry.wanted) == kind
-                and (label := self._label(entry.wanted)) is not None
-                and isinstance(origin := label.provenance.get(ORIGIN), dict)
-                and isinstance(origin.get("settings"), dict)
-            ]
-            usual = most_common(stored or [found.returned.settings for found in group])
+            usual, tied = most_common([found.returned.settings for found in group])
+            stored, unclear = most_common(self._stored_settings(kind))
+            usual |= stored
+            tied = (tied - stored.keys()) | unclear
             if not kind[1]:
                 self.common |= usual
             for found in group:
                 wrong = [
-                    f"{setting(key, value)}, and {shown(usual[key])} in the others"
+                    f"{setting(key, value)}, and {'differs in as many' if key in tied else shown(usual[key])} "
+                    f"{'others' if key in tied else 'in the others'}"
                     for key, value in found.returned.settings.items()
-                    if key in usual and not equal(value, usual[key])
+                    if key in tied or (key in usual and not equal(value, usual[key]))
                 ]
                 if not wrong:
                     self.good.append(found)
@@ -237,6 +236,17 @@ class _Taking:
                     self.good.append(found)
                 else:
                     self.problems.append(Problem(found.returned.path, f"its settings differ: {', '.join(wrong)}"))
+
+    def _stored_settings(self, kind: tuple[str, bool]) -> list[dict[str, Any]]:
+        """What the labels that are there say of their settings, also those of other folders; of some, if they are many."""
+        name, single = kind
+        origins = (label.provenance.get(ORIGIN) for label in usable(self.store, name))
+        found = (
+            origin["settings"]
+            for origin in origins
+            if isinstance(origin, dict) and origin.get("single_atom", False) is single
+        )
+        return list(islice(found, SAMPLE))
 
     def write(self) -> None:
         """Write a label for each structure, once."""
@@ -336,7 +346,12 @@ def _label(found: _Candidate) -> Label:
             "parameters": dict(spec.parameters),
             "kgrid": canonical(spec.kgrid),
             "code": returned.version,
-            ORIGIN: {"program": returned.code, "file": str(returned.path), "settings": returned.settings},
+            ORIGIN: {
+                "program": returned.code,
+                "file": str(returned.path),
+                "settings": returned.settings,
+                "single_atom": is_isolated_atom(wanted.atoms),
+            },
         },
         structure=structure_record(rounded(wanted.atoms)),
     )
