@@ -238,7 +238,7 @@ class _Taking:
                     self.problems.append(Problem(found.returned.path, f"its settings differ: {', '.join(wrong)}"))
 
     def _stored_settings(self, kind: tuple[str, bool]) -> list[dict[str, Any]]:
-        """What the labels that are there say of their settings, also those of other folders; of some, if they are many."""
+        """What the labels that are there say of their settings, also those of other folders; if many, of some."""
         name, single = kind
         origins = (label.provenance.get(ORIGIN) for label in usable(self.store, name))
         found = (
