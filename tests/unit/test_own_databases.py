@@ -10,12 +10,16 @@ from ase.calculators.emt import EMT
 from ase.io import write
 from ase.units import GPa, Hartree
 
+from linear_models_for_tests import PairModel
 from ndsc.config import RunConfig, load_config, parse_config
 from ndsc.config.files import dump_config
 from ndsc.errors import InputError
 from ndsc.fit import Regularisation
 from ndsc.fit.databases import DatabaseSettings, TypeSettings, read_own_databases
 from ndsc.fit.same_reference import check_same_reference, same_structures
+from ndsc.selection.noise import Noise, most_probable_noise
+from ndsc.selection.posterior import Posterior
+from ndsc.selection.selector import observations
 from ndsc.workflow import dry_run
 from ndsc.workflow.plan import make_plan
 
@@ -207,6 +211,40 @@ def test_a_weight_of_two_is_a_frame_that_is_there_twice():
 
     twice = [*range(9), *range(4)]
     assert solve(rows, values, heavy) == pytest.approx(solve(rows[twice], values[twice], sigma[twice]))
+
+
+def test_a_choice_takes_a_weight_of_two_as_a_frame_that_is_there_twice():
+    frames = read_copper(6)
+    model = PairModel([("Cu", "Cu")], [2.4, 2.9, 3.4])
+    rows = model.rows(frames)
+    noise = Noise()
+    e0 = {"Cu": -3.5}
+    heavy = observations(frames, rows, model.n_weights, e0, weights=[2.0, 2.0, 1.0, 1.0, 1.0, 0.5])
+    twice = [0, 0, 1, 1, 2, 3, 4]
+    other = observations([frames[i] for i in twice], [rows[i] for i in twice], model.n_weights, e0)
+    # What counts half is there as often as a half: with one more of the same weight it is there once.
+    halves = observations(frames[:5], rows[:5], model.n_weights, e0, weights=[2.0, 2.0, 1.0, 1.0, 1.0])
+    once = observations([*frames, frames[5]], [*rows, rows[5]], model.n_weights, e0, weights=[2, 2, 1, 1, 1, 0.5, 0.5])
+    all_once = observations(frames, rows, model.n_weights, e0, weights=[2.0, 2.0, 1.0, 1.0, 1.0, 1.0])
+    for one, same in ((halves, other), (once, all_once)):
+        left, right = Posterior.of_labels(one, noise), Posterior.of_labels(same, noise)
+        assert left.mean == pytest.approx(right.mean, rel=1e-6)
+        assert left.covariance == pytest.approx(right.covariance, rel=1e-6)
+    assert heavy.variances(noise)[heavy.frame_of == 5] == pytest.approx(
+        2 * noise.variances(heavy.kinds, heavy.sizes, heavy.n_atoms)[heavy.frame_of == 5]
+    )
+    assert observations(frames, rows, model.n_weights, e0, weights=[1.0] * 6).weights is None
+    assert len(most_probable_noise(heavy).to_dict()) == len(noise.to_dict())
+
+
+def read_copper(count):
+    found = []
+    for frame in crystals(count):
+        atoms = frame.copy()
+        atoms.info = {"REF_energy": frame.info["my_energy"] - 3.5 * len(frame)}
+        atoms.arrays["REF_forces"] = atoms.arrays.pop("my_forces")
+        found.append(atoms)
+    return found
 
 
 # The input file

@@ -65,6 +65,8 @@ class Observations:
         Number of the configuration of each row.
     sizes : (R,) array
         What the relative noise is a part of, see :func:`sizes_of`.
+    weights : (R,) array or None
+        How many times each row counts; once by default.
     """
 
     rows: FloatArray
@@ -73,6 +75,7 @@ class Observations:
     n_atoms: IntArray
     frame_of: IntArray
     sizes: FloatArray = field(default_factory=lambda: np.empty(0))
+    weights: FloatArray | None = None
 
     def __post_init__(self) -> None:
         if len(self.sizes) != len(self.values):
@@ -81,6 +84,11 @@ class Observations:
                 own = self.frame_of == number
                 sizes[own] = sizes_of(self.kinds[own], self.values[own] ** 2)
             object.__setattr__(self, "sizes", sizes)
+
+    def variances(self, noise: Noise) -> FloatArray:
+        """(R,) array : squared sigma of each row, over its weight."""
+        found = noise.variances(self.kinds, self.sizes, self.n_atoms)
+        return found if self.weights is None else found / self.weights
 
     def __len__(self) -> int:
         return len(self.values)
@@ -96,6 +104,7 @@ class Observations:
         return self._subset(kept)
 
     def _subset(self, kept: NDArray[np.bool_] | IntArray) -> Observations:
+        weights = None if self.weights is None else self.weights[kept]
         return Observations(
             self.rows[kept],
             self.values[kept],
@@ -103,6 +112,7 @@ class Observations:
             self.n_atoms[kept],
             self.frame_of[kept],
             self.sizes[kept],
+            weights,
         )
 
     def thinned(self, n: int) -> Observations:
@@ -185,7 +195,10 @@ def most_probable_noise(labels: Observations, start: Noise | None = None) -> Noi
     medians = np.log(PRIOR)
     gram = labels.rows @ labels.rows.T if len(labels) <= ROWS_PER_WEIGHT * labels.rows.shape[1] else None
     energy, force, virial = (labels.kinds == kind for kind in (ENERGY, FORCE, VIRIAL))
-    shares = (energy * labels.n_atoms, ~energy * labels.sizes**2, force, virial)
+    counted = 1.0 if labels.weights is None else labels.weights
+    shares = [
+        share / counted for share in (energy * labels.n_atoms, ~energy * labels.sizes**2, 1.0 * force, 1.0 * virial)
+    ]
 
     def cost(x: FloatArray) -> tuple[float, FloatArray]:
         scale, *sigmas = np.exp(x)
@@ -268,7 +281,7 @@ def calibration(labels: Observations, noise: Noise, frames: Sequence[int] | None
     float
         At least one.
     """
-    variances = noise.variances(labels.kinds, labels.sizes, labels.n_atoms)
+    variances = labels.variances(noise)
     m = labels.rows.shape[1]
     if len(labels) <= ROWS_PER_WEIGHT * m:
         covariance = noise.scale**2 * labels.rows @ labels.rows.T

@@ -34,7 +34,7 @@ class Posterior:
         m = labels.rows.shape[1]
         if not len(labels):
             return cls(np.zeros(m), noise.scale * np.eye(m))
-        sigmas = np.sqrt(noise.variances(labels.kinds, labels.sizes, labels.n_atoms))
+        sigmas = np.sqrt(labels.variances(noise))
         # In units of the noise and of the prior the precision is 1 + AᵀA, whatever the units of both.
         told, values = noise.scale * labels.rows / sigmas[:, None], labels.values / sigmas
         precision = told.T @ told

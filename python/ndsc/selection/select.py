@@ -75,6 +75,7 @@ def select_configurations(
     budget: float | None = None,
     cost: Unit | FloatArray | Sequence[float] | Callable[[Sequence[Atoms]], FloatArray] | None = None,
     labelled: Sequence[Atoms] = (),
+    weights: Sequence[float] | None = None,
     e0: Mapping[str, float] | None = None,
     exchange: bool = True,
     progress: Progress = silent,
@@ -103,6 +104,8 @@ def select_configurations(
         there are (the default otherwise), the seconds of each candidate, or a function from structures to seconds.
     labelled : sequence of ase.Atoms
         Configurations with labels (``REF_*``) that will be fitted too.
+    weights : sequence of float, optional
+        How many times each of `labelled` counts; once by default.
     e0 : mapping of str to eV, optional
         Energies of single atoms; the mean energy per atom of `labelled` by default.
     exchange : bool
@@ -136,7 +139,7 @@ def select_configurations(
             raise InputError(f"{one!r} is not a target. Give PhononTarget, ElasticTarget or others of ndsc.selection.")
     unit, seconds = _cost(cost, "labels" if n is not None and budget is None else "seconds")
     selector = Selector(as_model(system), candidates, wanted, unit=unit, cost=seconds, e0=e0, progress=progress)
-    selector.add(labelled)
+    selector.add(labelled, weights=weights)
     costs = selector.weights()
     start = selector.predict()
     positions = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import Any, Literal, TypeAlias
 
@@ -94,6 +95,7 @@ class Selector:
         self._labelled: list[Atoms] = []
         self._label_rows: list[FloatArray] = []
         self._seconds: list[float] = []
+        self._weights: list[float] = []
         self._taken: set[int] = set()
         self._gains: dict[int, float] = {}
         self._prepared = False
@@ -102,7 +104,12 @@ class Selector:
     # What is known
 
     def add(
-        self, frames: Sequence[Atoms], *, candidates: Sequence[int] = (), seconds: Sequence[float] | None = None
+        self,
+        frames: Sequence[Atoms],
+        *,
+        candidates: Sequence[int] = (),
+        seconds: Sequence[float] | None = None,
+        weights: Sequence[float] | None = None,
     ) -> None:
         """Take labels into account.
 
@@ -114,6 +121,8 @@ class Selector:
             Number of the candidate that each is, where they are candidates; these are not chosen again.
         seconds : sequence of float, optional
             What each label took.
+        weights : sequence of float, optional
+            How many times each counts; once by default.
         """
         self._taken |= set(candidates)
         if not frames:
@@ -127,6 +136,7 @@ class Selector:
         computed = iter(self.model.rows(missing, progress=self.progress))
         self._label_rows += [next(computed) if rows is None else rows for rows in known]
         self._labelled += frames
+        self._weights += [1.0] * len(frames) if weights is None else list(weights)
         self._seconds += [np.nan] * len(frames) if seconds is None else list(seconds)
         self._forget()
 
@@ -139,7 +149,7 @@ class Selector:
         """All labels as rows of numbers."""
         e0 = self._e0(self._labelled) if callable(self._e0) else self._e0
         e0 = single_atoms_of(self.model) if e0 is None else e0
-        return observations(self._labelled, self._label_rows, self.model.n_weights, e0)
+        return observations(self._labelled, self._label_rows, self.model.n_weights, e0, weights=self._weights)
 
     @cached_property
     def posterior(self) -> Posterior:
@@ -302,7 +312,12 @@ class Selector:
 
 
 def observations(
-    frames: Sequence[Atoms], rows: Sequence[FloatArray], n_weights: int, e0: Mapping[str, float] | None = None
+    frames: Sequence[Atoms],
+    rows: Sequence[FloatArray],
+    n_weights: int,
+    e0: Mapping[str, float] | None = None,
+    *,
+    weights: Sequence[float] | None = None,
 ) -> Observations:
     """The targets that labelled configurations have, with their rows.
 
@@ -315,6 +330,8 @@ def observations(
         m.
     e0 : mapping of str to eV, optional
         Energies of single atoms; the mean energy per atom by default.
+    weights : sequence of float, optional
+        How many times each frame counts; once by default.
     """
     found = [targets_of(frame, where=frame_name(frame, number)) for number, frame in enumerate(frames)]
     known = [(one.energy, len(frame)) for one, frame in zip(found, frames, strict=True) if one.energy is not None]
@@ -337,4 +354,5 @@ def observations(
         empty = np.zeros(0, dtype=np.int64)
         return Observations(np.zeros((0, n_weights)), np.zeros(0), empty, empty, empty)
     joined = [np.concatenate([part[position] for part in parts]) for position in range(5)]
-    return Observations(*joined)
+    counted = None if weights is None or set(weights) <= {1.0} else np.asarray(weights, dtype=float)[joined[4]]
+    return replace(Observations(*joined), weights=counted)

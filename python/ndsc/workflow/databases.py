@@ -52,6 +52,11 @@ class OwnDatabases:
         """The frames of all, with their targets."""
         return [frame for database in self.each for frame in database.frames]
 
+    @property
+    def weights(self) -> list[float]:
+        """How many times each of the frames counts."""
+        return [database.weight_of(kind) for database in self.each for kind in database.types]
+
     def regularised(self, run: Regularisation) -> list[Atoms]:
         """The frames with a sigma for every target; `run` holds where a database gives no expected errors."""
         return [frame for database in self.each for frame in database.regularised(run)]

@@ -62,6 +62,8 @@ class Preview:
         False where the crystal of a run is still to be relaxed, so that all structures will be others.
     single_atoms : mapping of str to eV, optional
         Energies that are subtracted from those of the labels.
+    weights : list of float, optional
+        How many times each label counts; once by default.
     """
 
     crystal: Crystal
@@ -74,6 +76,7 @@ class Preview:
     kpoints: bool = True
     relaxed: bool = True
     single_atoms: Mapping[str, float] | None = None
+    weights: list[float] | None = None
 
     @property
     def cost(self) -> LabelCost:
@@ -151,6 +154,7 @@ class Preview:
             budget=seconds,
             cost="labels" if only_number else cost,
             labelled=self.labelled,
+            weights=self.weights,
             e0=self.single_atoms,
             progress=progress,
         )
@@ -268,6 +272,7 @@ def preview_of_run(config: RunConfig, directory: Path, *, progress: Progress = s
         kpoints=plan.spec.kgrid is not None,
         relaxed=plan.relaxed,
         single_atoms=_single_atoms(labelled, config.fit),
+        weights=[*[1.0] * (len(labelled) - len(plan.databases.frames)), *plan.databases.weights],
     )
 
 

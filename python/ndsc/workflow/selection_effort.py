@@ -126,11 +126,12 @@ def check_selection_memory(plan: Plan, *, limit_gb: float | None = None) -> Sele
     allowed = limit_gb if limit_gb is not None else np.inf if free is None else free * 1024**2 / 1e9
     if effort.memory_gb <= allowed:
         return effort
+    fewer = " take fewer frames of [[database]]," if plan.databases.each else ""
     raise InputError(
         f"The choice of labels from {effort.candidates} candidates with {effort.weights} sparse points needs up to "
         f"{effort.memory_gb:.3g} GB of memory, {effort.row_memory_gb:.2g} of them for the rows of candidates, and "
-        f"{allowed:.3g} GB are available. Lower [selection] candidates or [fit] n_sparse, or use a machine with more "
-        "memory."
+        f"{allowed:.3g} GB are available. Lower [selection] candidates or [fit] n_sparse,{fewer} or use a machine with "
+        "more memory."
     )
 
 
