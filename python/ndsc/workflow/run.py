@@ -144,7 +144,8 @@ def _fit_and_benchmark(record: RunRecord, directory: Path, progress: Progress) -
             progress=progress,
         )
         found.save(directory)
-    if found.harmonic_failure is not None:
+    # Labels that are chosen for a potential seldom determine all force constants by themselves.
+    if found.harmonic_failure is not None and chosen is None:
         record.warnings.append(f"The database has no harmonic model: {found.harmonic_failure}")
     record.warnings += found.warnings
     record.benchmark = found
