@@ -64,7 +64,8 @@ class Observations:
     frame_of : (R,) int array
         Number of the configuration of each row.
     sizes : (R,) array
-        What the relative noise is a part of, see :func:`sizes_of`.
+        What the relative noise is a part of, in the units of the values; found from all rows by :func:`sizes_of` where
+        none are given.
     weights : (R,) array or None
         How many times each row counts; once by default.
     """
@@ -78,7 +79,7 @@ class Observations:
     weights: FloatArray | None = None
 
     def __post_init__(self) -> None:
-        if len(self.sizes) != len(self.values):
+        if not len(self.sizes):
             sizes = np.empty(len(self.values))
             for number in np.unique(self.frame_of):
                 own = self.frame_of == number
