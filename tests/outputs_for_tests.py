@@ -12,16 +12,21 @@ from ndsc.kpoints import reduced_kpoints
 
 
 class Result:
-    """What EMT says of a structure, with the atoms in the order that a program gives them."""
+    """What EMT says of a structure, or what is given, with the atoms in the order that a program gives them.
 
-    def __init__(self, atoms: Atoms, order=None):
+    Given are the free energy (eV), the forces (eV/Å) in the order of the atoms, and the (3, 3) stress (eV/Å³).
+    """
+
+    def __init__(self, atoms: Atoms, order=None, given=None):
         computed = atoms.copy()
         computed.set_constraint()
-        computed.calc = EMT()
         order = list(range(len(atoms))) if order is None else order
-        self.energy = computed.get_potential_energy(force_consistent=True)
-        self.forces = computed.get_forces()[order]
-        self.stress = voigt_6_to_full_3x3_stress(computed.get_stress())
+        if given is None:
+            computed.calc = EMT()
+            stress = voigt_6_to_full_3x3_stress(computed.get_stress())
+            given = computed.get_potential_energy(force_consistent=True), computed.get_forces(), stress
+        self.energy, forces, self.stress = given
+        self.forces = forces[order]
         self.atoms = computed[order]
 
 
@@ -32,9 +37,9 @@ def kpoints_of(atoms: Atoms, kgrid=(2, 2, 2)):
     return np.column_stack([points, weights])
 
 
-def vasprun(atoms, order=None, *, encut=400.0, steps=5, kpoints=None, stress=True, isym=0):
+def vasprun(atoms, order=None, *, encut=400.0, steps=5, kpoints=None, stress=True, isym=0, given=None):
     """vasprun.xml of a single point."""
-    result = Result(atoms, order)
+    result = Result(atoms, order, given)
     kpoints = kpoints_of(atoms) if kpoints is None else kpoints
 
     def varray(name, rows):
@@ -115,9 +120,9 @@ def outcar(atoms, *, encut=400.0, converged=True, whole=True, kpoints=None):
     return "\n".join([*lines, ""])
 
 
-def castep(atoms, *, cutoff=400.0, converged=True, kpoints=None):
+def castep(atoms, *, cutoff=400.0, converged=True, kpoints=None, given=None):
     """The .castep file of a single point, elements in the order of their numbers."""
-    result = Result(atoms, np.argsort(atoms.numbers, kind="stable"))
+    result = Result(atoms, np.argsort(atoms.numbers, kind="stable"), given)
     symbols, counts = result.atoms.get_chemical_symbols(), {}
     lines = [
         " | Welcome to Academic Release CASTEP version 23.1 |",

@@ -19,11 +19,13 @@ from ndsc.codes import CODES, PROGRAMS
 from ndsc.config import parse_config
 from ndsc.errors import InputError, MissingExtraError, ReferenceCalculationError
 from ndsc.reference import CalculatorSpec, compute_label, reduced_kpoints
+from outputs_for_tests import castep, vasprun
 
 MATRIX = [[0, 1, 1], [1, -1, 0], [1, 1, -2]]
 KGRID = (4, 4, 4)
 FORCES = np.array([[0.1, -0.2, 0.3], [-0.4, 0.5, -0.6], [0.0, 0.1, 0.2], [0.3, -0.4, 0.1]])
 STRESS = np.array([[10.0, 1.0, 2.0], [1.0, 20.0, 3.0], [2.0, 3.0, 30.0]])
+GIVEN = (-100.25, FORCES, STRESS * GPa)
 
 
 @pytest.fixture
@@ -237,90 +239,12 @@ def test_vasp_needs_its_folder(tmp_path):
 
 def castep_output(atoms, converged=True):
     """A single point as CASTEP 23 writes it, elements in the order of their numbers."""
-    order = np.argsort(atoms.numbers, kind="stable")
-    lines = [
-        " | Welcome to Academic Release CASTEP version 23.1 |",
-        " ***** Title *****",
-        "",
-        " ******************",
-        "",
-    ]
-    lines += [
-        "                                      Unit Cell",
-        "                     Real Lattice(A)        Reciprocal lattice(1/A)",
-    ]
-    lines += [" ".join(f"{x:14.7f}" for x in [*row, 0, 0, 0]) for row in atoms.cell]
-    lines += ["", "                   Cell Contents", f"          Total number of ions in cell = {len(atoms):4d}", ""]
-    counts: dict[str, int] = {}
-    scaled = atoms.get_scaled_positions()
-    lines += [
-        "            x  Element    Atom        Fractional coordinates of atoms    x",
-        "            x            Number           u          v          w        x",
-    ]
-    lines += ["            x------------------------------------------------------------x"]
-    for i in order:
-        symbol = atoms[i].symbol
-        counts[symbol] = counts.get(symbol, 0) + 1
-        lines.append(
-            f"            x  {symbol:2s} {counts[symbol]:10d} " + " ".join(f"{x:10.6f}" for x in scaled[i]) + "     x"
-        )
-    if not converged:
-        lines.append(" *Warning* max. SCF cycles performed but system has not reached the groundstate.")
-    lines += [
-        "Final energy, E             =  -100.000000000     eV",
-        "Final free energy (E-TS)    =  -100.250000000     eV",
-    ]
-    lines += ["NB est. 0K energy (E-0.5TS)      =  -100.125000000     eV", ""]
-    lines += [" ************************************** Forces **************************************"]
-    lines += [" *                           Cartesian components (eV/A)                            *"]
-    lines += [
-        f" * {atoms[i].symbol:2s} {1:14d} " + " ".join(f"{x:18.5f}" for x in FORCES[i]) + "         *" for i in order
-    ]
-    lines += [
-        "",
-        " ***************** Stress Tensor *****************",
-        " *          Cartesian components (GPa)           *",
-    ]
-    lines += [
-        f" *  {axis} " + " ".join(f"{x:13.6f}" for x in row) + "  *" for axis, row in zip("xyz", STRESS, strict=True)
-    ]
-    lines += [
-        " *                                               *",
-        " *  Pressure:   -20.0000                            *",
-        "",
-    ]
-    return "\n".join([*lines, "Finalisation time   =      0.18 s", "Total time          =      9.33 s", ""])
+    return castep(atoms, converged=converged, given=GIVEN)
 
 
 def vasp_output(atoms, steps=5):
     """vasprun.xml as VASP 6 writes it, elements grouped as in POSCAR."""
-    order = [0, 3, 1, 2]
-
-    def varray(name, rows):
-        return (
-            f'<varray name="{name}">'
-            + "".join("<v>" + " ".join(f"{x:.8f}" for x in row) + "</v>" for row in rows)
-            + "</varray>"
-        )
-
-    def energy(free):
-        values = {"e_fr_energy": free, "e_wo_entrp": free + 0.2, "e_0_energy": free + 0.1}
-        return "<energy>" + "".join(f'<i name="{name}">{value}</i>' for name, value in values.items()) + "</energy>"
-
-    crystal = (
-        f"<crystal>{varray('basis', atoms.cell)}</crystal>{varray('positions', atoms.get_scaled_positions()[order])}"
-    )
-    symbols = "".join(f"<rc><c>{atoms[i].symbol} </c><c>1</c></rc>" for i in order)
-    return (
-        '<?xml version="1.0"?><modeling><generator><i name="version" type="string">6.3.0  </i></generator>'
-        f"<kpoints>{varray('kpointlist', [[0, 0, 0]])}{varray('weights', [[1]])}</kpoints>"
-        '<parameters><i type="int" name="NELM">    60</i></parameters>'
-        f'<atominfo><array name="atoms"><set>{symbols}</set></array></atominfo>'
-        f'<structure name="initialpos">{crystal}</structure><calculation>'
-        + "".join(f"<scstep>{energy(-100.25)}</scstep>" for _ in range(steps))
-        + f"<structure>{crystal}</structure>{varray('forces', FORCES[order])}{varray('stress', -10 * STRESS)}"
-        + f"{energy(-100.25)}</calculation></modeling>\n"
-    )
+    return vasprun(atoms, [0, 3, 1, 2], steps=steps, given=GIVEN)
 
 
 def program(folder, files, code=0):
