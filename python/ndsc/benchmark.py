@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from ase import Atoms
@@ -29,6 +30,7 @@ from ndsc.force_constants import (
     phonons_from_supercells,
     save_phonopy,
 )
+from ndsc.force_constants.born import set_nac
 from ndsc.phonons import LARGEST_STRAIN, DosMesh, PhononComparison, compare_phonons
 from ndsc.progress import Progress, silent
 from ndsc.qgrid import Grid
@@ -58,6 +60,9 @@ class Reference:
         Largest force on an undisplaced atom.
     database_grid : 3 ints or None
         Grid of the supercells of the database, for the harmonic model; None for the phonons' grid.
+    nac_params : mapping or None
+        phonopy's parameters of the non-analytical correction, which the phonons of models and of the database get as
+        the reference's have them.
     """
 
     crystal: Crystal
@@ -67,6 +72,7 @@ class Reference:
     displacement: float = 0.01
     residual_force_limit: float = 0.01
     database_grid: Grid | None = None
+    nac_params: Mapping[str, Any] | None = None
 
     @property
     def warnings(self) -> list[str]:
@@ -251,6 +257,7 @@ def _model_phonons(
             model,
             displacement=reference.displacement,
             residual_force_limit=reference.residual_force_limit,
+            nac_params=reference.nac_params,
             progress=progress,
         )
     except NdscError as error:
@@ -267,6 +274,8 @@ def _harmonic(
         return None, None, None
     try:
         model = harmonic_model(reference.crystal, reference.database_grid or reference.phonons.grid, supercells)
+        if reference.nac_params is not None:
+            set_nac(model.phonopy, reference.nac_params)
         return model, compare_phonons(model, reference.phonons, dos_mesh=dos_mesh), None
     except InputError as error:
         log.info("no harmonic model of %d configurations: %s", len(supercells), error)

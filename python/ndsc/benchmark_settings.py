@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from ndsc.section import Flag, Grid, Positive, Real, Section, Whole
 
@@ -38,6 +39,11 @@ class PhononSettings(Section):
         le=100,
         description="Give the largest force in eV/Å that the unperturbed crystal may have, as 0.01.",
     )
+    born: Path | None = Field(
+        default=None,
+        description="Give a file of Born charges and the dielectric tensor, for a polar crystal: phonopy's BORN, or a "
+        "vasprun.xml with LEPSILON.",
+    )
 
     @field_validator("dos_mesh")
     @classmethod
@@ -45,6 +51,14 @@ class PhononSettings(Section):
         if mesh is not None and math.prod(mesh) > MOST_MESH_POINTS:
             raise ValueError(f"the mesh has {math.prod(mesh):,} points, and at most {MOST_MESH_POINTS:,} are taken")
         return mesh
+
+    @model_validator(mode="after")
+    def _charges_are_used(self) -> PhononSettings:
+        if self.born is not None and self.reference == "none":
+            raise ValueError(
+                "born has no effect with reference = 'none', as no phonons are calculated; take one of them out"
+            )
+        return self
 
 
 class ElasticSettings(Section):

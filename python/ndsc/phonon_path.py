@@ -55,6 +55,21 @@ class BandPath:
             weights[first + 1 : last + 1] += steps / 2
         return weights
 
+    @property
+    def special_points(self) -> list[list[tuple[str, FloatArray]]]:
+        """Names and reduced coordinates of the special points of each continuous piece, in order."""
+        found, number = [], 0
+        for first, last in self.segments:
+            inside = self.distances[first : last + 1]
+            piece: list[tuple[str, FloatArray]] = []
+            # Two pieces meet at one length, where the first ends and the next one begins.
+            while not piece or self.ticks[number - 1] < inside[-1] - 1e-9:
+                index = first + int(np.argmin(np.abs(inside - self.ticks[number])))
+                piece.append((self.labels[number], self.qpoints[index]))
+                number += 1
+            found.append(piece)
+        return found
+
 
 def band_path(structure: Atoms | Crystal, npoints: int = 300, *, symprec: float | None = None) -> BandPath:
     """The path of Setyawan and Curtarolo through the Brillouin zone of a crystal's primitive cell.

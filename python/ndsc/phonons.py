@@ -7,8 +7,9 @@ coordinates, lengths along the path are the reference's.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -30,6 +31,7 @@ from ndsc.force_constants import (
     phonons_from_labels,
     phonons_from_supercells,
 )
+from ndsc.force_constants.polar import polar_modes
 from ndsc.phonon_path import BandPath, band_path
 from ndsc.qgrid import Grid, checked_grid, irreducible_qpoints
 
@@ -74,6 +76,42 @@ DOS_DIVISIONS, DOS_MODES = 40, 8000
 LARGEST_STRAIN = 0.2
 
 
+@dataclass(frozen=True)
+class PolarComparison:
+    """Longitudinal and transverse optical modes of model and reference at the zone centre.
+
+    Attributes
+    ----------
+    towards : str
+        The special point that q goes to zero from.
+    direction : tuple of 3 floats
+        The same in reduced coordinates.
+    model_transverse, model_longitudinal, reference_transverse, reference_longitudinal : tuple of floats, THz
+        See :class:`~ndsc.force_constants.polar.PolarModes`.
+    """
+
+    towards: str
+    direction: tuple[float, float, float]
+    model_transverse: tuple[float, ...]
+    model_longitudinal: tuple[float, ...]
+    reference_transverse: tuple[float, ...]
+    reference_longitudinal: tuple[float, ...]
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> PolarComparison:
+        """The comparison of a mapping of its attributes, as JSON has them."""
+        values: dict[str, Any] = {name: tuple(of) if isinstance(of, list) else of for name, of in data.items()}
+        return cls(**values)
+
+    def like(self, other: PolarComparison) -> bool:
+        """Whether the modes along another direction are the same."""
+        ours, theirs = (
+            [one.model_transverse, one.model_longitudinal, one.reference_transverse, one.reference_longitudinal]
+            for one in (self, other)
+        )
+        return all(len(a) == len(b) and np.allclose(a, b, atol=1e-3) for a, b in zip(ours, theirs, strict=True))
+
+
 @dataclass(frozen=True, eq=False)
 class PhononComparison:
     """Phonons of model and reference on the same q-points.
@@ -100,6 +138,8 @@ class PhononComparison:
         Densities of states, each with the number of bands as its integral.
     warnings : tuple of str
         What the phonons of the reference and of the model say of themselves (see :class:`SupercellPhonons`).
+    polar : tuple of PolarComparison
+        Longitudinal and transverse modes at the zone centre, where both have Born charges.
     """
 
     path: BandPath
@@ -115,6 +155,7 @@ class PhononComparison:
     model_dos: FloatArray | None = None
     reference_dos: FloatArray | None = None
     warnings: tuple[str, ...] = ()
+    polar: tuple[PolarComparison, ...] = ()
 
     @property
     def rmse_mesh_thz(self) -> float:
@@ -150,8 +191,9 @@ class PhononComparison:
     def to_dict(self) -> dict[str, Any]:
         """Everything as numbers, strings and lists, for JSON; frequencies rounded to 1e-6 THz."""
         path = {f"path_{field.name}": getattr(self.path, field.name) for field in fields(self.path)}
-        own = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "path"}
+        own = {field.name: getattr(self, field.name) for field in fields(self) if field.name not in ("path", "polar")}
         data = {name: _plain(name, value) for name, value in (path | own).items()}
+        data["polar"] = [asdict(modes) for modes in self.polar]
         return data | {name: round(getattr(self, name), FREQUENCY_DECIMALS) for name in ERRORS}
 
     @classmethod
@@ -176,7 +218,9 @@ class PhononComparison:
                 arrays[name] = None if data[name] is None else np.array(data[name], dtype=float)
             dos_mesh = None if data["dos_mesh"] is None else checked_grid(data["dos_mesh"])
             warnings = tuple(data.get("warnings", ()))
-            return cls(path=path, mesh=checked_grid(data["mesh"]), dos_mesh=dos_mesh, warnings=warnings, **arrays)
+            polar = tuple(PolarComparison.from_dict(one) for one in data.get("polar", ()))
+            mesh = checked_grid(data["mesh"])
+            return cls(path=path, mesh=mesh, dos_mesh=dos_mesh, warnings=warnings, polar=polar, **arrays)
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(
                 f"This is not a stored phonon comparison ({type(error).__name__}: {error}). Make it again with "
@@ -243,8 +287,35 @@ def compare_phonons(
         model_mesh=on_mesh[0],
         reference_mesh=on_mesh[1],
         warnings=_warnings_of(reference, "reference") + _warnings_of(model, "model"),
+        polar=_polar(phonons, chosen),
         **densities,
     )
+
+
+def polar_directions(path: BandPath) -> dict[str, FloatArray]:
+    """Reduced directions in which a path leaves the zone centre, by the special point that they lead to."""
+    found: dict[str, FloatArray] = {}
+    for leg in itertools.chain.from_iterable(itertools.pairwise(section) for section in path.special_points):
+        for (label, centre), (name, point) in (leg, leg[::-1]):
+            if label == "Γ" and np.max(np.abs(centre)) < 1e-9:
+                found.setdefault(name, point)
+    return found
+
+
+def _polar(phonons: Sequence[Phonopy], path: BandPath) -> tuple[PolarComparison, ...]:
+    """Polar modes of model and reference, for the directions of the path in which they differ."""
+    if any(phonon.nac_params is None for phonon in phonons):
+        return ()
+    directions = polar_directions(path)
+    model, reference = (polar_modes(phonon, list(directions.values())) for phonon in phonons)
+    found: list[PolarComparison] = []
+    for name, ours, theirs in zip(directions, model, reference, strict=True):
+        one = PolarComparison(
+            name, theirs.direction, ours.transverse, ours.longitudinal, theirs.transverse, theirs.longitudinal
+        )
+        if not any(one.like(other) for other in found):
+            found.append(one)
+    return tuple(found)
 
 
 def _warnings_of(phonons: Phonons, whose: str) -> tuple[str, ...]:

@@ -209,6 +209,23 @@ class HarmonicSummary(_Part):
     force_rms_ev_per_angstrom: Number
 
 
+class PolarSummary(_Part):
+    """Transverse and longitudinal optical modes at the zone centre, THz, with q along one direction."""
+
+    towards: str
+    direction: Annotated[list[float], BeforeValidator(_plain)]
+    model_transverse: list[Number]
+    model_longitudinal: list[Number]
+    reference_transverse: list[Number]
+    reference_longitudinal: list[Number]
+
+    def rows(self) -> list[tuple[str, tuple[float | None, float | None], tuple[float | None, float | None]]]:
+        """Name of each mode, with the potential's and the reference's transverse and longitudinal frequency."""
+        ours = zip(self.model_transverse, self.model_longitudinal, strict=False)
+        theirs = zip(self.reference_transverse, self.reference_longitudinal, strict=False)
+        return [(f"Γ → {self.towards}, mode {n}", *pair) for n, pair in enumerate(zip(ours, theirs, strict=False), 1)]
+
+
 class PhononsSummary(_Part):
     """How well the model's phonons agree with the reference's."""
 
@@ -226,6 +243,7 @@ class PhononsSummary(_Part):
     mesh: list[int] = Field(default_factory=list)
     dos_mesh: list[int] = Field(default_factory=list)
     settings: dict[str, Any] = Field(default_factory=dict)
+    polar: list[PolarSummary] = Field(default_factory=list)
 
 
 class SizeCost(_Part):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -37,7 +37,8 @@ if TYPE_CHECKING:
 
     from ndsc.crystal import Crystal
     from ndsc.force_constants import PhononCost
-    from ndsc.phonons import SupercellPhonons
+    from ndsc.force_constants.polar import PolarModes
+    from ndsc.phonons import BandPath, SupercellPhonons
     from ndsc.progress import Progress
     from ndsc.reference import CalculatorSpec, ExecutorSettings, Label, LabelStore, StoredCalculator
 
@@ -60,7 +61,8 @@ def phonons(
         str, typer.Option("--route", help=f"How force constants are solved for: {', '.join(ROUTES)}.")
     ] = "auto",
     born: Annotated[
-        Path | None, option("--born", "Born charges, phonopy's BORN file, for polar crystals.", metavar="FILE")
+        Path | None,
+        option("--born", "Born charges of a polar crystal: a BORN file or a vasprun.xml.", metavar="FILE"),
     ] = None,
     relax: RelaxOption = False,
     fmax: FmaxOption = 1e-4,
@@ -323,11 +325,11 @@ def _show_phonons(crystal: Crystal, found: SupercellPhonons, *, json: bool) -> N
 
     path = band_path(crystal, npoints=2)
     points: dict[str, list[float]] = {}
-    for tick, labels in zip(path.ticks, path.labels, strict=True):
-        index = int(abs(path.distances - tick).argmin())
-        points.setdefault(labels.split("|")[0], [float(x) for x in path.qpoints[index]])
+    for label, point in (special for piece in path.special_points for special in piece):
+        points.setdefault(label, [float(x) for x in point])
     found.phonopy.run_qpoints(list(points.values()))
     frequencies = [[float(f) for f in row] for row in found.phonopy.qpoints.frequencies]
+    polar = _polar(found, path)
     if json:
         special = [
             {"label": label, "q": q, "frequencies_thz": row}
@@ -335,6 +337,8 @@ def _show_phonons(crystal: Crystal, found: SupercellPhonons, *, json: bool) -> N
         ]
         document: dict[str, Any] = {"grid": list(found.grid), "route": found.route}
         document |= {"residual_force": found.residual_force, "warnings": list(found.warnings)}
+        if polar:
+            document["polar"] = [{"towards": name, **asdict(modes)} for name, modes in polar.items()]
         print_json(document | symmetry_of(crystal) | {"cost": found.cost.to_dict(), "special_points": special})
         return
     say_symmetry(crystal)
@@ -348,7 +352,25 @@ def _show_phonons(crystal: Crystal, found: SupercellPhonons, *, json: bool) -> N
             )
         ],
     )
+    rows = [
+        [f"Γ → {name}", f"{transverse:.3f}", f"{longitudinal:.3f}", f"{longitudinal - transverse:.3f}"]
+        for name, modes in polar.items()
+        for transverse, longitudinal in zip(modes.transverse, modes.longitudinal, strict=True)
+    ]
+    if rows:
+        print_table("Polar modes at Γ, THz", ["direction of q", "TO", "LO", "LO-TO"], rows)
     say(_said_cost(found.cost, diagonal=found.route == "diagonal"))
+
+
+def _polar(found: SupercellPhonons, path: BandPath) -> dict[str, PolarModes]:
+    """Transverse and longitudinal modes at Γ in the directions of the path, where there are Born charges."""
+    from ndsc.force_constants.polar import polar_modes
+    from ndsc.phonons import polar_directions
+
+    if found.phonopy.nac_params is None:
+        return {}
+    directions = polar_directions(path)
+    return dict(zip(directions, polar_modes(found.phonopy, list(directions.values())), strict=True))
 
 
 def _said_cost(cost: PhononCost, *, diagonal: bool) -> str:

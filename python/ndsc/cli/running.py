@@ -13,7 +13,7 @@ from ndsc.cli.options import JsonOption, option
 from ndsc.errors import InputError
 
 if TYPE_CHECKING:
-    from ndsc.results import CostSummary, DatabaseSummary, Results, SelectionSummary
+    from ndsc.results import CostSummary, DatabaseSummary, PhononsSummary, Results, SelectionSummary
 
 COPY = "ndsc.toml"
 
@@ -119,6 +119,7 @@ def show_results(results: Results, directory: Path) -> None:
             ["lowest frequency", _number(phonons.min_frequency_thz)],
         ]
         print_table("Phonons, THz", ["", "potential"], numbers)
+        _show_polar(phonons)
     if results.selection is not None:
         _show_choice(results, results.selection)
     for database in results.databases:
@@ -132,6 +133,20 @@ def show_results(results: Results, directory: Path) -> None:
             warn(warning)
     page = directory / "report.html"
     say(f"Report: {page if page.exists() else directory}")
+
+
+def _show_polar(phonons: PhononsSummary) -> None:
+    """Transverse and longitudinal modes at the zone centre, and how far apart they are."""
+    from ndsc.report.text import splitting
+
+    rows = [
+        [name, *(_number(value, 3) for value in (*ours, splitting(*ours), *theirs, splitting(*theirs)))]
+        for modes in phonons.polar
+        for name, ours, theirs in modes.rows()
+    ]
+    if rows:
+        heads = ["", "TO", "LO", "LO-TO", "reference TO", "LO", "LO-TO"]
+        print_table("Polar modes at Γ, THz", heads, rows)
 
 
 def _diagonal(cost: CostSummary) -> str:

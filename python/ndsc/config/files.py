@@ -15,7 +15,7 @@ from ndsc.files import bounded_recursion, write_text
 from ndsc.structure import split_index
 
 # The keys whose values are paths, which are relative to the input file; beside these, [[database]] file.
-PATHS = (("crystal", "structure"), ("reference", "labels"), ("reference", "pseudo_dir"))
+PATHS = (("crystal", "structure"), ("reference", "labels"), ("reference", "pseudo_dir"), ("phonons", "born"))
 
 
 def load_config(path: str | Path) -> RunConfig:
@@ -183,9 +183,10 @@ def _with_absolute_paths(raw: dict[str, Any], folder: Path, source: str) -> dict
             )
     if "database" in resolved:
         resolved["database"] = _with_absolute_files(raw["database"], folder)
-    for key in ("labels", "pseudo_dir"):
-        if isinstance(reference, dict) and isinstance(named := reference.get(key), str) and named:
-            reference[key] = Path(os.path.normpath(folder / os.path.expanduser(named)))
+    phonons = resolved.get("phonons")
+    for section, key in ((reference, "labels"), (reference, "pseudo_dir"), (phonons, "born")):
+        if isinstance(section, dict) and isinstance(named := section.get(key), str) and named:
+            section[key] = Path(os.path.normpath(folder / os.path.expanduser(named)))
     return resolved
 
 

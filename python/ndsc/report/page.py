@@ -46,7 +46,9 @@ def report_page(results: Results, files: RunFiles, figures: Mapping[str, SavedFi
     """
     paper = published(results.crystal)
     curves, chosen = files.predicted, results.selection
-    coverage = None if curves is None or files.phonons is None else curves.coverage(files.phonons)
+    coverage = (
+        None if curves is None or files.phonons is None or files.phonons.polar else curves.coverage(files.phonons)
+    )
     drawn = {name: base64.b64encode(figure.svg).decode("ascii") for name, figure in figures.items()}
     page: str = template("report.html.j2").render(
         results=results,
@@ -59,6 +61,7 @@ def report_page(results: Results, files: RunFiles, figures: Mapping[str, SavedFi
         predicted=curves,
         coverage=sorted((coverage or {}).items()),
         error_rows=error_rows(results),
+        polar_rows=_polar_rows(results),
         step_rows=[] if chosen is None else _step_rows(chosen),
         order_rows=[] if chosen is None else order_rows(chosen, files.configurations),
         predicted_elastic_rows=_predicted_elastic_rows(results, paper),
@@ -128,6 +131,18 @@ def _headlines(results: Results) -> Rows:
         if cost.total_seconds is not None:
             entries.append(("Time", text.seconds(cost.total_seconds), "wall time of this run"))
     return entries
+
+
+def _polar_rows(results: Results) -> Rows:
+    """(direction and mode, TO, LO and splitting of the potential, and of the reference), THz."""
+    return [
+        (
+            name,
+            *(text.number(value, 3) for value in (*ours, text.splitting(*ours), *theirs, text.splitting(*theirs))),
+        )
+        for modes in ([] if results.phonons is None else results.phonons.polar)
+        for name, ours, theirs in modes.rows()
+    ]
 
 
 def _expected(chosen: SelectionSummary | None) -> dict[str, str]:

@@ -41,6 +41,11 @@ def significant(value: float | None, digits: int = 3) -> str:
     return NOTHING if value is None else f"{value:.{digits}g}".replace("-", "−")
 
 
+def splitting(transverse: float | None, longitudinal: float | None) -> float | None:
+    """How far a longitudinal mode lies above its transverse one."""
+    return None if transverse is None or longitudinal is None else longitudinal - transverse
+
+
 def milli(value: float | None) -> str:
     """A thousandth of the unit, with three digits; what is zero but for rounding is 0."""
     if value is None:

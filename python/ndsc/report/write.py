@@ -156,6 +156,8 @@ def _draw_figures(results: Results, found: RunFiles, folder: Path) -> dict[str, 
         write_data(density_data(replace(panel, baseline=None)), folder / "phonons" / "dos")
         write_data(mesh_data(found.phonons, cell=cell), folder / "phonons" / "mesh")
         predicted = found.predicted if found.predicted is not None and found.predicted.matches(found.phonons) else None
+        if found.phonons.polar:
+            predicted = None  # predictions know nothing of the field of Born charges
         drawn = dispersion_figure(panel, predicted)
         figures["dispersion"] = save_figure(drawn, None, folder / "figures" / "dispersion")
         errors = phonon_error_figure(found.phonons, cell=cell)

@@ -191,12 +191,15 @@ class StudyRun:
         """What the reference's side of an evaluation depends on, for the key of a stored evaluation."""
         plan = self.plan
         frames = plan.phonon_frames
+        # Absent without charges, so that evaluations of earlier versions are found.
+        tensors = {name: np.asarray(value).tolist() for name, value in (plan.nac_params or {}).items()}
         return {
             "crystal": plan.store.key_of(plan.crystal.atoms, plan.spec),
             "relax": self.config.crystal.relax,
             "symprec": self.config.crystal.symprec,
             "phonon_labels": [plan.store.key_of(atoms, plan.spec) for atoms in frames],
-            "phonons": self.config.phonons.model_dump(mode="json"),
+            "phonons": self.config.phonons.model_dump(mode="json", exclude={"born"}),
+            **({"nac": tensors} if tensors else {}),
             "elastic": self.config.elastic.model_dump(mode="json"),
             "grid": list(plan.supercells.grid),
             "matrices": np.asarray(plan.phonon_supercells.matrices).tolist(),

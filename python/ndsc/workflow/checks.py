@@ -48,6 +48,7 @@ def check_plan(plan: Plan, directory: Path) -> tuple[str, ...]:
         When the fit or the labels need what is not installed.
     """
     _check_kpoints(plan)
+    _ = plan.nac_params  # read, and refused where the file does not fit
     notes = [*plan.databases.warnings, *_check_fit(plan)]
     _check_resources(plan)
     notes += check_repeated(plan)

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from ase import Atoms
@@ -19,6 +20,7 @@ from ndsc.fit import GapSettings
 from ndsc.fit.databases import check_elements
 from ndsc.fit.memory import FitSize
 from ndsc.force_constants import phonon_displacements
+from ndsc.force_constants.born import read_born
 from ndsc.progress import Progress, silent
 from ndsc.reference import CalculatorSpec, LabelStore, StoredCalculator
 from ndsc.reference.labelling import computed_elsewhere
@@ -113,6 +115,18 @@ class Plan:
         if not self.has_phonon_frames:
             return []
         return phonon_displacements(self.phonon_supercells, displacement=self.config.phonons.displacement)
+
+    @cached_property
+    def nac_params(self) -> dict[str, Any] | None:
+        """Born charges and dielectric tensor, as phonopy takes them; None for phonons without.
+
+        Raises
+        ------
+        InputError
+            When the file of ``[phonons] born`` cannot be read or does not fit the crystal.
+        """
+        born = self.config.phonons.born
+        return None if born is None else read_born(born, self.crystal)
 
     @property
     def has_phonon_frames(self) -> bool:

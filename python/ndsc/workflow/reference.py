@@ -45,7 +45,11 @@ def run_reference(
         When a calculation fails, or is not in the store and may not be computed.
     """
     section, elastic_section = plan.config.phonons, plan.config.elastic
-    options: dict[str, Any] = {"residual_force_limit": section.residual_force_limit, "kgrid": plan.spec.kgrid}
+    options: dict[str, Any] = {
+        "residual_force_limit": section.residual_force_limit,
+        "kgrid": plan.spec.kgrid,
+        "nac_params": plan.nac_params,
+    }
     found = constants = None
     if phonons and section.reference == "diagonal":
         grid, displacement = plan.phonon_supercells.grid, section.displacement
@@ -71,4 +75,5 @@ def run_reference(
         displacement=section.displacement,
         residual_force_limit=section.residual_force_limit,
         database_grid=plan.supercells.grid,
+        nac_params=plan.nac_params,
     )

@@ -237,6 +237,7 @@ def _phonons(config: RunConfig, found: Benchmark) -> dict[str, Any] | None:
     comparison, reference = found.phonons, found.reference.phonons
     if comparison is None or reference is None:
         return None
+    born = {} if config.phonons.born is None else {"born": config.phonons.born.name}
     harmonic = None
     if found.harmonic is not None and found.harmonic_phonons is not None:
         harmonic = {
@@ -246,7 +247,8 @@ def _phonons(config: RunConfig, found: Benchmark) -> dict[str, Any] | None:
         }
     return {
         **_attributes_of(comparison, PhononsSummary),
-        "settings": config.phonons.model_dump(mode="json"),
+        "polar": [asdict(modes) for modes in comparison.polar],
+        "settings": config.phonons.model_dump(mode="json", exclude={"born"}) | born,
         "grid": reference.grid,
         "n_exact_qpoints": len(reference.exact_qpoints),
         "reference_effort": asdict(reference.cost.used),
