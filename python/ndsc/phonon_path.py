@@ -19,6 +19,8 @@ FloatArray = NDArray[np.float64]
 
 #: Relative tolerance of ASE when it recognises the Bravais lattice.
 LATTICE_TOLERANCE = 2e-4
+#: Points of a path closer than this (1/Å) are the same: distances and ticks are rounded when they are stored.
+SAME_PLACE = 1e-6
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,6 +46,17 @@ class BandPath:
     ticks: tuple[float, ...]
     labels: tuple[str, ...]
     segments: tuple[tuple[int, int], ...]
+
+    @property
+    def names(self) -> list[str]:
+        """The name of the special point at each q-point, empty between them."""
+        names = [""] * len(self.qpoints)
+        remaining = list(zip(self.ticks, self.labels, strict=True))
+        for index, distance in enumerate(self.distances):
+            # Special points come in the order of the path; at a jump two share one distance.
+            if remaining and abs(float(distance) - float(remaining[0][0])) < SAME_PLACE:
+                names[index] = remaining.pop(0)[1]
+        return names
 
     @property
     def weights(self) -> FloatArray:

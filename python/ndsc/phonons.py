@@ -276,7 +276,9 @@ def compare_phonons(
     densities: dict[str, Any] = {}
     if dos_mesh is not None:
         divisions_of_dos = _dos_divisions(crystal) if isinstance(dos_mesh, str) else checked_grid(dos_mesh)
-        densities = _densities(phonons, crystal, divisions_of_dos)
+        axis, (model_dos, reference_dos) = densities_of_states(phonons, crystal, divisions_of_dos)
+        densities = {"dos_mesh": divisions_of_dos, "dos_frequencies": axis}
+        densities |= {"model_dos": model_dos, "reference_dos": reference_dos}
     return PhononComparison(
         path=chosen,
         model_path=on_path[0],
@@ -374,8 +376,27 @@ def _dos_divisions(crystal: Crystal) -> Grid:
     return (divisions, divisions, divisions)
 
 
-def _densities(phonons: Sequence[Phonopy], crystal: Crystal, divisions: Grid) -> dict[str, Any]:
-    """Densities of states of model and reference on one frequency axis, as fields of a comparison."""
+def densities_of_states(
+    phonons: Sequence[Phonopy], crystal: Crystal, divisions: Grid | None = None
+) -> tuple[FloatArray, list[FloatArray]]:
+    """Densities of states of a crystal by the tetrahedron method, on one frequency axis.
+
+    Parameters
+    ----------
+    phonons : sequence of phonopy.Phonopy
+        With force constants, of the same primitive cell.
+    crystal : Crystal
+        That cell, whose symmetry reduces the mesh.
+    divisions : 3 ints, optional
+        Divisions of the Γ-centred mesh: by default 40, or fewer for a crystal of many atoms and few symmetries.
+
+    Returns
+    -------
+    axis : (m,) array, THz
+    densities : list of (m,) arrays, 1/THz
+        Each integrates to the number of bands.
+    """
+    divisions = _dos_divisions(crystal) if divisions is None else divisions
     meshes = []
     for phonon in phonons:
         # phonopy reduces the mesh by its own symmetry only, which does not tell isotopes apart.
@@ -402,8 +423,7 @@ def _densities(phonons: Sequence[Phonopy], crystal: Crystal, divisions: Grid) ->
         density.run()
         # phonopy lays out its own axis with the step given; rounding may add a point at the end.
         densities.append(np.interp(axis, density.frequency_points, density.dos))
-    model, reference = densities
-    return {"dos_mesh": divisions, "dos_frequencies": axis, "model_dos": model, "reference_dos": reference}
+    return axis, densities
 
 
 def _rmse(model: FloatArray, reference: FloatArray, weights: FloatArray) -> float:

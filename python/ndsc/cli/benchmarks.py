@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ndsc.cli.console import check_folder, print_json, print_table, progress_bars, say, staged_folder
+from ndsc.cli.console import check_folder, print_json, progress_bars, say, staged_folder
 from ndsc.cli.elsewhere import ElsewhereOptions, asked_for
 from ndsc.cli.exits import RESUME
 from ndsc.cli.options import (
@@ -27,18 +27,16 @@ from ndsc.cli.options import (
     StructureOptions,
     option,
     parse_grid,
-    say_symmetry,
     symmetry_of,
 )
+from ndsc.cli.showing import BandOptions, plot_elastic, show_elastic, show_phonons
 from ndsc.errors import InputError
 
 if TYPE_CHECKING:
     from ase import Atoms
 
     from ndsc.crystal import Crystal
-    from ndsc.force_constants import PhononCost
-    from ndsc.force_constants.polar import PolarModes
-    from ndsc.phonons import BandPath, SupercellPhonons
+    from ndsc.phonons import SupercellPhonons
     from ndsc.progress import Progress
     from ndsc.reference import CalculatorSpec, ExecutorSettings, Label, LabelStore, StoredCalculator
 
@@ -72,6 +70,7 @@ def phonons(
     elsewhere: ElsewhereOptions,
     labels: LabelsOption = None,
     out: Annotated[Path | None, option("--out", "Write phonopy_params.yaml to this folder.", metavar="DIR")] = None,
+    files: BandOptions,
     json: JsonOption = False,
 ) -> None:
     """Phonons of a crystal with any calculator, from the minimal non-diagonal supercells.
@@ -80,6 +79,8 @@ def phonons(
 
       ndsc phonons Al --grid 4 4 4 --calculator emt --relax --out al-phonons
 
+      ndsc phonons Al --grid 4 --plot al.png --band al.csv
+
       ndsc phonons si.cif --grid 2 --calculator gpaw --kgrid 8 8 8 --labels si-labels
            --parameters '{"mode": {"name": "pw", "ecut": 400}, "xc": "PBE"}'
 
@@ -87,12 +88,13 @@ def phonons(
 
       ndsc phonons POSCAR --grid 4 --kgrid 12 --read calc
 
-    phonopy-load opens the file that --out writes.
+    phonopy-load opens the file that --out writes, and phonopy-bandplot the one that --band writes as .yaml.
     """
     numbers = parse_grid(grid)
     spec, settings = elsewhere.spec(calculator), executor.settings()
     if out is not None:
         check_folder(out)
+    files.check()
     crystal = structure.crystal()
     spec.check(crystal.atoms)
     _check_kgrid(crystal, numbers, spec, diagonal=diagonal)
@@ -142,9 +144,11 @@ def phonons(
     if out is not None:
         with staged_folder(out) as folder:
             found.save(folder / "phonopy_params.yaml")
-    _show_phonons(crystal, found, json=json)
-    if out is not None and not json:
-        say(f"Written: {out / 'phonopy_params.yaml'}")
+    written = files.write(found)
+    show_phonons(crystal, found, json=json)
+    if not json:
+        for path in [*([] if out is None else [out / "phonopy_params.yaml"]), *written]:
+            say(f"Written: {path}")
 
 
 def elastic(
@@ -161,13 +165,16 @@ def elastic(
     calculations: CalculationOptions,
     elsewhere: ElsewhereOptions,
     labels: LabelsOption = None,
+    plot: Annotated[
+        Path | None, option("--plot", "Draw the constants, and Young's modulus by direction: .png, .pdf or .svg.")
+    ] = None,
     json: JsonOption = False,
 ) -> None:
     """Elastic constants of a crystal with any calculator, in GPa, with relaxed ions.
 
     [bold]Examples[/bold]
 
-      ndsc elastic Al --calculator emt --relax
+      ndsc elastic Al --calculator emt --relax --plot al.pdf
 
       ndsc elastic si.cif --calculator my_module:make_calculator --json
 
@@ -181,6 +188,10 @@ def elastic(
     )
     spec = elsewhere.spec(calculator)
     calculations.settings()
+    if plot is not None:
+        from ndsc.report.style import check_figure_file
+
+        check_figure_file(plot)
     crystal = structure.crystal()
     spec.check(crystal.atoms)
     from ndsc.elastic import elastic_constants
@@ -202,18 +213,14 @@ def elastic(
         if relaxed is not None:
             crystal = relaxed(crystal, one_by_one, progress)
         found = elastic_constants(crystal, one_by_one, progress=progress, **options)
+    if plot is not None:
+        plot_elastic(crystal, found, plot)
     if json:
         print_json(found.to_dict() | symmetry_of(crystal))
         return
-    say_symmetry(crystal)
-    rows = [[name, f"{value:.2f}", "GPa"] for name, value in found.constants.items()]
-    if found.dimension == 3:
-        rows.append(["bulk", f"{found.bulk_modulus:.2f}", "GPa"])
-    rows += [[f"{name} in the plane", f"{value:.3f}", "N/m"] for name, value in found.in_plane.items()]
-    ions = "clamped" if clamped else "relaxed"
-    print_table(
-        f"Elastic constants of {crystal.atoms.get_chemical_formula()}, {ions} ions", ["", "constant", "unit"], rows
-    )
+    show_elastic(crystal, found)
+    if plot is not None:
+        say(f"Written: {plot}")
 
 
 def _check_kgrid(crystal: Crystal, grid: tuple[int, int, int], spec: CalculatorSpec, *, diagonal: bool) -> None:
@@ -317,74 +324,3 @@ def _from_supercells(
         kgrid=work.spec.kgrid,
         seconds=sum(label.cost_seconds for label in labels.values()),
     )
-
-
-def _show_phonons(crystal: Crystal, found: SupercellPhonons, *, json: bool) -> None:
-    """Frequencies at the special points of the Setyawan-Curtarolo path, and what they cost."""
-    from ndsc.phonons import band_path
-
-    path = band_path(crystal, npoints=2)
-    points: dict[str, list[float]] = {}
-    for label, point in (special for piece in path.special_points for special in piece):
-        points.setdefault(label, [float(x) for x in point])
-    found.phonopy.run_qpoints(list(points.values()))
-    frequencies = [[float(f) for f in row] for row in found.phonopy.qpoints.frequencies]
-    polar = _polar(found, path)
-    if json:
-        special = [
-            {"label": label, "q": q, "frequencies_thz": row}
-            for (label, q), row in zip(points.items(), frequencies, strict=True)
-        ]
-        document: dict[str, Any] = {"grid": list(found.grid), "route": found.route}
-        document |= {"residual_force": found.residual_force, "warnings": list(found.warnings)}
-        if polar:
-            document["polar"] = [{"towards": name, **asdict(modes)} for name, modes in polar.items()]
-        print_json(document | symmetry_of(crystal) | {"cost": found.cost.to_dict(), "special_points": special})
-        return
-    say_symmetry(crystal)
-    print_table(
-        f"Phonon frequencies of {crystal.atoms.get_chemical_formula()}, THz, imaginary ones negative",
-        ["", "q (reduced)", "", "frequencies"],
-        [
-            [label, " ".join(f"{x:7.4f}" for x in q), "exact" if exact else "", "  ".join(f"{f:.3f}" for f in row)]
-            for (label, q), row, exact in zip(
-                points.items(), frequencies, found.is_exact(list(points.values())), strict=True
-            )
-        ],
-    )
-    rows = [
-        [f"Γ → {name}", f"{transverse:.3f}", f"{longitudinal:.3f}", f"{longitudinal - transverse:.3f}"]
-        for name, modes in polar.items()
-        for transverse, longitudinal in zip(modes.transverse, modes.longitudinal, strict=True)
-    ]
-    if rows:
-        print_table("Polar modes at Γ, THz", ["direction of q", "TO", "LO", "LO-TO"], rows)
-    say(_said_cost(found.cost, diagonal=found.route == "diagonal"))
-
-
-def _polar(found: SupercellPhonons, path: BandPath) -> dict[str, PolarModes]:
-    """Transverse and longitudinal modes at Γ in the directions of the path, where there are Born charges."""
-    from ndsc.force_constants.polar import polar_modes
-    from ndsc.phonons import polar_directions
-
-    if found.phonopy.nac_params is None:
-        return {}
-    directions = polar_directions(path)
-    return dict(zip(directions, polar_modes(found.phonopy, list(directions.values())), strict=True))
-
-
-def _said_cost(cost: PhononCost, *, diagonal: bool) -> str:
-    """What was computed and how long it took, beside the diagonal supercell, whose time is an estimate."""
-    from ndsc.report.text import estimated, seconds
-
-    used, other = cost.used, cost.diagonal
-    text = f"{used.calculations} calculations, {used.atoms} atoms"
-    if used.seconds is not None:
-        text += f", {seconds(used.seconds)}"
-    if diagonal:
-        return f"{text}."
-    text += f"; in the diagonal supercell of the grid {other.calculations} calculations, {other.atoms} atoms"
-    law = f"the time grows as about atoms^{cost.power:g} (± {cost.power_width:g})"
-    if other.seconds_estimated is None:
-        return f"{text}. They take {estimated(cost.relative_time)} times as long as those: {law}."
-    return f"{text}, {estimated(other.seconds_estimated, time=True)}. That is an estimate: {law}."

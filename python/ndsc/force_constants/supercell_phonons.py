@@ -38,8 +38,10 @@ from ndsc.supercells import SupercellSet, find_supercells
 log = logging.getLogger(__name__)
 
 Route = Literal["auto", "tiling", "dynamical"]
-#: Up to this number of atoms in the diagonal supercell, tiling and symfc take seconds.
+#: Up to this number of atoms in the diagonal supercell, and of independent force constants, tiling and symfc take
+#: seconds; time and memory of symfc grow with the square of the latter, which a crystal without symmetry has many of.
 LARGEST_TILED_SUPERCELL = 130
+MOST_TILED_UNKNOWNS = 3000
 
 
 @dataclass(frozen=True, eq=False)
@@ -188,7 +190,7 @@ def phonons_from_labels(
     route : "auto", "tiling" or "dynamical"
         "tiling" repeats the samples over the diagonal supercell and fits with symfc; "dynamical" solves at each q-point
         and transforms back, which large grids need. Both give the same force constants. "auto" tiles up to
-        130 atoms in the diagonal supercell.
+        130 atoms in the diagonal supercell and 3000 independent force constants.
     symmetry : bool
         Whether phonopy is told the symmetry of the diagonal supercell, which frequencies do not need; with False, the
         route "dynamical" takes half the time.
@@ -243,7 +245,9 @@ def solve_force_constants(
     if route not in ("auto", "tiling", "dynamical"):
         raise InputError(f"route = {route!r} is not known. Give 'auto', 'tiling' or 'dynamical'.")
     n_atoms = len(crystal.atoms) * int(np.prod(grid))
-    chosen = route if route != "auto" else ("tiling" if n_atoms <= LARGEST_TILED_SUPERCELL else "dynamical")
+    unknowns = 9 * n_atoms * len(crystal.atoms) / (2 * len(crystal.point_group))
+    small = n_atoms <= LARGEST_TILED_SUPERCELL and unknowns <= MOST_TILED_UNKNOWNS
+    chosen = route if route != "auto" else ("tiling" if small else "dynamical")
     if n_atoms == 1:
         # symfc has nothing to fit: the force constants of one atom are zero.
         chosen = "dynamical"

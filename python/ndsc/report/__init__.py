@@ -1,5 +1,6 @@
 """Figures of phonons, elastic constants and costs, their data, and the HTML report of a run."""
 
+from ndsc.report.band_structure import BandStructure, band_structure, band_structure_figure
 from ndsc.report.bands import DispersionPanel
 from ndsc.report.dispersions import (
     LearningStep,
@@ -11,6 +12,7 @@ from ndsc.report.dispersions import (
     learning_dispersion_figure,
 )
 from ndsc.report.elastic_errors import elastic_errors_data, elastic_errors_figure
+from ndsc.report.elastic_shape import elastic_figure
 from ndsc.report.figures import cost_data, cost_figure, parity_data, parity_figure
 from ndsc.report.learning_curve import learning_curve_figure, learning_curve_summary
 from ndsc.report.phonon_errors import (
@@ -21,14 +23,17 @@ from ndsc.report.phonon_errors import (
     worst_qpoints,
 )
 from ndsc.report.predicted_errors import predicted_errors_figure, predicted_errors_summary
-from ndsc.report.style import SavedFigure, save_figure
+from ndsc.report.style import SavedFigure, save_figure, write_figure
 from ndsc.report.tables import markdown_table, write_data
 from ndsc.report.write import write_report
 
 __all__ = [
+    "BandStructure",
     "DispersionPanel",
     "LearningStep",
     "SavedFigure",
+    "band_structure",
+    "band_structure_figure",
     "branch_errors",
     "cost_data",
     "cost_figure",
@@ -39,6 +44,7 @@ __all__ = [
     "dispersion_stack_figure",
     "elastic_errors_data",
     "elastic_errors_figure",
+    "elastic_figure",
     "error_distribution_figure",
     "learning_curve_figure",
     "learning_curve_summary",
@@ -53,5 +59,6 @@ __all__ = [
     "save_figure",
     "worst_qpoints",
     "write_data",
+    "write_figure",
     "write_report",
 ]

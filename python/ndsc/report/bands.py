@@ -13,7 +13,7 @@ from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
 from ndsc.errors import InputError
-from ndsc.phonon_path import BandPath
+from ndsc.phonon_path import SAME_PLACE, BandPath
 from ndsc.report.style import GRID, MUTED, REFERENCE, SERIES, plain
 from ndsc.results import IMAGINARY_THZ
 
@@ -28,10 +28,9 @@ SAME_REFERENCE_THZ = 1e-3
 #: Branches closer than this (THz) along a whole leg of the path are drawn once: dashes that do not coincide would make
 #: a solid line.
 _DEGENERATE_THZ = 1e-3
-#: Points of a path closer than this (1/Å) are the same: distances and ticks are rounded when they are stored.
-SAME_PLACE = 1e-6
 #: Grey that is dark enough to be read on the tinted band.
 _NOTE = "#6B6B6B"
+_TINT = "#F3E3DC"
 _GREEK = {
     "G": "Γ", "GAMMA": "Γ", "GM": "Γ", "Γ": "Γ", "DELTA": "Δ", "LAMBDA": "Λ", "SIGMA": "Σ",
 }  # fmt: skip
@@ -289,13 +288,24 @@ def draw_panel(
     axes.axhline(0.0, color=REFERENCE, linewidth=0.6, zorder=1)
     notes = []
     if lowest < 0.0:
-        axes.axhspan(lowest, 0.0, color="#F3E3DC", zorder=-1, linewidth=0)
+        axes.axhspan(lowest, 0.0, color=_TINT, zorder=-1, linewidth=0)
         notes.append("imaginary")
     shown = _finite([curve.path for curve in panel.curves()])
     if shown.size and shown.min() < lowest + IMAGINARY_THZ:
         notes.append(f"cut off, down to {shown.min():.3g} THz".replace("-", "−"))
     if shown.size and shown.max() > highest:
         notes.append(f"cut off, up to {shown.max():.3g} THz")
+    _note(axes, notes)
+
+
+def shade_imaginary(axes: Axes, lowest: float) -> None:
+    """Tint the part of the axis below zero, down to `lowest` THz, and say what it is; nothing where that is zero."""
+    if lowest < 0.0:
+        axes.axhspan(lowest, 0.0, color=_TINT, zorder=-1, linewidth=0)
+        _note(axes, ["imaginary"])
+
+
+def _note(axes: Axes, notes: Sequence[str]) -> None:
     if notes:
         axes.text(
             0.012, 0.02, ", ".join(notes), transform=axes.transAxes, fontsize=8.5, style="italic", color=_NOTE,

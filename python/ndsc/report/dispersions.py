@@ -15,7 +15,6 @@ from matplotlib.lines import Line2D
 from ndsc.errors import InputError
 from ndsc.report.bands import (
     REFERENCE_LINE,
-    SAME_PLACE,
     Curve,
     DispersionPanel,
     Line,
@@ -248,7 +247,7 @@ def dispersion_data(panels: DispersionPanel | Sequence[DispersionPanel]) -> Data
 
     frames = []
     for panel in [panels] if isinstance(panels, DispersionPanel) else panels:
-        path, labels = panel.path, np.array(_labels_of_points(panel), dtype=object)
+        path, labels = panel.path, np.array(panel.path.names, dtype=object)
         for curve in panel.curves():
             points, branches = curve.path.shape
             at = np.repeat(np.arange(points), branches)
@@ -283,17 +282,6 @@ def density_data(panels: DispersionPanel | Sequence[DispersionPanel]) -> DataFra
 def thz(value: float) -> str:
     """A frequency with three digits and its unit."""
     return f"{value:#.3g} THz" if np.isfinite(value) else "not finite"
-
-
-def _labels_of_points(panel: DispersionPanel) -> list[str]:
-    """The name of the special point at each q-point of the path, empty between them."""
-    names = [""] * len(panel.path.distances)
-    remaining = list(zip(panel.path.ticks, panel.path.labels, strict=True))
-    for index, distance in enumerate(panel.path.distances):
-        # Special points come in the order of the path; at a jump two share one distance.
-        if remaining and abs(float(distance) - float(remaining[0][0])) < SAME_PLACE:
-            names[index] = remaining.pop(0)[1]
-    return names
 
 
 def _names(panels: Sequence[DispersionPanel]) -> list[str]:

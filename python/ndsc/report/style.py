@@ -19,7 +19,8 @@ import matplotlib as mpl
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from ndsc.files import whole_file
+from ndsc.errors import InputError
+from ndsc.files import check_folder, whole_file
 from ndsc.report.tables import write_data
 
 if TYPE_CHECKING:
@@ -66,6 +67,14 @@ _SETTINGS: dict[Any, Any] = {
     "pdf.fonttype": 42,
     "svg.fonttype": "path",
     "svg.hashsalt": "ndsc",
+}
+
+
+#: How each format is written; no date and no version, so that the same figure gives the same bytes.
+_FORMATS: dict[str, dict[str, Any]] = {
+    ".png": {"format": "png", "dpi": PNG_DPI, "metadata": {"Software": None}},
+    ".pdf": {"format": "pdf", "metadata": {"CreationDate": None, "Creator": None, "Producer": None}},
+    ".svg": {"format": "svg", "dpi": PNG_DPI, "metadata": {"Date": None, "Creator": None}},
 }
 
 
@@ -150,10 +159,42 @@ def save_figure(figure: Figure, data: FigureData | None, path: str | Path) -> Sa
         # Laid out once, the three files have everything at the same place.
         figure.draw_without_rendering()
         figure.set_layout_engine("none")
-        with whole_file(png) as temporary:
-            figure.savefig(temporary, format="png", dpi=PNG_DPI, metadata={"Software": None})
-        with whole_file(pdf) as temporary:
-            figure.savefig(temporary, format="pdf", metadata={"CreationDate": None, "Creator": None, "Producer": None})
+        for file in (png, pdf):
+            with whole_file(file) as temporary:
+                figure.savefig(temporary, **_FORMATS[file.suffix])
         buffer = io.BytesIO()
-        figure.savefig(buffer, format="svg", dpi=PNG_DPI, metadata={"Date": None, "Creator": None})
+        figure.savefig(buffer, **_FORMATS[".svg"])
     return SavedFigure(png=png, pdf=pdf, svg=buffer.getvalue(), csv=csv)
+
+
+def check_figure_file(path: str | Path) -> Path:
+    """Refuse, before anything is computed, the name of a picture in no format that is known, or that cannot be written.
+
+    Raises
+    ------
+    InputError
+        When it is so.
+    """
+    target = Path(path)
+    if target.suffix.lower() not in _FORMATS:
+        raise InputError(
+            f"The picture {target} cannot be written: the suffix says the format. Write {', '.join(_FORMATS)}."
+        )
+    if target.is_dir():
+        raise InputError(f"{target} cannot be written: it is a folder. Choose another name.")
+    check_folder(target.parent)
+    return target
+
+
+def write_figure(figure: Figure, path: str | Path) -> Path:
+    """Write a figure as PNG (200 dpi), PDF or SVG, as the suffix says; whole or not at all.
+
+    Raises
+    ------
+    InputError
+        When the suffix is none of these, or the file cannot be written.
+    """
+    target = check_figure_file(path)
+    with paper_style(), _glyphs_logged(), whole_file(target) as temporary:
+        figure.savefig(temporary, **_FORMATS[target.suffix.lower()])
+    return target
