@@ -409,6 +409,7 @@ def load_crystal(
     c: float | None = None,
     primitive: bool = False,
     symprec: float | None = None,
+    moments: bool = True,
 ) -> Atoms:
     """A crystal from an element, a file, or Atoms.
 
@@ -426,6 +427,8 @@ def load_crystal(
         Reduce a cell from a file or from Atoms to its primitive cell.
     symprec : float, Å, optional
         Distance tolerance of that reduction; 1e-5 without it.
+    moments : bool
+        False leaves the magnetic moments of a file out, and takes files whose moments would be lost.
 
     Raises
     ------
@@ -437,7 +440,9 @@ def load_crystal(
     if isinstance(source, Atoms):
         atoms = source
     elif path is not None and os.path.isfile(path):  # False also for a path that is too long
-        atoms = read_structure(path, index)
+        atoms = read_structure(path, index, moments=moments)
+        if not moments:
+            atoms.set_initial_magnetic_moments(None)
     else:
         return bulk_structure(str(source), lattice=lattice, a=a, c=c)
     if lattice is not None or a is not None or c is not None:

@@ -68,7 +68,7 @@ def bulk_structure(name: str, *, lattice: str | None, a: float | None, c: float 
         ) from error
 
 
-def read_structure(path: Path, index: int | None) -> Atoms:
+def read_structure(path: Path, index: int | None, *, moments: bool = True) -> Atoms:
     from ase.io import read
 
     try:
@@ -89,7 +89,8 @@ def read_structure(path: Path, index: int | None) -> Atoms:
         atoms: Atoms = frames[0 if index is None else index]
     except IndexError:
         raise InputError(f"{path} holds {len(frames)} structures, but number {index} was asked for.") from None
-    _check_moments_of_file(path, atoms)
+    if moments:
+        _check_moments_of_file(path, atoms)
     return atoms
 
 
@@ -102,13 +103,15 @@ def _check_moments_of_file(path: Path, atoms: Atoms) -> None:
         if "_atom_site_moment" in text or "_atom_site.moment" in text:
             raise InputError(
                 f"{path} has magnetic moments (_atom_site_moment), which ASE's reader of CIF files drops. Write the "
-                "structure as extended XYZ with a column initial_magmoms, or remove the moments from the file."
+                "structure as extended XYZ with a column initial_magmoms, give [crystal] magmoms, or remove the "
+                "moments from the file."
             )
     computed = None if atoms.calc is None else atoms.calc.results.get("magmoms")
     if computed is not None and np.max(np.abs(computed), initial=0.0) > SMALLEST_MOMENT:
         raise InputError(
             f"{path} has computed magnetic moments, but no initial ones, so it is not clear whether the crystal is "
-            "magnetic. Write it as extended XYZ with a column initial_magmoms, or without the computed moments."
+            "magnetic. Write it as extended XYZ with a column initial_magmoms, give [crystal] magmoms, or write it "
+            "without the computed moments."
         )
 
 

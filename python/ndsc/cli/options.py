@@ -168,10 +168,15 @@ class CrystalOptions:
         option("--magnetic-tolerance", "Moments that differ by less are the same, Bohr magnetons.", default="0.01"),
     ] = None
 
+    magmoms: Annotated[
+        str | None,
+        option("--magmoms", "Magnetic moments of the atoms, Bohr magnetons: '2 -2', or three numbers for each."),
+    ] = None
+
     def given(self) -> list[str]:
         """The names of the options that were given."""
         names = {"lattice": "--lattice", "a": "-a", "c": "-c", "primitive": "--primitive", "symprec": "--symprec"}
-        names["magnetic_tolerance"] = "--magnetic-tolerance"
+        names |= {"magnetic_tolerance": "--magnetic-tolerance", "magmoms": "--magmoms"}
         return [name for key, name in names.items() if getattr(self, key) not in (None, False)]
 
     def crystal(self) -> Crystal:
@@ -185,6 +190,8 @@ class CrystalOptions:
         from ndsc.config.crystal import CrystalConfig
 
         said = {name: value for name, value in vars(self).items() if value is not None}
+        if self.magmoms is not None:
+            said["magmoms"] = self._moments()
         crystal = CrystalConfig.parse(said, "The structure").load()
         larger = crystal.larger_group()
         if larger is not None:
@@ -193,6 +200,24 @@ class CrystalOptions:
                 f"{larger}. If the file has its digits cut off, the larger group is meant: give that symprec."
             )
         return crystal
+
+    def _moments(self) -> list[Any]:
+        """The numbers of --magmoms; as vectors where there are three for each atom."""
+        from ndsc.crystal import load_crystal
+
+        try:
+            numbers = [float(word) for word in (self.magmoms or "").replace(",", " ").split()]
+        except ValueError as error:
+            raise InputError(f"--magmoms {self.magmoms!r}: {error}. Give numbers, as in --magmoms '2 -2'.") from error
+        structure = vars(self).get("structure")
+        n_atoms = (
+            0
+            if structure is None
+            else len(load_crystal(structure, lattice=self.lattice, a=self.a, c=self.c, moments=False))
+        )
+        if n_atoms and len(numbers) == 3 * n_atoms:
+            return [numbers[first : first + 3] for first in range(0, len(numbers), 3)]
+        return list(numbers)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

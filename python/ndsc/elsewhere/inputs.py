@@ -166,7 +166,7 @@ def _write_all(
         try:
             notes += _write_one(entry.wanted, partial, code)
             for file in files:
-                shutil.copy(file, partial / file.name)
+                _copy(file, partial / file.name)
             if not written:
                 manifest.write()
             partial.rename(place)
@@ -174,6 +174,23 @@ def _write_all(
             shutil.rmtree(partial, ignore_errors=True)
         written.append(entry.folder)
     progress("input", len(entries), len(entries))
+
+
+def _copy(file: Path, place: Path) -> None:
+    """Copy a file of the user's; what is written of the moments of the structure is added to an INCAR."""
+    moments = place.read_text(encoding="utf-8") if place.name == "INCAR" and place.exists() else ""
+    shutil.copy(file, place)
+    if not moments:
+        return
+    text = place.read_text(encoding="utf-8", errors="replace")
+    if re.search(r"^[^#!]*\bMAGMOM\b", text, re.MULTILINE | re.IGNORECASE):
+        raise InputError(
+            f"{file} has a line MAGMOM, which holds for one cell. Take it out: every folder gets the moments of its "
+            "own atoms, from those of the crystal."
+        )
+    known = {line.split("=")[0].strip().upper() for line in text.splitlines() if "=" in line}
+    lines = [line for line in moments.splitlines() if line.split("=")[0].strip() not in known]
+    place.write_text(text.rstrip("\n") + "\n" + "\n".join(lines) + "\n", encoding="utf-8")
 
 
 def _manifest(folder: Path, code: str, store: Path, source: str) -> Manifest:
@@ -208,8 +225,14 @@ def _write_one(wanted: Wanted, folder: Path, code: str) -> list[str]:
             "Single atoms need settings of their own: spin by Hund's rule, sharp occupations, one k-point. Change "
             "what is in their folders."
         )
-    elif atoms.get_initial_magnetic_moments().any():
-        notes.append(f"The crystal has magnetic moments: {STRUCTURE} holds them, the other files do not.")
+    elif atoms.get_initial_magnetic_moments().any() and code != "extxyz":
+        vectors = atoms.get_initial_magnetic_moments().ndim > 1
+        held = {"vasp": "INCAR", "abinit": "structure.abi (spinat)"}
+        held |= {} if vectors else {"castep": "ndsc.cell", "aims": "geometry.in"}
+        notes.append(
+            f"The crystal has magnetic moments: {STRUCTURE} holds them"
+            + (f", and {held[code]}." if code in held else ", the other files do not.")
+        )
     return notes
 
 
@@ -233,6 +256,12 @@ def _vasp(folder: Path, atoms: Atoms, kpoints: FloatArray | None) -> list[str]:
         "INCAR and POTCAR are yours: one calculation with forces and stress (IBRION = -1, NSW = 0, ISIF = 2, "
         "ISYM = 0), and the elements in the order of POSCAR."
     ]
+    moments = atoms[np.argsort(atoms.get_chemical_symbols(), kind="stable")].get_initial_magnetic_moments()
+    if moments.any():
+        spin = "ISPIN = 2" if moments.ndim == 1 else "LNONCOLLINEAR = .TRUE."
+        values = " ".join(f"{moment:.10g}" for moment in moments.ravel())
+        (folder / "INCAR").write_text(f"{spin}\nMAGMOM = {values}\n", encoding="utf-8")
+        notes.append("INCAR holds the moments only, in the order of POSCAR; --copy INCAR puts yours before them.")
     if kpoints is not None:
         rows = [" ".join(f"{number:.14f}" for number in row) for row in kpoints]
         text = "\n".join(["folded k-points with weights", str(len(rows)), "Reciprocal", *rows])
@@ -271,6 +300,10 @@ def _abinit(folder: Path, atoms: Atoms, kpoints: FloatArray | None) -> list[str]
     rows += [f"natom {len(atoms)}", f"ntypat {len(numbers)}", f"znucl {' '.join(map(str, numbers))}", "typat"]
     rows += [str(numbers.index(number) + 1) for number in atoms.numbers.tolist()]
     rows += ["xcart", *(_row(position / Bohr) for position in atoms.positions)]
+    moments = atoms.get_initial_magnetic_moments()
+    if moments.any():
+        vectors = moments if moments.ndim > 1 else np.outer(moments, [0.0, 0.0, 1.0])
+        rows += ["spinat", *(_row(vector) for vector in vectors)]
     if kpoints is not None:
         rows += ["nsym 1", "kptopt 0", f"nkpt {len(kpoints)}", "kpt", *(_row(row[:3]) for row in kpoints)]
         rows += ["wtk", *(f"{row[3]:.14f}" for row in kpoints)]
@@ -281,7 +314,10 @@ def _abinit(folder: Path, atoms: Atoms, kpoints: FloatArray | None) -> list[str]
 
 def _aims(folder: Path, atoms: Atoms, kpoints: FloatArray | None) -> list[str]:
     rows = [f"lattice_vector {_row(vector)}" for vector in atoms.cell.array]
-    rows += [f"atom {_row(atom.position)} {atom.symbol}" for atom in atoms]
+    moments = atoms.get_initial_magnetic_moments()
+    for atom, moment in zip(atoms, moments if moments.ndim == 1 else np.zeros(len(atoms)), strict=True):
+        rows.append(f"atom {_row(atom.position)} {atom.symbol}")
+        rows += [f"    initial_moment {moment:.10g}"] if moment else []
     (folder / "geometry.in").write_text("\n".join(rows) + "\n", encoding="utf-8")
     _list(folder, kpoints)
     return [

@@ -14,7 +14,7 @@ from ase import Atoms
 
 from ndsc.config import ConfigurationsConfig, RunConfig
 from ndsc.configurations import make_configurations
-from ndsc.crystal import Crystal, load_crystal
+from ndsc.crystal import Crystal
 from ndsc.errors import InputError
 from ndsc.fit import GapSettings
 from ndsc.fit.databases import check_elements
@@ -238,10 +238,10 @@ def starting_crystal(config: RunConfig, *, progress: Progress = silent) -> Cryst
         When it cannot be read or is no crystal.
     """
     section = config.crystal
-    atoms = load_crystal(section.structure, lattice=section.lattice, a=section.a, c=section.c)
+    atoms = section.atoms()
     report = progress if len(atoms) > LARGE_CELL else silent
     report(f"symmetry of {len(atoms)} atoms", 0, 1)
-    crystal = Crystal.from_atoms(atoms, symprec=section.symprec)
+    crystal = Crystal.from_atoms(atoms, symprec=section.symprec, magnetic_tolerance=section.magnetic_tolerance)
     report(f"symmetry of {len(atoms)} atoms", 1, 1)
     return crystal.primitive if section.primitive else crystal
 
@@ -320,7 +320,7 @@ def _with_structure(crystal: Crystal, relaxed: Atoms) -> tuple[Crystal, tuple[st
     try:
         return crystal.with_structure(relaxed), ()
     except InputError:
-        found = Crystal.from_atoms(relaxed, symprec=crystal.symprec)
+        found = Crystal.from_atoms(relaxed, symprec=crystal.symprec, magnetic_tolerance=crystal.magnetic_tolerance)
     return found, (
         f"The relaxation changed the space group from {crystal.symbol} ({crystal.number}) to {found.symbol} "
         f"({found.number}); everything that follows is for the latter.",
