@@ -358,7 +358,7 @@ def test_memory_is_that_of_the_program(tmp_path):
 def test_the_examples_of_the_documentation_are_valid():
     page = (Path(__file__).parents[2] / "docs" / "reference.md").read_text()
     named = [parse_config(text.partition("```")[0]).reference.to_spec().name for text in page.split("```toml\n")[1:]]
-    assert named == ["gpaw", *PROGRAMS]
+    assert named == ["gpaw", *PROGRAMS, "sevenn"]
 
 
 @pytest.mark.parametrize("name", PROGRAMS)

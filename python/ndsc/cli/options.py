@@ -252,7 +252,8 @@ class CalculatorOptions:
         str | None,
         option(
             "--calculator",
-            "emt, lj, quip, gpaw, espresso, abinit, castep, vasp, or module:factory for a Python function of your own.",
+            "emt, lj, quip, chgnet, mace, sevenn, orb, matgl, gpaw, espresso, abinit, castep, vasp, or module:factory "
+            "for a Python function of your own.",
             default="emt",
         ),
     ] = None

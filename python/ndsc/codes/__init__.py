@@ -12,6 +12,7 @@ from ndsc.codes.espresso import Espresso
 from ndsc.codes.factories import Factory
 from ndsc.codes.gpaw import Gpaw
 from ndsc.codes.potentials import Quip
+from ndsc.codes.pretrained import CALCULATORS as PRETRAINED
 from ndsc.codes.program import Program
 from ndsc.codes.vasp import Vasp
 from ndsc.errors import InputError
@@ -21,7 +22,10 @@ LENNARD_JONES = Factory("ase.calculators.lj:LennardJones", "lj", "Lennard-Jones"
 #: The codes by the name of their calculator.
 CODES: dict[str, Code] = {
     code.name: code
-    for code in (EMT, LENNARD_JONES, Quip(), Gpaw(), Espresso(), Abinit(), Castep(), Vasp(), Elsewhere())
+    for code in (
+        *(EMT, LENNARD_JONES, Quip(), *PRETRAINED.values()),
+        *(Gpaw(), Espresso(), Abinit(), Castep(), Vasp(), Elsewhere()),
+    )
 }
 #: Those that are programs, which are started.
 PROGRAMS = {name: code for name, code in CODES.items() if isinstance(code, Program)}
