@@ -310,6 +310,7 @@ class SelectionSummary(_Part):
     statistical_rmse_thz: Number = None
     statistical_elastic_percent: Number = None
     factor: Number = None
+    elastic_factor: Number = None
     target_thz: Number = None
     target_elastic_percent: Number = None
     target_met: bool
@@ -320,6 +321,7 @@ class SelectionSummary(_Part):
     noise: dict[str, Number] = Field(default_factory=dict)
     steps: list[SelectionStep] = Field(default_factory=list)
     order: list[str] = Field(default_factory=list)
+    outliers: list[str] = Field(default_factory=list)
 
 
 class Results(_Part):

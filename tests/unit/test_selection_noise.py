@@ -136,7 +136,7 @@ def test_hostile_labels_give_sigmas_within_their_bounds(labels):
     assert np.all(np.isfinite(posterior.mean))
     assert np.all(np.isfinite(posterior.root))
     assert np.all(posterior.deviations(labels.rows) <= found.scale * np.linalg.norm(labels.rows, axis=1) * (1 + 1e-6))
-    assert 1.0 <= calibration(labels, found) < np.inf
+    assert 1.0 <= calibration(labels, found).forces <= calibration(labels, found).virials < np.inf
     # Never worse than where the search began.
     gram = labels.rows @ labels.rows.T
     ends = [
@@ -236,18 +236,25 @@ def test_draws_have_mean_and_covariance_of_the_posterior():
 @pytest.mark.parametrize("misfit", [0.0, 0.5])
 def test_calibration_is_what_refits_without_each_configuration_say(frames, m, misfit):
     labels = drawn(frames, m=m, misfit=misfit)
-    ratios = []
+    ratios = {FORCE: [], VIRIAL: []}
     for number in range(frames):
         own = labels.frame_of == number
         refit = Posterior.of_labels(part(labels, ~own), TRUE)
-        forces = own & (labels.kinds == FORCE)
-        errors = labels.values[forces] - labels.rows[forces] @ refit.mean
-        expected = refit.deviations(labels.rows[forces]) ** 2 + variances_of(labels, TRUE)[forces]
-        ratios.append(np.mean(errors**2 / expected))
-    square = (sum(ratios) + PRIOR_CONFIGURATIONS) / (frames + PRIOR_CONFIGURATIONS)
-    assert calibration(labels, TRUE) == pytest.approx(max(1.0, np.sqrt(square)), rel=1e-4)
-    some = (sum(ratios[:2]) + PRIOR_CONFIGURATIONS) / (2 + PRIOR_CONFIGURATIONS)
-    assert calibration(labels, TRUE, [0, 1]) == pytest.approx(max(1.0, np.sqrt(some)), rel=1e-4)
+        for kind, found in ratios.items():
+            some = own & (labels.kinds == kind)
+            errors = labels.values[some] - labels.rows[some] @ refit.mean
+            expected = refit.deviations(labels.rows[some]) ** 2 + variances_of(labels, TRUE)[some]
+            found.append(np.mean(errors**2 / expected))
+
+    def factor(found):
+        square = (sum(found) + PRIOR_CONFIGURATIONS) / (len(found) + PRIOR_CONFIGURATIONS - 2)
+        return max(1.0, np.sqrt(square))
+
+    for number, chosen in ((frames, None), (2, [0, 1])):
+        forces, virials = (factor(ratios[kind][:number]) for kind in (FORCE, VIRIAL))
+        found = calibration(labels, TRUE, chosen)
+        assert found.forces == pytest.approx(forces, rel=1e-4)
+        assert found.virials == pytest.approx(max(forces, virials), rel=1e-4)
 
 
 def test_configurations_at_rest_do_not_count_for_the_calibration():
@@ -255,5 +262,7 @@ def test_configurations_at_rest_do_not_count_for_the_calibration():
     rest = labels.frame_of == 2
     values = np.where(rest & (labels.kinds == FORCE), 0.0, labels.values)
     still = Observations(labels.rows, values, labels.kinds, labels.n_atoms, labels.frame_of)
-    assert calibration(still, TRUE) == pytest.approx(calibration(still, TRUE, [0, 1, 3]))
-    assert calibration(still, TRUE, [2]) == 1.0
+    assert calibration(still, TRUE).forces == pytest.approx(calibration(still, TRUE, [0, 1, 3]).forces)
+    assert calibration(still, TRUE, [2]).forces == 1.0
+    # Stress at rest is the crystal's own, and tells of elastic constants.
+    assert calibration(still, TRUE, [2]).virials > 1.0

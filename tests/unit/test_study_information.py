@@ -305,7 +305,7 @@ def test_predicted_errors_are_those_of_the_labels_learned_from(folder, al, whole
         frames = [al.database[label.split("/")[1]] for label in one.labels]
         labels = observations(frames, model.rows(frames), model.n_weights)
         noise = most_probable_noise(labels)
-        found = predict_errors(Posterior.of_labels(labels, noise), targets, factor=calibration(labels, noise))
+        found = predict_errors(Posterior.of_labels(labels, noise), targets, factors=calibration(labels, noise))
         assert one.value("predicted_rmse_thz", "al") == pytest.approx(found.rmse_thz, rel=0.02)
         assert one.value("predicted_elastic_percent", "al") == pytest.approx(found.elastic_percent, rel=0.02)
         assert one.regularisation["kind"] == "evidence"

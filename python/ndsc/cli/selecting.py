@@ -286,6 +286,7 @@ def _document(found: Preview, selection: Selection) -> dict[str, Any]:
         "order": rows,
         "target_met": selection.target_met,
         "reason": selection.reason,
+        "outliers": [frame_name(found.labelled[number], number) for number in selection.outliers],
     }
 
 
@@ -319,6 +320,8 @@ def _show(found: Preview, selection: Selection, document: dict[str, Any], folder
     if not seconds:
         power = f"atoms^{found.cost.power:g}"
         say(f"No label with a time is there, so costs are in units of the cheapest label, and grow as {power}.")
+    for name in document["outliers"]:
+        say(f"The label of {name} contradicts all others, and was not counted: leave it out, or compute it again.")
     say(selection.reason)
     if len(selection):
         say(f"Structures: {folder / CHOSEN}")

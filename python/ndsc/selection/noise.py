@@ -9,7 +9,7 @@ a value of its own for each, a model of many weights reproduces the forces exact
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass, field
 
 import numpy as np
@@ -103,6 +103,14 @@ class Observations:
             moving = own & (self.kinds != ENERGY) & (np.abs(self.values) > limits)
             kept[own] = moving.any() or not (own & (self.kinds != ENERGY)).any()
         return self._subset(kept)
+
+    def without_frames(self, frames: Collection[int]) -> Observations:
+        """The labels without those of some configurations."""
+        return self._subset(~np.isin(self.frame_of, list(frames))) if frames else self
+
+    def only(self, frame: int) -> Observations:
+        """The label of one configuration."""
+        return self._subset(self.frame_of == frame)
 
     def _subset(self, kept: NDArray[np.bool_] | IntArray) -> Observations:
         weights = None if self.weights is None else self.weights[kept]
@@ -264,11 +272,32 @@ def _negative_log_likelihood(
     return value, by_scale, 0.5 * (diagonal - alpha**2)
 
 
-def calibration(labels: Observations, noise: Noise, frames: Sequence[int] | None = None) -> float:
+@dataclass(frozen=True)
+class Factors:
+    """How many times larger than by the posterior errors are, at least once.
+
+    Attributes
+    ----------
+    forces : float
+        Of forces, and so of frequencies.
+    virials : float
+        Of forces or of virials, whichever is larger, and so of elastic constants, which both determine.
+    """
+
+    forces: float = 1.0
+    virials: float = 1.0
+
+
+#: Errors as the posterior has them.
+ONE = Factors()
+
+
+def calibration(labels: Observations, noise: Noise, frames: Sequence[int] | None = None) -> Factors:
     """How many times larger than predicted errors are, by leaving out one configuration after the other.
 
-    Each configuration is predicted from all others; the mean over configurations of the squared errors of forces, each
-    over its predicted variance, is drawn towards one as if :data:`PRIOR_CONFIGURATIONS` others had been as predicted.
+    Each configuration is predicted from all others, and its squared errors of forces or virials are averaged, each over
+    its predicted variance. The factor is the root of the mean of the inverse gamma distribution that these averages
+    give the ratio of variances, when :data:`PRIOR_CONFIGURATIONS` others had been as predicted before.
 
     Parameters
     ----------
@@ -279,8 +308,7 @@ def calibration(labels: Observations, noise: Noise, frames: Sequence[int] | None
 
     Returns
     -------
-    float
-        At least one.
+    Factors
     """
     variances = labels.variances(noise)
     m = labels.rows.shape[1]
@@ -302,16 +330,22 @@ def calibration(labels: Observations, noise: Noise, frames: Sequence[int] | None
             number: np.diag(1.0 / variances[own]) - precise[own] @ cho_solve(middle, precise[own].T)
             for number, own in _frames_of(labels, frames)
         }
-    ratios = []
+    ratios: dict[int, list[float]] = {FORCE: [], VIRIAL: []}
     for number, own in _frames_of(labels, frames):
-        forces = labels.kinds[own] == FORCE
-        # A configuration at rest by symmetry says nothing.
-        if not forces.any() or np.max(np.abs(labels.values[own][forces])) < AT_REST:
-            continue
         spread = np.linalg.inv(blocks[number])
-        errors = (spread @ alpha[own])[forces]
-        ratios.append(float(np.mean(errors**2 / np.diag(spread)[forces])))
-    return float(np.sqrt(max(1.0, (sum(ratios) + PRIOR_CONFIGURATIONS) / (len(ratios) + PRIOR_CONFIGURATIONS))))
+        squares = (spread @ alpha[own]) ** 2 / np.diag(spread)
+        for kind, found in ratios.items():
+            of_kind = labels.kinds[own] == kind
+            # Forces of a configuration that is at rest by symmetry say nothing.
+            if of_kind.any() and (kind == VIRIAL or np.max(np.abs(labels.values[own][of_kind])) >= AT_REST):
+                found.append(float(np.mean(squares[of_kind])))
+    forces, virials = (_factor(found) for found in ratios.values())
+    return Factors(forces, max(forces, virials))
+
+
+def _factor(ratios: Sequence[float]) -> float:
+    freedom = len(ratios) + PRIOR_CONFIGURATIONS - 2
+    return float(np.sqrt(max(1.0, (sum(ratios) + PRIOR_CONFIGURATIONS) / freedom))) if freedom else 1.0
 
 
 def _frames_of(labels: Observations, frames: Sequence[int] | None) -> list[tuple[int, IntArray]]:

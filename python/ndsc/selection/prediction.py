@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ndsc.errors import InputError
 from ndsc.force_constants.phonopy_model import make_phonopy, set_force_constants
+from ndsc.selection.noise import ONE, Factors
 from ndsc.selection.posterior import Posterior
 from ndsc.selection.targets import ElasticTarget, PhononTarget, Target
 
@@ -34,11 +35,12 @@ class PredictedErrors:
         Expected largest error of an elastic constant, in per cent (constants below a twentieth of the largest count as
         that).
     statistical_rmse_thz, statistical_elastic_percent : float or None
-        The same for labels without number and a model that can represent them: without `factor`.
-    factor : float
-        How many times larger than by the posterior the errors are, by leaving out one configuration after the other.
+        The same for labels without number and a model that can represent them: without the factors below.
+    factor, elastic_factor : float
+        How many times larger than by the posterior the errors are, and those of elastic constants, by leaving out one
+        configuration after the other.
     constants, deviations : dict of str to float, GPa
-        Elastic constants of the mean, and their standard deviations with `factor`.
+        Elastic constants of the mean, and their standard deviations with `elastic_factor`.
     others : dict of str to float
         Errors of other targets, in their units.
     """
@@ -48,6 +50,7 @@ class PredictedErrors:
     statistical_rmse_thz: float | None = None
     statistical_elastic_percent: float | None = None
     factor: float = 1.0
+    elastic_factor: float = 1.0
     constants: Mapping[str, float] = field(default_factory=dict)
     deviations: Mapping[str, float] = field(default_factory=dict)
     others: Mapping[str, float] = field(default_factory=dict)
@@ -57,7 +60,7 @@ def predict_errors(
     posterior: Posterior,
     targets: Sequence[Target],
     *,
-    factor: float = 1.0,
+    factors: Factors = ONE,
     error_rows: Sequence[FloatArray] | None = None,
 ) -> PredictedErrors:
     """Expected errors of targets.
@@ -67,22 +70,22 @@ def predict_errors(
     posterior : Posterior
     targets : sequence of Target
         Prepared.
-    factor : float
-        See :class:`PredictedErrors`.
+    factors : Factors
+        By :func:`~ndsc.selection.noise.calibration`.
     error_rows : sequence of (t, m) arrays, optional
         Those of the targets for this posterior, where they are there already.
     """
-    found: dict[str, Any] = {"factor": factor, "others": {}}
+    found: dict[str, Any] = {"factor": factors.forces, "elastic_factor": factors.virials, "others": {}}
     for number, target in enumerate(targets):
         if isinstance(target, ElasticTarget):
-            found |= _elastic(posterior, target, factor)
+            found |= _elastic(posterior, target, factors.virials)
             continue
         rows = target.error_rows(posterior) if error_rows is None else error_rows[number]
         error = float(np.linalg.norm(rows @ posterior.root))
         if isinstance(target, PhononTarget) and "rmse_thz" not in found:
-            found |= {"rmse_thz": factor * error, "statistical_rmse_thz": error}
+            found |= {"rmse_thz": factors.forces * error, "statistical_rmse_thz": error}
         else:
-            found["others"][target.name] = factor * error
+            found["others"][target.name] = factors.forces * error
     return PredictedErrors(**found)
 
 

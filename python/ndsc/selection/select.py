@@ -50,6 +50,8 @@ class Selection:
         Whether the target is expected to be met; None without one.
     reason : str
         Why there are no more, in a sentence.
+    outliers : tuple of int
+        Numbers of the labelled configurations that contradict all others and did not count.
     """
 
     order: tuple[int, ...]
@@ -59,6 +61,7 @@ class Selection:
     before: PredictedErrors
     target_met: bool | None = None
     reason: str = ""
+    outliers: tuple[int, ...] = ()
 
     def __len__(self) -> int:
         return len(self.order)
@@ -191,6 +194,7 @@ def select_configurations(
         before=start,
         target_met=met if asked else None,
         reason=reason,
+        outliers=selector.outlier_numbers,
     )
 
 
@@ -234,7 +238,7 @@ def predicted_phonons(
     target.prepare(rows[len(labelled) :])
     noise = most_probable_noise(labels)
     posterior = Posterior.of_labels(labels, noise)
-    return predict_phonons(posterior, target, qpoints, factor=calibration(labels, noise), samples=samples)
+    return predict_phonons(posterior, target, qpoints, factor=calibration(labels, noise).forces, samples=samples)
 
 
 def as_model(system: LinearModel | GapFit | str | Path) -> LinearModel:

@@ -20,7 +20,8 @@ from ndsc.selection.candidates import strata
 from ndsc.selection.choice import Choice, choose_from
 from ndsc.selection.knowledge import Knowledge, Pool, same_rows
 from ndsc.selection.model import LinearModel, single_atoms_of
-from ndsc.selection.noise import Noise, Observations, calibration, most_probable_noise, sizes_of
+from ndsc.selection.noise import Factors, Noise, Observations, calibration, sizes_of
+from ndsc.selection.outliers import Believed, find_outliers
 from ndsc.selection.posterior import Posterior
 from ndsc.selection.prediction import PredictedErrors, predict_errors
 from ndsc.selection.targets import Target
@@ -96,6 +97,8 @@ class Selector:
         self._label_rows: list[FloatArray] = []
         self._seconds: list[float] = []
         self._weights: list[float] = []
+        #: Of the labels, in the order in which they were added.
+        self.outlier_numbers: tuple[int, ...] = ()
         self._taken: set[int] = set()
         self._gains: dict[int, float] = {}
         self._prepared = False
@@ -134,11 +137,14 @@ class Selector:
         known = [self._rows.get(number) for number in candidates] or [None] * len(frames)
         missing = [frame for frame, rows in zip(frames, known, strict=True) if rows is None]
         computed = iter(self.model.rows(missing, progress=self.progress))
-        self._label_rows += [next(computed) if rows is None else rows for rows in known]
+        found = [next(computed) if rows is None else rows for rows in known]
+        there = len(self._labelled)
+        before = Believed(self.posterior, self.noise, self.factors) if there else None
+        self._label_rows += found
         self._labelled += frames
         self._weights += [1.0] * len(frames) if weights is None else list(weights)
         self._seconds += [np.nan] * len(frames) if seconds is None else list(seconds)
-        self._forget()
+        self._judge(range(there, len(self._labelled)), before)
 
     def skip(self, candidates: Sequence[int]) -> None:
         """Do not choose some candidates, such as those whose calculation failed."""
@@ -146,10 +152,23 @@ class Selector:
 
     @cached_property
     def labels(self) -> Observations:
-        """All labels as rows of numbers."""
-        e0 = self._e0(self._labelled) if callable(self._e0) else self._e0
+        """All labels as rows of numbers, without outliers."""
+        return self._observed.without_frames(self.outlier_numbers)
+
+    @property
+    def _observed(self) -> Observations:
+        """All labels as rows of numbers; outliers have no part in the energies of single atoms."""
+        counted = [number for number in range(len(self._labelled)) if number not in self.outlier_numbers]
+        e0 = self._e0([self._labelled[number] for number in counted]) if callable(self._e0) else self._e0
         e0 = single_atoms_of(self.model) if e0 is None else e0
-        return observations(self._labelled, self._label_rows, self.model.n_weights, e0, weights=self._weights)
+        return observations(
+            self._labelled, self._label_rows, self.model.n_weights, e0, weights=self._weights, counted=counted
+        )
+
+    @property
+    def outliers(self) -> list[Atoms]:
+        """Labelled configurations that contradict all others, see :mod:`ndsc.selection.outliers`; they do not count."""
+        return [self._labelled[number] for number in self.outlier_numbers]
 
     @cached_property
     def posterior(self) -> Posterior:
@@ -157,9 +176,9 @@ class Selector:
         return Posterior.of_labels(self.labels, self.noise)
 
     @cached_property
-    def factor(self) -> float:
+    def factors(self) -> Factors:
         """How many times larger than by the posterior errors are."""
-        return calibration(self.labels, self.noise) if self._labelled else 1.0
+        return calibration(self.labels, self.noise) if self._labelled else Factors()
 
     @cached_property
     def error_rows(self) -> list[FloatArray]:
@@ -169,12 +188,14 @@ class Selector:
 
     def predict(self) -> PredictedErrors:
         """Expected errors of a potential that is fitted to the labels there are."""
-        return predict_errors(self.posterior, self.targets, factor=self.factor, error_rows=self.error_rows)
+        return predict_errors(self.posterior, self.targets, factors=self.factors, error_rows=self.error_rows)
 
-    def _forget(self) -> None:
-        for name in ("labels", "posterior", "factor", "error_rows"):
+    def _judge(self, new: Sequence[int], before: Believed | None) -> None:
+        """Which labels are believed, and how noisy they are, once there are new ones."""
+        found = find_outliers(self._observed, new=new, known=self.outlier_numbers, before=before)
+        self.outlier_numbers, self.noise = found.frames, found.noise
+        for name in ("labels", "posterior", "factors", "error_rows"):
             self.__dict__.pop(name, None)
-        self.noise = most_probable_noise(self.labels, self.noise)
 
     # What it would cost
 
@@ -318,6 +339,7 @@ def observations(
     e0: Mapping[str, float] | None = None,
     *,
     weights: Sequence[float] | None = None,
+    counted: Sequence[int] | None = None,
 ) -> Observations:
     """The targets that labelled configurations have, with their rows.
 
@@ -332,9 +354,12 @@ def observations(
         Energies of single atoms; the mean energy per atom by default.
     weights : sequence of float, optional
         How many times each frame counts; once by default.
+    counted : sequence of int, optional
+        Frames whose mean energy counts; all by default.
     """
     found = [targets_of(frame, where=frame_name(frame, number)) for number, frame in enumerate(frames)]
-    known = [(one.energy, len(frame)) for one, frame in zip(found, frames, strict=True) if one.energy is not None]
+    for_mean = range(len(frames)) if counted is None else counted
+    known = [(energy, len(frames[number])) for number in for_mean if (energy := found[number].energy) is not None]
     mean = sum(energy for energy, _ in known) / sum(n for _, n in known) if known else 0.0
     parts: list[tuple[Any, ...]] = []
     for number, (frame, one, own) in enumerate(zip(frames, found, rows, strict=True)):

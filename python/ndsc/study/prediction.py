@@ -39,13 +39,13 @@ def predicted_metrics(
     frames, model = list(fitted.task.selected.frames), fitted.model()
     labels = observations(frames, model.rows(frames), model.n_weights, fitted.e0)
     noise = most_probable_noise(labels) if fitted.noise is None else fitted.noise
-    posterior, factor = Posterior.of_labels(labels, noise), calibration(labels, noise)
-    errors = predict_errors(posterior, targets, factor=factor)
+    posterior, factors = Posterior.of_labels(labels, noise), calibration(labels, noise)
+    errors = predict_errors(posterior, targets, factors=factors)
     metrics = {"predicted_rmse_thz": errors.rmse_thz, "predicted_elastic_percent": errors.elastic_percent}
     phonons = next((target for target in targets if isinstance(target, PhononTarget)), None)
     if truth is None or phonons is None:
         return {**metrics, **dict.fromkeys(BANDS)}
-    predicted = predict_phonons(posterior, phonons, truth.mesh_qpoints, factor=factor)
+    predicted = predict_phonons(posterior, phonons, truth.mesh_qpoints, factor=factors.forces)
     for name, part in BANDS.items():
         lower, upper = predicted.band(part)
         inside = (lower <= truth.reference_mesh) & (truth.reference_mesh <= upper)

@@ -105,6 +105,10 @@ def _write_database(record: RunRecord, directory: Path) -> None:
     write_text(directory / "supercells.json", json.dumps(plan.supercells.to_dict(), indent=1) + "\n")
     _write_frames(directory / "configurations.extxyz", record.configurations)
     write_database(directory / "database.extxyz", record.fitted)
+    if record.outliers:
+        write_database(directory / "outliers.extxyz", record.outliers)
+    else:
+        (directory / "outliers.extxyz").unlink(missing_ok=True)
 
 
 def _fit_and_benchmark(record: RunRecord, directory: Path, progress: Progress) -> None:
@@ -122,7 +126,7 @@ def _fit_and_benchmark(record: RunRecord, directory: Path, progress: Progress) -
         record.fit = fit_gap(
             [
                 *apply_regularisation(record.database, record.regularisation),
-                *plan.databases.regularised(record.regularisation),
+                *record.without_outliers(plan.databases.regularised(record.regularisation)),
             ],
             directory / "potential",
             plan.potential,

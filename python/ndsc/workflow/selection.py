@@ -170,12 +170,15 @@ class ChosenLabels:
                 continue  # failed: others are chosen instead
             self._step()
         self.progress(TASK, self.settings.max_labels, self.settings.max_labels)
+        doubtful = [_outlier_warning(self.outliers)] if self.outliers else []
         if not self.target_met:
             self.advice = self._advice()
-            log.warning("%s", self.summary)
-            return [self.summary]
-        log.info("%s", self.summary)
-        return []
+            doubtful.append(self.summary)
+        else:
+            log.info("%s", self.summary)
+        for text in doubtful:
+            log.warning("%s", text)
+        return doubtful
 
     @property
     def summary(self) -> str:
@@ -190,9 +193,16 @@ class ChosenLabels:
         return f"{text} {self.advice}".strip()
 
     @property
+    def outliers(self) -> list[Atoms]:
+        """Labelled configurations that contradict all others and are not fitted, with their labels."""
+        return self.selector.outliers
+
+    @property
     def configurations(self) -> list[Atoms]:
-        """The unperturbed unit cell, single atoms and what was chosen, in the order of their labels."""
-        names = {name: number for number, name in enumerate([*self.names, *self.failed])}
+        """The unperturbed unit cell, single atoms and what was chosen, in the order of labels; no outliers."""
+        left_out = {str(atoms.info["ndsc_name"]) for atoms in self.outliers}
+        wanted = [name for name in (*self.names, *self.failed) if name not in left_out]
+        names = {name: number for number, name in enumerate(wanted)}
         found = [atoms for atoms in self.plan.to_fit if str(atoms.info["ndsc_name"]) in names]
         return sorted(found, key=lambda atoms: names[str(atoms.info["ndsc_name"])])
 
@@ -207,7 +217,7 @@ class ChosenLabels:
         path = band_path(self.plan.crystal)
         mesh, weights = irreducible_qpoints(self.plan.crystal, MESH)
         qpoints = np.concatenate([path.qpoints, mesh])
-        found = predict_phonons(self.selector.posterior, self.phonons, qpoints, factor=self.selector.factor)
+        found = predict_phonons(self.selector.posterior, self.phonons, qpoints, factor=self.selector.factors.forces)
         n = len(path.qpoints)
         on_mesh = replace(
             found, qpoints=mesh, frequencies=found.frequencies[n:], deviations=found.deviations[n:],
@@ -313,7 +323,7 @@ class ChosenLabels:
 
     def _doubtful(self) -> float | None:
         """An imaginary frequency of the potential that more labels may well make real."""
-        return self.phonons.doubtful_instability(self.selector.posterior, self.selector.factor)
+        return self.phonons.doubtful_instability(self.selector.posterior, self.selector.factors.forces)
 
     def _advice(self) -> str:
         """The key to change where the target is not met."""
@@ -326,7 +336,7 @@ class ChosenLabels:
                 (last.elastic_percent, earlier.elastic_percent, self.settings.target_elastic_percent),
             )
         )
-        misfit = last.factor > LARGE_FACTOR or self.selector.noise.relative > LARGE_MISFIT
+        misfit = max(last.factor, last.elastic_factor) > LARGE_FACTOR or self.selector.noise.relative > LARGE_MISFIT
         if len(self.steps) > FEWEST_LABELS and (stands or misfit):
             text = (
                 "More labels help little, because the potential represents them badly: raise [fit] n_sparse = "
@@ -348,6 +358,18 @@ def targets_of_plan(plan: Plan) -> tuple[PhononTarget] | tuple[PhononTarget, Ela
         return (phonons,)
     goal = settings.target_elastic_percent * PART_OF_LARGEST
     return phonons, ElasticTarget(plan.crystal, goal, relax_ions=plan.config.elastic.relax_ions)
+
+
+def _outlier_warning(outliers: Sequence[Atoms]) -> str:
+    """That labels contradict all others, and where to look."""
+    names = ", ".join(str(atoms.info["ndsc_name"]) for atoms in outliers)
+    one = len(outliers) == 1
+    return (
+        f"The {'label' if one else 'labels'} of {names} {'contradicts' if one else 'contradict'} all others and "
+        f"{'is' if one else 'are'} not fitted: see outliers.extxyz. {'Its' if one else 'Their'} calculation may have "
+        "ended in another electronic state, or the atoms are where the reference is not smooth. Compute "
+        f"{'it' if one else 'them'} again with a tighter convergence, or take smaller displacements."
+    )
 
 
 def _plain(value: Any) -> Any:

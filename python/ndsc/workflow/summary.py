@@ -76,9 +76,19 @@ class RunRecord:
         self.configurations = self.configurations or self.plan.to_fit
 
     @property
+    def outliers(self) -> list[Atoms]:
+        """Labels that contradict all others; they are not fitted."""
+        return [] if self.chosen is None else self.chosen.outliers
+
+    @property
     def fitted(self) -> list[Atoms]:
-        """What is fitted: the labelled configurations, and those of the user's own databases."""
-        return [*self.database, *self.plan.databases.frames]
+        """What is fitted: the labelled configurations, and those of the user's own databases, without outliers."""
+        return self.without_outliers([*self.database, *self.plan.databases.frames])
+
+    def without_outliers(self, frames: Sequence[Atoms]) -> list[Atoms]:
+        """Those of some configurations that are fitted."""
+        left_out = {atoms.info["ndsc_name"] for atoms in self.outliers}
+        return [atoms for atoms in frames if atoms.info["ndsc_name"] not in left_out]
 
 
 def summarise(record: RunRecord, directory: Path) -> Results:
@@ -163,7 +173,14 @@ def _labels(record: RunRecord) -> dict[str, Any]:
 def _selection(chosen: ChosenLabels) -> dict[str, Any]:
     last, settings = chosen.steps[-1].predicted, chosen.settings
     names = {"rmse_thz": "predicted_rmse_thz", "elastic_percent": "predicted_elastic_percent"}
-    kept = ("statistical_rmse_thz", "statistical_elastic_percent", "factor", "constants", "deviations")
+    kept = (
+        "statistical_rmse_thz",
+        "statistical_elastic_percent",
+        "factor",
+        "elastic_factor",
+        "constants",
+        "deviations",
+    )
     return {
         "method": settings.method,
         "candidates": len(chosen.candidates),
@@ -185,6 +202,7 @@ def _selection(chosen: ChosenLabels) -> dict[str, Any]:
             for step in chosen.steps
         ],
         "order": chosen.names,
+        "outliers": [str(atoms.info["ndsc_name"]) for atoms in chosen.outliers],
     }
 
 
