@@ -55,8 +55,8 @@ rust-test: $(VENV)/.core ## the tests of the compiled core; its benches compile
 	cargo test --quiet $(CARGO_TESTED)
 	cargo bench --quiet $(CARGO_TESTED) --no-run --profile dev
 
-unit: $(VENV)/.core ## the Python tests (ARGS=... goes to pytest)
-	@$(PY) -m pytest $(ARGS)
+unit: $(VENV)/.core ## the Python tests, one file on each core at a time (ARGS=... goes to pytest)
+	@$(PY) -m pytest -n auto --dist loadfile $(ARGS)
 
 wheel: $(VENV)/.core ## an abi3 wheel in dist/
 	@rm -f dist/*.whl
