@@ -12,7 +12,7 @@ import logging
 import math
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import numpy as np
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, NonNegativeInt, PositiveInt, ValidationError
@@ -41,6 +41,7 @@ def _plain(value: Any) -> Any:
     return value.tolist() if isinstance(value, (np.ndarray, np.generic)) else value
 
 
+R = TypeVar("R", bound=BaseModel)
 Number = Annotated[float | None, BeforeValidator(_finite_or_none)]
 Count = Annotated[NonNegativeInt, BeforeValidator(_plain)]
 Matrix = Annotated[list[list[int]], BeforeValidator(_plain)]
@@ -380,18 +381,35 @@ class Results(_Part):
         return max(constants.items(), key=lambda item: _badness(item[1]))
 
 
+class SeveralResults(_Part):
+    """results.json of a run of several crystals: that of each, and what is common to them."""
+
+    schema_version: Literal[1] = 1
+    crystals: dict[str, Results]
+    energies: dict[str, Comparison] = Field(default_factory=dict)
+    labels: LabelsSummary
+    fit: FitSummary | None = None
+    databases: list[DatabaseSummary] = Field(default_factory=list)
+    stages: dict[str, Number] = Field(default_factory=dict)
+    versions: dict[str, str]
+    seed: int
+    command: str = ""
+    input: str = ""
+    warnings: list[str] = Field(default_factory=list)
+
+
 def _badness(value: Comparison) -> float:
     if value.model is None:
         return math.inf
     return 0.0 if value.error_percent is None else abs(value.error_percent)
 
 
-def write_results(results: Results, path: str | Path) -> Path:
+def write_results(results: Results | SeveralResults, path: str | Path) -> Path:
     """Write results.json, whole or not at all.
 
     Parameters
     ----------
-    results : Results
+    results : Results or SeveralResults
         What the run found.
     path : path
         The file, or the run directory that gets ``results.json``.
@@ -415,6 +433,30 @@ def read_results(path: str | Path) -> Results:
     InputError
         When the file is missing, is no JSON, or does not follow the schema.
     """
+    return _read(path, Results)
+
+
+def read_several_results(path: str | Path) -> SeveralResults:
+    """Read results.json of a run of several crystals from a file or from its directory.
+
+    Raises
+    ------
+    InputError
+        As :func:`read_results`.
+    """
+    return _read(path, SeveralResults)
+
+
+def is_of_several(path: str | Path) -> bool:
+    """Whether a run's directory has results of several crystals."""
+    try:
+        document = read_json(Path(path) / "results.json")
+    except (OSError, ValueError):
+        return False
+    return isinstance(document, dict) and isinstance(document.get("crystals"), dict)
+
+
+def _read(path: str | Path, model: type[R]) -> R:
     source = Path(path)
     source = source / "results.json" if source.is_dir() else source
     try:
@@ -433,8 +475,13 @@ def read_results(path: str | Path) -> Results:
         raise InputError(
             f"{source} has schema version {found}, this ndsc reads up to {SCHEMA_VERSION}. Install a newer ndsc."
         )
+    if model is Results and isinstance(document, dict) and isinstance(document.get("crystals"), dict):
+        raise InputError(
+            f"{source} is of a run of several crystals. Give the folder of one of them: "
+            f"{', '.join(str(source.parent / name) for name in document['crystals'])}."
+        )
     try:
-        return Results.model_validate(document)
+        return model.model_validate(document)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "the top level"

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from ndsc.config import load_config
+from ndsc.config import load_run
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.mark.parametrize("file", sorted((ROOT / "examples").glob("*.toml")), ids=lambda path: path.stem)
 def test_the_input_files_are_valid(file: Path) -> None:
-    load_config(file)
+    load_run(file)
 
 
 def test_the_parts_by_themselves(tmp_path: Path) -> None:

@@ -330,21 +330,26 @@ def _refuse_problems(found: ReadReport) -> None:
 def _of_run(source: Path, run: Path | None, code: str | None) -> tuple[list[Wanted], list[str], CalculatorSpec, Path]:
     """What is missing of a run, and what comes later; its calculator and its folder of labels."""
     from ndsc.cli.running import default_directory
-    from ndsc.config import load_config
+    from ndsc.config import RunConfig, load_run
     from ndsc.workflow import missing_labels
     from ndsc.workflow.checks import check_plan
     from ndsc.workflow.dry_run import plan_without_calculations
+    from ndsc.workflow.joint import make_joint_plan
     from ndsc.workflow.plan import label_store
 
-    config = load_config(source)
-    _check(code, config.reference.to_spec())
+    config = load_run(source)
+    common = config if isinstance(config, RunConfig) else config.common
+    _check(code, common.reference.to_spec())
     directory = check_folder(run if run is not None else default_directory(source))
     with progress_bars() as progress:
-        plan = plan_without_calculations(config, directory, progress=progress)
+        if isinstance(config, RunConfig):
+            plan = plan_without_calculations(config, directory, progress=progress)
+        else:
+            plan = make_joint_plan(config, directory, compute=False, progress=progress)
         for text in check_plan(plan, directory):
             note(text)
         found = missing_labels(config, directory, progress=progress)
-    return found.wanted, found.later, plan.spec, label_store(config, directory).path
+    return found.wanted, found.later, plan.spec, label_store(common, directory).path
 
 
 def _of_structures(source: str, spec: CalculatorSpec, store: Path) -> list[Wanted]:

@@ -13,7 +13,14 @@ from ndsc.cli.options import JsonOption, option
 from ndsc.errors import InputError
 
 if TYPE_CHECKING:
-    from ndsc.results import CostSummary, DatabaseSummary, PhononsSummary, Results, SelectionSummary
+    from ndsc.results import (
+        CostSummary,
+        DatabaseSummary,
+        PhononsSummary,
+        Results,
+        SelectionSummary,
+        SeveralResults,
+    )
 
 COPY = "ndsc.toml"
 
@@ -42,28 +49,45 @@ def run(
 
       ndsc run al/ndsc.toml  # go on with the run in the folder al
     """
-    from ndsc.config import load_config
+    from ndsc.config import SeveralConfig, load_run
 
-    settings = load_config(config)
+    settings = load_run(config)
     directory = check_folder(out if out is not None else default_directory(config))
     from ndsc.workflow import dry_run as summarise
-    from ndsc.workflow import run_workflow
+    from ndsc.workflow import dry_run_of_several, run_several, run_workflow
 
     if dry_run:
         with progress_bars() as progress:
-            summary = summarise(settings, directory, progress=progress)
-        say(str(summary))
+            if isinstance(settings, SeveralConfig):
+                text = str(dry_run_of_several(settings, directory, progress=progress))
+            else:
+                text = str(summarise(settings, directory, progress=progress))
+        say(text)
         return
     ctx.meta[RESUME] = (
         "What is finished is kept; run the same command again to go on: "
         f"ndsc run {config}{'' if out is None else f' --out {out}'}"
     )
+    if isinstance(settings, SeveralConfig):
+        with progress_bars() as progress:
+            several = run_several(settings, directory, progress=progress)
+        if json:
+            print_json(several.model_dump(mode="json"))
+        else:
+            show_several(several, directory)
+        _fail_without_labels(several)
+        return
     with progress_bars() as progress:
         results = run_workflow(settings, directory, progress=progress)
     if json:
         print_json(results.model_dump(mode="json"))
     else:
         show_results(results, directory)
+    _fail_without_labels(results)
+
+
+def _fail_without_labels(results: Results | SeveralResults) -> None:
+    """End with the exit code of failed calculations where labels are missing."""
     if results.labels is not None and results.labels.failures:
         failures = results.labels.failures
         fail(
@@ -88,38 +112,51 @@ def default_directory(config: Path) -> Path:
 def report(
     run_directory: Annotated[Path, typer.Argument(metavar="RUNDIR", help="Folder of a run.", show_default=False)],
 ) -> None:
-    """Make the figures and the HTML page of a finished run again.
+    """Make the figures and the HTML page of a finished run again; of several crystals, all pages.
 
     [bold]Example[/bold]
 
       ndsc report demo
     """
-    from ndsc.report import write_report
+    from ndsc.report import write_report, write_several_report
+    from ndsc.results import is_of_several, read_several_results
 
-    say(write_report(run_directory))
+    if not is_of_several(run_directory):
+        say(write_report(run_directory))
+        return
+    for name in read_several_results(run_directory).crystals:
+        write_report(run_directory / name)
+    say(write_several_report(run_directory))
+
+
+def show_several(results: SeveralResults, directory: Path) -> None:
+    """The numbers of each crystal that matter, and where the rest is."""
+    from ndsc.report.several import COLUMNS, crystal_rows
+
+    for name, one in results.crystals.items():
+        _show_properties(one, f"{name}: ")
+    print_table("Crystals", COLUMNS, crystal_rows(results))
+    for number, (name, one) in enumerate(results.crystals.items()):
+        if one.selection is not None:
+            last = number + 1 == len(results.crystals)
+            _show_choice(one, one.selection, f"{name}: ", why=last)
+    for database in results.databases:
+        _show_database(database)
+    costs = [one.cost for one in results.crystals.values() if one.cost is not None]
+    spent = [cost.seconds for cost in costs if cost.seconds is not None]
+    time = f", {sum(spent):.1f} s of calculations" if len(spent) == len(costs) else ""
+    say(f"{sum(cost.labels for cost in costs)} labels, {sum(cost.atoms for cost in costs)} atoms{time}.")
+    said = next(iter(results.crystals.values())).selection
+    for warning in results.warnings:
+        if not _is_said(warning, said):
+            warn(warning)
+    page = directory / "report.html"
+    say(f"Report: {page if page.exists() else directory}")
 
 
 def show_results(results: Results, directory: Path) -> None:
     """The numbers that matter, and where the rest is."""
-    rows = []
-    for name, value in (results.lattice or {}).items():
-        if value.model is not None or value.reference is not None:
-            unit = "Å" if name in ("a", "b", "c") else "Å³" if name.startswith("volume") else "°"
-            rows.append([f"{name} ({unit})", *_cells(value.model, value.reference, value.error_percent)])
-    for name, value in (results.elastic or {}).items():
-        rows.append([f"{name} (GPa)", *_cells(value.model, value.reference, value.error_percent)])
-    if rows:
-        print_table("Lattice and elastic constants", ["", "potential", "reference", "error, %"], rows)
-    if results.phonons is not None:
-        phonons = results.phonons
-        numbers = [
-            ["RMSE over the mesh", _number(phonons.rmse_mesh_thz)],
-            ["RMSE along the path", _number(phonons.rmse_path_thz)],
-            ["largest error", _number(phonons.max_error_thz)],
-            ["lowest frequency", _number(phonons.min_frequency_thz)],
-        ]
-        print_table("Phonons, THz", ["", "potential"], numbers)
-        _show_polar(phonons)
+    _show_properties(results)
     if results.selection is not None:
         _show_choice(results, results.selection)
     for database in results.databases:
@@ -135,7 +172,30 @@ def show_results(results: Results, directory: Path) -> None:
     say(f"Report: {page if page.exists() else directory}")
 
 
-def _show_polar(phonons: PhononsSummary) -> None:
+def _show_properties(results: Results, head: str = "") -> None:
+    """Lattice, elastic constants and phonons beside the reference's."""
+    rows = []
+    for name, value in (results.lattice or {}).items():
+        if value.model is not None or value.reference is not None:
+            unit = "Å" if name in ("a", "b", "c") else "Å³" if name.startswith("volume") else "°"
+            rows.append([f"{name} ({unit})", *_cells(value.model, value.reference, value.error_percent)])
+    for name, value in (results.elastic or {}).items():
+        rows.append([f"{name} (GPa)", *_cells(value.model, value.reference, value.error_percent)])
+    if rows:
+        print_table(f"{head}Lattice and elastic constants", ["", "potential", "reference", "error, %"], rows)
+    if results.phonons is not None:
+        phonons = results.phonons
+        numbers = [
+            ["RMSE over the mesh", _number(phonons.rmse_mesh_thz)],
+            ["RMSE along the path", _number(phonons.rmse_path_thz)],
+            ["largest error", _number(phonons.max_error_thz)],
+            ["lowest frequency", _number(phonons.min_frequency_thz)],
+        ]
+        print_table(f"{head}Phonons, THz", ["", "potential"], numbers)
+        _show_polar(phonons, head)
+
+
+def _show_polar(phonons: PhononsSummary, head: str = "") -> None:
     """Transverse and longitudinal modes at the zone centre, and how far apart they are."""
     from ndsc.report.text import splitting
 
@@ -146,7 +206,7 @@ def _show_polar(phonons: PhononsSummary) -> None:
     ]
     if rows:
         heads = ["", "TO", "LO", "LO-TO", "reference TO", "LO", "LO-TO"]
-        print_table("Polar modes at Γ, THz", heads, rows)
+        print_table(f"{head}Polar modes at Γ, THz", heads, rows)
 
 
 def _diagonal(cost: CostSummary) -> str:
@@ -159,7 +219,7 @@ def _diagonal(cost: CostSummary) -> str:
     return f" One calculation of the diagonal supercell, {cost.diagonal_atoms} atoms, would take {time}, an estimate."
 
 
-def _show_choice(results: Results, chosen: SelectionSummary) -> None:
+def _show_choice(results: Results, chosen: SelectionSummary, head: str = "", *, why: bool = True) -> None:
     """What was chosen, the errors that are expected of it, and what to change where that is too much."""
     expected = [
         ("phonons, RMSE (THz)", chosen.predicted_rmse_thz, chosen.target_thz,
@@ -175,15 +235,18 @@ def _show_choice(results: Results, chosen: SelectionSummary) -> None:
     ]
     if rows:
         heads = ["", "predicted", "target", *(["true"] if known else [])]
-        print_table(f"Errors of the potential, {chosen.labels} labels of {chosen.candidates} candidates", heads, rows)
+        print_table(
+            f"{head}Errors of the potential, {chosen.labels} labels of {chosen.candidates} candidates", heads, rows
+        )
     if not results.elastic and chosen.constants:
         constants = [
             [f"{name} (GPa)", _number(value, 2), _number(chosen.deviations.get(name), 2)]
             for name, value in chosen.constants.items()
         ]
-        print_table("Elastic constants, predicted", ["", "potential", "expected error"], constants)
+        print_table(f"{head}Elastic constants, predicted", ["", "potential", "expected error"], constants)
     met = "" if chosen.target_met else "The targets are not met. "
-    say(f"{met}{chosen.reason} {chosen.advice}".strip())
+    if why:
+        say(f"{met}{chosen.reason} {chosen.advice}".strip())
 
 
 def _show_database(database: DatabaseSummary) -> None:

@@ -13,3 +13,8 @@ from .sections import PhononSettings as PhononSettings
 from .sections import ReferenceSettings as ReferenceSettings
 from .sections import RunConfig as RunConfig
 from .sections import SupercellsConfig as SupercellsConfig
+from .several import SeveralConfig as SeveralConfig
+from .several import dump_several as dump_several
+from .several import load_run as load_run
+from .several import parse_run as parse_run
+from .several import write_several as write_several

@@ -16,6 +16,8 @@ from ndsc.structure import split_index
 
 # The keys whose values are paths, which are relative to the input file; beside these, [[database]] file.
 PATHS = (("crystal", "structure"), ("reference", "labels"), ("reference", "pseudo_dir"), ("phonons", "born"))
+#: First line of an input file that ndsc writes.
+HEAD = "# Written by ndsc: the checked input of this run, with every default.\n\n"
 
 
 def load_config(path: str | Path) -> RunConfig:
@@ -112,8 +114,13 @@ def parse_config(text: str, *, folder: str | Path = ".", source: str = "The inpu
     InputError
         As `load_config`.
     """
-    raw = parse_toml(text, source)
-    return RunConfig.parse(_with_absolute_paths(raw, Path(folder).absolute(), source), source)
+    raw = with_absolute_paths(parse_toml(text, source), Path(folder).absolute(), source)
+    if isinstance(raw.get("crystal"), list):
+        raise InputError(
+            f"{source} has [[crystal]], once for each of several crystals, and this takes one. Only ndsc run and ndsc "
+            "labels write take several; give an input file with [crystal] here."
+        )
+    return RunConfig.parse(raw, source)
 
 
 def dump_config(config: RunConfig, *, folder: str | Path | None = None) -> str:
@@ -131,6 +138,11 @@ def dump_config(config: RunConfig, *, folder: str | Path | None = None) -> str:
     str
         TOML that `parse_config` (with the same folder) turns into an equal configuration.
     """
+    return HEAD + written(as_document(config, folder))
+
+
+def as_document(config: RunConfig, folder: str | Path | None = None) -> dict[str, Any]:
+    """A configuration as the tables of its input file; paths as in :func:`dump_config`."""
     data = config.model_dump(mode="python", exclude_none=True)
     for section, key in PATHS:
         value = data[section].get(key)
@@ -153,7 +165,7 @@ def dump_config(config: RunConfig, *, folder: str | Path | None = None) -> str:
         data["fit"] = config.fit.model_dump(mode="python", exclude_none=True, exclude_unset=True)
     if config.regularised_by_evidence:
         del data["regularisation"]
-    return f"# Written by ndsc: the checked input of this run, with every default.\n\n{_written(data)}"
+    return data
 
 
 def write_config(config: RunConfig, path: str | Path) -> None:
@@ -168,26 +180,44 @@ def write_config(config: RunConfig, path: str | Path) -> None:
     write_text(path, dump_config(config, folder=path.parent))
 
 
-def _with_absolute_paths(raw: dict[str, Any], folder: Path, source: str) -> dict[str, Any]:
+def with_absolute_paths(raw: dict[str, Any], folder: Path, source: str) -> dict[str, Any]:
     """Resolve the paths of a parsed file; values that are not strings are checked by the models."""
     resolved = {key: dict(value) if isinstance(value, Mapping) else value for key, value in raw.items()}
     crystal, reference = resolved.get("crystal"), resolved.get("reference")
-    if isinstance(crystal, dict) and isinstance(structure := crystal.get("structure"), str) and structure:
-        path, index = split_index(folder / os.path.expanduser(structure))
-        if os.path.isfile(path):
-            crystal["structure"] = os.path.normpath(path) + ("" if index is None else f"@{index}")
-        elif "/" in structure or "." in structure:
-            raise InputError(
-                f"{source}: [crystal] structure = {structure!r}: there is no file {path}. Give a path relative to the "
-                "input file, or the symbol of an element."
-            )
+    if isinstance(crystal, list):
+        resolved["crystal"] = [_with_absolute_structure(one, folder, source) for one in crystal]
+    elif crystal is not None:
+        resolved["crystal"] = _with_absolute_structure(crystal, folder, source)
     if "database" in resolved:
         resolved["database"] = _with_absolute_files(raw["database"], folder)
-    phonons = resolved.get("phonons")
-    for section, key in ((reference, "labels"), (reference, "pseudo_dir"), (phonons, "born")):
-        if isinstance(section, dict) and isinstance(named := section.get(key), str) and named:
-            section[key] = Path(os.path.normpath(folder / os.path.expanduser(named)))
+    for section, key in ((reference, "labels"), (reference, "pseudo_dir"), (resolved.get("phonons"), "born")):
+        _make_absolute(section, key, folder)
     return resolved
+
+
+def _make_absolute(section: object, key: str, folder: Path) -> None:
+    """Resolve the path of a key of a section, where it is there."""
+    if isinstance(section, dict) and isinstance(named := section.get(key), str) and named:
+        section[key] = Path(os.path.normpath(folder / os.path.expanduser(named)))
+
+
+def _with_absolute_structure(crystal: Any, folder: Path, source: str) -> Any:
+    """``[crystal]`` with the absolute path of its structure, and of several crystals that of its Born charges."""
+    if isinstance(crystal, Mapping) and isinstance(phonons := crystal.get("phonons"), Mapping):
+        crystal = {**crystal, "phonons": dict(phonons)}
+        _make_absolute(crystal["phonons"], "born", folder)
+    structure = crystal.get("structure") if isinstance(crystal, Mapping) else None
+    if not isinstance(structure, str) or not structure:
+        return crystal
+    path, index = split_index(folder / os.path.expanduser(structure))
+    if os.path.isfile(path):
+        return {**crystal, "structure": os.path.normpath(path) + ("" if index is None else f"@{index}")}
+    if "/" in structure or "." in structure:
+        raise InputError(
+            f"{source}: [crystal] structure = {structure!r}: there is no file {path}. Give a path relative to the "
+            "input file, or the symbol of an element."
+        )
+    return crystal
 
 
 def _with_absolute_files(tables: object, folder: Path) -> object:
@@ -211,10 +241,17 @@ def toml_value(value: object) -> str:
     InputError
         When TOML cannot hold it.
     """
-    return _written({"values": [[value]]}).strip().removeprefix("values = [[").removesuffix("]]")
+    return written({"values": [[value]]}).strip().removeprefix("values = [[").removesuffix("]]")
 
 
-def _written(data: Mapping[str, Any]) -> str:
+def written(data: Mapping[str, Any]) -> str:
+    """Tables as TOML.
+
+    Raises
+    ------
+    InputError
+        When TOML cannot hold a value.
+    """
     import tomlkit
     from tomlkit.exceptions import TOMLKitError
 

@@ -23,6 +23,7 @@ from ndsc.report.phonon_errors import (
     worst_qpoints,
 )
 from ndsc.report.predicted_errors import predicted_errors_figure, predicted_errors_summary
+from ndsc.report.several import write_several_report
 from ndsc.report.style import SavedFigure, save_figure, write_figure
 from ndsc.report.tables import markdown_table, write_data
 from ndsc.report.write import write_report
@@ -61,4 +62,5 @@ __all__ = [
     "write_data",
     "write_figure",
     "write_report",
+    "write_several_report",
 ]

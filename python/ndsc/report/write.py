@@ -121,7 +121,9 @@ class RunFiles:
             if results.phonons.harmonic is not None and harmonic.is_file():
                 self.harmonic = _read(harmonic, _comparison)
         if results.fit is not None:
-            path = directory / "potential" / "predictions.extxyz"
+            # Crystals of a run of several share the potential, and each has its predictions beside its results.
+            path = directory / "predictions.extxyz"
+            path = path if path.is_file() else directory / "potential" / "predictions.extxyz"
             self.predictions = _read(path, lambda file: Predictions.from_frames(read_frames(file)))
         if results.selection is not None:
             self.configurations = _read(directory / "configurations.extxyz", read_frames)

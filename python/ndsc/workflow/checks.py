@@ -47,8 +47,9 @@ def check_plan(plan: Plan, directory: Path) -> tuple[str, ...]:
     MissingExtraError
         When the fit or the labels need what is not installed.
     """
-    _check_kpoints(plan)
-    _ = plan.nac_params  # read, and refused where the file does not fit
+    for one in plan.each:
+        _check_kpoints(one)
+        _ = one.nac_params  # read, and refused where the file does not fit
     notes = [*plan.databases.warnings, *_check_fit(plan)]
     _check_resources(plan)
     notes += check_repeated(plan)
@@ -59,7 +60,10 @@ def check_plan(plan: Plan, directory: Path) -> tuple[str, ...]:
         check_folder(plan.store.path)
         if plan.config.executor.kind != "elsewhere":
             plan.spec.code.check_installed(plan.spec)
-    return (*plan.warnings, *notes, *_notes_on_crystal(plan), *_notes_on_parts(plan))
+    for one in plan.each:
+        head = "" if one.name is None else f"{one.name}: "
+        notes += [f"{head}{text}" for text in (*_notes_on_crystal(one), *_notes_on_parts(one))]
+    return (*plan.warnings, *notes)
 
 
 def _has_missing_labels(plan: Plan) -> bool:
@@ -98,16 +102,17 @@ def _check_fit(plan: Plan) -> list[str]:
         return []
     require_quippy()
     find_gap_fit()
-    check_e0(fit, plan.crystal.atoms.get_chemical_symbols())
-    notes = plan.databases.check_e0(fit, plan.crystal.atoms)
+    check_e0(fit, plan.symbols)
+    notes = plan.databases.check_e0(fit, [one.crystal.atoms for one in plan.each])
     check_fit_memory(fit, plan.fit_size)
     return notes
 
 
 def _check_resources(plan: Plan) -> None:
     """Refuse more structures than memory or disk can hold."""
-    for section in () if plan.config.makes_candidates else plan.config.configurations:
-        check_memory(plan.supercells, section)
+    for one in plan.each:
+        for section in () if one.config.makes_candidates else one.config.configurations:
+            check_memory(one.supercells, section)
     atoms = sum(size * count for size, count in plan.counts.items())
     labels = plan.most_labels
     disk = labels * DISK_OF_LABEL + atoms * DISK_OF_ATOM

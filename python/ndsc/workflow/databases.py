@@ -61,13 +61,14 @@ class OwnDatabases:
         """The frames with a sigma for every target; `run` holds where a database gives no expected errors."""
         return [frame for database in self.each for frame in database.regularised(run)]
 
-    def check_e0(self, fit: GapSettings, crystal: Atoms) -> list[str]:
-        """Look whether energies of single atoms can be had of them and the labels of a crystal, and are sensible.
+    def check_e0(self, fit: GapSettings, crystals: Sequence[Atoms]) -> list[str]:
+        """Look whether energies of single atoms can be had of them and the labels of crystals, and are sensible.
 
         Parameters
         ----------
         fit : GapSettings
-        crystal : ase.Atoms
+        crystals : sequence of ase.Atoms
+            One of each composition that will be labelled.
 
         Returns
         -------
@@ -81,12 +82,14 @@ class OwnDatabases:
         """
         with_energy = [frame for frame in self.frames if ENERGY_KEY in frame.info]
         if fit.e0 == "fit":
-            check_compositions([crystal, *with_energy])
-        if fit.e0 == "average" and _several_compositions([crystal, *with_energy]):
+            check_compositions([*crystals, *with_energy])
+        if fit.e0 == "average" and _several_compositions([*crystals, *with_energy]):
+            what = "the databases have other compositions than the crystal"
+            if _several_compositions(crystals):
+                what = "there are several compositions"
             return [
-                "[fit] e0 = 'average' gives all elements the same energy, and the databases have other compositions "
-                "than the crystal, so that the potential must learn the difference of the elements. [fit] e0 = 'fit' "
-                "finds an energy for each element."
+                f"[fit] e0 = 'average' gives all elements the same energy, and {what}, so that the potential must "
+                "learn the difference of the elements. [fit] e0 = 'fit' finds an energy for each element."
             ]
         return []
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from ase import Atoms
 
-from ndsc.config import RunConfig
+from ndsc.config import RunConfig, SeveralConfig
 from ndsc.errors import InputError, ReferenceCalculationError
 from ndsc.fit.memory import fit_memory
 from ndsc.kpoints import fold_kpoints
@@ -21,6 +21,7 @@ from ndsc.report.text import count, estimated, seconds
 from ndsc.store import DamagedError
 from ndsc.workflow.checks import COUNTED, check_plan
 from ndsc.workflow.databases import OwnDatabases
+from ndsc.workflow.joint import JointPlan, make_joint_plan
 from ndsc.workflow.plan import Plan, make_plan
 from ndsc.workflow.selection_effort import FEW_SUPERCELLS, SelectionEffort
 
@@ -94,26 +95,32 @@ class DryRun:
         return f"about {fit_memory(fit, size) / 1e9:.2g} GB of memory with solver = {fit.solver!r}"
 
     def __str__(self) -> str:
+        return "\n".join(line for _, line in self.lines())
+
+    def lines(self) -> list[tuple[bool, str]]:
+        """The summary, and of each line whether it is about the crystal and not about the whole run."""
         plan = self.plan
         atoms = sum(number * size for size, number in plan.counts.items())
-        lines = [
-            f"Crystal         {plan.crystal.describe()}" + ("" if self.relaxed else "; still to be relaxed"),
-            *self._supercell_lines(),
-            *(f"Note            {note}" for note in self.notes),
-            f"Configurations  {self._configurations(atoms)}",
-            *(f"Database        {line}" for line in plan.databases.lines()),
-            *([] if self.selection is None else [f"Selection       {self._selection(self.selection)}"]),
+        return [
+            (True, f"Crystal         {plan.crystal.describe()}" + ("" if self.relaxed else "; still to be relaxed")),
+            *((True, line) for line in self._supercell_lines()),
+            *((False, f"Note            {note}") for note in self.notes),
+            (not plan.selects, f"Configurations  {self._configurations(atoms)}"),
+            *((False, f"Database        {line}") for line in plan.databases.lines()),
+            *([] if self.selection is None else [(False, f"Selection       {self._selection(self.selection)}")]),
             *(
-                f"Single atom     {atom.atoms.info['ndsc_name']} with settings of its own, in a box of "
-                f"{' x '.join(f'{edge:.1f}' for edge in atom.atoms.cell.lengths())} Å"
+                (
+                    False,
+                    f"Single atom     {atom.atoms.info['ndsc_name']} with settings of its own, in a box of "
+                    f"{' x '.join(f'{edge:.1f}' for edge in atom.atoms.cell.lengths())} Å",
+                )
                 for atom in plan.isolated
             ),
-            f"Phonons         {self._phonons()}",
-            *([] if plan.selects else [f"Cost            {self._cost()}"]),
-            f"Labels          {self._labels()}",
-            *([] if plan.config.fit.method == "none" else [f"Fit             {self._fit()}"]),
+            (True, f"Phonons         {self._phonons()}"),
+            *([] if plan.selects else [(True, f"Cost            {self._cost()}")]),
+            (True, f"Labels          {self._labels()}"),
+            *([] if plan.config.fit.method == "none" else [(False, f"Fit             {self._fit()}")]),
         ]
-        return "\n".join(lines)
 
     def _configurations(self, atoms: int) -> str:
         plan, settings = self.plan, self.plan.config.selection
@@ -206,7 +213,10 @@ def dry_run(config: RunConfig, directory: Path, *, progress: Progress = silent) 
         When the run would be refused.
     """
     plan = plan_without_calculations(config, directory, progress=progress)
-    notes = check_plan(plan, directory)
+    return _of_plan(plan, check_plan(plan, directory), progress)
+
+
+def _of_plan(plan: Plan, notes: tuple[str, ...], progress: Progress) -> DryRun:
     kgrid = plan.spec.kgrid
     listed = plan.supercells.matrices[:LISTED]
     kpoints = () if kgrid is None else tuple(len(fold_kpoints(matrix, kgrid)) for matrix in listed)
@@ -218,6 +228,60 @@ def dry_run(config: RunConfig, directory: Path, *, progress: Progress = silent) 
         phonon_calculations=len(plan.phonon_frames) if few else None,
         in_store=in_store,
         times=times,
+        notes=notes,
+        selection=SelectionEffort.of_plan(plan) if plan.selects else None,
+    )
+
+
+@dataclass(frozen=True)
+class SeveralDryRun:
+    """What a run of several crystals would do and cost; ``str`` gives the summary for a person.
+
+    Attributes
+    ----------
+    plan : JointPlan
+    crystals : tuple of DryRun
+    notes : tuple of str
+    selection : SelectionEffort or None
+        What the choice of labels takes; None where all configurations are labelled.
+    """
+
+    plan: JointPlan
+    crystals: tuple[DryRun, ...]
+    notes: tuple[str, ...]
+    selection: SelectionEffort | None
+
+    def __str__(self) -> str:
+        lines = []
+        for one in self.crystals:
+            lines += [str(one.plan.name), *(f"  {line}" for own, line in one.lines() if own), ""]
+        whole = DryRun(self.plan, (), None, None, notes=self.notes, selection=self.selection)
+        names = ", ".join(str(one.plan.name) for one in self.crystals)
+        common = (f"  {line}" for own, line in whole.lines() if not own)
+        return "\n".join([*lines, f"All crystals ({names})", *common])
+
+
+def dry_run_of_several(config: SeveralConfig, directory: Path, *, progress: Progress = silent) -> SeveralDryRun:
+    """Work out what a run of several crystals would do, without computing or writing anything.
+
+    Parameters
+    ----------
+    config : SeveralConfig
+    directory : path
+        Folder that the run would have.
+    progress : callable
+        Called with (task, done, total).
+
+    Raises
+    ------
+    InputError, MissingExtraError
+        When the run would be refused.
+    """
+    plan = make_joint_plan(config, directory, compute=False, progress=progress)
+    notes = check_plan(plan, directory)
+    return SeveralDryRun(
+        plan=plan,
+        crystals=tuple(_of_plan(one, (), progress) for one in plan.each),
         notes=notes,
         selection=SelectionEffort.of_plan(plan) if plan.selects else None,
     )

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ase import Atoms
 
-from ndsc.config import RunConfig
+from ndsc.config import RunConfig, SeveralConfig
 from ndsc.elastic import elastic_constants
 from ndsc.elsewhere import MissingCalculator, Wanted
 from ndsc.errors import MissingLabelsError, ReferenceCalculationError
@@ -19,6 +19,7 @@ from ndsc.reference.labelling import computed_elsewhere
 from ndsc.relaxation import relax_crystal
 from ndsc.workflow.derived import elastic_through_store
 from ndsc.workflow.isolated import isolated_atoms
+from ndsc.workflow.joint import make_joint_plan
 from ndsc.workflow.plan import Plan, label_store, make_plan, reference_calculator, starting_crystal
 from ndsc.workflow.selection import ChosenLabels
 
@@ -64,13 +65,13 @@ def is_elsewhere(config: RunConfig) -> bool:
 
 
 def missing_labels(
-    config: RunConfig, directory: Path, *, choose: bool = True, progress: Progress = silent
+    config: RunConfig | SeveralConfig, directory: Path, *, choose: bool = True, progress: Progress = silent
 ) -> MissingLabels:
     """The labels of a run that are not in its store.
 
     Parameters
     ----------
-    config : RunConfig
+    config : RunConfig or SeveralConfig
     directory : path
         Folder of the run.
     choose : bool
@@ -85,10 +86,16 @@ def missing_labels(
     ReferenceCalculationError
         When the labels that are there cannot be used: a relaxation that leads nowhere, say.
     """
-    try:
-        plan = make_plan(config, directory, compute=False, progress=progress)
-    except ReferenceCalculationError as error:
-        return _before_relaxation(config, directory, error)
+    if isinstance(config, RunConfig):
+        try:
+            plan = make_plan(config, directory, compute=False, progress=progress)
+        except ReferenceCalculationError as error:
+            return _before_relaxation(config, directory, error)
+    else:
+        before = [_unrelaxed(name, one, directory, progress) for name, one in config.crystals.items()]
+        if any(one is not None for one in before):
+            return _joined([one for one in before if one is not None])
+        plan = make_joint_plan(config, directory, compute=False, progress=progress)
     wanted = _of_plan(plan)
     later: list[str] = []
     if plan.selects:
@@ -99,15 +106,31 @@ def missing_labels(
             wanted += chosen
             later += more
     steps = [label for label in wanted if label.task == "strained cells"]
-    if steps and plan.config.elastic.relax_ions and len(plan.crystal.atoms) > 1:
+    if steps and any(one.config.elastic.relax_ions and len(one.crystal.atoms) > 1 for one in plan.each):
         later.append("the next steps of the ions in strained cells")
+    return _joined([MissingLabels(wanted, later)])
+
+
+def _joined(parts: Sequence[MissingLabels]) -> MissingLabels:
+    """All of some missing labels, each once."""
     unique: dict[str, Wanted] = {}
-    for label in wanted:
+    for label in (label for part in parts for label in part.wanted):
         unique.setdefault(label.key, label)
-    return MissingLabels(list(unique.values()), later)
+    return MissingLabels(list(unique.values()), list(dict.fromkeys(text for part in parts for text in part.later)))
 
 
-def _before_relaxation(config: RunConfig, directory: Path, error: ReferenceCalculationError) -> MissingLabels:
+def _unrelaxed(name: str, config: RunConfig, directory: Path, progress: Progress) -> MissingLabels | None:
+    """What is missing for the relaxation of one of several crystals; None where it is relaxed."""
+    try:
+        make_plan(config, directory, compute=False, name=name, progress=progress)
+    except ReferenceCalculationError as error:
+        return _before_relaxation(config, directory, error, f"{name}-")
+    return None
+
+
+def _before_relaxation(
+    config: RunConfig, directory: Path, error: ReferenceCalculationError, prefix: str = ""
+) -> MissingLabels:
     """The next step of the relaxation, and what does not depend on it."""
     spec, store = config.reference.to_spec(), label_store(config, directory)
     crystal = starting_crystal(config)
@@ -116,7 +139,7 @@ def _before_relaxation(config: RunConfig, directory: Path, error: ReferenceCalcu
         relax_crystal(crystal, calculator)
     if not calculator.missing:
         raise error
-    wanted = calculator.wanted("relaxation", "relaxation")
+    wanted = calculator.wanted("relaxation", f"{prefix}relaxation")
     wanted += [
         Wanted(single.atoms, single.spec, "single atoms")
         for single in isolated_atoms(config, crystal.atoms, spec)
@@ -154,7 +177,9 @@ def _of_plan(plan: Plan) -> list[Wanted]:
     ]
     if plan.config.fit.method == "none":
         return found
-    return [*found, *_of_diagonal_phonons(plan), *_of_elastic_constants(plan)]
+    for one in plan.each:
+        found += [*_of_diagonal_phonons(one), *_of_elastic_constants(one)]
+    return found
 
 
 def _of_diagonal_phonons(plan: Plan) -> list[Wanted]:
@@ -167,7 +192,7 @@ def _of_diagonal_phonons(plan: Plan) -> list[Wanted]:
             plan.crystal, plan.phonon_supercells.grid, calculator, displacement=section.displacement,
             residual_force_limit=section.residual_force_limit, kgrid=plan.spec.kgrid,
         )  # fmt: skip
-    return calculator.wanted("phonons", "diagonal")
+    return calculator.wanted("phonons", f"{_prefix(plan)}diagonal")
 
 
 def _of_elastic_constants(plan: Plan) -> list[Wanted]:
@@ -182,7 +207,11 @@ def _of_elastic_constants(plan: Plan) -> list[Wanted]:
         calculator = MissingCalculator(plan.spec, plan.store)
         with calculator.asked():
             elastic_constants(plan.crystal, calculator, strain=section.strain, relax_ions=section.relax_ions)
-    return calculator.wanted("strained cells", "strained")
+    return calculator.wanted("strained cells", f"{_prefix(plan)}strained")
+
+
+def _prefix(plan: Plan) -> str:
+    return "" if plan.name is None else f"{plan.name}-"
 
 
 class _NextBatch(Exception):  # noqa: N818 - not an error

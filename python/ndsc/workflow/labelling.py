@@ -18,6 +18,7 @@ from ase.units import GPa
 from ndsc.database import make_database
 from ndsc.elastic_quality import NOTABLE_STRESS
 from ndsc.errors import ReferenceCalculationError
+from ndsc.fit.composition import fitted_energies
 from ndsc.fit.training import check_binding, single_atom_energies
 from ndsc.force_constants.samples import check_residual
 from ndsc.progress import Progress
@@ -80,7 +81,8 @@ def label_plan(
     supercells = [atoms for atoms in plan.phonon_frames if atoms.info["config_type"] == "phonon_perfect"]
     singles = [single.atoms for single in plan.single_atoms]
     label(unit_cells, "perfect unit cell")
-    warnings += _check_unit_cell(plan, unit_cells, report)
+    for one in plan.each:
+        warnings += _check_unit_cell(one, one.perfect_unit_cells, report)
     warnings += plan.databases.check_labels(make_database(unit_cells, report.labels), plan.spec.name)
     for single in plan.single_atoms:
         label([single.atoms], "single atoms", single.spec)
@@ -91,12 +93,14 @@ def label_plan(
     if not unit_cells:
         warnings += plan.databases.check_labels(make_database(supercells, report.labels), plan.spec.name)
     _check_binding(plan, supercells, report)
-    for atoms in supercells:
-        _check_residual(plan, atoms, report.labels[atoms.info["ndsc_name"]])
-    disagreement = perfect_cell_warning([*unit_cells, *supercells], report.labels)
-    if disagreement is not None:
-        log.warning("%s", disagreement)
-        warnings.append(disagreement)
+    for one in plan.each:
+        perfect = [atoms for atoms in one.phonon_frames if atoms.info["config_type"] == "phonon_perfect"]
+        for atoms in perfect:
+            _check_residual(one, atoms, report.labels[atoms.info["ndsc_name"]])
+        disagreement = perfect_cell_warning([*one.perfect_unit_cells, *perfect], report.labels)
+        if disagreement is not None:
+            log.warning("%s", disagreement)
+            warnings.append(disagreement)
     if choose is not None:
         warnings += choose(label)
     known = {atoms.info["ndsc_name"] for atoms in [*unit_cells, *supercells, *singles]}
@@ -164,7 +168,8 @@ def _check_unit_cell(plan: Plan, unit_cells: Sequence[Atoms], report: LabelRepor
         stress = float(np.max(np.abs(label.stress))) / GPa
         if stress > NOTABLE_STRESS:
             warnings.append(
-                f"The unit cell carries a stress of up to {stress:.2f} GPa: the database is of a strained crystal. "
+                f"The unit cell{'' if plan.name is None else f' of {plan.name}'} carries a stress of up to "
+                f"{stress:.2f} GPa: the database is of a strained crystal. "
                 "[crystal] relax = true relaxes it with the reference."
             )
             log.warning("%s", warnings[-1])
@@ -182,7 +187,10 @@ def _check_binding(plan: Plan, perfect: Sequence[Atoms], report: LabelReport) ->
     frames = make_database(perfect, report.labels)
     if frames:
         singles = make_database([single.atoms for single in plan.single_atoms], report.labels)
-        check_binding(frames, single_atom_energies([*frames, *singles, *plan.databases.frames], plan.config.fit))
+        known, fit = [*frames, *singles, *plan.databases.frames], plan.config.fit
+        # Of one composition, least squares leave the energies open; labels of other compositions come later.
+        e0 = fitted_energies(known, strict=False) if fit.e0 == "fit" else single_atom_energies(known, fit)
+        check_binding(frames, e0)
 
 
 def _require_single_atoms(singles: Sequence[Atoms], report: LabelReport) -> None:

@@ -60,6 +60,8 @@ class Plan:
         What the relaxation changed.
     databases : OwnDatabases
         Databases of the user's own that are fitted too.
+    name : str or None
+        Of the crystal in a run of several: it begins the names of its structures.
     """
 
     config: RunConfig
@@ -72,11 +74,22 @@ class Plan:
     relaxed: bool = True
     warnings: tuple[str, ...] = ()
     databases: OwnDatabases = field(default_factory=OwnDatabases)
+    name: str | None = None
+
+    @property
+    def each(self) -> tuple[Plan, ...]:
+        """The plan of each crystal of the run; here of the only one."""
+        return (self,)
+
+    @property
+    def symbols(self) -> list[str]:
+        """The elements of the potential."""
+        return sorted(set(self.crystal.atoms.get_chemical_symbols()))
 
     @property
     def potential(self) -> GapSettings:
         """The settings of the fit."""
-        return self.config.potential(len(set(self.crystal.atoms.numbers.tolist())))
+        return self.config.potential(len(self.symbols))
 
     @property
     def selects(self) -> bool:
@@ -95,7 +108,8 @@ class Plan:
             parts: Iterable[Atoms] = make_candidates(self.supercells, self.config.selection.candidates)
         else:
             parts = (frame for section in self.config.configurations for frame in _perturbed(section, self.supercells))
-        return [*_one_perfect_cell(parts), *(atom.atoms for atom in self.single_atoms if atom.spec == self.spec)]
+        frames = _named(_one_perfect_cell(parts), self.name)
+        return [*frames, *(atom.atoms for atom in self.single_atoms if atom.spec == self.spec)]
 
     @cached_property
     def unlabelled(self) -> list[Atoms]:
@@ -114,7 +128,8 @@ class Plan:
         """To be labelled for the reference's phonons; empty when these come from the diagonal supercell."""
         if not self.has_phonon_frames:
             return []
-        return phonon_displacements(self.phonon_supercells, displacement=self.config.phonons.displacement)
+        frames = phonon_displacements(self.phonon_supercells, displacement=self.config.phonons.displacement)
+        return _named(frames, self.name)
 
     @cached_property
     def nac_params(self) -> dict[str, Any] | None:
@@ -195,11 +210,15 @@ class Plan:
     @cached_property
     def fit_size(self) -> FitSize:
         """How much there will be to fit, at the most."""
+        return self.own_size.joined(FitSize.of_frames(self.databases.frames, self.potential.cutoff))
+
+    @property
+    def own_size(self) -> FitSize:
+        """The same without databases of the user's own."""
         largest = max(self.counts, default=0)
         counts = {largest: self.most_labels} if self.selects else self.counts
         offered = (OFFERED if self.selects else self.n_unlabelled) * largest
-        size = FitSize.of_supercells(self.crystal.atoms, counts, self.potential.cutoff, offered)
-        return size.joined(FitSize.of_frames(self.databases.frames, self.potential.cutoff))
+        return FitSize.of_supercells(self.crystal.atoms, counts, self.potential.cutoff, offered)
 
 
 def label_store(config: RunConfig, directory: Path) -> LabelStore:
@@ -253,6 +272,7 @@ def make_plan(
     compute: bool = True,
     relax: bool = True,
     databases: OwnDatabases | None = None,
+    name: str | None = None,
     progress: Progress = silent,
 ) -> Plan:
     """Load and relax the crystal, and choose the supercells.
@@ -268,6 +288,8 @@ def make_plan(
         False plans with the crystal as the input file gives it.
     databases : OwnDatabases, optional
         The databases of the input file, where they have been read.
+    name : str, optional
+        Of the crystal in a run of several; the elements of the databases are then not compared with it alone.
     progress : callable
         Called with (task, done, total).
 
@@ -282,7 +304,8 @@ def make_plan(
     crystal = starting_crystal(config, progress=progress)
     spec.check(crystal.atoms)
     databases = OwnDatabases.of_config(config) if databases is None else databases
-    check_elements(databases.each, crystal.atoms.get_chemical_symbols())
+    if name is None:
+        check_elements(databases.each, crystal.atoms.get_chemical_symbols())
     warnings: tuple[str, ...] = ()
     if relax and config.crystal.relax:
         calculator = reference_calculator(config, spec, store, compute=compute)
@@ -299,6 +322,7 @@ def make_plan(
         relaxed=relax or not config.crystal.relax,
         warnings=warnings,
         databases=databases,
+        name=name,
     )
 
 
@@ -335,6 +359,14 @@ def _one_perfect_cell(frames: Iterable[Atoms]) -> Iterator[Atoms]:
         if not (is_perfect and perfect):
             yield atoms
         perfect = perfect or is_perfect
+
+
+def _named(frames: Iterable[Atoms], crystal: str | None) -> list[Atoms]:
+    """Structures, in a run of several crystals with the name of theirs."""
+    found = list(frames)
+    for atoms in found if crystal is not None else ():
+        atoms.info |= {"ndsc_name": f"{crystal}-{atoms.info['ndsc_name']}", "ndsc_crystal": crystal}
+    return found
 
 
 def _perturbed(section: ConfigurationsConfig, supercells: SupercellSet, **changes: int) -> list[Atoms]:

@@ -65,7 +65,7 @@ def run_workflow(config: RunConfig, directory: str | Path, *, progress: Progress
     """
     directory = Path(directory)
     stages: dict[str, float] = {}
-    with _stage("crystal", stages):
+    with stage("crystal", stages):
         plan = plan_without_calculations(config, directory, progress=progress)
         notes = check_plan(plan, directory)
     if is_elsewhere(config):
@@ -73,13 +73,13 @@ def run_workflow(config: RunConfig, directory: str | Path, *, progress: Progress
         if missing.wanted:
             raise missing.error(plan.store)
     write_config(config, directory / "ndsc.toml")
-    with _log_file(directory / "ndsc.log"):
+    with log_file(directory / "ndsc.log"):
         log.info("run in %s", directory)
         if not plan.relaxed:
-            with _stage("crystal", stages):
+            with stage("crystal", stages):
                 plan = make_plan(config, directory, databases=plan.databases, progress=progress)
                 notes = (*notes, *check_repeated(plan))
-        with _stage("labels", stages):
+        with stage("labels", stages):
             chosen = ChosenLabels(plan, directory, progress) if plan.selects else None
             report, warnings = label_plan(plan, progress, None if chosen is None else chosen.choose)
         wanted = plan.to_fit if chosen is None else chosen.configurations
@@ -101,9 +101,9 @@ def run_workflow(config: RunConfig, directory: str | Path, *, progress: Progress
 def _write_database(record: RunRecord, directory: Path) -> None:
     """Crystal, supercells, configurations and labels, once all of them are there."""
     plan = record.plan
-    _write_frames(directory / "crystal.extxyz", [plan.crystal.atoms])
+    write_frames(directory / "crystal.extxyz", [plan.crystal.atoms])
     write_text(directory / "supercells.json", json.dumps(plan.supercells.to_dict(), indent=1) + "\n")
-    _write_frames(directory / "configurations.extxyz", record.configurations)
+    write_frames(directory / "configurations.extxyz", record.configurations)
     write_database(directory / "database.extxyz", record.fitted)
     if record.outliers:
         write_database(directory / "outliers.extxyz", record.outliers)
@@ -115,14 +115,14 @@ def _fit_and_benchmark(record: RunRecord, directory: Path, progress: Progress) -
     """The potential, then its lattice, phonons and elastic constants beside the reference's."""
     plan = record.plan
     calculator = reference_calculator(plan.config, plan.spec, plan.store)
-    with _stage("reference", record.stages):
+    with stage("reference", record.stages):
         reference = run_reference(plan, record.report.labels, calculator, progress=progress)
         record.warnings += reference.warnings
     chosen = record.chosen
     record.regularisation = plan.config.regularisation
     if chosen is not None and plan.config.regularised_by_evidence:
         record.regularisation = chosen.selector.noise.regularisation()
-    with _stage("fit", record.stages):
+    with stage("fit", record.stages):
         record.fit = fit_gap(
             [
                 *apply_regularisation(record.database, record.regularisation),
@@ -137,9 +137,9 @@ def _fit_and_benchmark(record: RunRecord, directory: Path, progress: Progress) -
         )
     record.warnings += record.fit.warnings
     if chosen is not None:
-        with _stage("prediction", record.stages):
+        with stage("prediction", record.stages):
             chosen.save_prediction(directory)
-    with _stage("benchmark", record.stages):
+    with stage("benchmark", record.stages):
         found = benchmark(
             record.fit.calculator(),
             reference,
@@ -156,7 +156,8 @@ def _fit_and_benchmark(record: RunRecord, directory: Path, progress: Progress) -
 
 
 @contextmanager
-def _stage(name: str, stages: dict[str, float]) -> Iterator[None]:
+def stage(name: str, stages: dict[str, float]) -> Iterator[None]:
+    """Add the wall time of what is inside, s, to that of a stage."""
     started = time.perf_counter()
     log.info("%s", name)
     yield
@@ -164,7 +165,7 @@ def _stage(name: str, stages: dict[str, float]) -> Iterator[None]:
 
 
 @contextmanager
-def _log_file(path: Path) -> Iterator[None]:
+def log_file(path: Path) -> Iterator[None]:
     """Send the package's log to a file as well, for the time of the run."""
     handler = logging.FileHandler(path, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
@@ -183,6 +184,7 @@ def _log_file(path: Path) -> Iterator[None]:
         handler.close()
 
 
-def _write_frames(path: Path, frames: list[Atoms]) -> None:
+def write_frames(path: Path, frames: list[Atoms]) -> None:
+    """Write structures as extended XYZ, whole or not at all."""
     with whole_file(path) as temporary:
         write(temporary, frames, format="extxyz")

@@ -32,7 +32,7 @@ from ndsc.reference import Label
 from ndsc.reference.processes import cores
 from ndsc.selection import ElasticTarget, GapModel, PhononTarget, PredictedErrors, Selector
 from ndsc.selection.elastic_target import PART_OF_LARGEST
-from ndsc.selection.prediction import predict_phonons
+from ndsc.selection.prediction import predict_errors, predict_phonons
 from ndsc.selection.selector import SingleAtoms
 from ndsc.vacuum import Vacuum
 from ndsc.workflow.labelling import Labeller
@@ -73,11 +73,15 @@ class Step:
     seconds : float, s
         Time of all of them.
     predicted : PredictedErrors
+        Of several crystals, the largest errors.
+    each : tuple of PredictedErrors
+        Of each crystal.
     """
 
     labels: int
     seconds: float
     predicted: PredictedErrors
+    each: tuple[PredictedErrors, ...]
 
 
 @dataclass
@@ -87,6 +91,7 @@ class ChosenLabels:
     Attributes
     ----------
     plan : Plan
+        Of one crystal, or of several, for which labels are then chosen together: the errors of all count alike.
     directory : path
         Folder of the run.
     progress : callable
@@ -126,11 +131,11 @@ class ChosenLabels:
             store=self.directory / "rows",
             workers=cores(),
         )
-        self.phonons, *others = targets_of_plan(self.plan)
+        self.targets = [targets_of_plan(one) for one in self.plan.each]
         self.selector = Selector(
             model,
             self.candidates,
-            [self.phonons, *others],
+            [target for own in self.targets for target in own],
             overhead=OWN_SECONDS,
             kpoints=self.plan.spec.kgrid is not None,
             e0=self._e0(),
@@ -206,18 +211,25 @@ class ChosenLabels:
         found = [atoms for atoms in self.plan.to_fit if str(atoms.info["ndsc_name"]) in names]
         return sorted(found, key=lambda atoms: names[str(atoms.info["ndsc_name"])])
 
-    def save_prediction(self, directory: Path) -> None:
+    def save_prediction(self, directory: Path, crystal: int = 0) -> None:
         """Write what is predicted of the phonons to ``phonons/predicted.json``: bands on path and mesh, and density.
+
+        Parameters
+        ----------
+        directory : path
+        crystal : int
+            Number of the crystal.
 
         Raises
         ------
         InputError
             When the folder cannot be written.
         """
-        path = band_path(self.plan.crystal)
-        mesh, weights = irreducible_qpoints(self.plan.crystal, MESH)
+        target = self.targets[crystal][0]
+        path = band_path(target.crystal)
+        mesh, weights = irreducible_qpoints(target.crystal, MESH)
         qpoints = np.concatenate([path.qpoints, mesh])
-        found = predict_phonons(self.selector.posterior, self.phonons, qpoints, factor=self.selector.factors.forces)
+        found = predict_phonons(self.selector.posterior, target, qpoints, factor=self.selector.factors.forces)
         n = len(path.qpoints)
         on_mesh = replace(
             found, qpoints=mesh, frequencies=found.frequencies[n:], deviations=found.deviations[n:],
@@ -257,7 +269,8 @@ class ChosenLabels:
         if fit.e0 == "fit":
             return partial(fitted_energies, strict=False)
         # The configurations of one crystal have one composition, so that it does not matter there.
-        return partial(single_atom_energies, settings=fit) if self.plan.databases.each else None
+        several = bool(self.plan.databases.each) or len(self.plan.each) > 1
+        return partial(single_atom_energies, settings=fit) if several else None
 
     def _add(self, frames: Sequence[Atoms], numbers: Sequence[int], labels: dict[str, Label]) -> None:
         self.failed += [name for atoms in frames if (name := str(atoms.info["ndsc_name"])) not in labels]
@@ -274,9 +287,21 @@ class ChosenLabels:
         )
 
     def _step(self) -> None:
-        predicted = self.selector.predict()
-        self.steps.append(Step(len(self.names), self._spent(), predicted))
+        each = self._predict()
+        predicted = each[0] if len(each) == 1 else _largest(each)
+        self.steps.append(Step(len(self.names), self._spent(), predicted, each))
         log.info("%d labels: %s", len(self.names), predicted)
+
+    def _predict(self) -> tuple[PredictedErrors, ...]:
+        """Expected errors of each crystal."""
+        rows, first, found = self.selector.error_rows, 0, []
+        for own in self.targets:
+            last = first + len(own)
+            found.append(
+                predict_errors(self.selector.posterior, own, factors=self.selector.factors, error_rows=rows[first:last])
+            )
+            first = last
+        return tuple(found)
 
     def _spent(self) -> float:
         return float(np.nansum(self.selector.seconds)) if self.selector.seconds else 0.0
@@ -323,7 +348,9 @@ class ChosenLabels:
 
     def _doubtful(self) -> float | None:
         """An imaginary frequency of the potential that more labels may well make real."""
-        return self.phonons.doubtful_instability(self.selector.posterior, self.selector.factors.forces)
+        factor = self.selector.factors.forces
+        found = (own[0].doubtful_instability(self.selector.posterior, factor) for own in self.targets)
+        return min((frequency for frequency in found if frequency is not None), default=None)
 
     def _advice(self) -> str:
         """The key to change where the target is not met."""
@@ -343,7 +370,7 @@ class ChosenLabels:
                 f"{fit.n_sparse}, n_max = {fit.n_max} and l_max = {fit.l_max}, then cutoff = {fit.cutoff:g}, or choose "
                 "from smaller displacements in [configurations]"
             )
-            if len(set(self.plan.crystal.atoms.numbers.tolist())) > 1:
+            if any(len(one.symbols) > 1 for one in self.plan.each):
                 text += "; if the crystal is ionic, forces reach beyond any cutoff, and the potential lacks them"
             return f"{text}."
         key = "max_seconds" if "max_seconds" in self.reason else "max_labels"
@@ -370,6 +397,16 @@ def _outlier_warning(outliers: Sequence[Atoms]) -> str:
         "ended in another electronic state, or the atoms are where the reference is not smooth. Compute "
         f"{'it' if one else 'them'} again with a tighter convergence, or take smaller displacements."
     )
+
+
+def _largest(each: Sequence[PredictedErrors]) -> PredictedErrors:
+    """The largest errors of several crystals; elastic constants are those of each."""
+    names = (
+        "rmse_thz", "elastic_percent", "statistical_rmse_thz", "statistical_elastic_percent", "factor",
+        "elastic_factor",
+    )  # fmt: skip
+    values = {name: [value for one in each if (value := getattr(one, name)) is not None] for name in names}
+    return PredictedErrors(**{name: max(found) for name, found in values.items() if found})
 
 
 def _plain(value: Any) -> Any:

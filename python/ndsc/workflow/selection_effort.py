@@ -66,7 +66,7 @@ class SelectionEffort:
     @classmethod
     def of_plan(cls, plan: Plan) -> SelectionEffort:
         """Work it out for a run that chooses its labels."""
-        fit, unit = plan.potential, plan.crystal.atoms
+        fit = plan.potential
         frames = plan.candidates
         kinds, first = Counter[tuple[Any, ...]](), []
         for number, kind in enumerate(strata(frames)):
@@ -78,18 +78,18 @@ class SelectionEffort:
             fewest, most = looked_at, looked_at
         else:
             fewest, most = [frames[number] for number in first], frames
-        species = len(set(unit.numbers.tolist()))
+        species = len(plan.symbols)
         m = fit.n_sparse * species
-        size = FitSize.of_supercells(unit, {len(unit): 1}, fit.cutoff)
-        pairs_per_atom = size.n_pairs / len(unit)
+        units = [one.crystal.atoms for one in plan.each]
+        pairs = [FitSize.of_supercells(unit, {len(unit): 1}, fit.cutoff).n_pairs / len(unit) for unit in units]
+        pairs_per_atom = max(pairs)
         rate = pairs_per_atom * (SECONDS_PER_PAIR + SECONDS_PER_PAIR_AND_POINT * m)
-        targets = _target_atoms(plan)
+        targets = [atoms for one in plan.each for atoms in _target_atoms(one)]
         there = [len(frame) for frame in plan.databases.frames]
         largest = max([*map(len, frames), *targets, *there], default=0)
         process = PROGRAM + derivatives_of_one(round(pairs_per_atom * largest), n_descriptor(fit, species))
         rows = min(_rows_bytes(map(len, most), m), MOST_MEMORY)
-        n_stars = len(irreducible_qpoints(plan.crystal, plan.phonon_supercells.grid).weights)
-        force_constants = 16.0 * n_stars * (3 * len(unit)) ** 2 * m
+        force_constants = 16.0 * m * sum(_force_constants(one) for one in plan.each)
         # Rows of labels that are there are held twice: of each configuration, and all of them joined.
         other = _rows_bytes(targets, m) + 2 * _rows_bytes(there, m) + force_constants + 8.0 * MATRICES * m**2
         return cls(
@@ -144,6 +144,12 @@ def _target_atoms(plan: Plan) -> list[int]:
         moved = [len(frame) for frame in plan.phonon_frames or phonon_displacements(supercells)]
     strained = [unit] * STRAINED if plan.config.elastic.enabled else []
     return moved + strained
+
+
+def _force_constants(plan: Plan) -> int:
+    """Force constants at all irreducible q-points of a crystal."""
+    n_stars = len(irreducible_qpoints(plan.crystal, plan.phonon_supercells.grid).weights)
+    return n_stars * (3 * len(plan.crystal.atoms)) ** 2
 
 
 def _atoms(frames: Iterable[Atoms]) -> int:

@@ -122,9 +122,9 @@ def summarise(record: RunRecord, directory: Path) -> Results:
             "by_type": Counter(str(atoms.info["config_type"]) for atoms in record.configurations),
             "settings": _recipe(config),
         },
-        "labels": _labels(record),
+        "labels": labels_summary(record),
         "databases": [_database(record, own, directory) for own in plan.databases.each],
-        "selection": None if record.chosen is None else _selection(record.chosen),
+        "selection": None if record.chosen is None else _selection(record.chosen, plan),
         "fit": None if record.fit is None else _fit(record, record.fit),
         "lattice": None if found is None else found.lattice,
         "phonons": None if found is None else _phonons(config, found),
@@ -153,7 +153,8 @@ def _recipe(config: RunConfig) -> dict[str, Any]:
     return dumped[0] if len(dumped) == 1 else {str(part["name"]): part for part in dumped}
 
 
-def _labels(record: RunRecord) -> dict[str, Any]:
+def labels_summary(record: RunRecord) -> dict[str, Any]:
+    """The reference calculations of a run, as results.json has them."""
     plan, report = record.plan, record.report
     requested = {str(atoms.info["ndsc_name"]) for atoms in [*plan.to_label, *record.configurations]}
     return {
@@ -170,8 +171,12 @@ def _labels(record: RunRecord) -> dict[str, Any]:
     }
 
 
-def _selection(chosen: ChosenLabels) -> dict[str, Any]:
-    last, settings = chosen.steps[-1].predicted, chosen.settings
+def _selection(chosen: ChosenLabels, plan: Plan) -> dict[str, Any]:
+    """What is expected of one crystal, and which of the labels are its."""
+    number = next(i for i, one in enumerate(chosen.plan.each) if one is plan)
+    last, settings = chosen.steps[-1].each[number], chosen.settings
+    own = {str(atoms.info["ndsc_name"]) for atoms in plan.to_fit}
+    order = [name for name in chosen.names if name in own]
     names = {"rmse_thz": "predicted_rmse_thz", "elastic_percent": "predicted_elastic_percent"}
     kept = (
         "statistical_rmse_thz",
@@ -183,8 +188,8 @@ def _selection(chosen: ChosenLabels) -> dict[str, Any]:
     )
     return {
         "method": settings.method,
-        "candidates": len(chosen.candidates),
-        "labels": len(chosen.names),
+        "candidates": len(plan.candidates),
+        "labels": len(order),
         **{key: getattr(last, name) for name, key in names.items()},
         **{name: getattr(last, name) for name in kept},
         "target_thz": settings.target_thz,
@@ -197,12 +202,12 @@ def _selection(chosen: ChosenLabels) -> dict[str, Any]:
             {
                 "labels": step.labels,
                 "seconds": step.seconds,
-                **{key: getattr(step.predicted, name) for name, key in names.items()},
+                **{key: getattr(step.each[number], name) for name, key in names.items()},
             }
             for step in chosen.steps
         ],
-        "order": chosen.names,
-        "outliers": [str(atoms.info["ndsc_name"]) for atoms in chosen.outliers],
+        "order": order,
+        "outliers": [name for atoms in chosen.outliers if (name := str(atoms.info["ndsc_name"])) in own],
     }
 
 
