@@ -36,6 +36,7 @@ from ndsc.progress import Progress, silent
 from ndsc.qgrid import Grid
 from ndsc.relaxation import relax_crystal
 from ndsc.results import IMAGINARY_THZ, Comparison
+from ndsc.sheet import is_sheet
 
 log = logging.getLogger(__name__)
 
@@ -317,7 +318,8 @@ def lattice_comparison(model: Atoms, reference: Atoms) -> dict[str, Comparison]:
     Returns
     -------
     dict
-        ``a``, ``b``, ``c`` in Å, ``alpha``, ``beta``, ``gamma`` in degrees, ``volume_per_atom`` in Å³.
+        ``a``, ``b``, ``c`` in Å, ``alpha``, ``beta``, ``gamma`` in degrees, ``volume_per_atom`` in Å³; of a sheet
+        ``a``, ``b``, ``gamma`` and ``area_per_atom`` in Å².
     """
     if len(model) != len(reference):
         raise InputError(
@@ -327,6 +329,9 @@ def lattice_comparison(model: Atoms, reference: Atoms) -> dict[str, Comparison]:
     names = ("a", "b", "c", "alpha", "beta", "gamma")
     pairs = zip(names, model.cell.cellpar(), reference.cell.cellpar(), strict=True)
     compared = {name: Comparison.of(float(ours), float(theirs)) for name, ours, theirs in pairs}
+    if is_sheet(reference):
+        areas = [float(np.linalg.norm(np.cross(*atoms.cell.array[:2]))) / len(atoms) for atoms in (model, reference)]
+        return {name: compared[name] for name in ("a", "b", "gamma")} | {"area_per_atom": Comparison.of(*areas)}
     compared["volume_per_atom"] = Comparison.of(
         model.get_volume() / len(model), reference.get_volume() / len(reference)
     )

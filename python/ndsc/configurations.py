@@ -35,7 +35,7 @@ RECIPE = (
     "ndsc_name", "config_type", "ndsc_matrix", "ndsc_seed", "ndsc_index", "ndsc_scale", "ndsc_strain",
     "ndsc_displacement",
 )  # fmt: skip
-OPTIONAL_RECIPE = ("ndsc_part", "ndsc_displaced")
+OPTIONAL_RECIPE = ("ndsc_part", "ndsc_displaced", "ndsc_sheet")
 
 
 class ConfigurationSettings(Section):
@@ -149,8 +149,8 @@ def make_configurations(
     Returns
     -------
     list of ase.Atoms
-        Unit cells first, then supercell by supercell. ``info`` holds ``ndsc_name``, ``config_type`` and all that
-        :func:`remake_configuration` needs.
+        Unit cells first, then supercell by supercell; sheets are scaled and strained in their plane. ``info`` holds
+        ``ndsc_name``, ``config_type`` and all that :func:`remake_configuration` needs.
 
     Raises
     ------
@@ -174,9 +174,11 @@ def make_configurations(
     displacements, scales = settings.displacement, settings.scale
     # The only atom of a unit cell stays: the crystal would only be moved as a whole, and need another label for it.
     of_unit_cells = settings.unit_cell_displacement if len(supercells.atoms) > 1 else 0.0
-    extra = ({} if part is None else {"ndsc_part": part}) | (
+    extra: dict[str, Any] = ({} if part is None else {"ndsc_part": part}) | (
         {} if displaced == "all" else {"ndsc_displaced": displaced}
     )
+    if supercells.crystal.is_sheet:
+        extra["ndsc_sheet"] = True
     prefix = "" if part is None else f"{part}-"
 
     def amplitude(index: int) -> float:
@@ -262,6 +264,9 @@ def _configuration(unit_cell: Atoms, recipe: dict[str, Any]) -> Atoms:
         displacements = float(recipe["ndsc_displacement"]) * _normal(uniform, 3 * n_atoms).reshape(n_atoms, 3)
 
     deformation = float(recipe["ndsc_scale"]) * (np.eye(3) + strain)
+    if recipe.get("ndsc_sheet", False):
+        # A sheet is strained in its plane.
+        deformation[2, :] = deformation[:, 2] = (0.0, 0.0, 1.0)
     for name in ("ndsc_basis", "ndsc_lattice_point"):
         del perfect.arrays[name]
     perfect.set_cell(perfect.cell.array @ deformation)

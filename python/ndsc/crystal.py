@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from ndsc import _core
 from ndsc.errors import InputError, InternalError
+from ndsc.sheet import in_plane_lattice, is_sheet
 from ndsc.structure import MANY_ATOMS, bulk_structure, checked_structure, read_structure, split_index
 from ndsc.symmetry import distinct_rotations, find_operations
 
@@ -56,8 +57,8 @@ class Crystal:
     Attributes
     ----------
     atoms : ase.Atoms
-        The unit cell, periodic in all directions, right-handed, with its masses, moments, charges, tags, other arrays
-        and `info`; without calculator, constraints and results of calculations.
+        The unit cell, periodic in all directions (a sheet along its first two vectors), right-handed, with its masses,
+        moments, charges, tags, other arrays and `info`; without calculator, constraints and results of calculations.
     rotations : (n, 3, 3) int64 array
         Rotation parts W of the operations, acting on fractional positions as columns.
     translations : (n, 3) float array
@@ -114,11 +115,16 @@ class Crystal:
             symprec=symprec,
             magnetic_tolerance=magnetic_tolerance,
         )
+        kept: NDArray[np.bool_] = np.ones(len(found.rotations), dtype=bool)
+        if is_sheet(checked):
+            # What exchanges the normal with the plane is a symmetry of the vacuum's thickness only.
+            mixed = found.rotations[:, 2, :2].any(axis=1) | found.rotations[:, :2, 2].any(axis=1)
+            kept = np.logical_not(mixed)
         return cls(
             atoms=checked,
-            rotations=found.rotations,
-            translations=found.translations,
-            time_reversals=found.time_reversals,
+            rotations=found.rotations[kept],
+            translations=found.translations[kept],
+            time_reversals=found.time_reversals[kept],
             symprec=float(symprec),
             magnetic_tolerance=float(magnetic_tolerance),
         )
@@ -143,6 +149,11 @@ class Crystal:
     def symbol(self) -> str:
         """International short symbol of that space group."""
         return self._space_group[1]
+
+    @property
+    def is_sheet(self) -> bool:
+        """Whether the crystal is periodic along its first two vectors only, with vacuum along the third."""
+        return is_sheet(self.atoms)
 
     @property
     def is_magnetic(self) -> bool:
@@ -219,9 +230,13 @@ class Crystal:
 
         cell, positions = self.atoms.cell.array, self.atoms.get_scaled_positions(wrap=False)
         species = self._species_with_moments()
-        found = spglib.standardize_cell(
-            (cell, positions, species), to_primitive=True, no_idealize=True, symprec=self.symprec
-        )
+        found: Any
+        if self.is_sheet:
+            found = self._primitive_sheet(species)
+        else:
+            found = spglib.standardize_cell(
+                (cell, positions, species), to_primitive=True, no_idealize=True, symprec=self.symprec
+            )
         if found is None or len(found[2]) * self.n_primitive_cells != len(self.atoms):
             raise InputError(
                 f"The primitive cell of {self.atoms.get_chemical_formula()} could not be found with symprec = "
@@ -240,6 +255,14 @@ class Crystal:
         primitive.set_scaled_positions(primitive_positions)
         crystal = Crystal.from_atoms(primitive, symprec=self.symprec, magnetic_tolerance=self.magnetic_tolerance)
         return crystal, mapping
+
+    def _primitive_sheet(self, species: IntArray) -> tuple[FloatArray, FloatArray, IntArray]:
+        """Cell, positions and species of the primitive cell of a sheet, with its third vector as it is."""
+        pure = np.all(self.rotations == np.eye(3, dtype=np.int64), axis=(1, 2)) & ~self.time_reversals
+        cell = in_plane_lattice(self.atoms.cell.array, self.translations[pure])
+        # Atom i goes to the sites of its copies; the first of them stays.
+        first = np.unique(self.permutations[pure].min(axis=0))
+        return cell, self.atoms.positions[first] @ np.linalg.inv(cell), species[first]
 
     def _species_with_moments(self) -> IntArray:
         """(n_atoms,) int64 array : species that moments tell apart too, for programs that take no moments."""
@@ -262,6 +285,9 @@ class Crystal:
         InputError
             When the atoms are others, or the operations do not bring the new structure onto itself within `symprec`.
         """
+        if self.is_sheet and not is_sheet(atoms):
+            atoms = atoms.copy()
+            atoms.set_pbc(self.atoms.pbc)
         checked = checked_structure(atoms)
         if not np.array_equal(checked.numbers, self.atoms.numbers):
             raise InputError("The new structure of a crystal must have the same atoms in the same order.")
@@ -287,6 +313,8 @@ class Crystal:
         """Formula, number of atoms and space group on one line."""
         n_reversing = int(np.sum(self.time_reversals))
         magnetic = ", magnetic" if self.is_magnetic else ""
+        if self.is_sheet:
+            magnetic = f", a sheet{magnetic}"
         if n_reversing:
             magnetic += f", {n_reversing} of {len(self.rotations)} operations reverse the spins"
         atoms = "1 atom" if len(self.atoms) == 1 else f"{len(self.atoms)} atoms"
@@ -313,7 +341,8 @@ class Crystal:
     def to_dict(self) -> dict[str, Any]:
         """The structure with its tolerances and space group as numbers, strings and lists, for JSON."""
         arrays = {name: values for name, values in self.atoms.arrays.items() if name not in ("numbers", "positions")}
-        return {
+        sheet = {"pbc": self.atoms.pbc.tolist()} if self.is_sheet else {}
+        return sheet | {
             "symbols": list(self.atoms.symbols),
             "cell": self.atoms.cell.array.tolist(),
             "positions": self.atoms.positions.tolist(),
@@ -335,7 +364,7 @@ class Crystal:
             When `data` lacks something, or is not a crystal.
         """
         try:
-            atoms = Atoms(data["symbols"], positions=data["positions"], cell=data["cell"], pbc=True)
+            atoms = Atoms(data["symbols"], positions=data["positions"], cell=data["cell"], pbc=data.get("pbc", True))
             if np.any(data["magnetic_moments"]):
                 atoms.set_initial_magnetic_moments(data["magnetic_moments"])
             for name, values in data.get("arrays", {}).items():

@@ -24,8 +24,9 @@ from numpy.typing import NDArray
 
 from ndsc.benchmark_settings import StrainedCellSettings
 from ndsc.crystal import Crystal, as_crystal
-from ndsc.elastic_quality import elastic_warnings, misfit
+from ndsc.elastic_quality import IN_PLANE, elastic_warnings, misfit
 from ndsc.elastic_setting import constant_names, standard_orientation, without_forbidden
+from ndsc.elastic_sheet import check_one_vacuum, sheet_matrix, strained_sheet
 from ndsc.errors import InputError, ReferenceCalculationError
 from ndsc.interrupts import calculator_errors
 from ndsc.progress import Progress, silent
@@ -55,7 +56,7 @@ class ElasticConstants:
     matrix : (6, 6) float array, GPa
         Voigt matrix.
     constants : dict of str to float, GPa
-        The constants of the Laue class by name, ``{"C11": …, "C12": …}``.
+        The constants of the Laue class by name, ``{"C11": …, "C12": …}``; of a sheet (pbc = T T F) `in_plane`, in N/m.
     laue_class : str
         ``"cubic"``, ``"hexagonal"``, ``"trigonal_high"`` (32, 3m, -3m), ``"trigonal_low"`` (3, -3),
         ``"tetragonal_high"`` (422, 4mm, -42m, 4/mmm), ``"tetragonal_low"`` (4, -4, 4/m), ``"orthorhombic"``,
@@ -74,6 +75,8 @@ class ElasticConstants:
     in_plane : dict of str to float, N/m
         Constants of a sheet per area, C11, C12, C22, C66 (and C16, C26 where they are not zero), with x along its
         shortest lattice vector and z along its normal; empty unless `dimension` is 2.
+    unit : str
+        Of `constants`: ``"GPa"``, or ``"N/m"`` of a sheet.
     warnings : tuple of str
         Why the constants may be wrong or mean something else: stress in the cell, instability, a calculator that is not
         smooth, clamped ions, vacuum.
@@ -88,6 +91,7 @@ class ElasticConstants:
     calculations: int
     dimension: int = 3
     in_plane: dict[str, float] = field(default_factory=dict)
+    unit: str = "GPa"
     warnings: tuple[str, ...] = ()
 
     @property
@@ -232,9 +236,11 @@ def elastic_constants(
         strain=strain, relax_ions=relax_ions, n_steps=n_steps, fmax=fmax, max_steps=max_steps
     )
     crystal = as_crystal(structure, symprec=symprec)
+    run = _Relaxations(calculator, settings)
+    if crystal.is_sheet:
+        return _of_sheet(crystal, run, progress)
     standard, laue_class = standard_orientation(crystal)
     pattern = _PATTERNS.get(laue_class, laue_class)
-    run = _Relaxations(calculator, settings)
     delta = 2 * strain / (n_steps - 1)
     cells, needed = _strained(standard, pattern, n_steps, delta)
     strained = run.run(cells[:needed], progress)
@@ -261,10 +267,37 @@ def elastic_constants(
         in_plane=in_plane_constants(matrix, standard, vacuum) if len(vacuum.normals) == 1 else {},
     )
     response = misfit(matrix, strained[:needed], unstrained)
-    result = replace(found, warnings=elastic_warnings(found, crystal, response, vacuum))
-    for text in result.warnings:
+    return _with_warnings(found, elastic_warnings(found, crystal, response, vacuum), crystal)
+
+
+def _of_sheet(crystal: Crystal, run: _Relaxations, progress: Progress) -> ElasticConstants:
+    """Constants of a sheet in its plane, N/m, from strains in its plane."""
+    settings, vacuum = run.settings, check_one_vacuum(crystal)
+    strained = run.run(strained_sheet(crystal, settings.strain, settings.n_steps), progress)
+    unstrained = strained[settings.n_steps // 2]
+    _check_response(strained, unstrained, crystal)
+    matrix = sheet_matrix(crystal, strained, settings.n_steps)
+    in_plane = in_plane_constants(matrix, crystal.atoms, vacuum)
+    found = ElasticConstants(
+        matrix=matrix,
+        constants=in_plane,
+        laue_class="sheet",
+        relaxed_ions=settings.relax_ions,
+        strain=settings.strain,
+        residual_stress=np.array(unstrained.get_stress(), dtype=float) / GPa,
+        calculations=run.calculations,
+        dimension=2,
+        in_plane=in_plane,
+        unit="N/m",
+    )
+    response = misfit(matrix, strained, unstrained, components=IN_PLANE)
+    return _with_warnings(found, elastic_warnings(found, crystal, response, vacuum), crystal)
+
+
+def _with_warnings(found: ElasticConstants, warnings: tuple[str, ...], crystal: Crystal) -> ElasticConstants:
+    for text in warnings:
         log.warning("%s: %s", crystal.atoms.get_chemical_formula(), text)
-    return result
+    return replace(found, warnings=warnings)
 
 
 def strained_cells(structure: Atoms | Crystal, *, strain: float = 0.005, n_steps: int = 3) -> list[Atoms]:
@@ -282,9 +315,14 @@ def strained_cells(structure: Atoms | Crystal, *, strain: float = 0.005, n_steps
         Rounded to 1e-8 Å, as they are calculated.
     """
     settings = StrainedCellSettings(strain=strain, n_steps=n_steps)
-    standard, laue_class = standard_orientation(as_crystal(structure))
-    pattern, delta = _PATTERNS.get(laue_class, laue_class), 2 * settings.strain / (settings.n_steps - 1)
-    cells, needed = _strained(standard, pattern, settings.n_steps, delta)
+    crystal = as_crystal(structure)
+    if crystal.is_sheet:
+        cells = strained_sheet(crystal, settings.strain, settings.n_steps)
+        needed = len(cells)
+    else:
+        standard, laue_class = standard_orientation(crystal)
+        pattern, delta = _PATTERNS.get(laue_class, laue_class), 2 * settings.strain / (settings.n_steps - 1)
+        cells, needed = _strained(standard, pattern, settings.n_steps, delta)
     unstrained = [cell for cell in cells[:needed] if not np.any(cell.info["strain"])]
     return [rounded(cell) for cell in cells[:needed] if np.any(cell.info["strain"]) or cell is unstrained[0]]
 

@@ -28,7 +28,23 @@ LARGEST_CONSTANT = 5000.0
 _WITH_VACUUM = {2: "a sheet", 1: "a wire", 0: "a molecule or separate atoms"}
 
 
-def misfit(matrix: FloatArray, strained: Sequence[Atoms], unstrained: Atoms) -> float:
+#: Voigt indices of the strains in the plane of a sheet.
+IN_PLANE = (0, 1, 5)
+
+
+def voigt_strain(cell: Atoms) -> FloatArray:
+    """(6,) array : the strain of a strained cell, ``info["strain"]``, in Voigt order with twice the shears."""
+    strain = np.asarray(cell.info["strain"], dtype=float).reshape(3, 3)
+    return np.array([*np.diag(strain), 2 * strain[1, 2], 2 * strain[0, 2], 2 * strain[0, 1]])
+
+
+def misfit(
+    matrix: FloatArray,
+    strained: Sequence[Atoms],
+    unstrained: Atoms,
+    *,
+    components: Sequence[int] = tuple(range(6)),
+) -> float:
     """Difference between the stresses of strained cells and those of the constants, as a share of the stresses.
 
     Parameters
@@ -37,15 +53,13 @@ def misfit(matrix: FloatArray, strained: Sequence[Atoms], unstrained: Atoms) -> 
     strained : sequence of ase.Atoms
         With stresses, and their (3, 3) strain in ``info["strain"]``.
     unstrained : ase.Atoms
+    components : sequence of int
+        Voigt indices of the stresses that count.
     """
-    strains = np.array([cell.info["strain"] for cell in strained]).reshape(-1, 3, 3)
-    symmetric = strains + strains.transpose(0, 2, 1)
-    voigt = np.stack(
-        [*(strains[:, i, i] for i in range(3)), *(symmetric[:, i, j] for i, j in ((1, 2), (0, 2), (0, 1)))]
-    )
-    found = np.array([cell.get_stress() for cell in strained]) - unstrained.get_stress()
-    wrong = found / GPa - voigt.T @ matrix
-    return float(np.linalg.norm(wrong) / max(float(np.linalg.norm(found / GPa)), 1e-300))
+    strains = np.array([voigt_strain(cell) for cell in strained])
+    found = (np.array([cell.get_stress() for cell in strained]) - unstrained.get_stress()) / GPa
+    wrong = (found - strains @ matrix)[:, list(components)]
+    return float(np.linalg.norm(wrong) / max(float(np.linalg.norm(found[:, list(components)])), 1e-300))
 
 
 def elastic_warnings(constants: ElasticConstants, crystal: Crystal, response: float, vacuum: Vacuum) -> tuple[str, ...]:
@@ -61,14 +75,16 @@ def elastic_warnings(constants: ElasticConstants, crystal: Crystal, response: fl
     vacuum : Vacuum
     """
     texts = []
-    if constants.dimension < 3:
+    if constants.dimension < 3 and not crystal.is_sheet:
         gaps = " and ".join(f"{gap:.1f}" for gap in vacuum.gaps)
         instead = "" if constants.dimension != 2 else " The constants of the sheet in its plane are given in N/m."
         texts.append(
             f"The cell has {gaps} Å of vacuum, so this is {_WITH_VACUUM[constants.dimension]}: constants in GPa depend "
             f"on the vacuum, and bulk, shear and Young's moduli mean nothing.{instead}"
         )
-    stress = float(np.max(np.abs(constants.residual_stress)))
+    stress = float(
+        np.max(np.abs(constants.residual_stress[list(IN_PLANE)] if crystal.is_sheet else constants.residual_stress))
+    )
     if stress > NOTABLE_STRESS:
         texts.append(
             f"The cell carries a stress of up to {stress:.3g} GPa, which shifts its elastic constants by about as "

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from ndsc.crystal import Crystal, as_crystal
 from ndsc.errors import InputError, InternalError
+from ndsc.sheet import in_plane_lattice
 
 FloatArray = NDArray[np.float64]
 
@@ -110,9 +111,13 @@ def band_path(structure: Atoms | Crystal, npoints: int = 300, *, symprec: float 
         raise InputError(f"npoints = {npoints} is not a path. Give a whole number of at least 2, 300 for example.")
     crystal = as_crystal(structure, symprec=symprec)
     cell, primitive = crystal.atoms.cell.array, crystal.primitive.atoms
-    # From the Niggli cell, which is unique, or the names of the points of a triclinic lattice depend on the setting.
-    reduced = Cell(primitive.cell.niggli_reduce()[1].T @ primitive.cell.array)
-    standard = reduced.bandpath(npoints=0, eps=LATTICE_TOLERANCE)
+    if crystal.is_sheet:
+        reduced = Cell(in_plane_lattice(primitive.cell.array, np.zeros((1, 3))))
+        standard = reduced.bandpath(npoints=0, eps=LATTICE_TOLERANCE, pbc=(True, True, False))
+    else:
+        # From the Niggli cell, which is unique, or the names of a triclinic lattice's points depend on the setting.
+        reduced = Cell(primitive.cell.niggli_reduce()[1].T @ primitive.cell.array)
+        standard = reduced.bandpath(npoints=0, eps=LATTICE_TOLERANCE)
     # Special points are in the basis of the reduced cell; in that of the cell given, by way of the Cartesian vector.
     to_given = np.linalg.inv(reduced.array).T @ cell.T
     special = {name: np.asarray(point, dtype=float) @ to_given for name, point in standard.special_points.items()}

@@ -34,6 +34,7 @@ from ndsc.force_constants import (
 from ndsc.force_constants.polar import polar_modes
 from ndsc.phonon_path import BandPath, band_path
 from ndsc.qgrid import Grid, checked_grid, irreducible_qpoints
+from ndsc.sheet import across_one
 
 FloatArray = NDArray[np.float64]
 #: What phonons are compared as.
@@ -246,7 +247,7 @@ def compare_phonons(
     path : BandPath, optional
         In reduced coordinates of that cell; without it, that of the reference by :func:`band_path`.
     mesh : int or 3 ints
-        Divisions of the Γ-centred mesh of the headline error.
+        Divisions of the Γ-centred mesh of the headline error; of a sheet there is one across it, whatever is given.
     dos_mesh : int or 3 ints, "auto" or None
         Divisions of the mesh of the densities of states (tetrahedron method): by default 40, or fewer for a crystal of
         many atoms and few symmetries. None leaves the densities out.
@@ -269,13 +270,15 @@ def compare_phonons(
     else:
         crystal = as_crystal(reference.crystal, symprec=symprec)
     chosen = path if path is not None else band_path(crystal)
-    divisions = checked_grid(mesh)
+    divisions = across_one(checked_grid(mesh)) if crystal.is_sheet else checked_grid(mesh)
     qpoints, weights = irreducible_qpoints(crystal, divisions)
     on_path = [_frequencies(phonon, chosen.qpoints) for phonon in phonons]
     on_mesh = [_frequencies(phonon, qpoints) for phonon in phonons]
     densities: dict[str, Any] = {}
     if dos_mesh is not None:
         divisions_of_dos = _dos_divisions(crystal) if isinstance(dos_mesh, str) else checked_grid(dos_mesh)
+        if crystal.is_sheet:
+            divisions_of_dos = across_one(divisions_of_dos)
         axis, (model_dos, reference_dos) = densities_of_states(phonons, crystal, divisions_of_dos)
         densities = {"dos_mesh": divisions_of_dos, "dos_frequencies": axis}
         densities |= {"model_dos": model_dos, "reference_dos": reference_dos}
@@ -373,7 +376,7 @@ def _frequencies(phonon: Phonopy, qpoints: FloatArray) -> FloatArray:
 def _dos_divisions(crystal: Crystal) -> Grid:
     modes = DOS_DIVISIONS**3 * len(crystal.atoms) / len(crystal.point_group)
     divisions = round(DOS_DIVISIONS * min(1.0, (DOS_MODES / modes) ** (1 / 3)))
-    return (divisions, divisions, divisions)
+    return (DOS_DIVISIONS, DOS_DIVISIONS, 1) if crystal.is_sheet else (divisions, divisions, divisions)
 
 
 def densities_of_states(

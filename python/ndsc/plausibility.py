@@ -330,6 +330,8 @@ def _pairs(frames: Sequence[Atoms], targets: Sequence[Targets]) -> Iterator[tupl
 def _work(one: Atoms, two: Atoms, first: Targets, second: Targets) -> tuple[float, float, float, float] | None:
     """The terms of one pair, None where the frames differ too much or lack a target that the difference needs."""
     gradient = np.linalg.solve(one.cell.array, two.cell.array)
+    if np.abs(gradient - np.eye(3)).max() > 0.5:  # another supercell, perhaps turned
+        return None
     strain = 2.0 * (gradient - np.eye(3)) @ np.linalg.inv(gradient + np.eye(3))
     moved = two.cell.scaled_positions(two.positions) - one.cell.scaled_positions(one.positions)
     moved = (moved - np.round(moved)) @ (0.5 * (one.cell.array + two.cell.array))

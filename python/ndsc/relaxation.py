@@ -119,6 +119,8 @@ def relax_crystal(
 ) -> Atoms:
     """Relax cell and positions with all symmetry of the crystal kept, that of its magnetic order included.
 
+    Of a sheet, the cell relaxes in its plane.
+
     A cell that is symmetric within the tolerance only is made exactly symmetric first.
 
     Parameters
@@ -154,12 +156,15 @@ def relax_crystal(
     crystal = as_crystal(structure, symprec=symprec)
     formula = crystal.atoms.get_chemical_formula()
     start = idealised(crystal)
+    start.set_pbc(True)
     relaxed = start.copy()
     relaxed.info["ndsc_name"] = "relaxation"
     relaxed.set_constraint(KeepSymmetry(crystal))
     relaxed.calc = calculator
     converged = False
-    optimiser = BFGS(FrechetCellFilter(relaxed), logfile=None)
+    # A sheet relaxes in its plane; its vacuum stays as it is.
+    moves = (True, True, False, False, False, True) if crystal.is_sheet else None
+    optimiser = BFGS(FrechetCellFilter(relaxed, mask=moves), logfile=None)
     advice = "Check that it knows the elements and gives stresses, or set relax = false."
     with calculator_errors(f"The relaxation of {formula} stopped, as the calculator raised an error", advice):
         for step, done in enumerate(optimiser.irun(fmax=settings.fmax, steps=settings.max_steps)):
@@ -175,6 +180,7 @@ def relax_crystal(
     result = rounded(relaxed)
     result.calc = None
     result.info = dict(start.info)
+    result.set_pbc(crystal.atoms.pbc)
     _check_symmetry(crystal, result)
     return result
 

@@ -348,6 +348,11 @@ class Results(_Part):
     warnings: list[str] = Field(default_factory=list)
 
     @property
+    def elastic_unit(self) -> str:
+        """GPa, or N/m of a sheet."""
+        return str(self.elastic_settings.get("unit", "GPa"))
+
+    @property
     def without_reference(self) -> bool:
         """Whether the input file says that there is nothing to compare with: ``[phonons] reference = "none"``."""
         try:

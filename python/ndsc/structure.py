@@ -16,6 +16,7 @@ from ase.data import covalent_radii
 
 from ndsc import _core
 from ndsc.errors import InputError
+from ndsc.sheet import checked_sheet, is_sheet
 
 log = logging.getLogger(__name__)
 
@@ -128,6 +129,8 @@ def checked_structure(atoms: Atoms) -> Atoms:
         )
     if len(atoms) > MANY_ATOMS:
         log.warning("The structure has %d atoms: searching its symmetry takes from seconds to minutes.", len(atoms))
+    if is_sheet(atoms):
+        atoms = checked_sheet(atoms)
     _check_cell(atoms)
     _check_elements(atoms)
     copy = atoms.copy()
@@ -169,9 +172,10 @@ def _check_cell(atoms: Atoms) -> None:
             f"The cell has a volume of {abs(volume):.3g} Å³ for {len(atoms)} atoms and a shortest vector of "
             f"{lengths.min():.3g} Å, which is too small for any crystal. Give lengths in Å."
         )
-    if not atoms.pbc.all():
+    if not atoms.pbc.all() and not is_sheet(atoms):
         raise InputError(
-            f"The structure is periodic along {atoms.pbc.tolist()} only. Set pbc to True along all three axes."
+            f"The structure is periodic along {atoms.pbc.tolist()} only. Set pbc to True along all three axes; of a "
+            "sheet to [True, True, False], with its normal along z."
         )
     if volume < 0:
         raise InputError(

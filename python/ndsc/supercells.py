@@ -22,6 +22,7 @@ from ndsc.errors import InputError, InternalError
 from ndsc.integers import adjugate
 from ndsc.progress import Progress, silent
 from ndsc.qgrid import Grid, checked_grid, keeps_grid, memory_for, q_rotations, qpoint_numerators, reporter
+from ndsc.sheet import check_grid_of_sheet
 from ndsc.sublattices import make_supercell, reduce_forms
 
 __all__ = [
@@ -298,6 +299,8 @@ def find_supercells(
             "usually 3."
         )
     crystal = as_crystal(structure, symprec=symprec)
+    if crystal.is_sheet:
+        check_grid_of_sheet(divisions, "grid")
     rotations = _grid_rotations(crystal, divisions)
     memory = memory_for(divisions)
     bound = math.inf

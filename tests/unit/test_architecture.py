@@ -11,6 +11,7 @@ PACKAGE = Path(ndsc.__file__).parent
 LAYERS = [
     "_core errors progress versions",
     "files store section messages interrupts rounding integers label_cost",
+    "sheet",
     "structure symmetry targets plausibility extended_xyz",
     "crystal",
     "qgrid sublattices set_cover supercells",
@@ -20,7 +21,7 @@ LAYERS = [
     "elsewhere",
     "database export fit",
     "benchmark_settings force_constants phonon_path phonons",
-    "elastic elastic_setting elastic_quality vacuum relaxation",
+    "elastic elastic_sheet elastic_setting elastic_quality vacuum relaxation",
     "selection",
     "claims results benchmark",
     "report",

@@ -228,8 +228,11 @@ def _check_kgrid(crystal: Crystal, grid: tuple[int, int, int], spec: CalculatorS
     if spec.kgrid is None:
         return
     from ndsc.kpoints import check_kgrid_folds
+    from ndsc.sheet import check_kgrid_of_sheet
     from ndsc.supercells import diagonal_supercell, find_supercells
 
+    if crystal.is_sheet:
+        check_kgrid_of_sheet(spec.kgrid)
     check_kgrid_folds((diagonal_supercell if diagonal else find_supercells)(crystal, grid).matrices, spec.kgrid)
 
 

@@ -177,10 +177,11 @@ def _show_properties(results: Results, head: str = "") -> None:
     rows = []
     for name, value in (results.lattice or {}).items():
         if value.model is not None or value.reference is not None:
-            unit = "Å" if name in ("a", "b", "c") else "Å³" if name.startswith("volume") else "°"
+            units = {"a": "Å", "b": "Å", "c": "Å", "volume_per_atom": "Å³", "area_per_atom": "Å²"}
+            unit = units.get(name, "°")
             rows.append([f"{name} ({unit})", *_cells(value.model, value.reference, value.error_percent)])
     for name, value in (results.elastic or {}).items():
-        rows.append([f"{name} (GPa)", *_cells(value.model, value.reference, value.error_percent)])
+        rows.append([f"{name} ({results.elastic_unit})", *_cells(value.model, value.reference, value.error_percent)])
     if rows:
         print_table(f"{head}Lattice and elastic constants", ["", "potential", "reference", "error, %"], rows)
     if results.phonons is not None:

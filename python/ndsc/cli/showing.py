@@ -163,13 +163,14 @@ def summarised(heads: list[list[str]], frequencies: list[list[float]]) -> list[l
 def show_elastic(crystal: Crystal, found: ElasticConstants) -> None:
     """A table of the constants and their averages."""
     say_symmetry(crystal)
-    rows = [[name, f"{value:.2f}", "GPa"] for name, value in found.constants.items()]
+    rows = [[name, f"{value:.2f}", found.unit] for name, value in found.constants.items()]
     if found.dimension == 3:
         rows.append(["bulk", f"{found.bulk_modulus:.2f}", "GPa"])
         rows.append(["shear", f"{found.shear_modulus:.2f}", "GPa"])
         rows.append(["Young", f"{found.young_modulus:.2f}", "GPa"])
         rows.append(["Poisson", f"{found.poisson_ratio:.3f}", ""])
-    rows += [[f"{name} in the plane", f"{value:.3f}", "N/m"] for name, value in found.in_plane.items()]
+    if found.unit == "GPa":
+        rows += [[f"{name} in the plane", f"{value:.3f}", "N/m"] for name, value in found.in_plane.items()]
     ions = "relaxed" if found.relaxed_ions else "clamped"
     print_table(
         f"Elastic constants of {crystal.atoms.get_chemical_formula()}, {ions} ions", ["", "constant", "unit"], rows

@@ -197,7 +197,7 @@ def _elastic_rows(results: Results, elastic: Mapping[str, Any], paper: Published
     values = dict(results.elastic or {}) | {
         title: Comparison.of(model.get(name), reference.get(name))
         for name, title in _MODULI.items()
-        if name in reference or name in model
+        if reference.get(name) is not None or model.get(name) is not None
     }
     theirs = () if paper is None else (paper.potential, paper.reference)
     deviations = {} if results.selection is None else results.selection.deviations

@@ -23,7 +23,8 @@ from ndsc.supercells import SupercellSet
 MOST_QPOINTS = 2000
 _SHOWN_QPOINTS = 6
 _UNITS = ((3600.0, " h"), (60.0, " min"), (1.0, " s"))
-_LATTICE = {"alpha": "α (°)", "beta": "β (°)", "gamma": "γ (°)", "volume_per_atom": "volume per atom (Å³)"}
+_LATTICE = {"alpha": "α (°)", "beta": "β (°)", "gamma": "γ (°)", "volume_per_atom": "volume per atom (Å³)",
+    "area_per_atom": "area per atom (Å²)"}  # fmt: skip
 
 
 def number(value: float | None, digits: int = 3) -> str:

@@ -64,7 +64,7 @@ def evaluate_potential(
     return Evaluation(
         run=run.name,
         metrics=_phonon_metrics(found.phonons, found.harmonic_phonons)
-        | _comparison_metrics({name: found.lattice[name] for name in LATTICE_METRICS})
+        | _comparison_metrics({name: found.lattice[name] for name in LATTICE_METRICS if name in found.lattice})
         | _elastic_metrics(elastic),
         phonons=found.phonons,
         harmonic=found.harmonic_phonons,

@@ -15,6 +15,7 @@ from ndsc.fit.executable import find_gap_fit, require_quippy
 from ndsc.fit.memory import check_fit_memory
 from ndsc.fit.training import check_e0
 from ndsc.kpoints import check_kgrid_folds
+from ndsc.sheet import check_kgrid_of_sheet
 from ndsc.workflow.plan import Plan
 from ndsc.workflow.selection_effort import check_selection_memory
 
@@ -49,6 +50,8 @@ def check_plan(plan: Plan, directory: Path) -> tuple[str, ...]:
     """
     for one in plan.each:
         _check_kpoints(one)
+        if one.crystal.is_sheet:
+            _check_sheet(one)
         _ = one.nac_params  # read, and refused where the file does not fit
     notes = [*plan.databases.warnings, *_check_fit(plan)]
     _check_resources(plan)
@@ -72,6 +75,16 @@ def _has_missing_labels(plan: Plan) -> bool:
         return True
     structures = [*plan.to_label, *(plan.candidates if plan.selects else ())]
     return any(plan.store.key_of(atoms, plan.spec) not in plan.store for atoms in structures)
+
+
+def _check_sheet(plan: Plan) -> None:
+    """Refuse what has no meaning across a sheet."""
+    if plan.config.phonons.born is not None:
+        raise InputError(
+            "[phonons] born is for crystals of three dimensions: in a sheet (pbc = T T F) the field of a long wave "
+            "goes to zero with q, LO and TO meet at Γ, and the non-analytical term is another one. Take it out."
+        )
+    check_kgrid_of_sheet(plan.spec.kgrid)
 
 
 def _check_kpoints(plan: Plan) -> None:

@@ -34,6 +34,7 @@ from ndsc.selection import ElasticTarget, GapModel, PhononTarget, PredictedError
 from ndsc.selection.elastic_target import PART_OF_LARGEST
 from ndsc.selection.prediction import predict_errors, predict_phonons
 from ndsc.selection.selector import SingleAtoms
+from ndsc.sheet import across_one
 from ndsc.vacuum import Vacuum
 from ndsc.workflow.labelling import Labeller
 from ndsc.workflow.plan import Plan
@@ -227,7 +228,8 @@ class ChosenLabels:
         """
         target = self.targets[crystal][0]
         path = band_path(target.crystal)
-        mesh, weights = irreducible_qpoints(target.crystal, MESH)
+        divisions = across_one(MESH) if target.crystal.is_sheet else MESH
+        mesh, weights = irreducible_qpoints(target.crystal, divisions)
         qpoints = np.concatenate([path.qpoints, mesh])
         found = predict_phonons(self.selector.posterior, target, qpoints, factor=self.selector.factors.forces)
         n = len(path.qpoints)
@@ -248,7 +250,7 @@ class ChosenLabels:
             "path_qpoints": path.qpoints,
             "path_frequencies": found.frequencies[:n],
             "path_deviations": found.deviations[:n],
-            "mesh": list(MESH),
+            "mesh": list(divisions),
             "mesh_qpoints": mesh,
             "mesh_weights": weights,
             "mesh_frequencies": on_mesh.frequencies,

@@ -129,7 +129,7 @@ def summarise(record: RunRecord, directory: Path) -> Results:
         "lattice": None if found is None else found.lattice,
         "phonons": None if found is None else _phonons(config, found),
         "elastic": elastic,
-        "elastic_settings": config.elastic.model_dump(mode="json") if elastic is not None else {},
+        "elastic_settings": {} if elastic is None else _elastic_settings(config, plan),
         "cost": _cost(record),
         "versions": package_versions(),
         "seed": config.configurations[0].seed,
@@ -151,6 +151,11 @@ def _recipe(config: RunConfig) -> dict[str, Any]:
         return config.selection.model_dump(mode="json", exclude_none=True)
     dumped = [part.model_dump(mode="json", exclude_none=True) for part in config.configurations]
     return dumped[0] if len(dumped) == 1 else {str(part["name"]): part for part in dumped}
+
+
+def _elastic_settings(config: RunConfig, plan: Plan) -> dict[str, Any]:
+    unit = {"unit": "N/m"} if plan.crystal.is_sheet else {}
+    return config.elastic.model_dump(mode="json") | unit
 
 
 def labels_summary(record: RunRecord) -> dict[str, Any]:
