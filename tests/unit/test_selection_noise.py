@@ -247,7 +247,7 @@ def test_calibration_is_what_refits_without_each_configuration_say(frames, m, mi
             found.append(np.mean(errors**2 / expected))
 
     def factor(found):
-        square = (sum(found) + PRIOR_CONFIGURATIONS) / (len(found) + PRIOR_CONFIGURATIONS - 2)
+        square = (sum(found) + PRIOR_CONFIGURATIONS) / (len(found) + PRIOR_CONFIGURATIONS)
         return max(1.0, np.sqrt(square))
 
     for number, chosen in ((frames, None), (2, [0, 1])):
@@ -255,6 +255,7 @@ def test_calibration_is_what_refits_without_each_configuration_say(frames, m, mi
         found = calibration(labels, TRUE, chosen)
         assert found.forces == pytest.approx(forces, rel=1e-4)
         assert found.virials == pytest.approx(max(forces, virials), rel=1e-4)
+        assert found.bands == pytest.approx(forces * np.sqrt((number + 2) / number), rel=1e-4)
 
 
 def test_configurations_at_rest_do_not_count_for_the_calibration():

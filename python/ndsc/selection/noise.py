@@ -282,10 +282,13 @@ class Factors:
         Of forces, and so of frequencies.
     virials : float
         Of forces or of virials, whichever is larger, and so of elastic constants, which both determine.
+    bands : float
+        That of forces with what few configurations leave open of it, for bands that are to hold some part of the modes.
     """
 
     forces: float = 1.0
     virials: float = 1.0
+    bands: float = 1.0
 
 
 #: Errors as the posterior has them.
@@ -295,9 +298,9 @@ ONE = Factors()
 def calibration(labels: Observations, noise: Noise, frames: Sequence[int] | None = None) -> Factors:
     """How many times larger than predicted errors are, by leaving out one configuration after the other.
 
-    Each configuration is predicted from all others, and its squared errors of forces or virials are averaged, each over
-    its predicted variance. The factor is the root of the mean of the inverse gamma distribution that these averages
-    give the ratio of variances, when :data:`PRIOR_CONFIGURATIONS` others had been as predicted before.
+    Each configuration is predicted from all others; the mean over configurations of the squared errors of forces or
+    virials, each over its predicted variance, is drawn towards one as if :data:`PRIOR_CONFIGURATIONS` others had been
+    as predicted. Bands have the mean of the inverse gamma distribution that these give the ratio of variances.
 
     Parameters
     ----------
@@ -339,13 +342,12 @@ def calibration(labels: Observations, noise: Noise, frames: Sequence[int] | None
             # Forces of a configuration that is at rest by symmetry say nothing.
             if of_kind.any() and (kind == VIRIAL or np.max(np.abs(labels.values[own][of_kind])) >= AT_REST):
                 found.append(float(np.mean(squares[of_kind])))
-    forces, virials = (_factor(found) for found in ratios.values())
-    return Factors(forces, max(forces, virials))
-
-
-def _factor(ratios: Sequence[float]) -> float:
-    freedom = len(ratios) + PRIOR_CONFIGURATIONS - 2
-    return float(np.sqrt(max(1.0, (sum(ratios) + PRIOR_CONFIGURATIONS) / freedom))) if freedom else 1.0
+    forces, virials = (
+        float(np.sqrt(max(1.0, (sum(found) + PRIOR_CONFIGURATIONS) / (len(found) + PRIOR_CONFIGURATIONS))))
+        for found in ratios.values()
+    )
+    freedom = len(ratios[FORCE]) + PRIOR_CONFIGURATIONS
+    return Factors(forces, max(forces, virials), forces * np.sqrt(freedom / max(freedom - 2, 1)))
 
 
 def _frames_of(labels: Observations, frames: Sequence[int] | None) -> list[tuple[int, IntArray]]:

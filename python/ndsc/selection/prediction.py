@@ -124,7 +124,7 @@ class PredictedPhonons:
     draws : (n_draws, n, n_bands) array, THz
         Frequencies of potentials that the labels allow; `deviations` are their spread.
     factor : float
-        See :class:`PredictedErrors`.
+        How many times larger than by the posterior the deviations are, see :attr:`ndsc.selection.noise.Factors.bands`.
     """
 
     qpoints: FloatArray

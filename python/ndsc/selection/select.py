@@ -238,7 +238,7 @@ def predicted_phonons(
     target.prepare(rows[len(labelled) :])
     noise = most_probable_noise(labels)
     posterior = Posterior.of_labels(labels, noise)
-    return predict_phonons(posterior, target, qpoints, factor=calibration(labels, noise).forces, samples=samples)
+    return predict_phonons(posterior, target, qpoints, factor=calibration(labels, noise).bands, samples=samples)
 
 
 def as_model(system: LinearModel | GapFit | str | Path) -> LinearModel:

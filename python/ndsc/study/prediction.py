@@ -45,7 +45,7 @@ def predicted_metrics(
     phonons = next((target for target in targets if isinstance(target, PhononTarget)), None)
     if truth is None or phonons is None:
         return {**metrics, **dict.fromkeys(BANDS)}
-    predicted = predict_phonons(posterior, phonons, truth.mesh_qpoints, factor=factors.forces)
+    predicted = predict_phonons(posterior, phonons, truth.mesh_qpoints, factor=factors.bands)
     for name, part in BANDS.items():
         lower, upper = predicted.band(part)
         inside = (lower <= truth.reference_mesh) & (truth.reference_mesh <= upper)

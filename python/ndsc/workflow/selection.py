@@ -231,7 +231,7 @@ class ChosenLabels:
         divisions = across_one(MESH) if target.crystal.is_sheet else MESH
         mesh, weights = irreducible_qpoints(target.crystal, divisions)
         qpoints = np.concatenate([path.qpoints, mesh])
-        found = predict_phonons(self.selector.posterior, target, qpoints, factor=self.selector.factors.forces)
+        found = predict_phonons(self.selector.posterior, target, qpoints, factor=self.selector.factors.bands)
         n = len(path.qpoints)
         on_mesh = replace(
             found, qpoints=mesh, frequencies=found.frequencies[n:], deviations=found.deviations[n:],
