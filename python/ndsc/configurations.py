@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 from ase import Atoms
 from numpy.typing import ArrayLike, NDArray
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, model_validator
 
 from ndsc.errors import InputError
 from ndsc.progress import Progress, silent
@@ -36,6 +36,12 @@ RECIPE = (
     "ndsc_displacement",
 )  # fmt: skip
 OPTIONAL_RECIPE = ("ndsc_part", "ndsc_displaced", "ndsc_sheet")
+
+
+#: What perturbs configurations at random, and so has no meaning beside a temperature or a trajectory.
+RANDOM = ("displacement", "displaced", "unit_cell_displacement")
+#: What only means something beside a temperature.
+OF_TEMPERATURE = ("statistics", "cutoff_frequency", "force_constants")
 
 
 class ConfigurationSettings(Section):
@@ -87,12 +93,72 @@ class ConfigurationSettings(Section):
     seed: Whole = Field(
         default=1, ge=0, description="Give a whole number, at least 0; the same seed gives the same bytes."
     )
+    temperature: Annotated[tuple[Annotated[Real, Field(ge=0, le=1e5)], ...], BeforeValidator(one_or_many)] | None = (
+        Field(
+            default=None,
+            description="Give a temperature in K, or a list that configurations take in turn: atoms are then displaced "
+            "as the harmonic model of the phonons says, for example temperature = 300.",
+        )
+    )
+    statistics: Literal["quantum", "classical"] | None = Field(
+        default=None,
+        description="With temperature, give 'quantum' (with the motion of zero temperature, the default) or "
+        "'classical' (as in molecular dynamics).",
+    )
+    cutoff_frequency: Real | None = Field(
+        default=None,
+        ge=0,
+        le=100,
+        description="With temperature, give the frequency in THz below which modes have no displacement; 0.01 unless "
+        "given. Imaginary modes count with their absolute value.",
+    )
+    force_constants: str | None = Field(
+        default=None,
+        min_length=1,
+        description="With temperature, give a file of phonopy with force constants, as ndsc phonons --out writes it; "
+        "without it they are those of the reference of the run, which is calculated first.",
+    )
+    trajectory: str | None = Field(
+        default=None,
+        min_length=1,
+        description="Give a file whose frames are supercells of the crystal, molecular dynamics for example: these are "
+        "the configurations of this part, instead of perturbed ones.",
+    )
+    every: Whole | None = Field(
+        default=None,
+        ge=1,
+        description="With trajectory, give n to take every n-th frame; neighbouring frames tell nearly the same.",
+    )
     unlabelled: Whole = Field(
         default=100,
         ge=0,
         le=MOST_CONFIGURATIONS,
         description="Give the number of extra configurations that only offer sparse points to the fit.",
     )
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Self:
+        given = self.model_fields_set
+        if self.temperature is not None and self.trajectory is not None:
+            raise ValueError(
+                "temperature and trajectory are two ways to displace atoms; make a part of each with [[configurations]]"
+            )
+        kind = "temperature" if self.temperature is not None else "trajectory" if self.trajectory is not None else ""
+        beside = RANDOM if kind == "temperature" else (*RANDOM, "strain", "scale", "per_supercell") if kind else ()
+        if both := [name for name in beside if name in given and getattr(self, name) != self._default(name)]:
+            raise ValueError(
+                f"{both[0]} has no meaning beside {kind}, which says where the atoms are; leave it out, or make "
+                "another part of it with [[configurations]]"
+            )
+        if alone := [name for name in OF_TEMPERATURE if getattr(self, name) is not None and kind != "temperature"]:
+            raise ValueError(f"{alone[0]} has a meaning only with temperature; give temperature = 300, or leave it out")
+        if self.every is not None and kind != "trajectory":
+            raise ValueError("every has a meaning only with trajectory; leave it out")
+        return self
+
+    @classmethod
+    def _default(cls, name: str) -> object:
+        return cls.model_fields[name].default
 
 
 def make_configurations(
@@ -230,6 +296,11 @@ def remake_configuration(atoms: Atoms, info: Mapping[str, Any]) -> Atoms:
     InputError
         When `info` lacks one of the keys.
     """
+    if "ndsc_temperature" in info:
+        raise InputError(
+            "The configuration cannot be made again from its info alone: its displacements were drawn from force "
+            "constants. Use ndsc.thermal.thermal_configurations with these."
+        )
     missing = [key for key in RECIPE if key not in info]
     if missing:
         raise InputError(
@@ -256,13 +327,18 @@ def _configuration(unit_cell: Atoms, recipe: dict[str, Any]) -> Atoms:
     matrix = np.asarray(recipe["ndsc_matrix"], dtype=np.int64).reshape(3, 3)
     perfect = make_supercell(unit_cell, matrix)
     n_atoms = len(perfect)
-    uniform = _uniform_stream(f"{recipe['ndsc_seed']}|{matrix.reshape(9).tolist()}|{recipe['ndsc_index']}")
-    strain = _symmetric_strain(uniform(6), float(recipe["ndsc_strain"]))
+    uniform = uniform_stream(f"{recipe['ndsc_seed']}|{matrix.reshape(9).tolist()}|{recipe['ndsc_index']}")
+    strain = symmetric_strain(uniform(6), float(recipe["ndsc_strain"]))
     if recipe.get("ndsc_displaced", "all") == "one":
         displacements = float(recipe["ndsc_displacement"]) * _one_atom(uniform, n_atoms)
     else:
-        displacements = float(recipe["ndsc_displacement"]) * _normal(uniform, 3 * n_atoms).reshape(n_atoms, 3)
+        displacements = float(recipe["ndsc_displacement"]) * normal_numbers(uniform, 3 * n_atoms).reshape(n_atoms, 3)
 
+    return deformed(perfect, strain, displacements, recipe)
+
+
+def deformed(perfect: Atoms, strain: FloatArray, displacements: FloatArray, recipe: Mapping[str, Any]) -> Atoms:
+    """A supercell scaled and strained as its recipe says, sheets in their plane, with displaced atoms."""
     deformation = float(recipe["ndsc_scale"]) * (np.eye(3) + strain)
     if recipe.get("ndsc_sheet", False):
         # A sheet is strained in its plane.
@@ -276,12 +352,13 @@ def _configuration(unit_cell: Atoms, recipe: dict[str, Any]) -> Atoms:
     return configuration
 
 
-def _symmetric_strain(uniform: FloatArray, largest: float) -> FloatArray:
+def symmetric_strain(uniform: FloatArray, largest: float) -> FloatArray:
+    """(3, 3) array : a symmetric strain with entries in (-largest, largest), of six numbers uniform in (0, 1)."""
     xx, yy, zz, yz, xz, xy = largest * (2.0 * uniform - 1.0)
     return np.array([[xx, xy, xz], [xy, yy, yz], [xz, yz, zz]])
 
 
-def _uniform_stream(seed_text: str) -> Any:
+def uniform_stream(seed_text: str) -> Any:
     """A function that draws the next n numbers uniform in (0, 1).
 
     NumPy fixes the raw output of its bit generators for good, but not what ``Generator`` makes of it.
@@ -299,13 +376,13 @@ def _uniform_stream(seed_text: str) -> Any:
 def _one_atom(uniform: Any, n_atoms: int) -> FloatArray:
     """A unit vector in a random direction for one atom, zeros for the others."""
     chosen = int(uniform(1)[0] * n_atoms)
-    direction = _normal(uniform, 3)
+    direction = normal_numbers(uniform, 3)
     displacements = np.zeros((n_atoms, 3))
     displacements[chosen] = direction / np.linalg.norm(direction)
     return displacements
 
 
-def _normal(uniform: Any, n: int) -> FloatArray:
+def normal_numbers(uniform: Any, n: int) -> FloatArray:
     """n numbers of a standard normal distribution, by the Box-Muller transform."""
     half = (n + 1) // 2
     radius = np.sqrt(-2.0 * np.log(uniform(half)))

@@ -14,7 +14,9 @@ from ndsc.errors import InputError
 from ndsc.files import bounded_recursion, write_text
 from ndsc.structure import split_index
 
-# The keys whose values are paths, which are relative to the input file; beside these, [[database]] file.
+# The keys whose values are paths, which are relative to the input file; beside these, [[database]] file, and those
+# of the parts in [[configurations]].
+OF_PARTS = ("force_constants", "trajectory")
 PATHS = (("crystal", "structure"), ("reference", "labels"), ("reference", "pseudo_dir"), ("phonons", "born"))
 #: First line of an input file that ndsc writes.
 HEAD = "# Written by ndsc: the checked input of this run, with every default.\n\n"
@@ -157,6 +159,9 @@ def as_document(config: RunConfig, folder: str | Path | None = None) -> dict[str
     if not data["database"]:
         del data["database"]
     parts = data["configurations"]
+    for part, key in ((part, key) for part in parts for key in OF_PARTS if key in part):
+        within = folder is not None and os.path.isabs(part[key])
+        part[key] = os.path.relpath(part[key], folder) if within else part[key]
     data["configurations"] = parts[0] if len(parts) == 1 else parts
     if config.makes_candidates:
         del data["configurations"]
@@ -189,7 +194,9 @@ def with_absolute_paths(raw: dict[str, Any], folder: Path, source: str) -> dict[
     elif crystal is not None:
         resolved["crystal"] = _with_absolute_structure(crystal, folder, source)
     if "database" in resolved:
-        resolved["database"] = _with_absolute_files(raw["database"], folder)
+        resolved["database"] = _with_absolute_files(raw["database"], folder, "file")
+    if "configurations" in resolved:
+        resolved["configurations"] = _with_absolute_files(raw["configurations"], folder, *OF_PARTS)
     for section, key in ((reference, "labels"), (reference, "pseudo_dir"), (resolved.get("phonons"), "born")):
         _make_absolute(section, key, folder)
     return resolved
@@ -202,10 +209,12 @@ def _make_absolute(section: object, key: str, folder: Path) -> None:
 
 
 def _with_absolute_structure(crystal: Any, folder: Path, source: str) -> Any:
-    """``[crystal]`` with the absolute path of its structure, and of several crystals that of its Born charges."""
+    """``[crystal]`` with the absolute path of its structure, and of several crystals those of its own tables."""
     if isinstance(crystal, Mapping) and isinstance(phonons := crystal.get("phonons"), Mapping):
         crystal = {**crystal, "phonons": dict(phonons)}
         _make_absolute(crystal["phonons"], "born", folder)
+    if isinstance(crystal, Mapping) and "configurations" in crystal:
+        crystal = {**crystal, "configurations": _with_absolute_files(crystal["configurations"], folder, *OF_PARTS)}
     structure = crystal.get("structure") if isinstance(crystal, Mapping) else None
     if not isinstance(structure, str) or not structure:
         return crystal
@@ -220,17 +229,21 @@ def _with_absolute_structure(crystal: Any, folder: Path, source: str) -> Any:
     return crystal
 
 
-def _with_absolute_files(tables: object, folder: Path) -> object:
-    """The tables ``[[database]]`` with absolute paths of their files."""
+def _with_absolute_files(tables: object, folder: Path, *keys: str) -> object:
+    """Repeated tables with absolute paths in some of their keys."""
+
+    def resolved(key: object, value: object) -> object:
+        is_path = key in keys and isinstance(value, str) and value
+        return os.path.normpath(folder / os.path.expanduser(str(value))) if is_path else value
+
     several = [tables] if isinstance(tables, Mapping) else tables
     if not isinstance(several, list):
         return tables
-    return [
-        {**own, "file": os.path.normpath(folder / os.path.expanduser(own["file"]))}
-        if isinstance(own, Mapping) and isinstance(own.get("file"), str) and own["file"]
-        else own
+    found = [
+        {key: resolved(key, value) for key, value in own.items()} if isinstance(own, Mapping) else own
         for own in several
     ]
+    return found[0] if isinstance(tables, Mapping) else found
 
 
 def toml_value(value: object) -> str:

@@ -34,7 +34,7 @@ class ConfigurationsConfig(ConfigurationSettings):
 
     @model_validator(mode="after")
     def _something_to_label(self) -> ConfigurationsConfig:
-        if self.per_supercell == 0 and self.unit_cells == 0:
+        if self.per_supercell == 0 and self.unit_cells == 0 and self.trajectory is None:
             raise ValueError("per_supercell and unit_cells are both 0, which leaves nothing to label; set one above 0")
         return self
 
@@ -80,6 +80,27 @@ class RunConfig(InputFile):
         everything = "configurations" in data or no_fit or kind == "diagonal"
         method = said.get("method") or ("all" if everything else "information")
         return {**data, "selection": {**said, "method": method}}
+
+    @model_validator(mode="after")
+    def _temperature_needs_phonons(self) -> RunConfig:
+        if not self.draws_from_reference:
+            return self
+        reference = self.phonons.reference
+        if self.fit.method == "none" or reference != "supercells":
+            because = "[fit] method = 'none'" if self.fit.method == "none" else f"[phonons] reference = {reference!r}"
+            raise ValueError(
+                "[configurations] temperature draws displacements from the phonons of the reference in its "
+                f"non-diagonal supercells, and with {because} there are none; give force_constants, a file that ndsc "
+                "phonons --out writes"
+            )
+        return self
+
+    @property
+    def draws_from_reference(self) -> bool:
+        """Whether configurations are drawn from the phonons of the run's own reference."""
+        return not self.makes_candidates and any(
+            part.temperature is not None and part.force_constants is None for part in self.configurations
+        )
 
     @model_validator(mode="after")
     def _selection_needs_a_potential(self) -> RunConfig:

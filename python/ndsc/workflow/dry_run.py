@@ -22,7 +22,7 @@ from ndsc.store import DamagedError
 from ndsc.workflow.checks import COUNTED, check_plan
 from ndsc.workflow.databases import OwnDatabases
 from ndsc.workflow.joint import JointPlan, make_joint_plan
-from ndsc.workflow.plan import Plan, make_plan
+from ndsc.workflow.plan import PendingPhononsError, Plan, make_plan
 from ndsc.workflow.selection_effort import FEW_SUPERCELLS, SelectionEffort
 
 #: Supercells that are listed one by one.
@@ -101,8 +101,9 @@ class DryRun:
         """The summary, and of each line whether it is about the crystal and not about the whole run."""
         plan = self.plan
         atoms = sum(number * size for size, number in plan.counts.items())
+        unrelaxed = "" if self.relaxed or plan.waits_for_phonons else "; still to be relaxed"
         return [
-            (True, f"Crystal         {plan.crystal.describe()}" + ("" if self.relaxed else "; still to be relaxed")),
+            (True, f"Crystal         {plan.crystal.describe()}{unrelaxed}"),
             *((True, line) for line in self._supercell_lines()),
             *((False, f"Note            {note}") for note in self.notes),
             (not plan.selects, f"Configurations  {self._configurations(atoms)}"),
@@ -189,7 +190,9 @@ class DryRun:
     def _labels(self) -> str:
         store = self.plan.store.path
         if not self.relaxed:
-            return f"not known before the crystal is relaxed; store {store}"
+            first = "there are the phonons that displacements are drawn from"
+            first = first if self.plan.waits_for_phonons else "the crystal is relaxed"
+            return f"not known before {first}; store {store}"
         if self.in_store is None:
             return f"too many to look up; store {store}"
         before = " that are needed before the choice" if self.plan.selects else ""
@@ -298,6 +301,8 @@ def plan_without_calculations(config: RunConfig, directory: Path, *, progress: P
     databases = OwnDatabases.of_config(config)
     try:
         return make_plan(config, directory, compute=False, databases=databases, progress=progress)
+    except PendingPhononsError as pending:
+        return pending.plan
     except ReferenceCalculationError:
         return make_plan(config, directory, relax=False, databases=databases, progress=progress)
 

@@ -20,7 +20,7 @@ from ndsc.relaxation import relax_crystal
 from ndsc.workflow.derived import elastic_through_store
 from ndsc.workflow.isolated import isolated_atoms
 from ndsc.workflow.joint import make_joint_plan
-from ndsc.workflow.plan import Plan, label_store, make_plan, reference_calculator, starting_crystal
+from ndsc.workflow.plan import PendingPhononsError, Plan, label_store, make_plan, reference_calculator, starting_crystal
 from ndsc.workflow.selection import ChosenLabels
 
 
@@ -89,6 +89,8 @@ def missing_labels(
     if isinstance(config, RunConfig):
         try:
             plan = make_plan(config, directory, compute=False, progress=progress)
+        except PendingPhononsError as pending:
+            return _before_phonons(pending.plan)
         except ReferenceCalculationError as error:
             return _before_relaxation(config, directory, error)
     else:
@@ -120,9 +122,11 @@ def _joined(parts: Sequence[MissingLabels]) -> MissingLabels:
 
 
 def _unrelaxed(name: str, config: RunConfig, directory: Path, progress: Progress) -> MissingLabels | None:
-    """What is missing for the relaxation of one of several crystals; None where it is relaxed."""
+    """What is missing for the relaxation of one of several crystals, or for the phonons that it draws from."""
     try:
         make_plan(config, directory, compute=False, name=name, progress=progress)
+    except PendingPhononsError as pending:
+        return _before_phonons(pending.plan)
     except ReferenceCalculationError as error:
         return _before_relaxation(config, directory, error, f"{name}-")
     return None
@@ -153,6 +157,16 @@ def _before_relaxation(
             "all configurations, which are made of the relaxed crystal",
         ],
     )
+
+
+def _before_phonons(plan: Plan) -> MissingLabels:
+    """The labels of the phonons that configurations are drawn from, and what does not depend on them."""
+    tasks = [(atoms, "perfect unit cell") for atoms in plan.perfect_unit_cells]
+    tasks += [(atoms, "phonons") for atoms in plan.phonon_frames]
+    specs = [(atoms, plan.spec, task) for atoms, task in tasks]
+    specs += [(single.atoms, single.spec, "single atoms") for single in plan.single_atoms]
+    wanted = [Wanted(*one) for one in specs if plan.store.key_of(one[0], one[1]) not in plan.store]
+    return MissingLabels(wanted, ["the configurations, whose displacements are drawn from these phonons"])
 
 
 def _of_plan(plan: Plan) -> list[Wanted]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -12,10 +12,9 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 
-from ndsc.config import ConfigurationsConfig, RunConfig
-from ndsc.configurations import make_configurations
+from ndsc.config import RunConfig
 from ndsc.crystal import Crystal
-from ndsc.errors import InputError
+from ndsc.errors import InputError, ReferenceCalculationError
 from ndsc.fit import GapSettings
 from ndsc.fit.databases import check_elements
 from ndsc.fit.memory import FitSize
@@ -29,6 +28,7 @@ from ndsc.supercells import SupercellSet, diagonal_supercell, find_supercells
 from ndsc.workflow.databases import OwnDatabases
 from ndsc.workflow.derived import relaxed_through_store
 from ndsc.workflow.isolated import IsolatedAtom, isolated_atoms
+from ndsc.workflow.parts import OWN, Sources, reference_phonons
 
 #: Configurations whose environments are offered as sparse points before a choice.
 OFFERED = 250
@@ -55,13 +55,18 @@ class Plan:
     single_atoms : list of IsolatedAtom
         Single atoms that are fitted too.
     relaxed : bool
-        False where the crystal is to be relaxed and is not yet.
+        False where the crystal is to be relaxed and is not yet, or where the phonons that displacements are drawn from
+        are still to be calculated: the structures will be others.
     warnings : tuple of str
         What the relaxation changed.
     databases : OwnDatabases
         Databases of the user's own that are fitted too.
     name : str or None
         Of the crystal in a run of several: it begins the names of its structures.
+    sources : Sources
+        Force constants of thermal configurations, and frames of trajectories.
+    waits_for_phonons : bool
+        Whether it is the phonons that are still to be calculated.
     """
 
     config: RunConfig
@@ -75,6 +80,8 @@ class Plan:
     warnings: tuple[str, ...] = ()
     databases: OwnDatabases = field(default_factory=OwnDatabases)
     name: str | None = None
+    sources: Sources = field(default_factory=Sources)
+    waits_for_phonons: bool = False
 
     @property
     def each(self) -> tuple[Plan, ...]:
@@ -107,7 +114,8 @@ class Plan:
         if self.config.makes_candidates:
             parts: Iterable[Atoms] = make_candidates(self.supercells, self.config.selection.candidates)
         else:
-            parts = (frame for section in self.config.configurations for frame in _perturbed(section, self.supercells))
+            sections = self.config.configurations
+            parts = (frame for section in sections for frame in self.sources.frames(section, self.supercells))
         frames = _named(_one_perfect_cell(parts), self.name)
         return [*frames, *(atom.atoms for atom in self.single_atoms if atom.spec == self.spec)]
 
@@ -117,7 +125,7 @@ class Plan:
         pool: list[Atoms] = []
         for section in () if self.config.makes_candidates else self.config.configurations:
             share = -(-section.unlabelled // len(self.supercells))
-            frames = _perturbed(
+            frames = self.sources.frames(
                 section, self.supercells, per_supercell=share, unit_cells=0, first_index=section.per_supercell
             )
             pool += _spread(frames, section.unlabelled)
@@ -184,9 +192,7 @@ class Plan:
         n_atoms, counts = len(self.crystal.atoms), Counter[int]()
         parts = self.config.configurations
         for section in parts:
-            counts[n_atoms] += section.unit_cells
-            for size in self.supercells.sizes.tolist():
-                counts[n_atoms * size] += section.per_supercell
+            counts += self.sources.counts(section, self.supercells)
         # The unperturbed unit cell is there once.
         counts[n_atoms] -= max(0, sum(section.unit_cells > 0 for section in parts) - 1)
         counts[1] += sum(atom.spec == self.spec for atom in self.single_atoms)
@@ -207,6 +213,11 @@ class Plan:
         """Configurations that only offer sparse points."""
         return 0 if self.config.makes_candidates else sum(part.unlabelled for part in self.config.configurations)
 
+    def with_warnings_of_sources(self) -> Plan:
+        """The plan, with what is doubtful about its thermal displacements."""
+        found = self.sources.warnings(self.config, self.supercells)
+        return replace(self, warnings=(*self.warnings, *found)) if found else self
+
     @cached_property
     def fit_size(self) -> FitSize:
         """How much there will be to fit, at the most."""
@@ -219,6 +230,28 @@ class Plan:
         counts = {largest: self.most_labels} if self.selects else self.counts
         offered = (OFFERED if self.selects else self.n_unlabelled) * largest
         return FitSize.of_supercells(self.crystal.atoms, counts, self.potential.cutoff, offered)
+
+
+class PendingPhononsError(ReferenceCalculationError):
+    """The phonons that displacements are drawn from need labels that are not there and may not be computed.
+
+    Attributes
+    ----------
+    plan : Plan
+        All that is known without them.
+    """
+
+    plan: Plan
+
+    @classmethod
+    def of_plan(cls, plan: Plan) -> PendingPhononsError:
+        """What to say of a plan that is not complete."""
+        found = cls(
+            "The labels of the phonons that [configurations] temperature draws displacements from are not in "
+            f"{plan.store.path}. Run without --dry-run, or calculate them elsewhere."
+        )
+        found.plan = plan
+        return found
 
 
 def label_store(config: RunConfig, directory: Path) -> LabelStore:
@@ -285,7 +318,8 @@ def make_plan(
     compute : bool
         Whether the relaxation may compute labels that are not in the store.
     relax : bool
-        False plans with the crystal as the input file gives it.
+        False plans with the crystal as the input file gives it, and without the phonons that displacements are drawn
+        from.
     databases : OwnDatabases, optional
         The databases of the input file, where they have been read.
     name : str, optional
@@ -311,7 +345,7 @@ def make_plan(
         calculator = reference_calculator(config, spec, store, compute=compute)
         crystal, warnings = _with_structure(crystal, relaxed_through_store(crystal, calculator, progress=progress))
     supercells, phonon_supercells = _supercells(config, crystal, progress)
-    return Plan(
+    plan = Plan(
         config=config,
         spec=spec,
         store=store,
@@ -323,7 +357,20 @@ def make_plan(
         warnings=warnings,
         databases=databases,
         name=name,
+        sources=Sources.of_config(config, crystal),
     )
+    if not config.draws_from_reference or not plan.relaxed:
+        return plan.with_warnings_of_sources()
+    phonons = reference_phonons(
+        config, spec, store, phonon_supercells, plan.phonon_frames, compute=compute, progress=progress
+    )
+    if phonons is None:
+        pending = replace(plan, relaxed=False, waits_for_phonons=True)
+        if relax:
+            raise PendingPhononsError.of_plan(pending)
+        return pending
+    found = {**plan.sources.force_constants, OWN: phonons}
+    return replace(plan, sources=replace(plan.sources, force_constants=found)).with_warnings_of_sources()
 
 
 def _supercells(config: RunConfig, crystal: Crystal, progress: Progress) -> tuple[SupercellSet, SupercellSet]:
@@ -367,12 +414,6 @@ def _named(frames: Iterable[Atoms], crystal: str | None) -> list[Atoms]:
     for atoms in found if crystal is not None else ():
         atoms.info |= {"ndsc_name": f"{crystal}-{atoms.info['ndsc_name']}", "ndsc_crystal": crystal}
     return found
-
-
-def _perturbed(section: ConfigurationsConfig, supercells: SupercellSet, **changes: int) -> list[Atoms]:
-    """Configurations of one part of the database, some of its settings changed."""
-    settings = section.model_dump(exclude={"name", "unlabelled"}) | changes
-    return make_configurations(supercells, part=section.name, **settings)
 
 
 def _spread(frames: list[Atoms], n: int) -> list[Atoms]:
