@@ -65,8 +65,9 @@ wheel: $(VENV)/.core ## an abi3 wheel in dist/
 wheel-test: wheel ## the wheel installs and runs where there is no compiler
 	@scripts/test-wheel.sh
 
-docs: $(VENV)/.core ## write the generated parts of docs/ again and check all links
+docs: $(VENV)/.core ## write the generated parts of docs/ again, check all links, and build the site: site/index.html
 	$(PY) scripts/docs.py
+	$(PY) -m sphinx -W --keep-going -q -b html -c docs . site
 
 bench: $(BENCH_VENV)/.core ## the benchmarks of benches/, beside their peers
 	@for file in benches/[a-z]*.py; do echo "==> $$file"; $(BENCH_VENV)/bin/python "$$file"; done
@@ -75,7 +76,7 @@ dft: $(VENV)/.core ## install GPAW, ABINIT and Quantum ESPRESSO, for density-fun
 	@scripts/install-dft.sh $(VENV)
 
 clean: ## remove everything that was built
-	rm -rf $(VENV) $(BENCH_VENV) target dist demo paper python/ndsc/_core*.so
+	rm -rf $(VENV) $(BENCH_VENV) target dist demo paper site python/ndsc/_core*.so
 	find . -name __pycache__ -prune -exec rm -rf {} +
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
@@ -85,7 +86,7 @@ $(VENV)/.made $(BENCH_VENV)/.made: scripts/make-venv.sh scripts/lib.sh
 	@touch $@
 
 # maturin installs the dependencies with the package, so one stamp stands for both.
-$(VENV)/.core: EXTRAS := gap,dev
+$(VENV)/.core: EXTRAS := gap,docs,dev
 $(BENCH_VENV)/.core: EXTRAS := bench
 $(VENV)/.core: $(VENV)/.made
 $(BENCH_VENV)/.core: $(BENCH_VENV)/.made
