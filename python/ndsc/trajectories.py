@@ -63,7 +63,7 @@ def trajectory_configurations(
     for number, frame in enumerate(frames):
         matrix = supercell_of(frame, crystal, f"Frame {number * every} of {path}")
         kept = {name: frame.arrays[name] for name in KEPT if name in frame.arrays}
-        clean = Atoms(frame.numbers, positions=frame.positions, cell=frame.cell, pbc=crystal.atoms.pbc)
+        clean = Atoms(frame.numbers, positions=frame.positions, cell=frame.cell, pbc=True)
         for name, values in kept.items():
             clean.set_array(name, values)
         clean.wrap()

@@ -27,7 +27,7 @@ LAYERS = [
     "report",
     "convergence config",
     "workflow",
-    "study",
+    "study flows",
     "cli",
     "__main__ __init__",
 ]
