@@ -325,6 +325,26 @@ class SelectionSummary(_Part):
     outliers: list[str] = Field(default_factory=list)
 
 
+class DiagnosisSummary(_Part):
+    """What says why a potential is poor, where it was measured.
+
+    Shares are of root mean squares: of the forces in the database, or of the reference's force constants;
+    `error_beyond_cutoff` is a share of squares.
+    """
+
+    unit_cells: Count = 0
+    displaced_unit_cells: Count = 0
+    force_rms: Number = None
+    force_noise: Number = None
+    training_share: Number = None
+    anharmonic_share: Number = None
+    force_constant_error: Number = None
+    beyond_cutoff: Number = None
+    error_beyond_cutoff: Number = None
+    rmse_database_thz: Number = None
+    rmse_centre_thz: Number = None
+
+
 class Results(_Part):
     """The whole of results.json."""
 
@@ -340,6 +360,7 @@ class Results(_Part):
     phonons: PhononsSummary | None = None
     elastic: dict[str, Comparison] | None = None
     elastic_settings: dict[str, Any] = Field(default_factory=dict)
+    diagnosis: DiagnosisSummary | None = None
     cost: CostSummary | None = None
     versions: dict[str, str]
     seed: int

@@ -250,7 +250,7 @@ def test_a_run_without_fit_and_benchmarks(tmp_path, comparison):
     write_results(everything.model_copy(update=left_out), tmp_path)
     text = write_report(tmp_path).read_text()
     assert "<img" not in text
-    assert "published accuracy" not in text
+    assert 'class="verdict' not in text
     assert "no ndsc.toml" in text
 
 

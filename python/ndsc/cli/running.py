@@ -150,6 +150,8 @@ def show_several(results: SeveralResults, directory: Path) -> None:
     for warning in results.warnings:
         if not _is_said(warning, said):
             warn(warning)
+    for name, one in results.crystals.items():
+        _show_verdict(one, directory / name, f"{name}: ")
     page = directory / "report.html"
     say(f"Report: {page if page.exists() else directory}")
 
@@ -168,8 +170,22 @@ def show_results(results: Results, directory: Path) -> None:
     for warning in results.warnings:
         if not _is_said(warning, results.selection):
             warn(warning)
+    _show_verdict(results, directory)
     page = directory / "report.html"
     say(f"Report: {page if page.exists() else directory}")
+
+
+def _show_verdict(results: Results, directory: Path, head: str = "") -> None:
+    """Whether the potential is good on the scale of its crystal; where not, likely causes and the keys to change."""
+    from ndsc.report.verdict import verdict_of
+    from ndsc.report.write import RunFiles
+
+    found = RunFiles(directory, results).verdict(results) if results.without_reference else verdict_of(results)
+    if found is None:
+        return
+    say(f"{head}{found.word} {found.text}")
+    for cause in found.causes:
+        say(f"{head}Likely cause: {str(cause).strip()}")
 
 
 def _show_properties(results: Results, head: str = "") -> None:

@@ -14,7 +14,6 @@ from ndsc.report.phonon_errors import branch_errors, worst_qpoints
 from ndsc.report.published import PAPER_ELASTIC_PERCENT, Published, published
 from ndsc.report.style import SavedFigure
 from ndsc.report.tables import escape_markdown
-from ndsc.report.verdict import verdict_of
 from ndsc.results import Comparison, Results, SelectionSummary
 
 if TYPE_CHECKING:
@@ -57,7 +56,7 @@ def report_page(results: Results, files: RunFiles, figures: Mapping[str, SavedFi
         paper=paper,
         citation=CITATION,
         elastic_limit=PAPER_ELASTIC_PERCENT,
-        verdict=verdict_of(results, None if curves is None else curves.min_frequency_thz),
+        verdict=files.verdict(results),
         predicted=curves,
         coverage=sorted((coverage or {}).items()),
         error_rows=error_rows(results),

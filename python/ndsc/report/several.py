@@ -8,7 +8,6 @@ from ndsc.files import write_text
 from ndsc.report import text
 from ndsc.report.page import template
 from ndsc.report.tables import NOTHING
-from ndsc.report.verdict import verdict_of
 from ndsc.report.write import RunFiles
 from ndsc.results import Results, SeveralResults, read_several_results
 
@@ -41,14 +40,13 @@ def write_several_report(run_directory: str | Path) -> Path:
     directory = Path(run_directory)
     results = read_several_results(directory)
     files = {name: RunFiles(directory / name, one) for name, one in results.crystals.items()}
-    lowest = {name: None if own.predicted is None else own.predicted.min_frequency_thz for name, own in files.items()}
     fitted = sum(one.configurations.total for one in results.crystals.values() if one.configurations is not None)
     page: str = template("several.html.j2").render(
         results=results,
         n_fitted=f"{text.count(fitted, 'configuration')} in the database",
         columns=COLUMNS,
         rows=crystal_rows(results),
-        verdicts=[(name, verdict_of(one, lowest[name])) for name, one in results.crystals.items()],
+        verdicts=[(name, files[name].verdict(one)) for name, one in results.crystals.items()],
         fit_rows=[
             (
                 kind.replace("_", " "),

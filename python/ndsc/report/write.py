@@ -26,6 +26,7 @@ from ndsc.report.predicted import PredictedCurves, predicted_data, predicted_dis
 from ndsc.report.style import SavedFigure, save_figure
 from ndsc.report.tables import write_data
 from ndsc.report.text import chemical, code_name
+from ndsc.report.verdict import Verdict, verdict_of
 from ndsc.results import Results, read_results, with_input_warning
 from ndsc.supercells import SupercellSet
 
@@ -137,6 +138,12 @@ class RunFiles:
         self.input_file = results.input
         if not self.input_file and settings.is_file():
             self.input_file = settings.read_text(encoding="utf-8", errors="replace")
+
+    def verdict(self, results: Results) -> Verdict | None:
+        """The verdict on the run; of one without a reference, with the frequencies that are predicted."""
+        if self.predicted is None:
+            return verdict_of(results)
+        return verdict_of(results, self.predicted.min_frequency_thz, self.predicted.max_frequency_thz)
 
 
 def _draw_figures(results: Results, found: RunFiles, folder: Path) -> dict[str, SavedFigure]:

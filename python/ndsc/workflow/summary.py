@@ -32,6 +32,7 @@ from ndsc.results import (
 )
 from ndsc.targets import ENERGY_KEY, FORCES_KEY, VIRIAL_KEY
 from ndsc.versions import package_versions
+from ndsc.workflow.diagnosis import measured
 from ndsc.workflow.plan import Plan
 from ndsc.workflow.selection import ChosenLabels
 
@@ -130,6 +131,7 @@ def summarise(record: RunRecord, directory: Path) -> Results:
         "phonons": None if found is None else _phonons(config, found),
         "elastic": elastic,
         "elastic_settings": {} if elastic is None else _elastic_settings(config, plan),
+        "diagnosis": None if record.fit is None else measured(plan, record.database, record.fit, found),
         "cost": _cost(record),
         "versions": package_versions(),
         "seed": config.configurations[0].seed,
