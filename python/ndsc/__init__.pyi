@@ -22,6 +22,8 @@ from . import selection as selection
 from . import study as study
 from . import sublattices as sublattices
 from . import supercells as supercells
+from . import thermal as thermal
+from . import trajectories as trajectories
 from . import workflow as workflow
 from .codes.specification import CalculatorSpec as CalculatorSpec
 from .configurations import make_configurations as make_configurations
@@ -79,6 +81,8 @@ from .supercells import diagonal_supercell as diagonal_supercell
 from .supercells import find_single_supercell as find_single_supercell
 from .supercells import find_supercells as find_supercells
 from .supercells import iterate_supercells as iterate_supercells
+from .thermal import thermal_configurations as thermal_configurations
+from .trajectories import trajectory_configurations as trajectory_configurations
 from .workflow import run_workflow as run_workflow
 
 __version__: str
