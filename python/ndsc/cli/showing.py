@@ -6,8 +6,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import numpy as np
-
 from ndsc.cli.console import print_json, print_table, say
 from ndsc.cli.options import option, say_symmetry, symmetry_of
 
@@ -146,6 +144,8 @@ def summarised(heads: list[list[str]], frequencies: list[list[float]]) -> list[l
     The three frequencies of the zone centre that are nearest to zero are left out there, when they are the crystal
     moved as a whole (below 0.1 THz).
     """
+    import numpy as np
+
     from ndsc.results import IMAGINARY_THZ
 
     rows: list[list[Any]] = []
