@@ -14,9 +14,11 @@ from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 from ase import Atoms
+from ase.data import atomic_masses, atomic_numbers, chemical_symbols
 from numpy.typing import ArrayLike, NDArray
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
+from ndsc.decorations import Decorations, check_substitution, vegard_factor
 from ndsc.errors import InputError
 from ndsc.progress import Progress, silent
 from ndsc.qgrid import available_memory
@@ -35,13 +37,21 @@ RECIPE = (
     "ndsc_name", "config_type", "ndsc_matrix", "ndsc_seed", "ndsc_index", "ndsc_scale", "ndsc_strain",
     "ndsc_displacement",
 )  # fmt: skip
-OPTIONAL_RECIPE = ("ndsc_part", "ndsc_displaced", "ndsc_sheet")
-
+OPTIONAL_RECIPE = ("ndsc_part", "ndsc_displaced", "ndsc_sheet", "ndsc_decoration", "ndsc_vegard")
+#: Elements of a decoration, in ``ndsc_decoration``; it begins with one too, so that none looks like another value.
+BETWEEN = "|"
 
 #: What perturbs configurations at random, and so has no meaning beside a temperature or a trajectory.
-RANDOM = ("displacement", "displaced", "unit_cell_displacement")
+RANDOM = ("displacement", "displaced", "unit_cell_displacement", "substitute")
 #: What only means something beside a temperature.
 OF_TEMPERATURE = ("statistics", "cutoff_frequency", "force_constants")
+
+
+Fraction = Annotated[Real, Field(ge=0, le=1)]
+
+
+def _several(value: object) -> object:
+    return (value,) if isinstance(value, str) else tuple(value) if isinstance(value, list) else value
 
 
 class ConfigurationSettings(Section):
@@ -135,6 +145,45 @@ class ConfigurationSettings(Section):
         le=MOST_CONFIGURATIONS,
         description="Give the number of extra configurations that only offer sparse points to the fit.",
     )
+    substitute: dict[str, Annotated[tuple[str, ...], BeforeValidator(_several)]] | None = Field(
+        default=None,
+        description="Give the elements that may be on the sites of an element, as substitute = {Cu = ['Cu', 'Au']}.",
+    )
+    concentration_restrictions: dict[str, tuple[Fraction, Fraction]] | None = Field(
+        default=None,
+        description="Give the smallest and the largest fraction of an element among all atoms, as {Au = [0.25, 0.75]}.",
+    )
+    vegard: dict[str, Annotated[Real, Field(gt=0, le=1000)]] | None = Field(
+        default=None,
+        description="Give the lattice constants with one element on all substituted sites, as {Cu = 3.61, Au = 4.08}: "
+        "cells are scaled between them.",
+    )
+
+    @field_validator("substitute")
+    @classmethod
+    def _elements(cls, substitute: dict[str, tuple[str, ...]] | None) -> dict[str, tuple[str, ...]] | None:
+        for element, others in (substitute or {}).items():
+            for symbol in (element, *others):
+                if symbol not in atomic_numbers:
+                    raise ValueError(f"{symbol!r} is not a chemical symbol")
+            if not set(others) - {element}:
+                raise ValueError(f"{element} is substituted by nothing else")
+        return substitute or None
+
+    @field_validator("concentration_restrictions")
+    @classmethod
+    def _in_order(cls, limits: dict[str, tuple[float, float]] | None) -> dict[str, tuple[float, float]] | None:
+        for symbol, (low, high) in (limits or {}).items():
+            if low > high:
+                raise ValueError(f"the range of {symbol} ends before it begins")
+        return limits or None
+
+    @model_validator(mode="after")
+    def _with_a_substitution(self) -> Self:
+        for name in ("concentration_restrictions", "vegard"):
+            if getattr(self, name) is not None and self.substitute is None:
+                raise ValueError(f"{name} is about atoms that are substituted, and there is no substitute")
+        return self
 
     @model_validator(mode="after")
     def _one_kind(self) -> Self:
@@ -174,6 +223,9 @@ def make_configurations(
     first_index: int = 0,
     displaced: Literal["all", "one"] = "all",
     part: str | None = None,
+    substitute: Mapping[str, Sequence[str]] | None = None,
+    concentration_restrictions: Mapping[str, Sequence[float]] | None = None,
+    vegard: Mapping[str, float] | None = None,
     progress: Progress = silent,
 ) -> list[Atoms]:
     """Perturb every supercell of a set.
@@ -209,6 +261,16 @@ def make_configurations(
     part : str, optional
         Name of this part of a database. It is recorded as ``ndsc_part`` and begins the name of every configuration, so
         that parts made by several calls can be told apart.
+    substitute : mapping of str to sequence of str, optional
+        Elements that may be on the sites of an element of the crystal: alchemical perturbations. The decorations of a
+        supercell are enumerated up to symmetry, and each is taken once before one is taken again, compositions in turn;
+        where there are too many, they are drawn by chance. The unperturbed unit cell stays as it is. Configurations
+        with other elements than the crystal's have the ``config_type`` ``"decorated"``.
+    concentration_restrictions : mapping of str to two floats, optional
+        Smallest and largest fraction of an element among all atoms.
+    vegard : mapping of str to float, optional
+        Lattice constants where all substituted sites have that element: cells are scaled linearly between them. Without
+        it, all decorations have the cell of the crystal.
     progress : callable
         Called with ("configurations", supercells done, all).
 
@@ -233,7 +295,12 @@ def make_configurations(
         unit_cells=unit_cells,
         unit_cell_displacement=unit_cell_displacement,
         seed=seed,
+        substitute=None if substitute is None else {key: tuple(value) for key, value in substitute.items()},
+        concentration_restrictions=_pairs(concentration_restrictions),
+        vegard=None if vegard is None else dict(vegard),
     )
+    if settings.substitute is not None:
+        check_substitution(supercells.atoms, settings.substitute, settings.concentration_restrictions, settings.vegard)
     if isinstance(first_index, bool) or not isinstance(first_index, int | np.integer) or first_index < 0:
         raise InputError(f"first_index = {first_index!r} is not a whole number of at least 0. Give one.")
     check_memory(supercells, settings)
@@ -250,6 +317,26 @@ def make_configurations(
     def amplitude(index: int) -> float:
         return displacements[(index // len(scales)) % len(displacements)]
 
+    found: dict[bytes, Decorations] = {}
+
+    def decoration(matrix: ArrayLike, index: int) -> dict[str, Any]:
+        """What is on the sites of a configuration, as its recipe says it; nothing where that is the crystal's own."""
+        if settings.substitute is None:
+            return {}
+        rows = np.asarray(matrix, dtype=np.int64)
+        if (key := rows.tobytes()) not in found:
+            found[key] = Decorations.of(
+                supercells.crystal, rows, settings.substitute, settings.concentration_restrictions
+            )
+        own, text = found[key], f"{seed}|{rows.reshape(9).tolist()}"
+        numbers = own.pick(index, lambda name: uniform_stream(f"{text}|{name}"))
+        if np.array_equal(numbers, own.parent):
+            return {}
+        decorated: dict[str, Any] = {"config_type": "decorated", "ndsc_decoration": _written(numbers)}
+        if settings.vegard is not None:
+            decorated["ndsc_vegard"] = vegard_factor(own.parent, numbers, settings.substitute, settings.vegard)
+        return decorated
+
     def recipe(name: str, kind: str, matrix: ArrayLike, index: int, *, perturbed: bool, moved: float) -> Atoms:
         return _configuration(
             supercells.atoms,
@@ -263,6 +350,7 @@ def make_configurations(
                 "ndsc_strain": settings.strain if perturbed else 0.0,
                 "ndsc_displacement": moved,
                 **extra,
+                **(decoration(matrix, index) if perturbed else {}),
             },
         )
 
@@ -311,13 +399,17 @@ def remake_configuration(atoms: Atoms, info: Mapping[str, Any]) -> Atoms:
 
 
 def strata(frames: Sequence[Atoms]) -> list[tuple[Any, ...]]:
-    """Of each configuration the kind: supercell, amplitude and scale; configurations of one kind tell about as much."""
+    """Of each configuration the kind: supercell, amplitude, scale and, where atoms are substituted, composition.
+
+    Configurations of one kind tell about as much.
+    """
     keys = ("ndsc_displacement", "ndsc_scale")
     return [
         (
             len(frame),
             np.asarray(frame.info.get("ndsc_matrix", ())).tobytes(),
             *(round(float(frame.info[key]), 6) if key in frame.info else None for key in keys),
+            *((np.sort(frame.numbers).tobytes(),) if "ndsc_decoration" in frame.info else ()),
         )
         for frame in frames
     ]
@@ -334,12 +426,14 @@ def _configuration(unit_cell: Atoms, recipe: dict[str, Any]) -> Atoms:
     else:
         displacements = float(recipe["ndsc_displacement"]) * normal_numbers(uniform, 3 * n_atoms).reshape(n_atoms, 3)
 
+    if "ndsc_decoration" in recipe:
+        _decorate(perfect, str(recipe["ndsc_decoration"]))
     return deformed(perfect, strain, displacements, recipe)
 
 
 def deformed(perfect: Atoms, strain: FloatArray, displacements: FloatArray, recipe: Mapping[str, Any]) -> Atoms:
     """A supercell scaled and strained as its recipe says, sheets in their plane, with displaced atoms."""
-    deformation = float(recipe["ndsc_scale"]) * (np.eye(3) + strain)
+    deformation = float(recipe["ndsc_scale"]) * float(recipe.get("ndsc_vegard", 1.0)) * (np.eye(3) + strain)
     if recipe.get("ndsc_sheet", False):
         # A sheet is strained in its plane.
         deformation[2, :] = deformation[:, 2] = (0.0, 0.0, 1.0)
@@ -350,6 +444,24 @@ def deformed(perfect: Atoms, strain: FloatArray, displacements: FloatArray, reci
     configuration = rounded(perfect)
     configuration.info.update(recipe)
     return configuration
+
+
+def _written(numbers: Sequence[int] | NDArray[np.int64]) -> str:
+    """A decoration as text."""
+    return "".join(BETWEEN + chemical_symbols[number] for number in numbers)
+
+
+def _decorate(atoms: Atoms, decoration: str) -> None:
+    """Substitute atoms; those of other elements have the masses of these, and no moments or charges of the old ones."""
+    numbers = np.array([atomic_numbers[symbol] for symbol in decoration.strip(BETWEEN).split(BETWEEN)])
+    changed = numbers != atoms.numbers
+    atoms.numbers = numbers
+    if atoms.has("masses"):
+        masses = atoms.arrays["masses"]
+        masses[changed] = atomic_masses[numbers[changed]]
+    for name in ("initial_magmoms", "initial_charges"):
+        if atoms.has(name):
+            atoms.arrays[name][changed] = 0.0
 
 
 def symmetric_strain(uniform: FloatArray, largest: float) -> FloatArray:
@@ -388,6 +500,10 @@ def normal_numbers(uniform: Any, n: int) -> FloatArray:
     radius = np.sqrt(-2.0 * np.log(uniform(half)))
     angle = 2.0 * np.pi * uniform(half)
     return np.concatenate([radius * np.cos(angle), radius * np.sin(angle)])[:n]
+
+
+def _pairs(limits: Mapping[str, Sequence[float]] | None) -> Any:
+    return None if limits is None else {key: tuple(value) for key, value in limits.items()}
 
 
 def _plain(value: Any) -> Any:

@@ -298,6 +298,7 @@ class SelectionStep(_Part):
     seconds: Number
     predicted_rmse_thz: Number = None
     predicted_elastic_percent: Number = None
+    predicted_mev: Number = None
 
 
 class SelectionSummary(_Part):
@@ -308,12 +309,14 @@ class SelectionSummary(_Part):
     labels: Count
     predicted_rmse_thz: Number = None
     predicted_elastic_percent: Number = None
+    predicted_mev: Number = None
     statistical_rmse_thz: Number = None
     statistical_elastic_percent: Number = None
     factor: Number = None
     elastic_factor: Number = None
     target_thz: Number = None
     target_elastic_percent: Number = None
+    target_mev: Number = None
     target_met: bool
     reason: str = ""
     advice: str = ""

@@ -15,7 +15,7 @@ LAYERS = [
     "structure symmetry targets plausibility extended_xyz",
     "crystal",
     "qgrid sublattices set_cover supercells",
-    "kpoints kpoint_lattices configurations",
+    "kpoints kpoint_lattices decorations configurations",
     "codes",
     "structure_files reference",
     "elsewhere",

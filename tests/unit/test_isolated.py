@@ -106,10 +106,10 @@ def test_their_labels_join_the_report(tmp_path):
 
 def test_a_run_with_them(tmp_path, monkeypatch):
     # As with a density-functional code: the atom has a calculator of its own, here with another parameter.
-    def with_own_settings(config, atoms, spec):
+    def with_own_settings(config, atoms, spec, **others):
         return [
             IsolatedAtom(atom.atoms, replace(spec, parameters={"asap_cutoff": True}))
-            for atom in isolated_atoms(config, atoms, spec)
+            for atom in isolated_atoms(config, atoms, spec, **others)
         ]
 
     monkeypatch.setattr("ndsc.workflow.plan.isolated_atoms", with_own_settings)

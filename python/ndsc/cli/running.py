@@ -243,6 +243,7 @@ def _show_choice(results: Results, chosen: SelectionSummary, head: str = "", *, 
          None if results.phonons is None else results.phonons.rmse_mesh_thz),
         ("elastic constants (%)", chosen.predicted_elastic_percent, chosen.target_elastic_percent,
          results.largest_elastic_percent),
+        ("energies of decorations (meV/atom)", chosen.predicted_mev, chosen.target_mev, None),
     ]  # fmt: skip
     known = any(true is not None for *_, true in expected)
     rows = [

@@ -119,6 +119,7 @@ def error_rows(results: Results) -> list[tuple[str, ...]]:
                     chosen.statistical_elastic_percent, true["true_elastic_percent"],
                 ),
             ),
+            ("energies of decorations (meV/atom)", (chosen.target_mev, chosen.predicted_mev, None, None)),
         )
         if values[1] is not None
     ]  # fmt: skip

@@ -1,4 +1,5 @@
 from .candidates import make_candidates as make_candidates
+from .energy_target import EnergyTarget as EnergyTarget
 from .model import GapModel as GapModel
 from .model import LinearModel as LinearModel
 from .noise import Noise as Noise

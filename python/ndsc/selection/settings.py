@@ -25,6 +25,8 @@ class SelectionSettings(Section):
         Root-mean-square error of phonon frequencies that is enough.
     target_elastic_percent : float, per cent
         Largest error of an elastic constant that is enough.
+    target_mev : float, meV an atom
+        Root-mean-square error of the energies of decorations that is enough, where atoms are substituted.
     max_labels : int
         Configurations to label at the most, the unperturbed unit cell among them.
     max_seconds : float, s, or None
@@ -43,6 +45,11 @@ class SelectionSettings(Section):
     )
     target_elastic_percent: Annotated[Real, Field(gt=0, le=1000)] = Field(
         default=3.0, description="Give the error of elastic constants in per cent that is enough, as 3.0."
+    )
+    target_mev: Annotated[Real, Field(gt=0, le=1000)] = Field(
+        default=1.0,
+        description="Give the error of energies of decorations in meV an atom that is enough, as 1.0; it means nothing "
+        "where no atoms are substituted.",
     )
     max_labels: Positive = Field(
         default=40, le=100_000, description="Give the most configurations to label, for example 40."

@@ -116,7 +116,7 @@ def _check_fit(plan: Plan) -> list[str]:
     require_quippy()
     find_gap_fit()
     check_e0(fit, plan.symbols)
-    notes = plan.databases.check_e0(fit, [one.crystal.atoms for one in plan.each])
+    notes = plan.databases.check_e0(fit, plan.compositions)
     check_fit_memory(fit, plan.fit_size)
     return notes
 

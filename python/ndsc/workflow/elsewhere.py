@@ -20,7 +20,15 @@ from ndsc.relaxation import relax_crystal
 from ndsc.workflow.derived import elastic_through_store
 from ndsc.workflow.isolated import isolated_atoms
 from ndsc.workflow.joint import make_joint_plan
-from ndsc.workflow.plan import PendingPhononsError, Plan, label_store, make_plan, reference_calculator, starting_crystal
+from ndsc.workflow.plan import (
+    PendingPhononsError,
+    Plan,
+    label_store,
+    make_plan,
+    reference_calculator,
+    starting_crystal,
+    symbols_of,
+)
 from ndsc.workflow.selection import ChosenLabels
 
 
@@ -146,7 +154,7 @@ def _before_relaxation(
     wanted = calculator.wanted("relaxation", f"{prefix}relaxation")
     wanted += [
         Wanted(single.atoms, single.spec, "single atoms")
-        for single in isolated_atoms(config, crystal.atoms, spec)
+        for single in isolated_atoms(config, crystal.atoms, spec, others=symbols_of(config, crystal.atoms))
         if store.key_of(single.atoms, single.spec) not in store
     ]
     return MissingLabels(

@@ -36,7 +36,9 @@ class IsolatedAtom:
     spec: CalculatorSpec
 
 
-def isolated_atoms(config: RunConfig, atoms: Atoms, spec: CalculatorSpec) -> list[IsolatedAtom]:
+def isolated_atoms(
+    config: RunConfig, atoms: Atoms, spec: CalculatorSpec, *, others: Sequence[str] = ()
+) -> list[IsolatedAtom]:
     """One atom of each element far from its images, where the fit's e0 are the energies of such atoms.
 
     Parameters
@@ -46,6 +48,8 @@ def isolated_atoms(config: RunConfig, atoms: Atoms, spec: CalculatorSpec) -> lis
         The crystal.
     spec : CalculatorSpec
         Of the crystal's labels.
+    others : sequence of str
+        Elements that atoms of the crystal are substituted by.
 
     Raises
     ------
@@ -54,7 +58,7 @@ def isolated_atoms(config: RunConfig, atoms: Atoms, spec: CalculatorSpec) -> lis
     """
     if config.fit.method != "gap" or config.fit.e0 != "isolated":
         return []
-    symbols = sorted(set(atoms.get_chemical_symbols()))
+    symbols = sorted({*atoms.get_chemical_symbols(), *others})
     if spec.kgrid is None:
         return [IsolatedAtom(_atom(symbol, (ISOLATION,) * 3), spec) for symbol in symbols]
     section = config.reference

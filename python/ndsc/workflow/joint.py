@@ -72,6 +72,16 @@ class JointPlan(Plan):
         """The elements of all crystals."""
         return sorted({symbol for plan in self.plans for symbol in plan.symbols})
 
+    @property
+    def substitutes(self) -> bool:
+        """Whether atoms of a crystal are substituted."""
+        return any(plan.substitutes for plan in self.plans)
+
+    @property
+    def compositions(self) -> list[Atoms]:
+        """One structure of each composition that is labelled, of each crystal."""
+        return [atoms for plan in self.plans for atoms in plan.compositions]
+
     @cached_property
     def configurations(self) -> list[Atoms]:
         """Those of all crystals; single atoms once."""

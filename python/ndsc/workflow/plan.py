@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 
-from ndsc.config import RunConfig
+from ndsc.config import ConfigurationsConfig, RunConfig
 from ndsc.crystal import Crystal
+from ndsc.decorations import check_substitution
 from ndsc.errors import InputError, ReferenceCalculationError
 from ndsc.fit import GapSettings
 from ndsc.fit.databases import check_elements
@@ -32,6 +33,8 @@ from ndsc.workflow.parts import OWN, Sources, reference_phonons
 
 #: Configurations whose environments are offered as sparse points before a choice.
 OFFERED = 250
+#: Atoms of the cells whose energies stand for those of a disordered alloy, at the most (eight unit cells at the least).
+LARGE_DECORATION = 32
 #: Above this number of atoms, the search for symmetry takes more than a second.
 LARGE_CELL = 500
 
@@ -90,13 +93,45 @@ class Plan:
 
     @property
     def symbols(self) -> list[str]:
-        """The elements of the potential."""
-        return sorted(set(self.crystal.atoms.get_chemical_symbols()))
+        """The elements of the potential: those of the crystal, and what they are substituted by."""
+        return symbols_of(self.config, self.crystal.atoms)
 
     @property
     def potential(self) -> GapSettings:
         """The settings of the fit."""
         return self.config.potential(len(self.symbols))
+
+    @property
+    def substitutes(self) -> bool:
+        """Whether atoms are substituted, so that configurations differ in composition."""
+        return any(part.substitute is not None for part in _parts(self.config))
+
+    @property
+    def compositions(self) -> list[Atoms]:
+        """One structure of each composition that is labelled."""
+        if not self.substitutes:
+            return [self.crystal.atoms]
+        found = {str(atoms.symbols.formula.reduce()[0]): atoms for atoms in [self.crystal.atoms, *self.configurations]}
+        return list(found.values())
+
+    def decorations(self, n: int) -> list[Atoms]:
+        """Some decorations, otherwise unperturbed: of the supercells, and as many of a larger cell, drawn by chance.
+
+        In the larger cell are surroundings that no supercell has, as in a disordered alloy.
+        """
+        found: list[Atoms] = []
+        parts = [part for part in _parts(self.config) if part.substitute is not None]
+        repeats = max(2, int((LARGE_DECORATION / len(self.crystal.atoms) + 1e-9) ** (1 / 3)))
+        large = diagonal_supercell(self.crystal, (repeats,) * 3)
+        for supercells in (self.supercells, large):
+            frames: list[Atoms] = []
+            for part in parts:
+                # Another seed: not only those that may be labelled.
+                still = part.replaced(seed=part.seed + 1, displacement=(0.0,), strain=0.0, scale=(1.0,))
+                share = max(1, n // len(supercells))
+                frames += self.sources.frames(still, supercells, per_supercell=share, unit_cells=0)
+            found += _spread(frames, n // 2)
+        return found
 
     @property
     def selects(self) -> bool:
@@ -229,7 +264,8 @@ class Plan:
         largest = max(self.counts, default=0)
         counts = {largest: self.most_labels} if self.selects else self.counts
         offered = (OFFERED if self.selects else self.n_unlabelled) * largest
-        return FitSize.of_supercells(self.crystal.atoms, counts, self.potential.cutoff, offered)
+        size = FitSize.of_supercells(self.crystal.atoms, counts, self.potential.cutoff, offered)
+        return replace(size, n_species=len(self.symbols))
 
 
 class PendingPhononsError(ReferenceCalculationError):
@@ -336,10 +372,10 @@ def make_plan(
     """
     spec, store = config.reference.to_spec(), label_store(config, directory)
     crystal = starting_crystal(config, progress=progress)
-    spec.check(crystal.atoms)
+    _check_species(config, crystal.atoms, spec)
     databases = OwnDatabases.of_config(config) if databases is None else databases
     if name is None:
-        check_elements(databases.each, crystal.atoms.get_chemical_symbols())
+        check_elements(databases.each, symbols_of(config, crystal.atoms))
     warnings: tuple[str, ...] = ()
     if relax and config.crystal.relax:
         calculator = reference_calculator(config, spec, store, compute=compute)
@@ -352,7 +388,7 @@ def make_plan(
         crystal=crystal,
         supercells=supercells,
         phonon_supercells=phonon_supercells,
-        single_atoms=isolated_atoms(config, crystal.atoms, spec),
+        single_atoms=isolated_atoms(config, crystal.atoms, spec, others=symbols_of(config, crystal.atoms)),
         relaxed=relax or not config.crystal.relax,
         warnings=warnings,
         databases=databases,
@@ -371,6 +407,32 @@ def make_plan(
         return pending
     found = {**plan.sources.force_constants, OWN: phonons}
     return replace(plan, sources=replace(plan.sources, force_constants=found)).with_warnings_of_sources()
+
+
+def symbols_of(config: RunConfig, crystal: Atoms) -> list[str]:
+    """The elements of a crystal and those that they are substituted by, sorted."""
+    own = set(crystal.get_chemical_symbols())
+    for part in _parts(config):
+        for element, others in (part.substitute or {}).items():
+            own |= set(others) if element in own else set()
+    return sorted(own)
+
+
+def _parts(config: RunConfig) -> tuple[ConfigurationsConfig, ...]:
+    """The parts of the database that the input file describes."""
+    return () if config.makes_candidates else config.configurations
+
+
+def _check_species(config: RunConfig, crystal: Atoms, spec: CalculatorSpec) -> None:
+    """Refuse elements that the calculator does not know, and substitutions that the crystal cannot have."""
+    spec.check(crystal)
+    for part in _parts(config):
+        if part.substitute is not None:
+            check_substitution(crystal, part.substitute, part.concentration_restrictions, part.vegard)
+    if others := sorted(set(symbols_of(config, crystal)) - set(crystal.get_chemical_symbols())):
+        changed = crystal.repeat((len(others), 1, 1))
+        changed.symbols[: len(others)] = others
+        spec.check(changed)
 
 
 def _supercells(config: RunConfig, crystal: Crystal, progress: Progress) -> tuple[SupercellSet, SupercellSet]:

@@ -30,7 +30,15 @@ from ndsc.progress import Progress
 from ndsc.qgrid import Grid, irreducible_qpoints
 from ndsc.reference import Label
 from ndsc.reference.processes import cores
-from ndsc.selection import ElasticTarget, GapModel, PhononTarget, PredictedErrors, Selector
+from ndsc.selection import (
+    ElasticTarget,
+    EnergyTarget,
+    GapModel,
+    PhononTarget,
+    PredictedErrors,
+    Selector,
+    Target,
+)
 from ndsc.selection.elastic_target import PART_OF_LARGEST
 from ndsc.selection.prediction import predict_errors, predict_phonons
 from ndsc.selection.selector import SingleAtoms
@@ -59,6 +67,8 @@ LARGE_FACTOR = 2.0
 MESH: Grid = (20, 20, 20)
 #: Points of the predicted density of states: with more, less smearing would show the q-points of the mesh.
 DENSITY_POINTS = 120
+#: The target of energies of decorations, and how many of these it is about.
+ENERGIES, MOST_DECORATIONS = "energies of decorations", 60
 #: What progress calls this.
 TASK = "choosing labels"
 
@@ -120,8 +130,14 @@ class ChosenLabels:
         config = self.plan.config
         self.settings = config.selection
         self.candidates = self.plan.candidates
+        self.targets = [targets_of_plan(one) for one in self.plan.each]
+        # Where energies of decorations are a target, the potential must be able to tell what it does not know of them.
+        wanted = [
+            atoms for own in self.targets for one in own if isinstance(one, EnergyTarget) for atoms in one.frames()
+        ]
+        offered = [*self.candidates, *self.plan.unlabelled, *self.plan.databases.frames, *wanted]
         self.sparse_points = choose_sparse_points(
-            [*self.plan.perfect_unit_cells, *self.candidates, *self.plan.unlabelled, *self.plan.databases.frames],
+            [*self.plan.perfect_unit_cells, *offered],
             self.directory / "sparse-points",
             self.plan.potential,
             progress=self.progress,
@@ -132,7 +148,6 @@ class ChosenLabels:
             store=self.directory / "rows",
             workers=cores(),
         )
-        self.targets = [targets_of_plan(one) for one in self.plan.each]
         self.selector = Selector(
             model,
             self.candidates,
@@ -192,7 +207,11 @@ class ChosenLabels:
         last = self.steps[-1].predicted
         said = [
             f"{value:.2g} {unit}"
-            for value, unit in ((last.rmse_thz, "THz"), (last.elastic_percent, "% in elastic constants"))
+            for value, unit in (
+                (last.rmse_thz, "THz"),
+                (last.elastic_percent, "% in elastic constants"),
+                (last.others.get(ENERGIES), "meV an atom in energies of decorations"),
+            )
             if value is not None
         ]
         text = f"Predicted errors with {self.steps[-1].labels} labels: {' and '.join(said)}. {self.reason}"
@@ -271,7 +290,7 @@ class ChosenLabels:
         if fit.e0 == "fit":
             return partial(fitted_energies, strict=False)
         # The configurations of one crystal have one composition, so that it does not matter there.
-        several = bool(self.plan.databases.each) or len(self.plan.each) > 1
+        several = bool(self.plan.databases.each) or len(self.plan.each) > 1 or self.plan.substitutes
         return partial(single_atom_energies, settings=fit) if several else None
 
     def _add(self, frames: Sequence[Atoms], numbers: Sequence[int], labels: dict[str, Label]) -> None:
@@ -337,6 +356,7 @@ class ChosenLabels:
         within = [
             (last.rmse_thz, settings.target_thz),
             (last.elastic_percent, settings.target_elastic_percent),
+            (last.others.get(ENERGIES), settings.target_mev),
         ]
         reached = all(value <= goal for value, goal in within if value is not None)
         if len(self.names) + len(self.plan.databases.frames) >= FEWEST_LABELS and reached and self._doubtful() is None:
@@ -363,6 +383,7 @@ class ChosenLabels:
             for now, before, goal in (
                 (last.rmse_thz, earlier.rmse_thz, self.settings.target_thz),
                 (last.elastic_percent, earlier.elastic_percent, self.settings.target_elastic_percent),
+                (last.others.get(ENERGIES), earlier.others.get(ENERGIES), self.settings.target_mev),
             )
         )
         misfit = max(last.factor, last.elastic_factor) > LARGE_FACTOR or self.selector.noise.relative > LARGE_MISFIT
@@ -379,14 +400,20 @@ class ChosenLabels:
         return f"Raise [selection] {key}, or the targets."
 
 
-def targets_of_plan(plan: Plan) -> tuple[PhononTarget] | tuple[PhononTarget, ElasticTarget]:
-    """What the database of a run is made for: phonons, and of a crystal without vacuum the elastic constants."""
+def targets_of_plan(plan: Plan) -> tuple[PhononTarget, *tuple[Target, ...]]:
+    """What the database of a run is made for.
+
+    Phonons, of a crystal without vacuum the elastic constants, and where atoms are substituted energies of decorations.
+    """
     settings = plan.config.selection
     phonons = PhononTarget(plan.crystal, plan.phonon_supercells, settings.target_thz)
-    if not plan.config.elastic.enabled or len(Vacuum.around(plan.crystal.atoms).normals):
-        return (phonons,)
-    goal = settings.target_elastic_percent * PART_OF_LARGEST
-    return phonons, ElasticTarget(plan.crystal, goal, relax_ions=plan.config.elastic.relax_ions)
+    others: list[Target] = []
+    if plan.config.elastic.enabled and not len(Vacuum.around(plan.crystal.atoms).normals):
+        goal = settings.target_elastic_percent * PART_OF_LARGEST
+        others.append(ElasticTarget(plan.crystal, goal, relax_ions=plan.config.elastic.relax_ions))
+    if plan.substitutes:
+        others.append(EnergyTarget(plan.decorations(MOST_DECORATIONS), settings.target_mev, name=ENERGIES))
+    return phonons, *others
 
 
 def _outlier_warning(outliers: Sequence[Atoms]) -> str:
@@ -408,7 +435,10 @@ def _largest(each: Sequence[PredictedErrors]) -> PredictedErrors:
         "elastic_factor",
     )  # fmt: skip
     values = {name: [value for one in each if (value := getattr(one, name)) is not None] for name in names}
-    return PredictedErrors(**{name: max(found) for name, found in values.items() if found})
+    others: dict[str, float] = {}
+    for one in each:
+        others |= {name: max(value, others.get(name, 0.0)) for name, value in one.others.items()}
+    return PredictedErrors(**{name: max(found) for name, found in values.items() if found}, others=others)
 
 
 def _plain(value: Any) -> Any:

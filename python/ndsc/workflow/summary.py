@@ -34,7 +34,7 @@ from ndsc.targets import ENERGY_KEY, FORCES_KEY, VIRIAL_KEY
 from ndsc.versions import package_versions
 from ndsc.workflow.diagnosis import measured
 from ndsc.workflow.plan import Plan
-from ndsc.workflow.selection import ChosenLabels
+from ndsc.workflow.selection import ENERGIES, ChosenLabels
 
 
 @dataclass
@@ -199,6 +199,8 @@ def _selection(chosen: ChosenLabels, plan: Plan) -> dict[str, Any]:
         "labels": len(order),
         **{key: getattr(last, name) for name, key in names.items()},
         **{name: getattr(last, name) for name in kept},
+        "predicted_mev": last.others.get(ENERGIES),
+        "target_mev": settings.target_mev if ENERGIES in last.others else None,
         "target_thz": settings.target_thz,
         "target_elastic_percent": settings.target_elastic_percent,
         "target_met": chosen.target_met,
@@ -210,6 +212,7 @@ def _selection(chosen: ChosenLabels, plan: Plan) -> dict[str, Any]:
                 "labels": step.labels,
                 "seconds": step.seconds,
                 **{key: getattr(step.each[number], name) for name, key in names.items()},
+                "predicted_mev": step.each[number].others.get(ENERGIES),
             }
             for step in chosen.steps
         ],

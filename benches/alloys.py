@@ -1,0 +1,210 @@
+"""One potential of copper and gold from labels that are chosen, and from special quasi-random structures of equal cost.
+
+Runs examples/cuau.toml (ASE's EMT) and fits a second potential, with the same settings, to special quasi-random
+structures of eight atoms: as many atoms together, perturbed in the same way. Both are compared with the reference in
+phonons and elastic constants of Cu3Au, CuAu and CuAu3, and in formation energies of fifty decorations of ten to
+sixteen atoms, none of which either has seen, relaxed with the reference.
+
+    python benches/alloys.py --out DIR
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from ase import Atoms
+from ase.build import bulk
+from ase.calculators.calculator import Calculator
+from ase.calculators.emt import EMT
+from ase.filters import FrechetCellFilter
+from ase.neighborlist import neighbor_list
+from ase.optimize import LBFGS
+
+from ndsc import enumerate_supercells
+from ndsc.benchmark import Benchmark, benchmark
+from ndsc.config import SeveralConfig, load_run
+from ndsc.crystal import Crystal
+from ndsc.decorations import enumerate_decorations
+from ndsc.extended_xyz import read_frames
+from ndsc.fit import GapCalculator, apply_regularisation, choose_sparse_points, fit_gap
+from ndsc.fit.composition import fitted_energies
+from ndsc.selection import GapModel
+from ndsc.selection.noise import most_probable_noise
+from ndsc.selection.selector import observations
+from ndsc.sublattices import make_supercell
+from ndsc.targets import ENERGY_KEY, FORCES_KEY, VIRIAL_KEY
+from ndsc.workflow import run_several
+from ndsc.workflow.joint import JointPlan, make_joint_plan
+from ndsc.workflow.plan import reference_calculator
+from ndsc.workflow.reference import run_reference
+
+EXAMPLE = Path(__file__).resolve().parents[1] / "examples" / "cuau.toml"
+CUAU = {"Cu": ("Cu", "Au")}
+VEGARD = {"Cu": 3.59, "Au": 4.06}
+#: Shells of neighbours whose pair correlations are to be those of a random alloy, the nearest counting most.
+SHELLS = 4
+#: Atoms of a special quasi-random structure, and of the decorations whose energies are compared.
+SQS_ATOMS, UNSEEN_ATOMS, UNSEEN = 8, (10, 12, 16), 50
+
+
+def correlations(atoms: Atoms) -> np.ndarray:
+    """Mean product of spins (copper 1, gold -1) over the pairs of each shell of an ideal fcc lattice."""
+    nearest = (4.0 * atoms.get_volume() / len(atoms)) ** (1 / 3) / np.sqrt(2)
+    i, j, distance = neighbor_list("ijd", atoms, nearest * (np.sqrt(SHELLS) + 0.1))
+    spin = np.where(atoms.numbers == 29, 1.0, -1.0)
+    shell = np.rint((distance / nearest) ** 2).astype(int)
+    return np.array([np.mean((spin[i] * spin[j])[shell == number]) for number in range(1, SHELLS + 1)])
+
+
+def quasi_random(crystal: Crystal) -> list[Atoms]:
+    """The best special quasi-random structure of each composition, of all supercells and all decorations."""
+    best: dict[int, tuple[float, Atoms]] = {}
+    weights = 1.0 / np.arange(1, SHELLS + 1)
+    for matrix in enumerate_supercells(crystal, SQS_ATOMS):
+        for numbers in enumerate_decorations(crystal, matrix, CUAU)[0]:
+            atoms = decorated(crystal, matrix, numbers)
+            gold = int((numbers == 79).sum())
+            error = float(weights @ np.abs(correlations(atoms) - (1 - 2 * gold / SQS_ATOMS) ** 2))
+            if gold not in best or error < best[gold][0] - 1e-9:
+                best[gold] = (error, atoms)
+    return [best[gold][1] for gold in sorted(best)]
+
+
+def decorated(crystal: Crystal, matrix: np.ndarray, numbers: np.ndarray) -> Atoms:
+    """A supercell with some elements, as large as Vegard's law has it."""
+    atoms = make_supercell(crystal.atoms, matrix)
+    atoms.numbers = numbers
+    share = float(np.mean(numbers == 79))
+    lattice = (1 - share) * VEGARD["Cu"] + share * VEGARD["Au"]
+    atoms.set_cell(atoms.cell.array * lattice / VEGARD["Cu"], scale_atoms=True)
+    return Atoms(atoms.symbols, cell=atoms.cell, positions=atoms.positions, pbc=True)
+
+
+def perturbed(structures: Sequence[Atoms], n_atoms: int) -> list[Atoms]:
+    """Perturbed copies of structures in turn, with scales, strains and displacements of the example."""
+    found: list[Atoms] = []
+    while sum(map(len, found)) < n_atoms:
+        number = len(found)
+        random = np.random.default_rng(number)
+        atoms = structures[number % len(structures)].copy()
+        strain = random.uniform(-0.01, 0.01, (3, 3))
+        deformation = (0.98, 1.0, 1.02)[number % 3] * (np.eye(3) + 0.5 * (strain + strain.T))
+        atoms.set_cell(atoms.cell.array @ deformation, scale_atoms=True)
+        atoms.positions += random.normal(0, (0.03, 0.1)[(number // 3) % 2], (len(atoms), 3))
+        atoms.info = {"ndsc_name": f"sqs-{number:03d}", "config_type": "sqs"}
+        atoms.calc = EMT()
+        labelled = atoms.copy()
+        labelled.info[ENERGY_KEY] = atoms.get_potential_energy()
+        labelled.arrays[FORCES_KEY] = atoms.get_forces()
+        labelled.info[VIRIAL_KEY] = (-atoms.get_volume() * atoms.get_stress(voigt=False)).reshape(9)
+        found.append(labelled)
+    return found
+
+
+def unseen(crystal: Crystal) -> list[Atoms]:
+    """Decorations at random of larger cells than those of both databases, relaxed with the reference."""
+    random = np.random.default_rng(2024)
+    found: list[Atoms] = []
+    while len(found) < UNSEEN:
+        size = int(random.choice(UNSEEN_ATOMS))
+        matrices = enumerate_supercells(crystal, size)
+        numbers = np.where(random.random(size) < random.uniform(0.1, 0.9), 79, 29)
+        atoms = decorated(crystal, matrices[random.integers(len(matrices))], numbers)
+        if len(set(numbers)) < 2:
+            continue
+        atoms.calc = EMT()
+        LBFGS(FrechetCellFilter(atoms), logfile=None).run(fmax=0.01, steps=300)
+        found.append(atoms)
+    return found
+
+
+def formation_energies(structures: Sequence[Atoms], calculator: Calculator) -> np.ndarray:
+    """Energies an atom relative to the elements at the reference's lattice constants, meV."""
+    pure: dict[str, float] = {}
+    for symbol in CUAU["Cu"]:
+        atoms = bulk(symbol, "fcc", a=VEGARD[symbol])
+        atoms.calc = EMT()
+        LBFGS(FrechetCellFilter(atoms), logfile=None).run(fmax=1e-4, steps=300)
+        atoms.calc = calculator
+        pure[symbol] = atoms.get_potential_energy()
+    found = []
+    for structure in structures:
+        atoms = structure.copy()
+        atoms.calc = calculator
+        total = atoms.get_potential_energy() - sum(pure[symbol] for symbol in atoms.get_chemical_symbols())
+        found.append(1e3 * total / len(atoms))
+    return np.array(found)
+
+
+def fit_quasi_random(frames: Sequence[Atoms], plan: JointPlan, folder: Path) -> GapCalculator:
+    """A potential with the settings of the run, its sparse points and expected errors from these frames alone."""
+    points = choose_sparse_points(frames, folder / "sparse-points", plan.potential)
+    model = GapModel(points, sparse_jitter=plan.potential.sparse_jitter)
+    e0 = fitted_energies(frames)
+    noise = most_probable_noise(observations(frames, model.rows(frames), model.n_weights, e0))
+    fit = fit_gap(
+        apply_regularisation(frames, noise.regularisation()), folder / "potential", plan.potential,
+        fixed_sparse_points=points,
+    )  # fmt: skip
+    return fit.calculator()
+
+
+def benchmarks(plan: JointPlan, model: Calculator) -> Mapping[str, Benchmark]:
+    """Phonons and elastic constants of the compounds."""
+    found = {}
+    for one in plan.each:
+        if one.config.phonons.reference == "none":
+            continue
+        labels = {
+            str(atoms.info["ndsc_name"]): plan.store.load(plan.store.key_of(atoms, plan.spec))
+            for atoms in one.phonon_frames
+        }
+        calculator = reference_calculator(one.config, plan.spec, plan.store)
+        found[str(one.name)] = benchmark(model, run_reference(one, labels, calculator))
+    return found
+
+
+def row(name: str, frames: Sequence[Atoms], found: Mapping[str, Benchmark], energies: np.ndarray) -> str:
+    """A row of the table."""
+    cells = []
+    for one in found.values():
+        errors = [abs(value.error_percent) for value in one.elastic.values() if value.error_percent is not None]
+        rmse = "none" if one.phonons is None else f"{one.phonons.rmse_mesh_thz:.3f} THz"
+        cells.append(f"{rmse}, {max(errors, default=float('nan')):.1f} %")
+    rms, worst = np.sqrt(np.mean(energies**2)), np.abs(energies).max()
+    return f"| {name} | {len(frames)} | {sum(map(len, frames))} | {' | '.join(cells)} | {rms:.2f} ({worst:.1f}) |"
+
+
+def main() -> None:
+    """Run both and print the table of docs/alloys.md."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "--out", type=Path, default=Path("alloys"), help="folder of the run and of the second potential"
+    )
+    folder = parser.parse_args().out
+    config = load_run(EXAMPLE)
+    assert isinstance(config, SeveralConfig)
+    run_several(config, folder)
+    plan = make_joint_plan(config, folder, compute=False)
+    chosen = read_frames(folder / "database.extxyz")
+    crystal = Crystal.from_atoms(bulk("Cu", a=VEGARD["Cu"]))
+    special = perturbed(quasi_random(crystal), sum(map(len, chosen)))
+    models = {
+        "chosen": (chosen, GapCalculator(folder / "potential" / "gap.xml")),
+        "special quasi-random": (special, fit_quasi_random(special, plan, folder / "sqs")),
+    }
+    structures = unseen(crystal)
+    true = formation_energies(structures, EMT())
+    print(f"{len(structures)} decorations, formation energies {true.min():.0f} to {true.max():.0f} meV/atom")
+    names = [str(one.name) for one in plan.each if one.config.phonons.reference != "none"]
+    print(f"| labels | number | atoms | {' | '.join(names)} | formation energies, RMSE (largest), meV/atom |")
+    print("|---|---|---|" + "---|" * (len(names) + 1))
+    for name, (frames, model) in models.items():
+        print(row(name, frames, benchmarks(plan, model), formation_energies(structures, model) - true))
+
+
+if __name__ == "__main__":
+    main()
