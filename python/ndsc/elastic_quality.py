@@ -103,7 +103,7 @@ def elastic_warnings(constants: ElasticConstants, crystal: Crystal, response: fl
             f"The constants reach {np.max(np.abs(constants.matrix)):.3g} GPa, more than any material has. Check the "
             "stresses of the calculator."
         )
-    if not constants.relaxed_ions and not _all_at_inversion_centres(crystal):
+    if not constants.relaxed_ions and not all_at_inversion_centres(crystal):
         texts.append(
             "The ions were clamped, but a strain moves them in this crystal: the constants are not those that are "
             "measured. Relax the ions for those."
@@ -111,7 +111,7 @@ def elastic_warnings(constants: ElasticConstants, crystal: Crystal, response: fl
     return tuple(texts)
 
 
-def _all_at_inversion_centres(crystal: Crystal) -> bool:
+def all_at_inversion_centres(crystal: Crystal) -> bool:
     """Whether every atom is at a centre of inversion, so that no homogeneous strain moves it from its site."""
     inversions = np.all(crystal.rotations == -np.eye(3, dtype=np.int64), axis=(1, 2))
     fixed = crystal.permutations[inversions] == np.arange(len(crystal.atoms))

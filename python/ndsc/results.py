@@ -337,6 +337,7 @@ class DiagnosisSummary(_Part):
 
     unit_cells: Count = 0
     displaced_unit_cells: Count = 0
+    strain_moves_ions: bool = True
     force_rms: Number = None
     force_noise: Number = None
     training_share: Number = None

@@ -96,6 +96,7 @@ def test_what_is_no_cause():
         {"error_beyond_cutoff": 0.9, "beyond_cutoff": 0.001},
         {"n_atoms": 1, "displaced_unit_cells": 0, "elastic": 30.0},
         {"force_rms": 0.5, "force_noise": 0.001},
+        {"displaced_unit_cells": 0, "elastic": 30.0, "strain_moves_ions": False},
     ):
         assert [cause.name for cause in causes_of(results(**measured))] == ["labels"]
 

@@ -129,7 +129,8 @@ def _unit_cells(results: Results, found: DiagnosisSummary) -> list[Cause]:
         return []
     rmse = None if results.phonons is None else results.phonons.rmse_mesh_thz
     centre = found.rmse_centre_thz
-    worst = results.largest_elastic_percent or 0.0
+    # Where every atom is at a centre of inversion, a strain moves none from its site.
+    worst = (results.largest_elastic_percent or 0.0) if found.strain_moves_ions else 0.0
     at_centre = centre is not None and bool(rmse) and rmse is not None and centre > rmse
     if worst < 5.0 and not at_centre:
         return []

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from phonopy import Phonopy
 
 from ndsc.benchmark import Benchmark
+from ndsc.elastic_quality import all_at_inversion_centres
 from ndsc.fit import GapFit, GapSettings
 from ndsc.force_constants.phonopy_model import grid_force_constants, supercell_sites
 from ndsc.qgrid import Grid, irreducible_qpoints
@@ -36,6 +37,7 @@ def measured(plan: Plan, database: Sequence[Atoms], fit: GapFit | None, found: B
     units = [frame for frame in database if frame.info.get("config_type") == "unit_cell"]
     moved = sum(float(frame.info.get("ndsc_displacement", 0.0)) > 0 for frame in units)
     numbers: dict[str, Any] = {"unit_cells": len(units), "displaced_unit_cells": moved} | _of_data(database)
+    numbers["strain_moves_ions"] = not all_at_inversion_centres(plan.crystal)
     if fit is not None and numbers.get("force_rms"):
         errors = fit.errors.get("supercell") or fit.errors.get("all")
         if errors is not None and errors.force_rmse_ev_per_angstrom is not None:
