@@ -20,7 +20,7 @@ REASONS = {
     "model_attributes_type": "a table is expected",
     "tuple_type": "a table, or several of the same name in double brackets, is expected",
     "string_pattern_mismatch": "it has other characters than those allowed",
-    "path_type": "the path of a folder, as a string, is expected",
+    "path_type": "a path, as a string, is expected",
     "finite_number": "a finite number is expected",
     "string_too_short": "the string is empty",
     "greater_than": "it must be above {gt}",

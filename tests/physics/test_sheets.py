@@ -19,6 +19,7 @@ from ndsc.elastic import elastic_constants, strained_cells
 from ndsc.errors import InputError
 from ndsc.phonons import band_path, compare_phonons, phonons_from_supercells
 from ndsc.relaxation import relax_crystal
+from ndsc.report.elastic_shape import elastic_figure
 from ndsc.supercells import find_supercells
 from ndsc.workflow import dry_run, make_plan, run_workflow
 
@@ -92,6 +93,10 @@ def test_constants_in_the_plane_are_second_derivatives_of_the_energy(sheet):
     assert found.constants["C66"] == pytest.approx((found.constants["C11"] - found.constants["C12"]) / 2, rel=1e-6)
     assert found.warnings == ()
     assert type(found).from_dict(found.to_dict()).unit == "N/m"
+    drawn = [text.get_text() for text in elastic_figure(found).axes[0].texts]
+    assert [text for text in drawn if text != "·"] == [
+        f"{found.constants[c]:.1f}" for c in ("C11", "C12", "C12", "C22", "C66")
+    ]
     for cell in strained_cells(sheet):
         assert not np.any(np.append(cell.info["strain"][2], cell.info["strain"][:, 2]))
     # The thickness of the vacuum does not matter, nor does the cell.

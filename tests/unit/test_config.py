@@ -122,7 +122,7 @@ def test_one_number_stands_for_three_and_one_displacement_for_a_list() -> None:
         ("[reference]\ncalculator = 'lj'\nparameters = {epsilonn = 1}\n", ["[reference]", "'epsilon'"]),
         ("[reference]\ncalculator = 'EMT'\n", ["[reference] calculator = 'EMT'", "Did you mean 'emt'"]),
         ("[reference]\nparameters = 3\n", ["[reference] parameters = 3", "a table is expected"]),
-        ("[reference]\nlabels = 3\n", ["[reference] labels = 3", "the path of a folder"]),
+        ("[reference]\nlabels = 3\n", ["[reference] labels = 3", "a path"]),
         ("[executor]\nkind = 'pbs'\n", ["[executor] kind = 'pbs'", "local", "slurm", "dask"]),
         ("[executor]\ncores = 4\n", ["cores has no meaning for kind = 'local'"]),
         ("[executor]\nkind = 'slurm'\nresources = {day = 2020-01-01}\n", ["resources", "date"]),

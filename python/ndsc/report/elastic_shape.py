@@ -84,26 +84,35 @@ def elastic_figure(constants: ElasticConstants, *, title: str = "") -> Figure:
 
 
 def _draw_matrix(axes: Axes, constants: ElasticConstants, title: str) -> None:
-    matrix = constants.matrix
+    matrix, names = constants.matrix, list(_STRESSES)
+    if constants.unit == "N/m":
+        matrix, names = _matrix_of_sheet(constants), ["xx", "yy", "xy"]
     largest = float(np.abs(matrix).max()) or 1.0
     axes.imshow(matrix / largest, cmap="RdBu", vmin=-1.6, vmax=1.6)
     # What symmetry forbids is zero up to rounding.
     digits = 0 if largest >= 1000 else 1
-    for row, column in np.ndindex(6, 6):
+    for row, column in np.ndindex(*matrix.shape):
         value = float(matrix[row, column])
         zero = abs(value) < 1e-6 * largest
         axes.text(
             column, row, "·" if zero else f"{value:.{digits}f}".replace("-", "−"), ha="center", va="center",
             fontsize=8.5, color=MUTED if zero else "black",
         )  # fmt: skip
-    axes.set_xticks(range(6), _STRESSES)
-    axes.set_yticks(range(6), _STRESSES)
+    axes.set_xticks(range(len(names)), names)
+    axes.set_yticks(range(len(names)), names)
     axes.tick_params(length=0)
     axes.set_xlabel("strain")
     axes.set_ylabel("stress")
     ions = "relaxed ions" if constants.relaxed_ions else "clamped ions"
     what = ions if constants.stable else f"{ions}, not stable"
-    axes.set_title(f"{plain(title)}\nElastic constants (GPa), {what}" if title else f"Elastic constants (GPa), {what}")
+    what = f"Elastic constants ({constants.unit}), {what}"
+    axes.set_title(f"{plain(title)}\n{what}" if title else what)
+
+
+def _matrix_of_sheet(constants: ElasticConstants) -> FloatArray:
+    """(3, 3) array, N/m : the Voigt matrix in the plane of a sheet."""
+    indices = (("11", "12", "16"), ("12", "22", "26"), ("16", "26", "66"))
+    return np.array([[constants.in_plane.get(f"C{name}", 0.0) for name in row] for row in indices])
 
 
 def _draw_moduli(axes: Axes, constants: ElasticConstants) -> None:
