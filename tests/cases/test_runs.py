@@ -220,7 +220,7 @@ def test_a_dry_run_of_a_huge_grid_only_counts(tmp_path, grid, monkeypatch):
     def refuse(*args, **options):
         raise AssertionError("structures were made")
 
-    monkeypatch.setattr("ndsc.workflow.plan.make_configurations", refuse)
+    monkeypatch.setattr("ndsc.workflow.parts.make_configurations", refuse)
     monkeypatch.setattr("ndsc.workflow.plan.phonon_displacements", refuse)
     summary = dry_run(config(tmp_path, supercells=f"grid = {grid}"), tmp_path / "run")
     assert summary.plan.n_configurations == 1 + len(summary.plan.supercells)
