@@ -197,7 +197,9 @@ def main() -> None:
     true = formation_energies(structures, EMT())
     print(f"{len(structures)} decorations, formation energies {true.min():.0f} to {true.max():.0f} meV/atom")
     plan = make_joint_plan(config, folder, compute=False) if given.compounds else None
-    print("| labels | number | atoms | formation energies, RMSE (largest), meV/atom | compounds")
+    names = [] if plan is None else [str(one.name) for one in plan.each if one.config.phonons.reference != "none"]
+    heads = ["labels", "number", "atoms", "formation energies, RMSE (largest), meV/atom", *names]
+    print(f"| {' | '.join(heads)} |\n|{'---|' * len(heads)}")
     for name, frames in {"chosen": chosen, "special quasi-random": special}.items():
         model = fit(frames, folder / f"many-{name.replace(' ', '-')}")
         found = {} if plan is None else benchmarks(plan, model)
