@@ -1,6 +1,9 @@
 """Labels that are calculated elsewhere: input written, outputs taken, and everything that may be wrong with them."""
 
+import bz2
+import gzip
 import json
+import lzma
 import shutil
 import sys
 from functools import cache
@@ -21,6 +24,7 @@ from ndsc.crystal import as_crystal
 from ndsc.elastic import elastic_constants
 from ndsc.elsewhere import MANIFEST, Manifest, Wanted, read_labels, write_inputs
 from ndsc.elsewhere.match import compare
+from ndsc.elsewhere.outputs import find_outputs
 from ndsc.errors import InputError, MissingLabelsError
 from ndsc.reference import CalculatorSpec, ExecutorSettings, LabelStore, label_configurations
 from ndsc.supercells import find_supercells
@@ -111,6 +115,26 @@ def test_outputs_of_programs_become_labels(tmp_path, form):
     again = read_labels([tmp_path / "calc"])
     assert again.taken == []
     assert len(again.there) == len(wanted)
+
+
+@pytest.mark.parametrize(("ending", "module"), [(".gz", gzip), (".bz2", bz2), (".xz", lzma)])
+def test_compressed_outputs_become_labels(tmp_path, ending, module):
+    wanted = written(tmp_path, "vasp")
+    places = list(structures(tmp_path).items())
+    for place, atoms in places:
+        (place / f"vasprun.xml{ending}").write_bytes(module.compress(vasprun(atoms).encode()))
+        (place / f"OUTCAR{ending}").write_bytes(module.compress(outcar(atoms).encode()))
+    whole = places[0][0] / f"vasprun.xml{ending}"
+    damaged = places[-1][0] / f"vasprun.xml{ending}"
+    damaged.write_bytes(damaged.read_bytes()[:-200])
+    (places[-1][0] / f"OUTCAR{ending}").unlink()
+    report = read_labels([tmp_path / "calc"])
+    assert [problem.path for problem in report.problems] == [damaged]
+    assert "perhaps not whole" in report.problems[0].reason
+    assert len(report.taken) == len(wanted) - 1
+    check_labels(tmp_path, [label for label in wanted if label.name in report.taken], force=1e-7, energy=1e-6)
+    (found, *_), bad = next(find_outputs(whole.parent))
+    assert (found.path, bad) == (whole, [])
 
 
 def test_one_file_with_all_results(tmp_path):

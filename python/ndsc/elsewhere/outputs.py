@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
+import lzma
 import os
 import re
+import shutil
 import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryDirectory
+from typing import IO, Any
 
 import numpy as np
 from ase import Atoms
@@ -27,6 +32,8 @@ from ndsc.progress import Progress, silent
 
 FloatArray = NDArray[np.float64]
 
+#: How compressed outputs are read, by their ending.
+_PACKED: dict[str, Callable[..., Any]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
 #: What is read of a file to know what it is, bytes.
 HEAD = 65_536
 #: Files that are never outputs, in lower case: input, and what is too large to look into.
@@ -133,10 +140,10 @@ def find_outputs(
         # vasprun.xml has more digits than OUTCAR.
         for kind, path in sorted(kinds, key=lambda pair: list(READERS).index(pair[0])):
             program = _PROGRAM.get(kind, kind)
-            if kind == "outcar" and found.get(program):
+            if (kind == "outcar" and found.get(program)) or (path.suffix in _PACKED and path.stem in files):
                 continue
             try:
-                found.setdefault(program, []).extend(READERS[kind](path))
+                found.setdefault(program, []).extend(_read(kind, path))
             except Exception as error:  # ASE's readers raise anything, and the file may be cut off anywhere
                 problems.setdefault(program, []).append(Problem(path, _reason(error)))
         bad = [problem for program, told in problems.items() if not found.get(program) for problem in told[:1]]
@@ -148,21 +155,41 @@ def find_outputs(
 
 def kind_of(path: Path) -> str | None:
     """The kind of output that a file is, a key of :data:`READERS`; None where it is none."""
-    name = path.name.lower()
-    if name in _INPUT or name.startswith((".", "wavecar", "chgcar")) or path.suffix.lower() in _INPUT_SUFFIXES:
+    name = (path.stem if path.suffix in _PACKED else path.name).lower()
+    suffix = Path(name).suffix
+    if name in _INPUT or name.startswith((".", "wavecar", "chgcar")) or suffix in _INPUT_SUFFIXES:
         return None
-    if name.startswith("vasprun") and name.endswith(".xml"):
+    if name.startswith("vasprun") and suffix == ".xml":
         return "vasprun"
-    if name.startswith("outcar") and path.suffix.lower() in ("", ".outcar"):
+    if name.startswith("outcar") and suffix in ("", ".outcar"):
         return "outcar"
-    if path.suffix.lower() in (".xyz", ".extxyz"):
+    if suffix in (".xyz", ".extxyz"):
         return "extxyz"
     try:
-        with path.open("rb") as file:
+        with _opened(path) as file:
             head = file.read(HEAD)
-    except OSError:
+    except (OSError, EOFError, lzma.LZMAError):
         return None
     return next((kind for kind, mark in _MARKS.items() if re.search(mark, head)), None)
+
+
+def _opened(path: Path) -> IO[bytes]:
+    """A file to read bytes from, unpacked where it is compressed."""
+    opened: IO[bytes] = _PACKED.get(path.suffix, open)(path, "rb")
+    return opened
+
+
+def _read(kind: str, path: Path) -> list[Returned]:
+    """What an output holds; a compressed one is unpacked for it, and so is the OUTCAR beside a vasprun.xml."""
+    if path.suffix not in _PACKED:
+        return READERS[kind](path)
+    with TemporaryDirectory(prefix="ndsc-") as folder:
+        for packed in dict.fromkeys([path, *path.parent.glob("OUTCAR*")]):
+            unpacked = Path(folder) / (packed.stem if packed.suffix in _PACKED else packed.name)
+            with _opened(packed) as source, unpacked.open("wb") as target:
+                shutil.copyfileobj(source, target)
+        found = READERS[kind](Path(folder) / path.stem)
+    return [replace(one, path=path.with_name(one.path.name.replace(path.stem, path.name, 1))) for one in found]
 
 
 def _reason(error: Exception) -> str:
