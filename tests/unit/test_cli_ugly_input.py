@@ -147,7 +147,8 @@ def test_brackets_in_names_are_written_as_they_are() -> None:
 def program(command: str) -> subprocess.CompletedProcess[str]:
     """A command line in a shell, with a closed or full output."""
     text = command.replace("ndsc", f"{sys.executable} -m ndsc")
-    return subprocess.run(["bash", "-c", text], capture_output=True, text=True, check=False)
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    return subprocess.run(["bash", "-c", text], capture_output=True, text=True, check=False, env=environment)
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")

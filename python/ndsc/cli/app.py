@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from contextlib import suppress
 from io import TextIOWrapper
 from typing import Annotated
 
@@ -93,7 +94,23 @@ def main() -> None:
     except SystemExit as end:
         if isinstance(end.__context__, BrokenPipeError):  # as after "| head", which has read enough
             sys.exit(ExitCode.OK)
+        try:
+            sys.stdout.flush()
+        except BrokenPipeError:
+            _drop_output()
+        except OSError as error:  # a full disk
+            _drop_output()
+            if not end.code:
+                note(f"Error: {explain(error)[0]}")
+                sys.exit(ExitCode.INPUT)
         raise
     except OSError as error:  # a help text on a full disk; those of commands are caught in NdscGroup
+        _drop_output()
         note(f"Error: {explain(error)[0]}")
         sys.exit(ExitCode.INPUT)
+
+
+def _drop_output() -> None:
+    """Let what is left of the output go nowhere: Python writes it once more at its end, and would fail again."""
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
