@@ -5,18 +5,19 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from ase import Atoms
+from ase.calculators.calculator import Calculator
 from ase.io import write
 
-from ndsc.benchmark import benchmark
+from ndsc.benchmark import Benchmark, Reference, benchmark
 from ndsc.config import RunConfig, write_config
 from ndsc.database import make_database, write_database
 from ndsc.files import whole_file, write_text
-from ndsc.fit import apply_regularisation, fit_gap
+from ndsc.fit import GapFit, apply_regularisation, fit_gap
 from ndsc.plausibility import check_plausible
 from ndsc.progress import Progress, silent
 from ndsc.report import write_report
@@ -100,11 +101,21 @@ def run_workflow(config: RunConfig, directory: str | Path, *, progress: Progress
 
 def _write_database(record: RunRecord, directory: Path) -> None:
     """Crystal, supercells, configurations and labels, once all of them are there."""
+    write_structures(record, directory)
+    write_database(directory / "database.extxyz", record.fitted)
+    write_outliers(record, directory)
+
+
+def write_structures(record: RunRecord, directory: Path) -> None:
+    """Crystal, supercells and configurations."""
     plan = record.plan
     write_frames(directory / "crystal.extxyz", [plan.crystal.atoms])
     write_text(directory / "supercells.json", json.dumps(plan.supercells.to_dict(), indent=1) + "\n")
     write_frames(directory / "configurations.extxyz", record.configurations)
-    write_database(directory / "database.extxyz", record.fitted)
+
+
+def write_outliers(record: RunRecord, directory: Path) -> None:
+    """Labels that contradict all others; no file where there are none, also not that of an earlier run."""
     if record.outliers:
         write_database(directory / "outliers.extxyz", record.outliers)
     else:
@@ -118,14 +129,23 @@ def _fit_and_benchmark(record: RunRecord, directory: Path, progress: Progress) -
     with stage("reference", record.stages):
         reference = run_reference(plan, record.report.labels, calculator, progress=progress)
         record.warnings += reference.warnings
-    chosen = record.chosen
+    fit = fit_record(record, directory, progress)
+    if record.chosen is not None:
+        with stage("prediction", record.stages):
+            record.chosen.save_prediction(directory)
+    benchmark_record(record, fit.calculator(), reference, directory, progress)
+
+
+def fit_record(record: RunRecord, directory: Path, progress: Progress) -> GapFit:
+    """The potential of all labels of a run, in its folder ``potential``."""
+    plan, chosen = record.plan, record.chosen
     record.regularisation = plan.config.regularisation
     if chosen is not None and plan.config.regularised_by_evidence:
         record.regularisation = chosen.selector.noise.regularisation()
     with stage("fit", record.stages):
         record.fit = fit_gap(
             [
-                *apply_regularisation(record.database, record.regularisation),
+                *with_types(apply_regularisation(record.database, record.regularisation)),
                 *record.without_outliers(plan.databases.regularised(record.regularisation)),
             ],
             directory / "potential",
@@ -136,23 +156,39 @@ def _fit_and_benchmark(record: RunRecord, directory: Path, progress: Progress) -
             progress=progress,
         )
     record.warnings += record.fit.warnings
-    if chosen is not None:
-        with stage("prediction", record.stages):
-            chosen.save_prediction(directory)
+    return record.fit
+
+
+def with_types(frames: Iterable[Atoms]) -> list[Atoms]:
+    """Copies; in a run of several crystals, their ``config_type`` begins with the name of the crystal and a slash."""
+    found = []
+    for frame in frames:
+        copy = frame.copy()
+        if "ndsc_crystal" in copy.info:
+            copy.info["config_type"] = f"{copy.info['ndsc_crystal']}/{copy.info['config_type']}"
+        found.append(copy)
+    return found
+
+
+def benchmark_record(
+    record: RunRecord, model: Calculator, reference: Reference, directory: Path, progress: Progress
+) -> Benchmark:
+    """Lattice, phonons and elastic constants of the potential beside the reference's, written to the folder."""
     with stage("benchmark", record.stages):
         found = benchmark(
-            record.fit.calculator(),
+            model,
             reference,
             database=record.database,
-            dos_mesh=plan.config.phonons.dos_mesh or "auto",
+            dos_mesh=record.plan.config.phonons.dos_mesh or "auto",
             progress=progress,
         )
         found.save(directory)
     # Labels that are chosen for a potential seldom determine all force constants by themselves.
-    if found.harmonic_failure is not None and chosen is None:
+    if found.harmonic_failure is not None and record.chosen is None:
         record.warnings.append(f"The database has no harmonic model: {found.harmonic_failure}")
     record.warnings += found.warnings
     record.benchmark = found
+    return found
 
 
 @contextmanager

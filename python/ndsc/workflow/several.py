@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -10,12 +9,9 @@ from pathlib import Path
 from ase import Atoms
 from ase.calculators.calculator import Calculator
 
-from ndsc.benchmark import benchmark
 from ndsc.config import SeveralConfig, dump_several, write_several
 from ndsc.database import make_database, write_database
 from ndsc.extended_xyz import read_frames
-from ndsc.files import write_text
-from ndsc.fit import apply_regularisation, fit_gap
 from ndsc.fit.folder import PREDICTIONS_NAME
 from ndsc.plausibility import check_plausible
 from ndsc.progress import Progress, silent
@@ -29,7 +25,15 @@ from ndsc.workflow.joint import JointPlan, make_joint_plan
 from ndsc.workflow.labelling import label_plan, labels_to_fit, perfect_cell_energies
 from ndsc.workflow.plan import Plan, reference_calculator
 from ndsc.workflow.reference import run_reference
-from ndsc.workflow.run import log_file, stage, write_frames
+from ndsc.workflow.run import (
+    benchmark_record,
+    fit_record,
+    log_file,
+    stage,
+    write_frames,
+    write_outliers,
+    write_structures,
+)
 from ndsc.workflow.selection import ChosenLabels
 from ndsc.workflow.summary import RunRecord, labels_summary, summarise
 
@@ -100,17 +104,6 @@ def run_several(config: SeveralConfig, directory: str | Path, *, progress: Progr
     return results
 
 
-def with_types(frames: Iterable[Atoms]) -> list[Atoms]:
-    """Copies whose ``config_type`` begins with the name of the crystal and a slash; of other frames as it is."""
-    found = []
-    for frame in frames:
-        copy = frame.copy()
-        if "ndsc_crystal" in copy.info:
-            copy.info["config_type"] = f"{copy.info['ndsc_crystal']}/{copy.info['config_type']}"
-        found.append(copy)
-    return found
-
-
 def _names(frames: Iterable[Atoms]) -> set[str]:
     return {str(atoms.info["ndsc_name"]) for atoms in frames}
 
@@ -148,16 +141,11 @@ def _write_databases(joint: RunRecord, records: dict[str, RunRecord], directory:
     """The database of all, and of each crystal what a run of it alone writes."""
     write_frames(directory / "configurations.extxyz", joint.configurations)
     write_database(directory / "database.extxyz", joint.fitted)
-    if joint.outliers:
-        write_database(directory / "outliers.extxyz", joint.outliers)
-    else:
-        (directory / "outliers.extxyz").unlink(missing_ok=True)
+    write_outliers(joint, directory)
     for name, record in records.items():
         folder = directory / name
         folder.mkdir(exist_ok=True)
-        write_frames(folder / "crystal.extxyz", [record.plan.crystal.atoms])
-        write_text(folder / "supercells.json", json.dumps(record.plan.supercells.to_dict(), indent=1) + "\n")
-        write_frames(folder / "configurations.extxyz", record.configurations)
+        write_structures(record, folder)
         write_database(folder / "database.extxyz", record.database)
 
 
@@ -172,25 +160,9 @@ def _fit_and_benchmark(
             name: run_reference(record.plan, record.report.labels, calculator, progress=progress)
             for name, record in records.items()
         }
-    joint.regularisation = plan.config.regularisation
-    if chosen is not None and plan.config.regularised_by_evidence:
-        joint.regularisation = chosen.selector.noise.regularisation()
-    with stage("fit", joint.stages):
-        joint.fit = fit_gap(
-            [
-                *with_types(apply_regularisation(joint.database, joint.regularisation)),
-                *joint.without_outliers(plan.databases.regularised(joint.regularisation)),
-            ],
-            directory / "potential",
-            plan.potential,
-            sparse_only=plan.unlabelled if chosen is None else (),
-            fixed_sparse_points=None if chosen is None else chosen.sparse_points,
-            threads=plan.config.executor.workers * plan.config.executor.threads,
-            progress=progress,
-        )
-    joint.warnings += joint.fit.warnings
+    fit = fit_record(joint, directory, progress)
     predictions = read_frames(directory / "potential" / PREDICTIONS_NAME)
-    model = joint.fit.calculator()
+    model = fit.calculator()
     energies = {}
     for number, (name, record) in enumerate(records.items()):
         folder = directory / name
@@ -199,20 +171,9 @@ def _fit_and_benchmark(
         if chosen is not None:
             with stage("prediction", joint.stages):
                 chosen.save_prediction(folder, number)
-        with stage("benchmark", joint.stages):
-            found = benchmark(
-                model,
-                references[name],
-                database=record.database,
-                dos_mesh=record.plan.config.phonons.dos_mesh or "auto",
-                progress=progress,
-            )
-            found.save(folder)
         record.warnings += references[name].warnings
-        if found.harmonic_failure is not None and chosen is None:
-            record.warnings.append(f"The database has no harmonic model: {found.harmonic_failure}")
-        record.warnings += found.warnings
-        record.benchmark, record.fit, record.regularisation = found, joint.fit, joint.regularisation
+        found = benchmark_record(record, model, references[name], folder, progress)
+        record.fit, record.regularisation = fit, joint.regularisation
         energies[name] = _energy(record, found.crystal.atoms, model)
     return energies
 
