@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Install the free density-functional codes. GPAW goes into a virtual environment: Debian's libraries, GPAW from PyPI
 # built with FFTW and OpenBLAS (a third faster than without), its PAW data sets from PyPI. ABINIT and Quantum ESPRESSO
-# come from Debian, each with a few pseudopotentials, and with the mpirun that can start them.
+# come from Debian, each with a few pseudopotentials, those of CP2K (scripts/gth_potentials.py converts them), and the
+# mpirun that can start them.
 # Usage: install-dft.sh VENV
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
@@ -10,7 +11,7 @@ python=$1/bin/python
 [ -x "$python" ] || die "$1 is no virtual environment; make one: scripts/make-venv.sh $1"
 packages=()
 for package in libxc-dev libopenblas-dev libfftw3-dev g++ abinit abinit-data quantum-espresso quantum-espresso-data \
-    openmpi-bin; do
+    cp2k-data openmpi-bin; do
     dpkg-query -W -f='${db:Status-Status}' "$package" 2>/dev/null | grep -qx installed || packages+=("$package")
 done
 headers=$("$python" -c 'import sysconfig; print(sysconfig.get_path("include"))')

@@ -153,6 +153,23 @@ def test_the_bias_of_an_input_file() -> None:
     assert json.loads(changed.stdout)["rows"][0]["change"] < -0.004
 
 
+def test_the_bias_against_the_reference_of_another_input_file() -> None:
+    Path("al.toml").write_text(SMEARED)
+    Path("other.toml").write_text(SMEARED.replace("0.015", "0.005"))
+    args = ["al.toml", "--bias", "--against", "other.toml", "--given-lattice", "--quantity", "elastic", "--json"]
+    result = call(*args)
+    assert result.exit_code == 0, result.output
+    found = json.loads(result.stdout)
+    assert found["limit"]["parameters"] == {"occupations": {"width": 0.005}}
+    assert [row["percent"] for row in found["rows"]] == pytest.approx([100 * (1.015 / 1.005 - 1)] * 3, abs=0.03)
+    # Settings that --limit names change those of the other file.
+    changed = call(*args, "--limit", "occupations.width=0.0")
+    assert json.loads(changed.stdout)["rows"][0]["percent"] == pytest.approx(1.5, abs=0.03)
+    same = call(*args[:2], "--against", "al.toml", "--dry-run")
+    assert same.exit_code == 2
+    assert "The limit has the settings of the database" in same.stderr
+
+
 def test_the_bias_of_a_structure() -> None:
     parameters = '{"occupations": {"name": "any", "width": 0.03}}'
     args = ["Al", "-a", "3.994", "--calculator", "calculators_that_converge:smeared", "--parameters", parameters]
@@ -175,6 +192,8 @@ def test_an_input_file_without_elastic_constants_compares_none() -> None:
     ("args", "parts"),
     [
         (["Al", "--bias"], ["--bias needs", "--limit PATH=VALUE"]),
+        (["Al", "--bias", "--against", "nowhere.toml"], ["nowhere.toml"]),
+        (["Al", "--against", "al.toml"], ["--against", "belongs to --bias"]),
         (["Al", "--limit", "x=1", "--given-lattice"], ["--limit, --given-lattice", "belongs to --bias"]),
         (["Al", "--bias", "--limit", "x=1", "--scan", "y=1,2"], ["without --check and --scan"]),
         (["Al", "--bias", "--limit", "x"], ["--limit x", "a name and a value"]),

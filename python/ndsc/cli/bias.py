@@ -46,6 +46,7 @@ class BiasOptions:
 
     bias: bool
     limit: Sequence[str] | None
+    against: Path | None
     target: Sequence[str] | None
     quantity: Sequence[str] | None
     given_lattice: bool
@@ -58,11 +59,14 @@ class BiasOptions:
         InputError
             When only a part of what it needs was given.
         """
-        if self.bias and not self.limit:
-            raise InputError("--bias needs what to compare with. Give --limit PATH=VALUE, once for each setting.")
+        if self.bias and not self.limit and self.against is None:
+            raise InputError(
+                "--bias needs what to compare with. Give --limit PATH=VALUE, once for each setting, or --against the "
+                "input file of another calculator."
+            )
         if not self.bias:
-            given: dict[str, object] = {"--limit": self.limit, "--target": self.target, "--quantity": self.quantity}
-            given["--given-lattice"] = self.given_lattice
+            given: dict[str, object] = {"--limit": self.limit, "--against": self.against, "--target": self.target}
+            given |= {"--quantity": self.quantity, "--given-lattice": self.given_lattice}
             if named := [name for name, value in given.items() if value]:
                 raise InputError(f"{', '.join(named)}: this belongs to --bias. Give --bias as well, or leave it out.")
         return self.bias
@@ -90,6 +94,21 @@ class BiasOptions:
                 raise InputError(f"--target {text}: {value!r} is not a number. Give one above 0.") from error
         return BiasTargets(**found)
 
+    def limit_of(self, spec: CalculatorSpec) -> CalculatorSpec:
+        """The calculator that results are compared with: that of another input file, or `spec`, with changes.
+
+        Raises
+        ------
+        InputError
+            When the file cannot be read, or a setting is not one of its calculator.
+        """
+        from ndsc.config import load_config
+        from ndsc.convergence import setting_path, with_settings
+
+        limit = spec if self.against is None else load_config(self.against).reference.to_spec()
+        changes = parse_changes(self.limit or (), option="--limit")
+        return with_settings(limit, {setting_path(limit, name): value for name, value in changes.items()})
+
     def settings(self, problem: Problem) -> BiasSettings:
         """What is compared, and how."""
         from ndsc.convergence import QUANTITIES, BiasSettings
@@ -116,11 +135,9 @@ def compare_with_limit(
     json: bool,
 ) -> None:
     """Print and write what a limit changes, and end with an error when that is more than the targets allow."""
-    from ndsc.convergence import bias_table, plan_bias, setting_path, with_settings
+    from ndsc.convergence import bias_table, plan_bias
 
-    changes = parse_changes(options.limit or (), option="--limit")
-    limit = with_settings(spec, {setting_path(spec, name): value for name, value in changes.items()})
-    targets, settings = options.targets(), options.settings(problem)
+    limit, targets, settings = options.limit_of(spec), options.targets(), options.settings(problem)
     what = (sample, problem.supercells.crystal, spec, limit, store)
     if dry_run:
         show_bias_plan(plan_bias(*what, settings=settings, known=problem.known), json=json)

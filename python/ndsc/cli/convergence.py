@@ -65,6 +65,14 @@ LimitOption = Annotated[
     list[str] | None,
     option("--limit", "With --bias: a setting of the limit; once for each.", metavar="PATH=VALUE"),
 ]
+AgainstOption = Annotated[
+    Path | None,
+    option(
+        "--against",
+        "With --bias: compare with the reference of another input file, another program for example.",
+        metavar="INPUT.toml",
+    ),
+]
 TargetOption = Annotated[
     list[str] | None,
     option(
@@ -95,6 +103,7 @@ def converge(
         bool, typer.Option("--bias", help="No scan: compare what follows from the settings with a --limit.")
     ] = False,
     limit: LimitOption = None,
+    against: AgainstOption = None,
     *,
     target: TargetOption = None,
     quantity: QuantityOption = None,
@@ -149,6 +158,8 @@ def converge(
       ndsc converge al.toml --check 10 --kgrid 12 --set mode.ecut=500
 
       ndsc converge al.toml --bias --limit occupations.width=0.4 --limit kgrid=32
+
+      ndsc converge al.toml --bias --against al-abinit.toml --given-lattice
     """
     from ndsc.convergence import Tolerances, plan_convergence, sample_configurations, with_settings
     from ndsc.convergence import converge as find
@@ -157,7 +168,7 @@ def converge(
     targets = Tolerances(force=force, virial=virial, energy=energy, virial_offset=virial_offset)
     if check is not None and scan:
         raise InputError("--check compares with one set of denser settings, --scan with many. Give one of the two.")
-    wanted = BiasOptions(bias, limit, target, quantity, given_lattice)
+    wanted = BiasOptions(bias, limit, against, target, quantity, given_lattice)
     if wanted.checked() and (check is not None or scan):
         raise InputError("--bias compares with one limit. Give it alone, without --check and --scan.")
     name, kgrid = source.structure, calculator.kgrid
