@@ -15,11 +15,10 @@ from pathlib import Path
 
 import numpy as np
 from ase import Atoms
-from ase.io import write
 from numpy.typing import NDArray
 
 from ndsc.errors import InputError
-from ndsc.extended_xyz import opened, read_frames
+from ndsc.extended_xyz import opened, read_frames, write_frames
 from ndsc.files import whole_file
 from ndsc.plausibility import check_plausible
 from ndsc.reference import Label
@@ -107,7 +106,7 @@ def write_database(path: str | Path, frames: Sequence[Atoms]) -> Path:
         raise InputError(f"{target} is a folder. Name a file in it, for example {target / 'database.extxyz'}.")
     compressed = target.suffix.lower() == ".gz"
     with whole_file(target) as temporary, opened(temporary, "w", compressed=compressed) as file:
-        write(file, clean, format="extxyz", write_results=False)
+        write_frames(file, clean)
     return target
 
 

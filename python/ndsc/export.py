@@ -1,7 +1,7 @@
-"""Databases in the dialects of other codes: MACE, NEP, ACE, MTP and pypolymlp.
+"""Databases in the dialects of other codes: MACE, NEP, ACE, MTP, pacemaker and pypolymlp.
 
-Every dialect is text, has the same numbers as the database, and differs in names, units and signs only. A virial is
--V stress (positive when compressed) in all of them but MACE's, which wants ASE's stress.
+Every dialect has the same numbers as the database, and differs in names, units and signs only. A virial is -V stress
+(positive when compressed), but MACE and gracemaker want ASE's stress.
 """
 
 from __future__ import annotations
@@ -17,13 +17,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from ase import Atoms, units
-from ase.io import write
+from ase.stress import full_3x3_to_voigt_6_stress
 from jinja2 import Environment
 from numpy.typing import NDArray
 
 from ndsc.database import write_database
 from ndsc.errors import InputError
+from ndsc.extended_xyz import write_frames
 from ndsc.files import whole_file
 from ndsc.targets import FORCES_KEY, frame_name, is_isolated_atom, targets_of
 
@@ -33,6 +35,8 @@ log = logging.getLogger(__name__)
 
 #: Vacuum on each side of a cluster without a cell in dialects that know only periodic cells, Å.
 VACUUM = 15.0
+#: Dialects that keep the periodicity of each configuration, and whatever else ASE keeps of its atoms.
+ANY_CELL = ("mace", "pacemaker")
 #: One kilobar in eV/Å³: VASP's unit of stress.
 KILOBAR = 0.1 * units.GPa
 #: Template of the files of pypolymlp.
@@ -48,6 +52,11 @@ class _Labelled:
     forces: FloatArray
     virial: FloatArray | None
     config_type: str | None
+    name: str
+
+    @property
+    def volume(self) -> float:
+        return float(self.atoms.get_volume())
 
 
 def export_database(frames: Sequence[Atoms], path: str | Path, dialect: str) -> list[Path]:
@@ -66,8 +75,11 @@ def export_database(frames: Sequence[Atoms], path: str | Path, dialect: str) -> 
         - "mace": extended XYZ with ``REF_energy``, ``REF_forces`` and ``REF_stress`` (eV/Å³, ASE's sign), the keys that
           MACE looks for by default.
         - "nep": extended XYZ for GPUMD's ``train.xyz``: ``energy``, ``force``, ``virial``.
-        - "ace": extended XYZ for ACEpotentials.jl with its default keys ``energy``, ``force``, ``virial``. (pacemaker
-          reads pickled data frames, which ndsc neither writes nor opens.)
+        - "ace": extended XYZ for ACEpotentials.jl and ace-jax with the keys ``energy``, ``force``, ``virial``.
+        - "pacemaker": the compressed data frame of pandas that pacemaker and gracemaker read, ``.pckl.gzip``: columns
+          ``ase_atoms``, ``energy``, ``forces``, ``name``, ``config_type``, and for gracemaker ``stress`` (eV/Å³, ASE's
+          sign) with a ``virial_weight`` of zero where a configuration has none. Energies are those of the database, so
+          that the program must be told of single atoms: ``reference_energy: auto``.
         - "mtp": the ``.cfg`` of MLIP; types are numbered from 0 in the order of atomic numbers.
         - "pypolymlp": a folder with one minimal ``vasprun-*.xml`` a configuration, the one kind of text that pypolymlp
           documents for labels from other sources.
@@ -95,10 +107,15 @@ def export_database(frames: Sequence[Atoms], path: str | Path, dialect: str) -> 
     if not frames:
         raise InputError(f"There is no configuration to write to {target}. Label at least one configuration first.")
     labelled = [_labelled(frame, frame_name(frame, number), dialect) for number, frame in enumerate(frames)]
-    if dialect != "mace":
+    if dialect not in ANY_CELL:
         _warn_of_losses(frames, dialect)
     if dialect == "pypolymlp":
         return _write_vaspruns(labelled, target)
+    if dialect == "pacemaker" and target.suffix not in (".gzip", ".gz"):
+        raise InputError(
+            f"{target} does not end in .gzip, by which pacemaker knows a compressed file. Name it, for example, "
+            f"{target.with_name(target.name.split('.')[0] + '.pckl.gzip')}."
+        )
     with whole_file(target) as temporary:
         _WRITERS[dialect](labelled, temporary)
     return [target]
@@ -109,7 +126,7 @@ def _labelled(frame: Atoms, where: str, dialect: str) -> _Labelled:
     lacking = [name for name in ("energy", "forces") if getattr(targets, name) is None]
     if dialect == "pypolymlp" and targets.virial is None:
         lacking.append("virial")
-    if dialect != "mace" and frame.cell.rank < 3 and frame.pbc.any():
+    if dialect not in ANY_CELL and frame.cell.rank < 3 and frame.pbc.any():
         lacking.append("full cell")
     if lacking or targets.energy is None or targets.forces is None:
         raise InputError(
@@ -121,10 +138,14 @@ def _labelled(frame: Atoms, where: str, dialect: str) -> _Labelled:
     atoms.info = {}
     for name in (FORCES_KEY, "force_component_sigma"):
         atoms.arrays.pop(name, None)
-    if dialect != "mace" and atoms.cell.rank < 3:
+    if dialect not in ANY_CELL and atoms.cell.rank < 3:
         atoms.center(vacuum=VACUUM)
     config_type = "IsolatedAtom" if is_isolated_atom(frame) else frame.info.get("config_type")
-    return _Labelled(atoms, targets.energy, targets.forces, targets.virial, config_type)
+    return _Labelled(atoms, targets.energy, targets.forces, targets.virial, config_type, _name(frame, where))
+
+
+def _name(frame: Atoms, where: str) -> str:
+    return str(frame.info.get("ndsc_name", frame.info.get("name", where)))
 
 
 def _warn_of_losses(frames: Sequence[Atoms], dialect: str) -> None:
@@ -147,7 +168,11 @@ def _warn_of_losses(frames: Sequence[Atoms], dialect: str) -> None:
     )
     if counts:
         listed = ", ".join(f"{name} of {number} configurations" for name, number in counts.items())
-        log.warning("%r has no place for %s; these are not written. 'extxyz' and 'mace' keep them.", dialect, listed)
+        log.warning(
+            "%r has no place for %s; these are not written. 'extxyz', 'mace' and 'pacemaker' keep them.",
+            dialect,
+            listed,
+        )
 
 
 def _write_mace(labelled: Sequence[_Labelled], path: Path) -> None:
@@ -157,12 +182,12 @@ def _write_mace(labelled: Sequence[_Labelled], path: Path) -> None:
         frame.info["REF_energy"] = entry.energy
         frame.arrays["REF_forces"] = entry.forces
         if entry.virial is not None:
-            frame.info["REF_stress"] = -entry.virial / frame.get_volume()
+            frame.info["REF_stress"] = -entry.virial / entry.volume
         if entry.config_type is not None:
             frame.info["config_type"] = entry.config_type
         frames.append(frame)
     with path.open("w", encoding="utf-8") as file:
-        write(file, frames, format="extxyz", write_results=False)
+        write_frames(file, frames)
 
 
 def _write_bare_extxyz(labelled: Sequence[_Labelled], path: Path) -> None:
@@ -189,20 +214,43 @@ def _write_mtp(labelled: Sequence[_Labelled], path: Path) -> None:
     blocks = []
     for entry in labelled:
         lines = ["BEGIN_CFG", " Size", f"    {len(entry.atoms)}", " Supercell"]
-        lines += [f"    {_row(vector)}" for vector in entry.atoms.cell.array]
+        lines += [f"    {_plain_row(vector)}" for vector in entry.atoms.cell.array]
         lines.append(" AtomData:  id type cartes_x cartes_y cartes_z fx fy fz")
         atoms = zip(entry.atoms.numbers, entry.atoms.positions, entry.forces, strict=True)
         lines += [
-            f"    {index} {type_of[int(number)]} {_row(position)} {_row(force)}"
+            f"    {index} {type_of[int(number)]} {_plain_row(position)} {_plain_row(force)}"
             for index, (number, position, force) in enumerate(atoms, start=1)
         ]
-        lines += [" Energy", f"    {entry.energy!r}"]
+        lines += [" Energy", f"    {_plain(entry.energy)}"]
         if entry.virial is not None:
             xx, xy, xz, _, yy, yz, _, _, zz = entry.virial
-            lines += [" PlusStress:  xx yy zz yz xz xy", f"    {_row(np.array([xx, yy, zz, yz, xz, xy]))}"]
+            lines += [" PlusStress:  xx yy zz yz xz xy", f"    {_plain_row(np.array([xx, yy, zz, yz, xz, xy]))}"]
         lines += [f" Feature   config_type {'_'.join((entry.config_type or 'default').split())}", "END_CFG"]
         blocks.append("\n".join(lines))
     path.write_text("\n\n".join(blocks) + "\n", encoding="utf-8")
+
+
+def _write_data_frame(labelled: Sequence[_Labelled], path: Path) -> None:
+    # Columns of objects, whatever their content: older versions of pandas do not know the types that newer ones infer.
+    columns: dict[str, list[Any]] = {
+        "name": [entry.name for entry in labelled],
+        "config_type": [entry.config_type for entry in labelled],
+        "ase_atoms": [entry.atoms for entry in labelled],
+        "energy": [entry.energy for entry in labelled],
+        "forces": [entry.forces for entry in labelled],
+    }
+    if any(entry.virial is not None for entry in labelled):
+        columns["stress"] = [
+            np.zeros(6) if one.virial is None else full_3x3_to_voigt_6_stress(-one.virial.reshape(3, 3) / one.volume)
+            for one in labelled
+        ]
+        columns["virial_weight"] = [float(entry.virial is not None) for entry in labelled]
+    frame = pd.DataFrame({name: pd.Series(values, dtype=object) for name, values in columns.items()})
+    frame.columns = pd.Index(list(columns), dtype=object)
+    for name in ("energy", "virial_weight"):
+        if name in columns:
+            frame[name] = frame[name].astype(float)
+    frame.to_pickle(path, compression="gzip", protocol=4)
 
 
 def _write_vaspruns(labelled: Sequence[_Labelled], folder: Path) -> list[Path]:
@@ -234,7 +282,7 @@ def _vasprun(entry: _Labelled) -> dict[str, Any]:
     order = np.argsort(entry.atoms.numbers, kind="stable")
     atoms = entry.atoms[order]
     symbols: list[str] = atoms.get_chemical_symbols()
-    volume = float(atoms.get_volume())
+    volume = entry.volume
     return {
         "symbols": symbols,
         "species": list(dict.fromkeys(symbols)),
@@ -247,6 +295,15 @@ def _vasprun(entry: _Labelled) -> dict[str, Any]:
     }
 
 
+def _plain_row(values: FloatArray) -> str:
+    return " ".join(_plain(float(value)) for value in values)
+
+
+def _plain(value: float) -> str:
+    # Every bit, without an exponent: readers of cfg files exist that take none.
+    return np.format_float_positional(value, trim="0")
+
+
 def _row(values: FloatArray) -> str:
     # repr of a Python float keeps every bit.
     return " ".join(repr(float(value)) for value in values)
@@ -257,6 +314,7 @@ _WRITERS: dict[str, Callable[[Sequence[_Labelled], Path], None]] = {
     "nep": _write_bare_extxyz,
     "ace": _write_bare_extxyz,
     "mtp": _write_mtp,
+    "pacemaker": _write_data_frame,
 }
 #: Names of the dialects.
 DIALECTS = ("extxyz", *_WRITERS, "pypolymlp")

@@ -1,15 +1,16 @@
-"""Files of several structures, read whole or not at all."""
+"""Files of several structures: read whole or not at all, and written so that strict readers take them."""
 
 from __future__ import annotations
 
 import gzip
 import io
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import IO, Literal
 
 from ase import Atoms
-from ase.io import read
+from ase.io import read, write
 
 from ndsc.errors import InputError
 from ndsc.structure import split_index
@@ -17,6 +18,8 @@ from ndsc.structure import split_index
 #: Keys of the comment line of an extended XYZ frame, once the quoted values are out of it.
 _KEY = re.compile(r"(?:^|\s)([^\s=]+)\s*=")
 _QUOTED = re.compile(r"""\"[^"]*"|'[^']*'|\{[^}]*\}|\[[^\]]*\]""")
+#: Characters that the grammar of extended XYZ has in quotes only, where ASE writes no quotes or does not escape them.
+_NEEDS_QUOTES = re.compile(r"[=,\\\t\n\v\f\r]")
 
 
 def read_frames(path: str | Path) -> list[Atoms]:
@@ -64,6 +67,44 @@ def opened(path: Path, mode: Literal["r", "w"], *, compressed: bool) -> IO[str]:
     if compressed:
         return gzip.open(path, "rt" if mode == "r" else "wt", encoding="utf-8")
     return path.open(mode, encoding="utf-8-sig" if mode == "r" else "utf-8")
+
+
+def write_frames(file: IO[str], frames: Iterable[Atoms]) -> None:
+    """Write frames as extended XYZ, as ASE does, but by the letter of the grammar.
+
+    ASE writes None and an empty text as a key without a value, and a text with ``=``, ``,`` or a backslash without
+    quotes. Readers that keep to the grammar, as that of libAtoms, refuse such files, and ASE itself reads other values.
+    Here None and empty texts are left out, the others are quoted, and a line break in them becomes a blank. Everything
+    else is as ASE writes it. Results of calculators are left out.
+
+    Parameters
+    ----------
+    file : text file
+    frames : iterable of ase.Atoms
+    """
+    for frame in frames:
+        info = {key: value for key, value in frame.info.items() if value is not None and not _is_empty(value)}
+        texts = {key: value for key, value in info.items() if isinstance(value, str) and _NEEDS_QUOTES.search(value)}
+        bare = frame.copy()
+        bare.info = {key: value for key, value in info.items() if key not in texts}
+        written = io.StringIO()
+        write(written, bare, format="extxyz", write_results=False)
+        count, comment, atoms = written.getvalue().split("\n", 2)
+        words = [comment, *(f"{_key(key)}={_quoted(value)}" for key, value in texts.items())]
+        file.write("\n".join([count, " ".join(words), atoms]))
+
+
+def _is_empty(value: object) -> bool:
+    return isinstance(value, str) and not value.strip()
+
+
+def _key(key: str) -> str:
+    return _quoted(key) if re.search(r"""[\s"'{}\[\]=,\\]""", key) else key
+
+
+def _quoted(value: str) -> str:
+    escaped = " ".join(value.splitlines()).replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
 
 
 def _extended_xyz(text: str) -> list[Atoms]:

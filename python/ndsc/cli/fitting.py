@@ -194,7 +194,7 @@ def read_labelled(path: Path, energy: str, forces: str, virial: str, stress: str
 
 def export(
     database: DatabaseArgument,
-    dialect: Annotated[str, option("--dialect", "extxyz, mace, nep, ace, mtp or pypolymlp.")],
+    dialect: Annotated[str, option("--dialect", "extxyz, mace, nep, ace, mtp, pacemaker or pypolymlp.")],
     out: Annotated[Path, option("--out", "The file to write.", metavar="FILE")],
     energy_key: EnergyKey = "REF_energy",
     forces_key: ForcesKey = "REF_forces",

@@ -14,6 +14,7 @@ from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 
 from ndsc.errors import InputError
+from ndsc.extended_xyz import opened, write_frames
 from ndsc.files import read_json, whole_file
 from ndsc.reference.claims import Holder
 from ndsc.reference.label_file import Label
@@ -258,9 +259,8 @@ def export(store: LabelStore, path: Path, *, settings: str | None = None) -> int
         if path.suffix == ".db":
             _write_database(temporary, found)
         else:
-            from ase.io import write
-
-            write(temporary, [_with_keys(label) for label in found], format="extxyz")
+            with opened(temporary, "w", compressed=False) as file:
+                write_frames(file, map(_with_keys, found))
     return len(found)
 
 

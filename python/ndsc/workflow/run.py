@@ -11,8 +11,8 @@ from pathlib import Path
 
 from ase import Atoms
 from ase.calculators.calculator import Calculator
-from ase.io import write
 
+from ndsc import extended_xyz
 from ndsc.benchmark import Benchmark, Reference, benchmark
 from ndsc.config import RunConfig, write_config
 from ndsc.database import make_database, write_database
@@ -222,5 +222,5 @@ def log_file(path: Path) -> Iterator[None]:
 
 def write_frames(path: Path, frames: list[Atoms]) -> None:
     """Write structures as extended XYZ, whole or not at all."""
-    with whole_file(path) as temporary:
-        write(temporary, frames, format="extxyz")
+    with whole_file(path) as temporary, extended_xyz.opened(temporary, "w", compressed=False) as file:
+        extended_xyz.write_frames(file, frames)
