@@ -33,6 +33,14 @@ def supercells(
     file_format: Annotated[
         str, typer.Option("--format", help=f"Format of the files: {', '.join(FORMATS)}.")
     ] = "extxyz",
+    plot: Annotated[
+        Path | None,
+        option(
+            "--plot",
+            "Draw the Brillouin zone with the q-points that each supercell holds: .png, .pdf or .svg.",
+            metavar="FILE",
+        ),
+    ] = None,
     json: JsonOption = False,
 ) -> None:
     """The cheapest set of supercells that holds every q-point of a grid, up to symmetry.
@@ -43,11 +51,19 @@ def supercells(
 
       ndsc supercells mg.cif --grid 6 6 4 --primitive --out cells --format vasp
 
+      ndsc supercells Si --grid 4 --plot zone.png
+
       ndsc supercells Si --grid 48 --json > supercells.json
     """
     from ndsc.supercells import find_supercells
 
     numbers = parse_grid(grid)
+    if plot is not None:
+        from ndsc.report.style import check_figure_file
+        from ndsc.report.zone import check_grid_is_drawn
+
+        check_figure_file(plot)
+        check_grid_is_drawn(numbers)
     if file_format not in FORMATS:
         raise InputError(f"--format {file_format}: not a format. Choose one of {', '.join(FORMATS)}.")
     if out is not None:
@@ -57,6 +73,11 @@ def supercells(
         found = find_supercells(crystal, numbers, cost_exponent=cost_exponent, progress=progress)
     if out is not None:
         _write(found, out, file_format)
+    if plot is not None:
+        from ndsc.report.style import write_figure
+        from ndsc.report.zone import zone_figure
+
+        write_figure(zone_figure(found), plot)
     if json:
         print_json(found.to_dict() | symmetry_of(crystal))
         return
@@ -64,6 +85,8 @@ def supercells(
     _show(found)
     if out is not None:
         say(f"{len(found)} structures and supercells.json are in {out}.")
+    if plot is not None:
+        say(f"Brillouin zone: {plot}")
 
 
 def kpoints(

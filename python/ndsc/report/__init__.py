@@ -27,6 +27,7 @@ from ndsc.report.several import write_several_report
 from ndsc.report.style import SavedFigure, save_figure, write_figure
 from ndsc.report.tables import markdown_table, write_data
 from ndsc.report.write import write_report
+from ndsc.report.zone import zone_data, zone_figure
 
 __all__ = [
     "BandStructure",
@@ -63,4 +64,6 @@ __all__ = [
     "write_figure",
     "write_report",
     "write_several_report",
+    "zone_data",
+    "zone_figure",
 ]

@@ -120,6 +120,11 @@ def plain(text: str) -> str:
     return f" {escaped}" if escaped.startswith("_") else escaped
 
 
+def curve_id(name: str) -> str:
+    """The ``gid`` of an artist that belongs to a named curve: pages can show and hide all that has one name."""
+    return f"curve:{name}"
+
+
 @contextmanager
 def _glyphs_logged() -> Iterator[None]:
     """Letters that no font has are drawn as boxes and named in the log."""
