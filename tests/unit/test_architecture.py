@@ -20,7 +20,7 @@ LAYERS = [
     "structure_files reference",
     "elsewhere",
     "database export fit",
-    "benchmark_settings force_constants phonon_path phonons thermal trajectories",
+    "benchmark_settings force_constants phonon_path phonons hessians thermal trajectories",
     "elastic elastic_sheet elastic_setting elastic_quality vacuum relaxation",
     "selection",
     "claims results benchmark",

@@ -193,27 +193,72 @@ def read_labelled(path: Path, energy: str, forces: str, virial: str, stress: str
 
 
 def export(
-    database: DatabaseArgument,
-    dialect: Annotated[str, option("--dialect", "extxyz, mace, nep, ace, mtp, pacemaker or pypolymlp.")],
-    out: Annotated[Path, option("--out", "The file to write.", metavar="FILE")],
+    database: Annotated[
+        Path,
+        typer.Argument(
+            metavar="DATABASE",
+            help="Labelled configurations in an extended xyz file; the folder of a run for its database.extxyz.",
+            show_default=False,
+        ),
+    ],
+    dialect: Annotated[
+        str | None, option("--dialect", "extxyz, mace, nep, ace, mtp, pacemaker or pypolymlp; with --out.")
+    ] = None,
+    out: Annotated[Path | None, option("--out", "The file to write; with --dialect.", metavar="FILE")] = None,
+    hessians: Annotated[
+        Path | None,
+        option(
+            "--hessians",
+            "Also write the Hessians of the run's supercells: a name that ends in .extxyz, .db or .npz, or a folder "
+            "for DeePMD-kit.",
+            metavar="FILE",
+        ),
+    ] = None,
     energy_key: EnergyKey = "REF_energy",
     forces_key: ForcesKey = "REF_forces",
     virial_key: VirialKey = "REF_virial",
     stress_key: StressKey = None,
 ) -> None:
-    """Write a database in the dialect of another fitting program.
+    """Write a database in the dialect of another fitting program, and the Hessians of its supercells.
 
-    [bold]Example[/bold]
+    [bold]Examples[/bold]
 
       ndsc export demo/database.extxyz --dialect mace --out train.xyz
+
+      ndsc export demo --hessians hessians.extxyz
     """
+    if (dialect is None) != (out is None) or (dialect is None and hessians is None):
+        raise InputError(
+            "What to write is not said. Give --dialect with --out, for example --dialect mace --out train.xyz; or "
+            "--hessians, for example --hessians hessians.extxyz; or all three."
+        )
+    if dialect is not None and out is not None:
+        _export(database / "database.extxyz" if database.is_dir() else database, dialect, out,
+                (energy_key, forces_key, virial_key, stress_key))  # fmt: skip
+    if hessians is not None:
+        _export_hessians(database.parent if database.is_file() else database, hessians)
+
+
+def _export(database: Path, dialect: str, out: Path, keys: tuple[str, str, str, str | None]) -> None:
     check_folder(out.absolute().parent)
     if out.exists() and database.exists() and out.samefile(database):
         raise InputError(f"--out {out} is the database itself. Name another file.")
     from ndsc.database import describe_targets
     from ndsc.export import export_database
 
-    frames = read_labelled(database, energy_key, forces_key, virial_key, stress_key)
+    frames = read_labelled(database, *keys)
     note(describe_targets(frames))
     written = export_database(frames, out, dialect)
     say(f"{len(frames)} configurations: {', '.join(map(str, written[:3]))}{', …' if len(written) > 3 else ''}")
+
+
+def _export_hessians(run: Path, out: Path) -> None:
+    check_folder(out.absolute().parent)
+    from ndsc.hessians import hessians_of_run, write_hessians
+
+    found = hessians_of_run(run)
+    write_hessians(out, found)
+    labelled = sum(one.energy is not None for one in found)
+    sizes = sorted({len(one.atoms) for one in found})
+    atoms = f"{sizes[0]} to {sizes[-1]}" if len(sizes) > 1 else str(sizes[0])
+    say(f"{len(found)} Hessians of {atoms} atoms, {labelled} with energy, forces and stress: {out}")
