@@ -91,16 +91,22 @@ def sections(model: type[BaseModel]) -> str:
             continue
         if several := get_origin(section) is tuple:  # a section that may be written several times
             section = get_args(section)[0]
-        assert isinstance(section, type)
-        assert issubclass(section, BaseModel)
-        about = (section.__doc__ or "").strip().splitlines()[0].partition(": ")[2]
-        rows = [row(key, item) for key, item in section.model_fields.items()]
         head = f"[[{name}]]" if several and (model is StudyConfig or name == "database") else f"[{name}]"
-        parts += [
-            f"\n### `{head}`\n\n{about[:1].upper()}{about[1:]}\n",
-            "| key | type | default | |\n|---|---|---|---|\n" + "".join(rows),
-        ]
+        for one, method in [(section, "")] if isinstance(section, type) else tagged(section):
+            assert issubclass(one, BaseModel)
+            about = (one.__doc__ or "").strip().splitlines()[0].partition(": ")[2]
+            rows = [row(key, item) for key, item in one.model_fields.items()]
+            parts += [
+                f"\n### `{head}`{method}\n\n{about[:1].upper()}{about[1:]}\n",
+                "| key | type | default | |\n|---|---|---|---|\n" + "".join(rows),
+            ]
     return "\n".join(parts) + "\n"
+
+
+def tagged(section: Any) -> list[tuple[type[BaseModel], str]]:
+    """The models that a section may be, and what says which; the first one is the default."""
+    found = [(model, tag.tag) for model, tag in map(get_args, get_args(section))]
+    return [(model, f' with `method = "{tag}"`' if number else "") for number, (model, tag) in enumerate(found)]
 
 
 def row(key: str, field: Any) -> str:
@@ -125,6 +131,8 @@ def kind(annotation: Any) -> str:
         return kind(get_args(annotation)[0])
     if origin is Literal:
         return " or ".join(f"`{value!r}`" for value in get_args(annotation))
+    if origin in (Union, types.UnionType) and get_origin(get_args(annotation)[0]) is Annotated:
+        return "table of keys of `[fit]`"
     if origin in (Union, types.UnionType):
         return " or ".join(dict.fromkeys(kind(arg) for arg in get_args(annotation) if arg is not type(None)))
     if origin is tuple:

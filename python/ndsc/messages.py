@@ -5,9 +5,9 @@ from __future__ import annotations
 import types
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
-from typing import Any, Union, get_args, get_origin
+from typing import Annotated, Any, Union, get_args, get_origin
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, Tag, ValidationError
 
 REASONS = {
     "int_type": "a whole number is expected",
@@ -104,7 +104,11 @@ def _walk(model: type[BaseModel], location: Sequence[str]) -> tuple[type[BaseMod
     hint = ""
     named: list[str] = []
     owner, of_users_name = model, None
+    tagged: Mapping[str, type[BaseModel]] = {}
     for part in location:
+        if part in tagged:  # which of several models a section is, which no file says in this place
+            owner, tagged = tagged[part], {}
+            continue
         named.append(part)
         if of_users_name is not None:  # a table of tables, whose keys are the user's
             owner, of_users_name = of_users_name, None
@@ -116,12 +120,24 @@ def _walk(model: type[BaseModel], location: Sequence[str]) -> tuple[type[BaseMod
         of_users_name = _model_of_values(field.annotation)
         if of_users_name is not None:
             continue
+        tagged = _tagged_models(field.annotation)
+        if tagged:
+            continue
         inner = _model_of(field.annotation)
         if inner is None:
             break
         if part != location[-1]:
             owner = inner
     return owner, hint, named
+
+
+def _tagged_models(annotation: object) -> dict[str, type[BaseModel]]:
+    """The models of a union by the tags that tell them apart."""
+    found: dict[str, type[BaseModel]] = {}
+    for arg in get_args(annotation) if get_origin(annotation) in (Union, types.UnionType) else ():
+        model, *marks = get_args(arg) if get_origin(arg) is Annotated else (arg,)
+        found |= {str(mark.tag): model for mark in marks if isinstance(mark, Tag)}
+    return found
 
 
 def _model_of(annotation: object) -> type[BaseModel] | None:

@@ -178,6 +178,8 @@ class FitSummary(_Part):
     regularisation: dict[str, Any] = Field(default_factory=dict)
     counts: dict[str, FitCounts]
     n_sparse: Count = 0
+    sizes: dict[str, Count] = Field(default_factory=dict)
+    details: dict[str, Any] = Field(default_factory=dict)
     seconds: Number = None
     memory_gb: Number = None
     errors: dict[str, FitErrors] = Field(default_factory=dict)

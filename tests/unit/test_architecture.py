@@ -23,6 +23,7 @@ LAYERS = [
     "benchmark_settings force_constants phonon_path phonons hessians thermal trajectories",
     "elastic elastic_sheet elastic_setting elastic_quality vacuum relaxation",
     "selection",
+    "potentials",
     "claims results benchmark",
     "report",
     "convergence config",

@@ -5,13 +5,12 @@ from matscipy.neighbours import neighbour_list
 
 from ndsc.config import parse_config
 from ndsc.errors import InputError
+from ndsc.potentials.gap import SECONDS_PER_PAIR, SECONDS_PER_PAIR_AND_POINT
 from ndsc.selection.selector import MOST_MEMORY
 from ndsc.workflow import dry_run, make_plan
 from ndsc.workflow.selection import targets_of_plan
 from ndsc.workflow.selection_effort import (
     MATRICES,
-    SECONDS_PER_PAIR,
-    SECONDS_PER_PAIR_AND_POINT,
     SelectionEffort,
     check_selection_memory,
 )

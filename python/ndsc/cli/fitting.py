@@ -15,7 +15,7 @@ from ndsc.errors import InputError
 if TYPE_CHECKING:
     from ase import Atoms
 
-    from ndsc.fit import GapFit
+    from ndsc.potentials import Fitted
 
 DatabaseArgument = Annotated[
     Path,
@@ -88,7 +88,8 @@ def fit(
     sections = load_fit_settings(settings, {"fit": named | given, "regularisation": named})
     if sections.fit.method == "none":
         raise InputError(f"{settings} has [fit] method = 'none', which makes no potential. Take this line out.")
-    from ndsc.fit import apply_regularisation, fit_gap
+    from ndsc.fit import apply_regularisation
+    from ndsc.potentials import fit_potential
 
     frames = read_labelled(database, energy_key, forces_key, virial_key, stress_key)
     note(describe_targets(frames))
@@ -96,13 +97,13 @@ def fit(
     if "e0" not in fit_settings.model_fields_set and has_all_isolated_atoms(frames, fit_settings.cutoff):
         fit_settings = fit_settings.replaced(e0="isolated")
         note("e0 is the energy of the isolated atoms in the database; --e0 average and fit do without them.")
-    unlabelled = None if sparse_from is None else read_frames(sparse_from)
+    unlabelled = [] if sparse_from is None else read_frames(sparse_from)
     with progress_bars() as progress:
-        found = fit_gap(
+        found = fit_potential(
             apply_regularisation(frames, sections.regularisation),
             out,
             fit_settings,
-            sparse_only=unlabelled,
+            unlabelled=unlabelled,
             memory_limit_gb=memory_limit,
             threads=threads,
             progress=progress,
@@ -137,13 +138,15 @@ def parse_e0(text: str) -> str | dict[str, float]:
     return energies
 
 
-def _document(found: GapFit) -> dict[str, Any]:
+def _document(found: Fitted) -> dict[str, Any]:
     return {
-        "potential": str(found.xml_path),
+        "method": found.method,
+        "potential": str(found.potential),
         "settings": found.settings.hyperparameters(),
         "e0": found.e0,
         "counts": {name: {"sent": sent, "read": found.counts_read[name]} for name, sent in found.counts_sent.items()},
-        "n_sparse": found.n_sparse,
+        "n_sparse": found.sizes,
+        "details": found.details,
         "seconds": found.seconds,
         "memory_gb": found.memory_gb,
         "errors": {name: asdict(errors) for name, errors in found.errors.items()},
@@ -151,7 +154,9 @@ def _document(found: GapFit) -> dict[str, Any]:
     }
 
 
-def _show(found: GapFit) -> None:
+def _show(found: Fitted) -> None:
+    from ndsc.potentials import fitter
+
     rows = [
         [
             name,
@@ -167,14 +172,11 @@ def _show(found: GapFit) -> None:
         ["config_type", "configurations", "energy, meV/atom", "force, meV/Å", "virial, meV/atom"],
         rows,
     )
-    points = ", ".join(
-        f"{number} of {symbol}" + (" (all environments)" if number < found.settings.n_sparse else "")
-        for symbol, number in found.n_sparse.items()
-    )
     counts = ", ".join(f"{number} {name.replace('_', ' ')}" for name, number in found.counts_read.items())
-    say(f"gap_fit used all that it was given: {counts}.")
-    say(f"Sparse points: {points}. {found.seconds:.1f} s{', found in the folder' if found.reused else ''}.")
-    say(f"Potential: {found.xml_path}")
+    kind = fitter(found.method)
+    say(f"{kind.program} used all that it was given: {counts}.")
+    say(f"{kind.summary(found)} {found.seconds:.1f} s{', found in the folder' if found.reused else ''}.")
+    say(f"Potential: {found.potential}")
 
 
 def _scaled(value: float | None) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from itertools import combinations
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
@@ -18,15 +18,13 @@ from ndsc.config.crystal import CrystalConfig as CrystalConfig
 from ndsc.config.crystal import SupercellsConfig as SupercellsConfig
 from ndsc.configurations import ConfigurationSettings
 from ndsc.fit.databases import DatabaseSettings as DatabaseSettings
+from ndsc.fit.fitter_settings import FitterSettings
 from ndsc.fit.regularisation import Regularisation
-from ndsc.fit.settings import GapSettings
+from ndsc.potentials.registry import fitter_of
+from ndsc.potentials.settings import AnySettings, default_settings
 from ndsc.reference.executors import ExecutorSettings as ExecutorSettings
 from ndsc.section import InputFile
 from ndsc.selection.settings import SelectionSettings as SelectionSettings
-
-#: Values of ``[fit]`` where labels are chosen and the input file gives none; and for crystals of one element.
-FINER: dict[str, Any] = {"solver": "numpy", "n_sparse": 700}
-FINER_ELEMENT: dict[str, Any] = {"n_sparse": 1000, "n_max": 10, "l_max": 8}
 
 
 class ConfigurationsConfig(ConfigurationSettings):
@@ -59,7 +57,7 @@ class RunConfig(InputFile):
     )
     reference: ReferenceSettings = Field(default=ReferenceSettings(), description="Write it as a section, [reference].")
     executor: ExecutorSettings = Field(default=ExecutorSettings(), description="Write it as a section, [executor].")
-    fit: GapSettings = Field(default=GapSettings(), description="Write it as a section, [fit].")
+    fit: AnySettings = Field(default_factory=default_settings, description="Write it as a section, [fit].")
     regularisation: Regularisation = Field(default=Regularisation(), description="Write it as [regularisation].")
     phonons: PhononSettings = Field(default=PhononSettings(), description="Write it as a section, [phonons].")
     elastic: ElasticSettings = Field(default=ElasticSettings(), description="Write it as a section, [elastic].")
@@ -133,7 +131,7 @@ class RunConfig(InputFile):
         """Whether the configurations are those that a choice makes for itself, because the input file gives none."""
         return self.selection.method != "all" and "configurations" not in self.model_fields_set
 
-    def potential(self, n_species: int) -> GapSettings:
+    def potential(self, n_species: int) -> FitterSettings:
         """``[fit]`` as it is used for a crystal of some species.
 
         Where labels are chosen, few of them say much, and what the input file does not set is finer than usual: the
@@ -141,7 +139,7 @@ class RunConfig(InputFile):
         """
         if self.selection.method == "all":
             return self.fit
-        finer = FINER | (FINER_ELEMENT if n_species == 1 else {})
+        finer = fitter_of(self.fit).finer(n_species)
         return self.fit.replaced(**{key: value for key, value in finer.items() if key not in self.fit.model_fields_set})
 
     @property

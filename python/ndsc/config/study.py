@@ -13,7 +13,7 @@ from ndsc.claims import METRIC, ClaimTest, needed_for, same_value
 from ndsc.config.files import parse_toml, read_text
 from ndsc.config.published import PublishedConfig
 from ndsc.fit.regularisation import Regularisation
-from ndsc.fit.settings import GapSettings
+from ndsc.potentials.settings import AnySettings, default_settings
 from ndsc.section import Flag, InputFile, Positive, Real, Section, Whole
 
 
@@ -151,8 +151,8 @@ class PotentialConfig(Section):
     name: Name = Field(description="Give the potential a name of its own.")
     train: Texts = Field(default=(), description="Give the names of the runs to learn from; without it, all.")
     select: SelectConfig = Field(default=SelectConfig(), description="Give a table, as select = {kind = 'unit_cell'}.")
-    fit: GapSettings = Field(
-        default=GapSettings(), description="Give a table of keys of [fit] that differ from the first run's."
+    fit: AnySettings = Field(
+        default_factory=default_settings, description="Give a table of keys of [fit] that differ from the first run's."
     )
     regularisation: Regularisation = Field(
         default=Regularisation(),

@@ -106,6 +106,31 @@ class GapFit:
         """Errors on the training data: over ``"all"`` of it and over each ``config_type``."""
         return self.predictions.errors()
 
+    @property
+    def method(self) -> str:
+        """The kind of potential, "gap"."""
+        return "gap"
+
+    @property
+    def potential(self) -> Path:
+        """The file that the calculator reads, the same as `xml_path`."""
+        return self.xml_path
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """All files that the potential consists of."""
+        return self.xml_path, *sorted(self.xml_path.parent.glob(f"{self.xml_path.name}.sparseX.*"))
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Sparse points of each species, by its symbol."""
+        return self.n_sparse
+
+    @property
+    def details(self) -> dict[str, Any]:
+        """Nothing beside the other attributes."""
+        return {}
+
     def calculator(self) -> GapCalculator:
         """The potential as an ASE calculator; see :class:`GapCalculator`."""
         return GapCalculator(self.xml_path)

@@ -7,8 +7,6 @@ its ``linear_system_dump_file``, and the solution is gap_fit's.
 
 from __future__ import annotations
 
-import shutil
-import xml.etree.ElementTree as ElementTree
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,7 +17,6 @@ from numpy.typing import NDArray
 from scipy.linalg import solve_triangular
 
 from ndsc.errors import FitError, InputError
-from ndsc.files import whole_file, write_text
 from ndsc.fit.evaluation import MODEL_PREFIX, Predictions
 from ndsc.fit.regularisation import (
     ENERGY_SIGMA_KEY,
@@ -31,7 +28,7 @@ from ndsc.fit.regularisation import (
 )
 from ndsc.fit.rows import KernelRows
 from ndsc.fit.soap import COMPONENTS
-from ndsc.fit.sparse_points import read_kernels
+from ndsc.fit.weights import write_weights
 from ndsc.progress import Progress, silent
 from ndsc.targets import ENERGY_KEY, FORCES_KEY, VIRIAL_KEY, frame_name, targets_of
 
@@ -122,7 +119,7 @@ class LinearSystem:
         """
         if not frames:
             raise InputError("There are no configurations to set up a linear system. Give at least one.")
-        targets = [_targets(frame, source.single_atoms, frame_name(frame, i)) for i, frame in enumerate(frames)]
+        targets = [targets_in_rows(frame, source.single_atoms, frame_name(frame, i)) for i, frame in enumerate(frames)]
         rows = np.empty((sum(map(len, targets)), source.n_points))
         start = 0
         for part in source.each(frames, progress=progress):
@@ -156,7 +153,7 @@ class LinearSystem:
             The sigmas that the configurations carry, from :func:`ndsc.fit.apply_regularisation`, by default.
         """
         frames = self.frames if regularisation is None else apply_regularisation(self.frames, regularisation)
-        return np.concatenate([_own_sigmas(frame) for frame in frames])
+        return np.concatenate([sigmas_in_rows(frame) for frame in frames])
 
     def used(self, frames: Sequence[int] | None = None, kinds: Sequence[int] = ALL_KINDS) -> NDArray[np.bool_]:
         """(R,) bool array: the rows that have a target, are of one of `kinds`, and belong to one of `frames`.
@@ -256,28 +253,7 @@ class LinearSystem:
         InputError
             When the weights do not fit the sparse points, or the folder cannot be written to.
         """
-        if weights.shape != (len(self.covariance),) or not np.isfinite(weights).all():
-            raise InputError(
-                f"Weights of the shape {weights.shape}, or not finite, do not fit {len(self.covariance)} sparse "
-                "points. Give what solve returned."
-            )
-        tree, kernels = read_kernels(self.potential)
-        folder = Path(directory).resolve()
-        remaining = iter(weights)
-        for kernel in kernels:
-            if folder != self.potential.parent:
-                with whole_file(folder / kernel.file.name) as temporary:
-                    shutil.copyfile(kernel.file, temporary)
-            for point in kernel.element.iter("sparseX"):
-                point.set("alpha", repr(float(next(remaining))))
-        for model in tree.iter("gpSparse"):
-            model.set("fitted", "T")
-        for entry in tree.iter("e0"):
-            entry.set("value", repr(float(self.single_atoms.get(int(entry.get("Z", "0")), 0.0))))
-        for command in tree.iter("command_line"):
-            command.text = f"weights solved by ndsc for the sparse points of {self.potential.name}"
-        write_text(folder / "gap.xml", ElementTree.tostring(tree.getroot(), encoding="unicode") + "\n")
-        return folder / "gap.xml"
+        return write_weights(self.potential, weights, self.single_atoms, Path(directory))
 
 
 def kinds_of(n_atoms: int) -> IntArray:
@@ -289,7 +265,16 @@ def _single_atoms(frame: Atoms, single_atoms: Mapping[int, float]) -> float:
     return float(sum(single_atoms.get(int(number), 0.0) for number in frame.numbers))
 
 
-def _targets(frame: Atoms, single_atoms: dict[int, float], where: str) -> FloatArray:
+def targets_in_rows(frame: Atoms, single_atoms: Mapping[int, float], where: str) -> FloatArray:
+    """(7 + 3 n,) array : targets of a configuration in the order of its rows, NaN where there are none.
+
+    Energies (eV) are without those of single atoms, which `single_atoms` has by atomic number.
+
+    Raises
+    ------
+    InputError
+        When a target has the wrong shape or is not finite.
+    """
     found = targets_of(frame, energy_key=ENERGY_KEY, forces_key=FORCES_KEY, virial_key=VIRIAL_KEY, where=where)
     energy = np.nan if found.energy is None else found.energy - _single_atoms(frame, single_atoms)
     forces = np.full(3 * len(frame), np.nan) if found.forces is None else found.forces.reshape(-1)
@@ -297,7 +282,8 @@ def _targets(frame: Atoms, single_atoms: dict[int, float], where: str) -> FloatA
     return np.concatenate([[energy], forces, virial])
 
 
-def _own_sigmas(frame: Atoms) -> FloatArray:
+def sigmas_in_rows(frame: Atoms) -> FloatArray:
+    """(7 + 3 n,) array : sigmas that a configuration carries, in the order of its rows, NaN where there are none."""
     missing = np.full(9, np.nan)
     energy = frame.info.get(ENERGY_SIGMA_KEY, np.nan)
     forces = frame.arrays.get(FORCE_SIGMA_KEY, np.full((len(frame), 3), np.nan))

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, Literal, Self, get_args
 
-from ase.data import atomic_numbers
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
+from ndsc.fit.fitter_settings import FitterSettings
 from ndsc.fit.presets import fill_from_preset
-from ndsc.section import Positive, Real, Section, Whole
+from ndsc.section import Positive, Real, Whole
 
 SparseMethod = Literal["cur_points", "cur_covariance", "random", "kmeans", "cluster", "covariance", "none"]
 #: Ways in which gap_fit chooses sparse points; see ``fixed_sparse_points`` of fit_gap for those of another potential.
 SPARSE_METHODS: tuple[str, ...] = get_args(SparseMethod)
 
 
-class GapSettings(Section):
+class GapSettings(FitterSettings):
     """``[fit]``: the potential, a GAP with one SOAP kernel for each species; ``ndsc.fit.GapSettings`` in Python.
 
     Attributes
@@ -92,32 +91,11 @@ class GapSettings(Section):
     seed: Whole = Field(
         default=1, ge=0, lt=2**31, description="Give a whole number, at least 0: the seed of gap_fit's random numbers."
     )
-    e0: Literal["average", "fit", "isolated"] | dict[str, Real] = Field(
-        default="average",
-        description="Give 'average', 'fit' (least squares over compositions), 'isolated', or a table of energies of "
-        "single atoms in eV, as {Al = -3.2}.",
-    )
 
     @model_validator(mode="before")
     @classmethod
     def _preset(cls, data: object) -> object:
         return fill_from_preset(data, "fit")
-
-    @field_validator("e0", mode="before")
-    @classmethod
-    def _energies(cls, value: object) -> object:
-        if isinstance(value, Mapping):
-            for symbol, energy in value.items():
-                if symbol not in atomic_numbers:
-                    raise ValueError(f"{symbol!r} is not a chemical symbol")
-                if isinstance(energy, bool) or not isinstance(energy, int | float):
-                    raise ValueError(f"the energy of {symbol} is not a number")
-            if not value:
-                raise ValueError("the table has no energies")
-            return dict(value)
-        if value not in ("average", "fit", "isolated"):
-            raise ValueError("'average', 'fit', 'isolated' or a table of numbers is expected")
-        return value
 
     @model_validator(mode="after")
     def _transition_within_the_cutoff(self) -> Self:

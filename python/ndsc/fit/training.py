@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from ndsc.errors import InputError
 from ndsc.fit.calculator import bare_structure
 from ndsc.fit.composition import fitted_energies
+from ndsc.fit.fitter_settings import FitterSettings
 from ndsc.fit.regularisation import ENERGY_SIGMA_KEY, FORCE_SIGMA_KEY, SMALLEST_SIGMA, VIRIAL_SIGMA_KEY
 from ndsc.fit.settings import GapSettings
 from ndsc.plausibility import shortest_distance
@@ -58,13 +59,7 @@ def write_training_file(
         When there is no labelled configuration, a target has no sigma, a sigma is too small or does not fit its target,
         or a species of the sparse configurations has no labelled atom.
     """
-    counts = dict.fromkeys(("energies", "force_components", "virial_components"), 0)
-    written = [_training_frame(frame, frame_name(frame, i), settings.cutoff, counts) for i, frame in enumerate(frames)]
-    if not any(counts.values()):
-        raise InputError(
-            f"The {len(frames)} configurations to fit have no {ENERGY_KEY}, {FORCES_KEY} or {VIRIAL_KEY}. Read the "
-            "database with the names of its keys."
-        )
+    written, counts = training_frames(frames, settings.cutoff)
     species = _species(frames)
     strange = sorted(set(_species(sparse_only)) - set(species))
     if strange:
@@ -77,6 +72,37 @@ def write_training_file(
     return TrainingFile(path, with_sigmas(counts), species)
 
 
+def training_frames(frames: Sequence[Atoms], cutoff: float) -> tuple[list[Atoms], dict[str, int]]:
+    """Labelled configurations as a fit takes them: structures, ``REF_*`` targets, their sigmas, and nothing else.
+
+    Parameters
+    ----------
+    frames : sequence of ase.Atoms
+        With sigmas, from :func:`ndsc.fit.apply_regularisation`.
+    cutoff : float, Å
+        Atoms without a cell get one that is large enough for it.
+
+    Returns
+    -------
+    frames : list of ase.Atoms
+    counts : dict of str to int
+        Numbers of ``energies``, ``force_components`` and ``virial_components``, six of these a configuration.
+
+    Raises
+    ------
+    InputError
+        When there is no target, a target has no sigma, or a sigma is too small or does not fit its target.
+    """
+    counts = dict.fromkeys(("energies", "force_components", "virial_components"), 0)
+    written = [_training_frame(frame, frame_name(frame, i), cutoff, counts) for i, frame in enumerate(frames)]
+    if not any(counts.values()):
+        raise InputError(
+            f"The {len(frames)} configurations to fit have no {ENERGY_KEY}, {FORCES_KEY} or {VIRIAL_KEY}. Read the "
+            "database with the names of its keys."
+        )
+    return written, counts
+
+
 def with_sigmas(counts: Mapping[str, int]) -> dict[str, int]:
     """Numbers of targets and of their sigmas; of a virial, six components are fitted and nine sigmas written."""
     return {
@@ -87,7 +113,7 @@ def with_sigmas(counts: Mapping[str, int]) -> dict[str, int]:
     }
 
 
-def check_e0(settings: GapSettings, symbols: Iterable[str]) -> None:
+def check_e0(settings: FitterSettings, symbols: Iterable[str]) -> None:
     """Refuse a table of e0 that lacks an element.
 
     Raises
@@ -104,7 +130,7 @@ def check_e0(settings: GapSettings, symbols: Iterable[str]) -> None:
         )
 
 
-def single_atom_energies(frames: Sequence[Atoms], settings: GapSettings) -> dict[str, float]:
+def single_atom_energies(frames: Sequence[Atoms], settings: FitterSettings) -> dict[str, float]:
     """The energies e0 that are subtracted before the fit, eV, by symbol.
 
     Raises
@@ -267,7 +293,7 @@ def _sigma(value: object, shape: tuple[int, ...], what: str, where: str) -> Floa
         )
     if not (sigma >= SMALLEST_SIGMA).all() or not np.isfinite(sigma).all():
         raise InputError(
-            f"A {what} sigma of {where} is {np.nanmin(sigma):.3g} or not finite; below {SMALLEST_SIGMA} gap_fit makes "
+            f"A {what} sigma of {where} is {np.nanmin(sigma):.3g} or not finite; below {SMALLEST_SIGMA} a fit may give "
             "a potential of NaN without a message. Use a regularisation with a positive minimum."
         )
     return sigma.reshape(shape)

@@ -370,6 +370,8 @@ class Planner:
         plan = self.runs[(section.train or tuple(self.config.runs))[0]].plan
         run = plan.config
         try:
+            if not isinstance(plan.potential, GapSettings) or not isinstance(section.fit, GapSettings):
+                raise InputError("A study fits potentials of [fit] method = 'gap' only. Give that method.")
             fit = GapSettings.model_validate(_merged(plan.potential, section.fit))
             return (
                 fit.model_copy(update={"seed": seed}) if fit.sparse_method in RANDOM_METHODS else fit,

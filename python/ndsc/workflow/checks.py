@@ -11,10 +11,10 @@ import numpy as np
 from ndsc.configurations import check_memory
 from ndsc.errors import InputError
 from ndsc.files import check_folder, nearest_folder
-from ndsc.fit.executable import find_gap_fit, require_quippy
-from ndsc.fit.memory import check_fit_memory
 from ndsc.fit.training import check_e0
 from ndsc.kpoints import check_kgrid_folds
+from ndsc.potentials.fitting import check_fit_memory
+from ndsc.potentials.registry import fitter_of
 from ndsc.sheet import check_kgrid_of_sheet
 from ndsc.workflow.plan import Plan
 from ndsc.workflow.selection_effort import check_selection_memory
@@ -113,8 +113,10 @@ def _check_fit(plan: Plan) -> list[str]:
     fit = plan.potential
     if fit.method == "none":
         return []
-    require_quippy()
-    find_gap_fit()
+    kind = fitter_of(fit)
+    kind.require()
+    if plan.selects and not kind.linear:
+        kind.basis([], Path(), fit)  # says that labels cannot be chosen for it
     check_e0(fit, plan.symbols)
     notes = plan.databases.check_e0(fit, plan.compositions)
     check_fit_memory(fit, plan.fit_size)

@@ -10,9 +10,10 @@ from ase import Atoms
 
 from ndsc.config import RunConfig
 from ndsc.errors import InputError
-from ndsc.fit import GapSettings, Regularisation
+from ndsc.fit import Regularisation
 from ndsc.fit.composition import check_compositions
 from ndsc.fit.databases import OwnDatabase, read_own_databases
+from ndsc.fit.fitter_settings import FitterSettings
 from ndsc.fit.same_reference import check_same_reference, same_structures
 from ndsc.targets import ENERGY_KEY, FORCES_KEY, VIRIAL_KEY
 
@@ -61,12 +62,12 @@ class OwnDatabases:
         """The frames with a sigma for every target; `run` holds where a database gives no expected errors."""
         return [frame for database in self.each for frame in database.regularised(run)]
 
-    def check_e0(self, fit: GapSettings, crystals: Sequence[Atoms]) -> list[str]:
+    def check_e0(self, fit: FitterSettings, crystals: Sequence[Atoms]) -> list[str]:
         """Look whether energies of single atoms can be had of them and the labels of crystals, and are sensible.
 
         Parameters
         ----------
-        fit : GapSettings
+        fit : FitterSettings
         crystals : sequence of ase.Atoms
             One of each composition that will be labelled.
 

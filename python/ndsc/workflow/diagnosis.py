@@ -13,8 +13,9 @@ from phonopy import Phonopy
 
 from ndsc.benchmark import Benchmark
 from ndsc.elastic_quality import all_at_inversion_centres
-from ndsc.fit import GapFit, GapSettings
+from ndsc.fit.fitter_settings import FitterSettings
 from ndsc.force_constants.phonopy_model import grid_force_constants, supercell_sites
+from ndsc.potentials.base import Fitted
 from ndsc.qgrid import Grid, irreducible_qpoints
 from ndsc.targets import targets_of
 from ndsc.workflow.plan import Plan
@@ -22,7 +23,7 @@ from ndsc.workflow.plan import Plan
 FloatArray = NDArray[np.float64]
 
 
-def measured(plan: Plan, database: Sequence[Atoms], fit: GapFit | None, found: Benchmark | None) -> dict[str, Any]:
+def measured(plan: Plan, database: Sequence[Atoms], fit: Fitted | None, found: Benchmark | None) -> dict[str, Any]:
     """What was measured in a run, as fields of :class:`ndsc.results.DiagnosisSummary`.
 
     Parameters
@@ -31,7 +32,7 @@ def measured(plan: Plan, database: Sequence[Atoms], fit: GapFit | None, found: B
         Of one crystal.
     database : sequence of ase.Atoms
         Its labelled configurations.
-    fit : GapFit or None
+    fit : Fitted or None
     found : Benchmark or None
     """
     units = [frame for frame in database if frame.info.get("config_type") == "unit_cell"]
@@ -67,7 +68,7 @@ def _of_data(database: Sequence[Atoms]) -> dict[str, float]:
     return {"force_rms": rms, "force_noise": float(np.sqrt(np.mean(sums**2)))}
 
 
-def _of_force_constants(model: Phonopy, reference: Phonopy, grid: Grid, potential: GapSettings) -> dict[str, float]:
+def _of_force_constants(model: Phonopy, reference: Phonopy, grid: Grid, potential: FitterSettings) -> dict[str, float]:
     """Error of the force constants relative to them, and the parts of both beyond the cutoff, where cells reach it."""
     ours, theirs = (grid_force_constants(phonon, grid) for phonon in (model, reference))
     distances = _distances(reference, grid)

@@ -12,9 +12,9 @@ from ase import Atoms
 
 from ndsc.config import RunConfig, SeveralConfig
 from ndsc.errors import InputError, ReferenceCalculationError
-from ndsc.fit.memory import fit_memory
 from ndsc.kpoints import fold_kpoints
 from ndsc.label_cost import LabelCost
+from ndsc.potentials.registry import fitter_of
 from ndsc.progress import Progress, silent
 from ndsc.reference.processes import cores
 from ndsc.report.text import count, estimated, seconds
@@ -92,7 +92,8 @@ class DryRun:
 
     def _fit(self) -> str:
         fit, size = self.plan.potential, self.plan.fit_size
-        return f"about {fit_memory(fit, size) / 1e9:.2g} GB of memory with solver = {fit.solver!r}"
+        kind = fitter_of(fit)
+        return f"about {kind.memory(fit, size) / 1e9:.2g} GB of memory with {kind.describe(fit)}"
 
     def __str__(self) -> str:
         return "\n".join(line for _, line in self.lines())

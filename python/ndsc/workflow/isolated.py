@@ -56,7 +56,7 @@ def isolated_atoms(
     InputError
         When the calculator is a user's own that needs k-points: nothing is known about its settings.
     """
-    if config.fit.method != "gap" or config.fit.e0 != "isolated":
+    if config.fit.method == "none" or config.fit.e0 != "isolated":
         return []
     symbols = sorted({*atoms.get_chemical_symbols(), *others})
     if spec.kgrid is None:

@@ -16,8 +16,8 @@ from ndsc.config import ConfigurationsConfig, RunConfig
 from ndsc.crystal import Crystal
 from ndsc.decorations import check_substitution
 from ndsc.errors import InputError, ReferenceCalculationError
-from ndsc.fit import GapSettings
 from ndsc.fit.databases import check_elements
+from ndsc.fit.fitter_settings import FitterSettings
 from ndsc.fit.memory import FitSize
 from ndsc.force_constants import phonon_displacements
 from ndsc.force_constants.born import read_born
@@ -97,7 +97,7 @@ class Plan:
         return symbols_of(self.config, self.crystal.atoms)
 
     @property
-    def potential(self) -> GapSettings:
+    def potential(self) -> FitterSettings:
         """The settings of the fit."""
         return self.config.potential(len(self.symbols))
 

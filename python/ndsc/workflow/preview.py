@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +16,15 @@ from ndsc.configurations import strata
 from ndsc.crystal import Crystal
 from ndsc.database import make_database
 from ndsc.errors import InputError
-from ndsc.fit import GapSettings, choose_sparse_points
 from ndsc.fit.composition import fitted_energies
+from ndsc.fit.fitter_settings import FitterSettings
 from ndsc.fit.training import isolated_energies
 from ndsc.label_cost import LabelCost
+from ndsc.potentials.base import Basis
+from ndsc.potentials.registry import fitter_of
 from ndsc.progress import Progress, silent
 from ndsc.reference import Label
-from ndsc.selection import ElasticTarget, GapModel, PhononTarget, Selection, Target, select_configurations
+from ndsc.selection import ElasticTarget, PhononTarget, Selection, Target, select_configurations
 from ndsc.selection.elastic_target import PART_OF_LARGEST
 from ndsc.selection.selector import FIRST_OF_KIND, MOST_MEMORY
 from ndsc.selection.settings import SelectionSettings
@@ -55,7 +57,7 @@ class Preview:
     targets : list of Target
     offered : list of ase.Atoms
         Structures that sparse points are chosen from, the unit cell first.
-    fit : GapSettings
+    fit : FitterSettings
     kpoints : bool
         Whether the calculator samples k-points, for the cost of labels.
     relaxed : bool
@@ -72,7 +74,7 @@ class Preview:
     seconds: list[float]
     targets: list[Target]
     offered: list[Atoms]
-    fit: GapSettings
+    fit: FitterSettings
     kpoints: bool = True
     relaxed: bool = True
     single_atoms: Mapping[str, float] | None = None
@@ -83,7 +85,7 @@ class Preview:
         """What a label costs: seconds where some that are there have a time, else in units of that of one atom."""
         return LabelCost.of_labels([len(frame) for frame in self.labelled], self.seconds, kpoints=self.kpoints)
 
-    def model(self, directory: Path, *, workers: int = 1, progress: Progress = silent) -> GapModel:
+    def model(self, directory: Path, *, workers: int = 1, progress: Progress = silent) -> Basis:
         """The potential: sparse points chosen from all structures, and rows that are kept in the folder.
 
         Parameters
@@ -97,16 +99,28 @@ class Preview:
         Raises
         ------
         MissingExtraError
-            When quippy is not installed.
+            When the package of the potential is not installed.
         FitError
-            When gap_fit fails.
+            When sparse points cannot be chosen.
         """
-        potential = choose_sparse_points(self.offered, directory / SPARSE_POINTS, self.fit, progress=progress)
-        return GapModel(potential, sparse_jitter=self.fit.sparse_jitter, store=directory / ROWS, workers=workers)
+        return self._basis(directory, workers, progress=progress)
+
+    def _basis(self, directory: Path, workers: int, *, quick: bool = False, progress: Progress = silent) -> Basis:
+        kind = fitter_of(self.fit)
+        kind.require()
+        return kind.basis(
+            self.offered,
+            directory / SPARSE_POINTS,
+            self.fit,
+            store=directory / ROWS,
+            workers=workers,
+            quick=quick,
+            progress=progress,
+        )
 
     def select(
         self,
-        model: GapModel,
+        model: Basis,
         *,
         n: int | None,
         target_thz: float | None = None,
@@ -118,7 +132,7 @@ class Preview:
 
         Parameters
         ----------
-        model : GapModel
+        model : Basis
         n : int, optional
         target_thz, target_elastic_percent : float, optional
         seconds : float, s, optional
@@ -179,23 +193,23 @@ class Preview:
         for number, kind in enumerate(strata(self.candidates)):
             first += [number] if kinds[kind] < FIRST_OF_KIND else []
             kinds[kind] += 1
-        quick = replace(self, fit=self.fit.replaced(sparse_method="random"))
-        kernels = quick.model(directory, workers=workers).kernels
+        basis = self._basis(directory, workers, quick=True)
+        m = basis.n_weights
         always = [*self.labelled, *(frame for target in self.targets for frame in target.frames())]
-        fewest = kernels.seconds_for([*always, *(self.candidates[number] for number in first)])
-        most = kernels.seconds_for([*always, *self.candidates])
-        held = 8 * kernels.n_points * sum(7 + 3 * len(frame) for frame in self.candidates)
-        computing = kernels.memory_gb([max([*always, *self.candidates], key=len)])
-        own = 8 * kernels.n_points * (sum(7 + 3 * len(frame) for frame in always) + MATRICES * kernels.n_points)
+        fewest = basis.seconds_for([*always, *(self.candidates[number] for number in first)])
+        most = basis.seconds_for([*always, *self.candidates])
+        held = 8 * m * sum(7 + 3 * len(frame) for frame in self.candidates)
+        computing = basis.memory_gb([max([*always, *self.candidates], key=len)])
+        own = 8 * m * (sum(7 + 3 * len(frame) for frame in always) + MATRICES * m)
         numbers = np.array([7.0 + 3 * len(frame) for frame in self.candidates])
         # Products of the rows of each candidate with the covariance, with the targets, and with what is taken.
-        beside = TARGET_ROWS + (kernels.n_points if self.labelled else 0) + n * PART_RENEWED * numbers
-        products = 2 * kernels.n_points * float(np.sum(numbers * (numbers + beside)))
+        beside = TARGET_ROWS + (m if self.labelled else 0) + n * PART_RENEWED * numbers
+        products = 2 * m * float(np.sum(numbers * (numbers + beside)))
         return Estimate(
             candidates=len(self.candidates),
             kinds=len(kinds),
             labelled=len(self.labelled),
-            weights=kernels.n_points,
+            weights=m,
             fewest_rows=len(first),
             row_seconds=(fewest, most),
             choice_seconds=products / OPERATIONS,
@@ -279,7 +293,7 @@ def preview_of_run(config: RunConfig, directory: Path, *, progress: Progress = s
 def preview_of_database(
     frames: Sequence[Atoms],
     supercells: SupercellSet,
-    fit: GapSettings,
+    fit: FitterSettings,
     settings: SelectionSettings,
     *,
     new: Sequence[Atoms] | None = None,
@@ -292,7 +306,7 @@ def preview_of_database(
         Configurations with and without targets (``REF_*``).
     supercells : SupercellSet
         Of the grid of the phonons.
-    fit : GapSettings
+    fit : FitterSettings
     settings : SelectionSettings
         Their targets weigh phonons and elastic constants against each other.
     new : sequence of ase.Atoms, optional
@@ -355,7 +369,7 @@ def _stored_labels(plan: Plan, frames: Sequence[Atoms], progress: Progress) -> d
     return found
 
 
-def _single_atoms(frames: Sequence[Atoms], fit: GapSettings) -> Mapping[str, float] | None:
+def _single_atoms(frames: Sequence[Atoms], fit: FitterSettings) -> Mapping[str, float] | None:
     """Energies of single atoms: those given, or of isolated atoms, or those that describe the energies best."""
     known = [frame for frame in frames if ENERGY_KEY in frame.info]
     if isinstance(fit.e0, Mapping) or not known:

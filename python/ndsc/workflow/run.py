@@ -17,8 +17,10 @@ from ndsc.benchmark import Benchmark, Reference, benchmark
 from ndsc.config import RunConfig, write_config
 from ndsc.database import make_database, write_database
 from ndsc.files import whole_file, write_text
-from ndsc.fit import GapFit, apply_regularisation, fit_gap
+from ndsc.fit import apply_regularisation
 from ndsc.plausibility import check_plausible
+from ndsc.potentials.base import Fitted
+from ndsc.potentials.fitting import fit_potential
 from ndsc.progress import Progress, silent
 from ndsc.report import write_report
 from ndsc.results import Results, write_results
@@ -136,22 +138,22 @@ def _fit_and_benchmark(record: RunRecord, directory: Path, progress: Progress) -
     benchmark_record(record, fit.calculator(), reference, directory, progress)
 
 
-def fit_record(record: RunRecord, directory: Path, progress: Progress) -> GapFit:
+def fit_record(record: RunRecord, directory: Path, progress: Progress) -> Fitted:
     """The potential of all labels of a run, in its folder ``potential``."""
     plan, chosen = record.plan, record.chosen
     record.regularisation = plan.config.regularisation
     if chosen is not None and plan.config.regularised_by_evidence:
         record.regularisation = chosen.selector.noise.regularisation()
     with stage("fit", record.stages):
-        record.fit = fit_gap(
+        record.fit = fit_potential(
             [
                 *with_types(apply_regularisation(record.database, record.regularisation)),
                 *record.without_outliers(plan.databases.regularised(record.regularisation)),
             ],
             directory / "potential",
             plan.potential,
-            sparse_only=plan.unlabelled if chosen is None else (),
-            fixed_sparse_points=None if chosen is None else chosen.sparse_points,
+            basis=None if chosen is None else chosen.basis,
+            unlabelled=plan.unlabelled if chosen is None else (),
             threads=plan.config.executor.workers * plan.config.executor.threads,
             progress=progress,
         )

@@ -23,9 +23,9 @@ from ndsc.database import make_database
 from ndsc.files import write_text
 from ndsc.fit.composition import fitted_energies
 from ndsc.fit.same_reference import same_structures
-from ndsc.fit.sparse_choice import choose_sparse_points
 from ndsc.fit.training import single_atom_energies
 from ndsc.phonon_path import band_path
+from ndsc.potentials.registry import fitter_of
 from ndsc.progress import Progress
 from ndsc.qgrid import Grid, irreducible_qpoints
 from ndsc.reference import Label
@@ -33,7 +33,6 @@ from ndsc.reference.processes import cores
 from ndsc.selection import (
     ElasticTarget,
     EnergyTarget,
-    GapModel,
     PhononTarget,
     PredictedErrors,
     Selector,
@@ -127,8 +126,7 @@ class ChosenLabels:
     failed: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        config = self.plan.config
-        self.settings = config.selection
+        self.settings = self.plan.config.selection
         self.candidates = self.plan.candidates
         self.targets = [targets_of_plan(one) for one in self.plan.each]
         # Where energies of decorations are a target, the potential must be able to tell what it does not know of them.
@@ -136,20 +134,17 @@ class ChosenLabels:
             atoms for own in self.targets for one in own if isinstance(one, EnergyTarget) for atoms in one.frames()
         ]
         offered = [*self.candidates, *self.plan.unlabelled, *self.plan.databases.frames, *wanted]
-        self.sparse_points = choose_sparse_points(
+        potential = self.plan.potential
+        self.basis = fitter_of(potential).basis(
             [*self.plan.perfect_unit_cells, *offered],
             self.directory / "sparse-points",
-            self.plan.potential,
-            progress=self.progress,
-        )
-        model = GapModel(
-            self.sparse_points,
-            sparse_jitter=config.fit.sparse_jitter,
+            potential,
             store=self.directory / "rows",
             workers=cores(),
+            progress=self.progress,
         )
         self.selector = Selector(
-            model,
+            self.basis,
             self.candidates,
             [target for own in self.targets for target in own],
             overhead=OWN_SECONDS,
@@ -389,9 +384,8 @@ class ChosenLabels:
         misfit = max(last.factor, last.elastic_factor) > LARGE_FACTOR or self.selector.noise.relative > LARGE_MISFIT
         if len(self.steps) > FEWEST_LABELS and (stands or misfit):
             text = (
-                "More labels help little, because the potential represents them badly: raise [fit] n_sparse = "
-                f"{fit.n_sparse}, n_max = {fit.n_max} and l_max = {fit.l_max}, then cutoff = {fit.cutoff:g}, or choose "
-                "from smaller displacements in [configurations]"
+                "More labels help little, because the potential represents them badly: "
+                f"{fitter_of(fit).larger(fit)}, or choose from smaller displacements in [configurations]"
             )
             if any(len(one.symbols) > 1 for one in self.plan.each):
                 text += "; if the crystal is ionic, forces reach beyond any cutoff, and the potential lacks them"

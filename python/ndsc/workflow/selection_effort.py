@@ -12,17 +12,14 @@ from ase import Atoms
 
 from ndsc.configurations import strata
 from ndsc.errors import InputError
-from ndsc.fit.memory import PROGRAM, FitSize, derivatives_of_one, n_descriptor
+from ndsc.fit.memory import FitSize
 from ndsc.force_constants import phonon_displacements
+from ndsc.potentials.registry import fitter_of
 from ndsc.qgrid import irreducible_qpoints
 from ndsc.reference.memory import available_memory_mb
 from ndsc.selection.selector import FIRST_OF_KIND, MOST_MEMORY
 from ndsc.workflow.plan import Plan
 
-#: Processor time of the rows of a pair of neighbours, s, and more for each sparse point. Measured with
-#: benches/rows.py's crystals (0.049 to 0.081 ms with 160 to 1,400 sparse points, one core of 2 GHz): a rate for
-#: estimates, as that of this machine is known with the first rows.
-SECONDS_PER_PAIR, SECONDS_PER_PAIR_AND_POINT = 4.5e-5, 2.5e-8
 #: Up to this number of supercells, the structures behind the phonons are made to be counted.
 FEW_SUPERCELLS = 100
 #: Strained unit cells behind the elastic constants.
@@ -79,15 +76,16 @@ class SelectionEffort:
         else:
             fewest, most = [frames[number] for number in first], frames
         species = len(plan.symbols)
-        m = fit.n_sparse * species
+        effort = fitter_of(fit).effort(fit, species)
+        m = effort.weights
         units = [one.crystal.atoms for one in plan.each]
         pairs = [FitSize.of_supercells(unit, {len(unit): 1}, fit.cutoff).n_pairs / len(unit) for unit in units]
         pairs_per_atom = max(pairs)
-        rate = pairs_per_atom * (SECONDS_PER_PAIR + SECONDS_PER_PAIR_AND_POINT * m)
+        rate = pairs_per_atom * effort.seconds_per_pair
         targets = [atoms for one in plan.each for atoms in _target_atoms(one)]
         there = [len(frame) for frame in plan.databases.frames]
         largest = max([*map(len, frames), *targets, *there], default=0)
-        process = PROGRAM + derivatives_of_one(round(pairs_per_atom * largest), n_descriptor(fit, species))
+        process = effort.bytes_of_process + effort.bytes_per_pair * pairs_per_atom * largest
         rows = min(_rows_bytes(map(len, most), m), MOST_MEMORY)
         force_constants = 16.0 * m * sum(_force_constants(one) for one in plan.each)
         # Rows of labels that are there are held twice: of each configuration, and all of them joined.
@@ -127,10 +125,11 @@ def check_selection_memory(plan: Plan, *, limit_gb: float | None = None) -> Sele
     if effort.memory_gb <= allowed:
         return effort
     fewer = " take fewer frames of [[database]]," if plan.databases.each else ""
+    what, keys = fitter_of(plan.potential).weights
     raise InputError(
-        f"The choice of labels from {effort.candidates} candidates with {effort.weights} sparse points needs up to "
+        f"The choice of labels from {effort.candidates} candidates with {effort.weights} {what} needs up to "
         f"{effort.memory_gb:.3g} GB of memory, {effort.row_memory_gb:.2g} of them for the rows of candidates, and "
-        f"{allowed:.3g} GB are available. Lower [selection] candidates or [fit] n_sparse,{fewer} or use a machine with "
+        f"{allowed:.3g} GB are available. Lower [selection] candidates or {keys},{fewer} or use a machine with "
         "more memory."
     )
 

@@ -16,9 +16,10 @@ from pydantic import BaseModel
 from ndsc.benchmark import Benchmark
 from ndsc.codes.specification import canonical
 from ndsc.config import RunConfig, dump_config
-from ndsc.fit import GapFit, Regularisation
+from ndsc.fit import Regularisation
 from ndsc.fit.databases import OwnDatabase
 from ndsc.label_cost import Estimate, LabelCost
+from ndsc.potentials.base import Fitted
 from ndsc.qgrid import irreducible_qpoints
 from ndsc.reference import LabelReport
 from ndsc.results import (
@@ -57,7 +58,7 @@ class RunRecord:
         How labels were chosen; None where all were to be labelled.
     regularisation : Regularisation or None
         What the fit was given.
-    fit : GapFit or None
+    fit : Fitted or None
     benchmark : Benchmark or None
         None before these stages, and without a fit.
     """
@@ -70,7 +71,7 @@ class RunRecord:
     configurations: list[Atoms] = field(default_factory=list)
     chosen: ChosenLabels | None = None
     regularisation: Regularisation | None = None
-    fit: GapFit | None = None
+    fit: Fitted | None = None
     benchmark: Benchmark | None = None
 
     def __post_init__(self) -> None:
@@ -248,7 +249,7 @@ def _database(record: RunRecord, own: OwnDatabase, directory: Path) -> dict[str,
     }
 
 
-def _fit(record: RunRecord, fit: GapFit) -> dict[str, Any]:
+def _fit(record: RunRecord, fit: Fitted) -> dict[str, Any]:
     regularisation = record.regularisation or record.plan.config.regularisation
     return {
         "method": record.plan.config.fit.method,
@@ -259,7 +260,9 @@ def _fit(record: RunRecord, fit: GapFit) -> dict[str, Any]:
             for name, sent in fit.counts_sent.items()
             if name in fit.counts_read
         },
-        "n_sparse": sum(fit.n_sparse.values()),
+        "n_sparse": sum(fit.sizes.values()),
+        "sizes": fit.sizes,
+        "details": fit.details,
         "seconds": fit.seconds,
         "memory_gb": fit.memory_gb,
         "errors": {name: asdict(errors) for name, errors in fit.errors.items()},
