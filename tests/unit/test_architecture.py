@@ -11,7 +11,7 @@ PACKAGE = Path(ndsc.__file__).parent
 LAYERS = [
     "_core errors progress versions",
     "files store section messages interrupts rounding integers label_cost",
-    "sheet",
+    "sheet lammps",
     "structure symmetry targets plausibility extended_xyz",
     "crystal",
     "qgrid sublattices set_cover supercells",
