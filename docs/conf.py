@@ -12,13 +12,18 @@ author = "the ndsc developers"
 project_copyright = author
 version = release = ndsc.__version__
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx_copybutton"]
+extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx_copybutton"]
 root_doc = "docs/contents"
 include_patterns = ["docs/**", "CHANGELOG.md", "CONTRIBUTING.md", "README.md", "data/README.md"]
 exclude_patterns = ["docs/conf.py", "docs/templates"]
 templates_path = ["templates"]
 
 myst_heading_anchors = 4
+# Notebooks are executed at every build, each in an empty folder, so what they show is what the code does now.
+nb_execution_mode = "force"
+nb_execution_in_temp = True
+nb_execution_raise_on_error = True
+nb_execution_timeout = 300
 napoleon_numpy_docstring, napoleon_google_docstring = True, False
 napoleon_use_rtype = False
 autodoc_typehints = "none"

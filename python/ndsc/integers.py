@@ -63,5 +63,10 @@ def adjugate(matrix: IntArray) -> IntArray:
 
     Where 64 bits may not suffice, give `matrix` with the dtype object, of Python's integers.
     """
-    a, b, c = matrix
-    return np.array([np.cross(b, c), np.cross(c, a), np.cross(a, b)]).T
+    (a, b, c), (d, e, f), (g, h, i) = matrix.tolist()
+    cofactors = (
+        (e * i - f * h, c * h - b * i, b * f - c * e),
+        (f * g - d * i, a * i - c * g, c * d - a * f),
+        (d * h - e * g, b * g - a * h, a * e - b * d),
+    )
+    return np.array(cofactors, dtype=matrix.dtype)

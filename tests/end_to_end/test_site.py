@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -13,8 +14,9 @@ import pytest
 import ndsc
 
 ROOT = Path(__file__).resolve().parents[2]
-for module in ("sphinx", "myst_parser", "furo", "sphinx_copybutton"):
+for module in ("sphinx", "myst_nb", "ipykernel", "furo", "sphinx_copybutton"):
     pytest.importorskip(module, reason="needs the extra 'docs'")
+pytest.importorskip("quippy", reason="a notebook needs the extra 'gap'")
 
 
 class Loaded(HTMLParser):
@@ -45,9 +47,21 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_every_page_is_there(site: Path) -> None:
-    for page in (ROOT / "docs").glob("*.md"):
-        assert (site / "docs" / page.with_suffix(".html").name).is_file()
+    for page in (ROOT / "docs").rglob("*.md"):
+        assert (site / page.relative_to(ROOT).with_suffix(".html")).is_file()
     assert "url=docs/contents.html" in (site / "index.html").read_text(encoding="utf-8")
+
+
+def test_notebooks_have_run(site: Path) -> None:
+    for source in (ROOT / "docs" / "notebooks").glob("*.md"):
+        page = (site / "docs" / "notebooks" / source.with_suffix(".html").name).read_text(encoding="utf-8")
+        assert "_images/" in page
+        assert "Traceback" not in page
+        assert "Warning" not in page, "a warning is in the output of a cell"
+        notebook = json.loads(next((site / "_downloads").rglob(source.with_suffix(".ipynb").name)).read_text("utf-8"))
+        cells = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
+        assert cells
+        assert all(cell["execution_count"] for cell in cells)
 
 
 def test_nothing_is_loaded_from_elsewhere(site: Path) -> None:
