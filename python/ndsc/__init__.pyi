@@ -6,6 +6,7 @@ from . import configurations as configurations
 from . import convergence as convergence
 from . import crystal as crystal
 from . import database as database
+from . import dynamics as dynamics
 from . import elastic as elastic
 from . import errors as errors
 from . import export as export
@@ -34,6 +35,7 @@ from .crystal import primitive_crystal as primitive_crystal
 from .database import make_database as make_database
 from .database import read_database as read_database
 from .database import write_database as write_database
+from .dynamics import dynamics_configurations as dynamics_configurations
 from .elastic import elastic_constants as elastic_constants
 from .errors import FitError as FitError
 from .errors import InputError as InputError

@@ -43,8 +43,9 @@ BETWEEN = "|"
 
 #: What perturbs configurations at random, and so has no meaning beside a temperature or a trajectory.
 RANDOM = ("displacement", "displaced", "unit_cell_displacement", "substitute")
-#: What only means something beside a temperature.
+#: What only means something beside a temperature and the harmonic model, and beside molecular dynamics.
 OF_TEMPERATURE = ("statistics", "cutoff_frequency", "force_constants")
+OF_DYNAMICS = ("potential", "timestep", "friction", "equilibration")
 
 
 Fraction = Annotated[Real, Field(ge=0, le=1)]
@@ -107,7 +108,7 @@ class ConfigurationSettings(Section):
         Field(
             default=None,
             description="Give a temperature in K, or a list that configurations take in turn: atoms are then displaced "
-            "as the harmonic model of the phonons says, for example temperature = 300.",
+            "as the harmonic model of the phonons says, or molecular dynamics, for example temperature = 300.",
         )
     )
     statistics: Literal["quantum", "classical"] | None = Field(
@@ -137,7 +138,30 @@ class ConfigurationSettings(Section):
     every: Whole | None = Field(
         default=None,
         ge=1,
-        description="With trajectory, give n to take every n-th frame; neighbouring frames tell nearly the same.",
+        description="With trajectory, give n to take every n-th frame; neighbouring frames tell nearly the same. With "
+        "dynamics, the number of steps between two configurations; 50 unless given.",
+    )
+    dynamics: Literal["langevin"] | None = Field(
+        default=None,
+        description="With temperature, give 'langevin' for molecular dynamics in the supercells, with that thermostat.",
+    )
+    potential: str | None = Field(
+        default=None,
+        min_length=1,
+        description="With dynamics, give the potential that it runs with: the folder of a run or of a fit, or the XML "
+        "file of a GAP; without it, it is the reference.",
+    )
+    timestep: Real | None = Field(
+        default=None, gt=0, le=20, description="With dynamics, give the time step in fs; 2 unless given."
+    )
+    friction: Real | None = Field(
+        default=None, gt=0, le=1, description="With dynamics, give the friction in 1/fs; 0.01 unless given."
+    )
+    equilibration: Whole | None = Field(
+        default=None,
+        ge=0,
+        le=10**7,
+        description="With dynamics, give the number of steps before the first configuration; 250 unless given.",
     )
     unlabelled: Whole = Field(
         default=100,
@@ -192,17 +216,27 @@ class ConfigurationSettings(Section):
             raise ValueError(
                 "temperature and trajectory are two ways to displace atoms; make a part of each with [[configurations]]"
             )
+        if self.dynamics is not None and (self.temperature is None or min(self.temperature) <= 0):
+            raise ValueError("dynamics needs a temperature above 0 K; give temperature = 300 for example")
         kind = "temperature" if self.temperature is not None else "trajectory" if self.trajectory is not None else ""
-        beside = RANDOM if kind == "temperature" else (*RANDOM, "strain", "scale", "per_supercell") if kind else ()
+        kind = "dynamics" if self.dynamics is not None else kind
+        beside = (*RANDOM, "strain", "scale", "per_supercell") if kind == "trajectory" else RANDOM if kind else ()
         if both := [name for name in beside if name in given and getattr(self, name) != self._default(name)]:
             raise ValueError(
                 f"{both[0]} has no meaning beside {kind}, which says where the atoms are; leave it out, or make "
                 "another part of it with [[configurations]]"
             )
         if alone := [name for name in OF_TEMPERATURE if getattr(self, name) is not None and kind != "temperature"]:
-            raise ValueError(f"{alone[0]} has a meaning only with temperature; give temperature = 300, or leave it out")
-        if self.every is not None and kind != "trajectory":
-            raise ValueError("every has a meaning only with trajectory; leave it out")
+            instead = (
+                "leave it out beside dynamics" if kind == "dynamics" else "give temperature = 300, or leave it out"
+            )
+            raise ValueError(f"{alone[0]} has a meaning only with temperature and the harmonic model; {instead}")
+        if alone := [name for name in OF_DYNAMICS if getattr(self, name) is not None and kind != "dynamics"]:
+            raise ValueError(
+                f"{alone[0]} has a meaning only with dynamics; give dynamics = 'langevin', or leave it out"
+            )
+        if self.every is not None and kind not in ("trajectory", "dynamics"):
+            raise ValueError("every has a meaning only with trajectory or dynamics; leave it out")
         return self
 
     @classmethod
@@ -384,6 +418,11 @@ def remake_configuration(atoms: Atoms, info: Mapping[str, Any]) -> Atoms:
     InputError
         When `info` lacks one of the keys.
     """
+    if "ndsc_dynamics" in info:
+        raise InputError(
+            "The configuration cannot be made again from its info alone: it is a frame of molecular dynamics. Use "
+            "ndsc.dynamics.dynamics_configurations with the same potential."
+        )
     if "ndsc_temperature" in info:
         raise InputError(
             "The configuration cannot be made again from its info alone: its displacements were drawn from force "
@@ -399,11 +438,11 @@ def remake_configuration(atoms: Atoms, info: Mapping[str, Any]) -> Atoms:
 
 
 def strata(frames: Sequence[Atoms]) -> list[tuple[Any, ...]]:
-    """Of each configuration the kind: supercell, amplitude, scale and, where atoms are substituted, composition.
+    """Of each configuration the kind: supercell, amplitude, scale, temperature and, with substitutions, composition.
 
     Configurations of one kind tell about as much.
     """
-    keys = ("ndsc_displacement", "ndsc_scale")
+    keys = ("ndsc_displacement", "ndsc_scale", "ndsc_temperature")
     return [
         (
             len(frame),

@@ -20,7 +20,7 @@ LAYERS = [
     "structure_files reference",
     "elsewhere",
     "database export fit",
-    "benchmark_settings force_constants phonon_path phonons hessians thermal trajectories",
+    "benchmark_settings force_constants phonon_path phonons hessians thermal trajectories dynamics",
     "elastic elastic_sheet elastic_setting elastic_quality vacuum relaxation",
     "selection",
     "potentials",

@@ -233,7 +233,7 @@ def _from_input(source: Path, run: Path | None, executor: ExecutorOptions, *, mu
 
     config = load_config(source)
     directory = run if run is not None else default_directory(source)
-    plan = plan_without_calculations(config, directory)
+    plan = plan_without_calculations(config, directory, dynamics=True)
     if not plan.relaxed:
         if must_be_relaxed:
             raise InputError(

@@ -124,7 +124,7 @@ def select(
             foreign = [*own, *(name for name, value in more.items() if value)]
             if foreign:
                 raise InputError(f"{', '.join(foreign)} belong to a --database; {config} says it all. Leave them out.")
-            found, limits, run_workers = _of_run(config, given, out, progress)
+            found, limits, run_workers = _of_run(config, given, out, progress, dynamics=not dry_run)
             run = default_directory(config) if out is None else out
             folder = run / "selection" if out is None else out
         else:
@@ -179,7 +179,7 @@ def _default_limits(settings: SelectionSettings) -> dict[str, Any]:
 
 
 def _of_run(
-    path: Path, given: dict[str, Any], out: Path | None, progress: Progress
+    path: Path, given: dict[str, Any], out: Path | None, progress: Progress, *, dynamics: bool
 ) -> tuple[Preview, SelectionSettings, int | None]:
     from ndsc.config import load_config
     from ndsc.workflow.preview import preview_of_run
@@ -190,7 +190,7 @@ def _of_run(
     # A copy that is not read again: which sections the file has decides what is chosen from.
     config = config.model_copy(update={"selection": config.selection.replaced(**targets)})
     directory = out if out is not None and path.suffix != ".toml" else default_directory(path)
-    found = preview_of_run(config, directory, progress=progress)
+    found = preview_of_run(config, directory, dynamics=dynamics, progress=progress)
     if not found.relaxed:
         warn(
             "[crystal] relax = true, and the crystal is not relaxed yet: the choice is for the crystal as it is given, "

@@ -16,7 +16,7 @@ from ndsc.structure import split_index
 
 # The keys whose values are paths, which are relative to the input file; beside these, [[database]] file, and those
 # of the parts in [[configurations]].
-OF_PARTS = ("force_constants", "trajectory")
+OF_PARTS = ("force_constants", "trajectory", "potential")
 PATHS = (("crystal", "structure"), ("reference", "labels"), ("reference", "pseudo_dir"), ("phonons", "born"))
 #: First line of an input file that ndsc writes.
 HEAD = "# Written by ndsc: the checked input of this run, with every default.\n\n"

@@ -94,10 +94,17 @@ class RunConfig(InputFile):
         return self
 
     @property
+    def dynamics(self) -> tuple[ConfigurationsConfig, ...]:
+        """The parts of the database whose configurations are frames of molecular dynamics that the run does itself."""
+        parts = () if self.makes_candidates else self.configurations
+        return tuple(part for part in parts if part.dynamics is not None)
+
+    @property
     def draws_from_reference(self) -> bool:
         """Whether configurations are drawn from the phonons of the run's own reference."""
         return not self.makes_candidates and any(
-            part.temperature is not None and part.force_constants is None for part in self.configurations
+            part.temperature is not None and part.dynamics is None and part.force_constants is None
+            for part in self.configurations
         )
 
     @model_validator(mode="after")

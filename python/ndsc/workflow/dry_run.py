@@ -102,7 +102,8 @@ class DryRun:
         """The summary, and of each line whether it is about the crystal and not about the whole run."""
         plan = self.plan
         atoms = sum(number * size for size, number in plan.counts.items())
-        unrelaxed = "" if self.relaxed or plan.waits_for_phonons else "; still to be relaxed"
+        waits = plan.waits_for_phonons or plan.waits_for_dynamics
+        unrelaxed = "" if self.relaxed or waits else "; still to be relaxed"
         return [
             (True, f"Crystal         {plan.crystal.describe()}{unrelaxed}"),
             *((True, line) for line in self._supercell_lines()),
@@ -192,7 +193,8 @@ class DryRun:
         store = self.plan.store.path
         if not self.relaxed:
             first = "there are the phonons that displacements are drawn from"
-            first = first if self.plan.waits_for_phonons else "the crystal is relaxed"
+            if not self.plan.waits_for_phonons:
+                first = "molecular dynamics is run" if self.plan.waits_for_dynamics else "the crystal is relaxed"
             return f"not known before {first}; store {store}"
         if self.in_store is None:
             return f"too many to look up; store {store}"
@@ -281,7 +283,7 @@ def dry_run_of_several(config: SeveralConfig, directory: Path, *, progress: Prog
     InputError, MissingExtraError
         When the run would be refused.
     """
-    plan = make_joint_plan(config, directory, compute=False, progress=progress)
+    plan = make_joint_plan(config, directory, compute=False, dynamics=False, progress=progress)
     notes = check_plan(plan, directory)
     return SeveralDryRun(
         plan=plan,
@@ -291,8 +293,20 @@ def dry_run_of_several(config: SeveralConfig, directory: Path, *, progress: Prog
     )
 
 
-def plan_without_calculations(config: RunConfig, directory: Path, *, progress: Progress = silent) -> Plan:
+def plan_without_calculations(
+    config: RunConfig, directory: Path, *, dynamics: bool = False, progress: Progress = silent
+) -> Plan:
     """The plan of a run whose crystal is relaxed already, otherwise of the crystal as the input file gives it.
+
+    Parameters
+    ----------
+    config : RunConfig
+    directory : path
+        Folder of the run.
+    dynamics : bool
+        Whether molecular dynamics is run, which needs no label.
+    progress : callable
+        Called with (task, done, total).
 
     Raises
     ------
@@ -301,7 +315,7 @@ def plan_without_calculations(config: RunConfig, directory: Path, *, progress: P
     """
     databases = OwnDatabases.of_config(config)
     try:
-        return make_plan(config, directory, compute=False, databases=databases, progress=progress)
+        return make_plan(config, directory, compute=False, dynamics=dynamics, databases=databases, progress=progress)
     except PendingPhononsError as pending:
         return pending.plan
     except ReferenceCalculationError:

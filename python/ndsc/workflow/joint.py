@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from functools import cached_property, reduce
 from pathlib import Path
+from typing import Any
 
 from ase import Atoms
 
@@ -16,7 +17,7 @@ from ndsc.fit.databases import check_elements
 from ndsc.fit.memory import FitSize
 from ndsc.progress import Progress, silent
 from ndsc.workflow.databases import OwnDatabases
-from ndsc.workflow.plan import Plan, make_plan
+from ndsc.workflow.plan import PendingPhononsError, Plan, make_plan
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,7 +124,7 @@ class JointPlan(Plan):
 
 
 def make_joint_plan(
-    config: SeveralConfig, directory: Path, *, compute: bool = True, progress: Progress = silent
+    config: SeveralConfig, directory: Path, *, compute: bool = True, dynamics: bool = True, progress: Progress = silent
 ) -> JointPlan:
     """Load and relax all crystals, and choose their supercells.
 
@@ -135,6 +136,8 @@ def make_joint_plan(
     compute : bool
         Whether relaxations may compute labels that are not in the store; without it, crystals that are not relaxed yet
         are taken as the input file gives them.
+    dynamics : bool
+        Whether molecular dynamics is run where its frames are not there.
     progress : callable
         Called with (task, done, total).
 
@@ -147,19 +150,32 @@ def make_joint_plan(
     """
     databases = OwnDatabases.of_config(config.common)
     return JointPlan.of(
-        _plan_of(name, one, directory, databases, compute, progress) for name, one in config.crystals.items()
+        _plan_of(name, one, directory, databases, progress, compute=compute, dynamics=dynamics)
+        for name, one in config.crystals.items()
     )
 
 
 def _plan_of(
-    name: str, config: RunConfig, directory: Path, databases: OwnDatabases, compute: bool, progress: Progress
+    name: str,
+    config: RunConfig,
+    directory: Path,
+    databases: OwnDatabases,
+    progress: Progress,
+    *,
+    compute: bool,
+    dynamics: bool,
 ) -> Plan:
+    common: dict[str, Any] = {"databases": databases, "name": name, "progress": progress}
     try:
         try:
-            return make_plan(config, directory, compute=compute, databases=databases, name=name, progress=progress)
+            return make_plan(config, directory, compute=compute, dynamics=dynamics, **common)
+        except PendingPhononsError as pending:
+            if compute:
+                raise
+            return pending.plan
         except ReferenceCalculationError:
             if compute:
                 raise
-            return make_plan(config, directory, relax=False, databases=databases, name=name, progress=progress)
+            return make_plan(config, directory, relax=False, **common)
     except (InputError, ReferenceCalculationError) as error:
         raise type(error)(f"The crystal {name}: {error}") from error

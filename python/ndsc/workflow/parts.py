@@ -12,6 +12,7 @@ from phonopy import Phonopy
 from ndsc.config import ConfigurationsConfig, RunConfig
 from ndsc.configurations import make_configurations
 from ndsc.crystal import Crystal
+from ndsc.dynamics import melting_warning
 from ndsc.force_constants import phonons_from_labels
 from ndsc.force_constants.samples import check_residual
 from ndsc.progress import Progress
@@ -26,12 +27,13 @@ OWN = ""
 #: What the settings of a part mean besides those that :func:`~ndsc.make_configurations` takes.
 _NOT_RANDOM = {
     "name", "unlabelled", "temperature", "statistics", "cutoff_frequency", "force_constants", "trajectory", "every",
+    "dynamics", "potential", "timestep", "friction", "equilibration",
 }  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
 class Sources:
-    """Where atoms of thermal configurations and trajectories are taken from.
+    """Where atoms of thermal configurations, trajectories and molecular dynamics are taken from.
 
     Attributes
     ----------
@@ -39,10 +41,13 @@ class Sources:
         By their file, and under ``""`` those of the run's own reference, once they are there.
     trajectories : mapping of str to list of ase.Atoms
         By the name of the part of the database.
+    dynamics : mapping of str to list of ase.Atoms
+        The configurations of parts that are molecular dynamics, by their name, once they are there.
     """
 
     force_constants: Mapping[str, Phonopy] = field(default_factory=dict)
     trajectories: Mapping[str, list[Atoms]] = field(default_factory=dict)
+    dynamics: Mapping[str, list[Atoms]] = field(default_factory=dict)
 
     @classmethod
     def of_config(cls, config: RunConfig, crystal: Crystal) -> Sources:
@@ -65,15 +70,19 @@ class Sources:
     def frames(self, part: ConfigurationsConfig, supercells: SupercellSet, **changes: int) -> list[Atoms]:
         """The configurations of one part, with some of its settings changed.
 
-        Thermal ones whose force constants are still to be calculated are displaced at random: such a plan only counts.
+        Thermal ones whose force constants are still to be calculated, and those of molecular dynamics that is still to
+        be run, are displaced at random: such a plan only counts.
         """
         settings = part.model_dump(exclude=_NOT_RANDOM) | changes
         if part.trajectory is not None:
             perfect = make_configurations(supercells, part=part.name, **(settings | {"per_supercell": 0}))
             frames = self.trajectories[str(part.name)] if "first_index" not in changes else []
             return [*perfect, *(atoms.copy() for atoms in frames)]
+        if str(part.name) in self.dynamics:
+            # None are beyond those that are labelled or chosen from.
+            return [] if "first_index" in changes else [atoms.copy() for atoms in self.dynamics[str(part.name)]]
         phonons = self.force_constants.get(part.force_constants or OWN)
-        if part.temperature is None or phonons is None:
+        if part.temperature is None or part.dynamics is not None or phonons is None:
             return make_configurations(supercells, part=part.name, **settings)
         thermal = {key: settings[key] for key in ("per_supercell", "strain", "scale", "unit_cells", "seed")}
         return thermal_configurations(
@@ -101,6 +110,10 @@ class Sources:
         found = []
         for part in () if config.makes_candidates else config.configurations:
             phonons = self.force_constants.get(part.force_constants or OWN)
+            if part.dynamics is not None:
+                text = melting_warning(self.dynamics.get(str(part.name), ()), supercells.atoms)
+                found += [] if text is None else [text]
+                continue
             if part.temperature is None or phonons is None:
                 continue
             text = displacement_warning(

@@ -28,6 +28,7 @@ from ndsc.selection import make_candidates
 from ndsc.supercells import SupercellSet, diagonal_supercell, find_supercells
 from ndsc.workflow.databases import OwnDatabases
 from ndsc.workflow.derived import relaxed_through_store
+from ndsc.workflow.dynamics import check_dynamics, frames_of_dynamics
 from ndsc.workflow.isolated import IsolatedAtom, isolated_atoms
 from ndsc.workflow.parts import OWN, Sources, reference_phonons
 
@@ -59,7 +60,7 @@ class Plan:
         Single atoms that are fitted too.
     relaxed : bool
         False where the crystal is to be relaxed and is not yet, or where the phonons that displacements are drawn from
-        are still to be calculated: the structures will be others.
+        are still to be calculated, or molecular dynamics is still to be run: the structures will be others.
     warnings : tuple of str
         What the relaxation changed.
     databases : OwnDatabases
@@ -67,9 +68,9 @@ class Plan:
     name : str or None
         Of the crystal in a run of several: it begins the names of its structures.
     sources : Sources
-        Force constants of thermal configurations, and frames of trajectories.
-    waits_for_phonons : bool
-        Whether it is the phonons that are still to be calculated.
+        Force constants of thermal configurations, and frames of trajectories and of molecular dynamics.
+    waits_for_phonons, waits_for_dynamics : bool
+        Whether it is the phonons that are still to be calculated, and molecular dynamics that is still to be run.
     """
 
     config: RunConfig
@@ -85,6 +86,7 @@ class Plan:
     name: str | None = None
     sources: Sources = field(default_factory=Sources)
     waits_for_phonons: bool = False
+    waits_for_dynamics: bool = False
 
     @property
     def each(self) -> tuple[Plan, ...]:
@@ -340,6 +342,7 @@ def make_plan(
     *,
     compute: bool = True,
     relax: bool = True,
+    dynamics: bool = True,
     databases: OwnDatabases | None = None,
     name: str | None = None,
     progress: Progress = silent,
@@ -356,6 +359,8 @@ def make_plan(
     relax : bool
         False plans with the crystal as the input file gives it, and without the phonons that displacements are drawn
         from.
+    dynamics : bool
+        Whether molecular dynamics is run where its frames are not there. It needs no label, but takes its time.
     databases : OwnDatabases, optional
         The databases of the input file, where they have been read.
     name : str, optional
@@ -373,6 +378,7 @@ def make_plan(
     spec, store = config.reference.to_spec(), label_store(config, directory)
     crystal = starting_crystal(config, progress=progress)
     _check_species(config, crystal.atoms, spec)
+    check_dynamics(config, spec, directory)
     databases = OwnDatabases.of_config(config) if databases is None else databases
     if name is None:
         check_elements(databases.each, symbols_of(config, crystal.atoms))
@@ -395,18 +401,28 @@ def make_plan(
         name=name,
         sources=Sources.of_config(config, crystal),
     )
-    if not config.draws_from_reference or not plan.relaxed:
+    if plan.relaxed and config.dynamics:
+        plan = _with_dynamics(plan, run=dynamics, progress=progress)
+    if not config.draws_from_reference or not (plan.relaxed or plan.waits_for_dynamics):
         return plan.with_warnings_of_sources()
     phonons = reference_phonons(
         config, spec, store, phonon_supercells, plan.phonon_frames, compute=compute, progress=progress
     )
     if phonons is None:
-        pending = replace(plan, relaxed=False, waits_for_phonons=True)
+        pending = replace(plan, relaxed=False, waits_for_phonons=True, waits_for_dynamics=False)
         if relax:
             raise PendingPhononsError.of_plan(pending)
         return pending
     found = {**plan.sources.force_constants, OWN: phonons}
     return replace(plan, sources=replace(plan.sources, force_constants=found)).with_warnings_of_sources()
+
+
+def _with_dynamics(plan: Plan, *, run: bool, progress: Progress) -> Plan:
+    """The plan with the frames of its molecular dynamics, or, where they are not there, as one that only counts."""
+    frames = frames_of_dynamics(plan.config, plan.spec, plan.store, plan.supercells, run=run, progress=progress)
+    if frames is None:
+        return replace(plan, relaxed=False, waits_for_dynamics=True)
+    return replace(plan, sources=replace(plan.sources, dynamics=frames))
 
 
 def symbols_of(config: RunConfig, crystal: Atoms) -> list[str]:

@@ -243,7 +243,9 @@ class Estimate:
     memory_gb: float
 
 
-def preview_of_run(config: RunConfig, directory: Path, *, progress: Progress = silent) -> Preview:
+def preview_of_run(
+    config: RunConfig, directory: Path, *, dynamics: bool = True, progress: Progress = silent
+) -> Preview:
     """What a run would choose from; labels that its store has count as there, and none is computed.
 
     Parameters
@@ -251,6 +253,8 @@ def preview_of_run(config: RunConfig, directory: Path, *, progress: Progress = s
     config : RunConfig
     directory : path
         Folder of the run, which need not exist.
+    dynamics : bool
+        Whether molecular dynamics is run where its frames are not there.
     progress : callable
         Called with (task, done, total).
 
@@ -261,7 +265,7 @@ def preview_of_run(config: RunConfig, directory: Path, *, progress: Progress = s
     """
     if config.fit.method == "none":
         raise InputError("[fit] method = 'none' makes no potential, for which labels could be chosen. Take it out.")
-    plan = plan_without_calculations(config, directory, progress=progress)
+    plan = plan_without_calculations(config, directory, dynamics=dynamics, progress=progress)
     frames = [*plan.perfect_unit_cells, *plan.candidates]
     labels = _stored_labels(plan, frames, progress) if plan.relaxed else {}
     plan.databases.check_labels(make_database(plan.perfect_unit_cells, labels), plan.spec.name)
@@ -284,7 +288,7 @@ def preview_of_run(config: RunConfig, directory: Path, *, progress: Progress = s
         offered=[*frames, *plan.unlabelled, *plan.databases.frames],
         fit=plan.potential,
         kpoints=plan.spec.kgrid is not None,
-        relaxed=plan.relaxed,
+        relaxed=plan.relaxed or plan.waits_for_dynamics,
         single_atoms=_single_atoms(labelled, config.fit),
         weights=[*[1.0] * (len(labelled) - len(plan.databases.frames)), *plan.databases.weights],
     )

@@ -66,7 +66,7 @@ def run_several(config: SeveralConfig, directory: str | Path, *, progress: Progr
     directory = Path(directory)
     stages: dict[str, float] = {}
     with stage("crystal", stages):
-        plan = make_joint_plan(config, directory, compute=False, progress=progress)
+        plan = make_joint_plan(config, directory, compute=False, dynamics=False, progress=progress)
         notes = check_plan(plan, directory)
     if is_elsewhere(config.common):
         missing = missing_labels(config, directory, choose=False, progress=progress)
