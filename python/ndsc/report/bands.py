@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from ndsc.errors import InputError
 from ndsc.phonon_path import SAME_PLACE, BandPath
-from ndsc.report.style import GRID, MUTED, REFERENCE, SERIES, plain
+from ndsc.report.style import GRID, MUTED, REFERENCE, SERIES, curve_id, plain
 from ndsc.results import IMAGINARY_THZ
 
 if TYPE_CHECKING:
@@ -124,12 +124,13 @@ class DispersionPanel:
 
 @dataclass(frozen=True)
 class Line:
-    """How a curve is drawn: its width in points; curves with a higher `above` lie on top."""
+    """How a curve is drawn: its width in points; curves with a higher `above` lie on top; `name` is the curve's."""
 
     colour: str
     width: float
     dashes: Dashes = "solid"
     above: float = 2.0
+    name: str = ""
 
     def handle(self, label: str) -> Line2D:
         """The entry of a legend."""
@@ -163,7 +164,7 @@ def lines_of(panel: DispersionPanel, names: Sequence[str] = ()) -> list[tuple[Cu
         dashes: Dashes = "solid" if index < len(SERIES) else (0.0, (1.0, 1.6))
         width = 2.0 if len(names) == 1 else 1.6
         pairs.append((curve, Line(SERIES[index % len(SERIES)], width, dashes, 3.0 - 0.01 * index)))
-    return [*pairs, (reference, REFERENCE_LINE)]
+    return [(curve, replace(line, name=curve.name)) for curve, line in [*pairs, (reference, REFERENCE_LINE)]]
 
 
 def pretty_label(label: str) -> str:
@@ -249,6 +250,7 @@ def draw_branches(axes: Axes, path: BandPath, frequencies: FloatArray, line: Lin
         axes.plot(
             path.distances[piece], part,
             color=line.colour, linewidth=line.width, linestyle=line.dashes, zorder=line.above,
+            gid=curve_id(line.name) if line.name else None,
         )  # fmt: skip
 
 
@@ -320,8 +322,13 @@ def draw_densities(axes: Axes, panel: DispersionPanel, names: Sequence[str] = ()
     for number, (curve, line) in enumerate(known):
         frequencies, dos = np.asarray(curve.dos_frequencies), np.asarray(curve.dos)
         if filled and number == 0 and curve.kind == "potential":
-            axes.fill_betweenx(frequencies, 0.0, dos, color=line.colour, alpha=0.15, linewidth=0)
-        axes.plot(dos, frequencies, color=line.colour, linewidth=line.width, linestyle=line.dashes, zorder=line.above)
+            axes.fill_betweenx(
+                frequencies, 0.0, dos, color=line.colour, alpha=0.15, linewidth=0, gid=curve_id(curve.name)
+            )
+        axes.plot(
+            dos, frequencies, color=line.colour, linewidth=line.width, linestyle=line.dashes, zorder=line.above,
+            gid=curve_id(curve.name),
+        )  # fmt: skip
         top = max(top, float(_finite([dos]).max(initial=0.0)))
     axes.axhline(0.0, color=REFERENCE, linewidth=0.6)
     axes.set_xlim(0.0, 1.08 * top if top > 0 else 1.0)

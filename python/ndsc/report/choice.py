@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from ndsc.report import text
-from ndsc.report.style import MODEL, MUTED, SECOND, new_figure, paper_style
+from ndsc.report.style import MODEL, MUTED, SECOND, curve_id, new_figure, paper_style
 from ndsc.report.tables import NOTHING
 from ndsc.results import Results, SelectionSummary
 
@@ -76,12 +76,23 @@ def choice_figure(data: DataFrame) -> Figure:
 
 
 def _draw(axes: Axes, data: DataFrame, column: str, goal: str, true: str, title: str) -> None:
-    axes.plot(data.labels, data[column], "o-", color=MODEL, markersize=4, linewidth=1.4, label="predicted")
+    axes.plot(
+        data.labels,
+        data[column],
+        "o-",
+        color=MODEL,
+        markersize=4,
+        linewidth=1.4,
+        label="predicted",
+        gid=curve_id("predicted"),
+    )
     target = data[goal].dropna()
     if len(target):
         axes.axhline(float(target.iloc[0]), color=MUTED, linewidth=1.0, linestyle=(0, (4, 3)), zorder=1, label="target")
     if data[true].notna().any():
-        axes.plot(data.labels, data[true], "D", color=SECOND, markersize=5, zorder=4, label="true")
+        axes.plot(
+            data.labels, data[true], "D", color=SECOND, markersize=5, zorder=4, label="true", gid=curve_id("true")
+        )
     axes.set_yscale("log")
     values = np.concatenate([data[name].dropna().to_numpy() for name in (column, goal, true)])
     values = values[values > 0]

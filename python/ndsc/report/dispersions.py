@@ -306,7 +306,7 @@ def _rmse(curve: Curve, digits: int = 3) -> str:
 def _draw_difference(axes: Axes, panel: DispersionPanel) -> None:
     reference, model, *_ = panel.curves()
     difference = model.path - reference.path
-    draw_branches(axes, panel.path, difference, Line(MODEL, 0.9))
+    draw_branches(axes, panel.path, difference, Line(MODEL, 0.9, name=model.name))
     draw_path_axis(axes, panel.path)
     line = REFERENCE_LINE
     axes.axhline(0.0, color=line.colour, linewidth=line.width, linestyle=line.dashes, zorder=3)

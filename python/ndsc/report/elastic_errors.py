@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -61,7 +61,7 @@ def elastic_errors_figure(data: DataFrame) -> Figure:
         When no constant has a reference.
     """
     known = data[data.reference_gpa.notna() & (data.reference_gpa != 0)]
-    names = sorted(known.constant.unique(), key=lambda name: (_is_constant(name), name if _is_constant(name) else ""))
+    names = in_order(known.constant)
     if not names:
         raise InputError("There are no elastic constants to compare. Give at least one with a reference that is not 0.")
     series = list(data.series.unique())
@@ -94,6 +94,11 @@ def elastic_errors_figure(data: DataFrame) -> Figure:
         if len(series) > 1:
             figure.legend(loc="outside upper center", ncols=min(len(series), 4), columnspacing=1.2, handlelength=1.2)
     return figure
+
+
+def in_order(constants: Iterable[str]) -> list[str]:
+    """Names of constants once each, as they are drawn from left to right: averages first, then by their indices."""
+    return sorted(dict.fromkeys(constants), key=lambda name: (_is_constant(name), name if _is_constant(name) else ""))
 
 
 def constant_label(name: str) -> str:

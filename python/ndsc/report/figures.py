@@ -20,6 +20,7 @@ from ndsc.report.style import (
     REFERENCE,
     SECOND,
     THIRD,
+    curve_id,
     new_figure,
     paper_style,
     plain,
@@ -243,7 +244,7 @@ def _draw_parity(
         chosen = kind == index
         axes.plot(
             reference[chosen], model[chosen], "o", color=colours[index % len(colours)], markersize=3.6, alpha=0.55,
-            markeredgewidth=0, zorder=2, label=plain(name.replace("_", " ")),
+            markeredgewidth=0, zorder=2, label=plain(name.replace("_", " ")), gid=curve_id(name),
             rasterized=reference.size > MOST_VECTOR_POINTS,
         )  # fmt: skip
     axes.set_xlim(limits)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -10,9 +9,9 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from ndsc.report import text
 from ndsc.report.choice import error_rows, order_rows
+from ndsc.report.interactive import PageFigure
 from ndsc.report.phonon_errors import branch_errors, worst_qpoints
 from ndsc.report.published import PAPER_ELASTIC_PERCENT, Published, published
-from ndsc.report.style import SavedFigure
 from ndsc.report.tables import escape_markdown
 from ndsc.results import Comparison, Results, SelectionSummary
 
@@ -32,7 +31,7 @@ _WORST_QPOINTS = 8
 Rows = list[tuple[Any, ...]]
 
 
-def report_page(results: Results, files: RunFiles, figures: Mapping[str, SavedFigure]) -> str:
+def report_page(results: Results, files: RunFiles, figures: Mapping[str, PageFigure]) -> str:
     """The page of a run as HTML.
 
     Parameters
@@ -40,18 +39,17 @@ def report_page(results: Results, files: RunFiles, figures: Mapping[str, SavedFi
     results : Results
     files : RunFiles
         What the folder of the run has beside the results.
-    figures : mapping of str to SavedFigure
-        By name: ``dispersion``, ``errors``, ``parity``, ``elastic``, ``choice``, ``cost``.
+    figures : mapping of str to PageFigure
+        By name: ``dispersion``, ``errors``, ``parity``, ``elastic``, ``choice``, ``zone``, ``cost``.
     """
     paper = published(results.crystal)
     curves, chosen = files.predicted, results.selection
     coverage = (
         None if curves is None or files.phonons is None or files.phonons.polar else curves.coverage(files.phonons)
     )
-    drawn = {name: base64.b64encode(figure.svg).decode("ascii") for name, figure in figures.items()}
     page: str = template("report.html.j2").render(
         results=results,
-        figures=drawn,
+        figures=figures,
         input_file=files.input_file,
         paper=paper,
         citation=CITATION,
@@ -65,6 +63,7 @@ def report_page(results: Results, files: RunFiles, figures: Mapping[str, SavedFi
         order_rows=[] if chosen is None else order_rows(chosen, files.configurations),
         predicted_elastic_rows=_predicted_elastic_rows(results, paper),
         headlines=_headlines(results),
+        special_rows=special_rows(files),
         elastic_rows=_elastic_rows(results, files.elastic, paper),
         lattice_rows=[
             (text.lattice_name(name), *_compared(value, 4)) for name, value in (results.lattice or {}).items()
@@ -130,6 +129,22 @@ def _headlines(results: Results) -> Rows:
         if cost.total_seconds is not None:
             entries.append(("Time", text.seconds(cost.total_seconds), "wall time of this run"))
     return entries
+
+
+def special_rows(files: RunFiles) -> Rows:
+    """(special point, q, branch, potential, reference, error) along the path, each point once, THz."""
+    if files.phonons is None:
+        return []
+    found, rows = files.phonons, []
+    named = {label: index for index, label in reversed(list(enumerate(found.path.names))) if label}
+    for label, index in sorted(named.items(), key=lambda one: one[1]):
+        q = " ".join(f"{round(float(part), 4) + 0.0:g}" for part in found.path.qpoints[index]).replace("-", "−")
+        pairs = zip(found.model_path[index], found.reference_path[index], strict=True)
+        for branch, (ours, theirs) in enumerate(pairs, 1):
+            rows.append(
+                (label, f"({q})", branch, *(text.number(float(one), 3) for one in (ours, theirs, ours - theirs)))
+            )
+    return rows
 
 
 def _polar_rows(results: Results) -> Rows:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from ndsc.phonon_path import BandPath
 from ndsc.report.bands import Line, draw_branches, draw_path_axis
-from ndsc.report.style import MODEL, REFERENCE, new_figure, paper_style, plain
+from ndsc.report.style import MODEL, REFERENCE, curve_id, new_figure, paper_style, plain
 from ndsc.results import IMAGINARY_THZ
 
 if TYPE_CHECKING:
@@ -26,6 +26,10 @@ FloatArray = NDArray[np.float64]
 
 #: Parts of the modes that the bands are to hold, the widest first: half widths in standard deviations, and colours.
 BANDS = ((95, 1.959964, "#D6E6F2"), (68, 0.994458, "#A3C9E3"))
+#: What the bands are called where they can be hidden.
+EXPECTED = "expected errors"
+#: Bands of more frequencies than this become a picture inside the vector figure.
+_MOST_VECTOR_BANDS = 6000
 #: Largest difference of q-points that are the same: they are stored with six decimals.
 _SAME = 2e-6
 
@@ -158,8 +162,9 @@ def draw_bands(axes: Axes, curves: PredictedCurves, centre: FloatArray | None = 
             for branch in range(middle.shape[1]):
                 low, high = (middle[piece, branch] + sign * width[piece, branch] for sign in (-1, 1))
                 axes.fill_between(
-                    curves.path.distances[piece], low, high, color=colour, linewidth=0, zorder=1.1 + 0.1 * number
-                )
+                    curves.path.distances[piece], low, high, color=colour, linewidth=0, zorder=1.1 + 0.1 * number,
+                    gid=curve_id(EXPECTED), rasterized=middle.size > _MOST_VECTOR_BANDS,
+                )  # fmt: skip
 
 
 def draw_density_bands(
@@ -170,7 +175,9 @@ def draw_density_bands(
     deviations = np.interp(frequencies, curves.dos_frequencies, curves.dos_deviation, left=0.0, right=0.0)
     for number, (_, half, colour) in enumerate(BANDS):
         low, high = (np.maximum(dos + sign * half * deviations, 0.0) for sign in (-1, 1))
-        axes.fill_betweenx(frequencies, low, high, color=colour, linewidth=0, zorder=1.1 + 0.1 * number)
+        axes.fill_betweenx(
+            frequencies, low, high, color=colour, linewidth=0, zorder=1.1 + 0.1 * number, gid=curve_id(EXPECTED)
+        )
 
 
 def draw_expected_errors(axes: Axes, curves: PredictedCurves) -> None:
@@ -192,7 +199,7 @@ def predicted_dispersion_figure(curves: PredictedCurves, *, name: str = "potenti
     title : str
         The crystal.
     """
-    line = Line(MODEL, 1.2, "solid", 3.0)
+    line = Line(MODEL, 1.2, "solid", 3.0, name)
     with paper_style():
         figure = new_figure(7.0, 4.4)
         grid = figure.add_gridspec(2, 2, width_ratios=(3.6, 1.0), height_ratios=(3.4, 1.0))
@@ -219,7 +226,9 @@ def predicted_dispersion_figure(curves: PredictedCurves, *, name: str = "potenti
         errors.locator_params(axis="y", nbins=4)
         errors.set_ylabel("Error (THz)")
         draw_density_bands(density, curves)
-        density.plot(curves.dos, curves.dos_frequencies, color=line.colour, linewidth=line.width, zorder=3)
+        density.plot(
+            curves.dos, curves.dos_frequencies, color=line.colour, linewidth=line.width, zorder=3, gid=curve_id(name)
+        )
         density.set_xlim(0.0, 1.08 * max(float(curves.dos.max(initial=0.0)), 1e-9))
         density.set_xticks([])
         density.tick_params(axis="y", labelleft=False)

@@ -16,10 +16,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import matplotlib as mpl
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import FixedFormatter
 
-from ndsc.errors import InputError
+from ndsc.errors import InputError, InternalError
 from ndsc.files import check_folder, whole_file
 from ndsc.report.tables import write_data
 
@@ -90,12 +92,15 @@ class SavedFigure:
         The same picture for the one-file report.
     csv : tuple of paths
         The files with its data.
+    panels : tuple of mappings
+        Where the axes are in the SVG, in points from its upper left corner, and what they show (:func:`panel_of`).
     """
 
     png: Path
     pdf: Path
     svg: bytes
     csv: tuple[Path, ...] = ()
+    panels: tuple[dict[str, Any], ...] = ()
 
 
 @contextmanager
@@ -168,8 +173,47 @@ def save_figure(figure: Figure, data: FigureData | None, path: str | Path) -> Sa
             with whole_file(file) as temporary:
                 figure.savefig(temporary, **_FORMATS[file.suffix])
         buffer = io.BytesIO()
+        for index, axes in enumerate(figure.axes):
+            axes.set_gid(f"panel-{index}")
         figure.savefig(buffer, **_FORMATS[".svg"])
-    return SavedFigure(png=png, pdf=pdf, svg=buffer.getvalue(), csv=csv)
+        panels = tuple(panel_of(axes) for axes in figure.axes)
+    return SavedFigure(png=png, pdf=pdf, svg=buffer.getvalue(), csv=csv, panels=panels)
+
+
+def panel_of(axes: Axes) -> dict[str, Any]:
+    """Where axes are in a figure that is laid out, and what they show, for the script of a page.
+
+    Returns
+    -------
+    dict
+        ``box``, left, top, right and bottom in points; for ``x`` and ``y`` each: ``limits``, whether it is ``log``,
+        ``ticks`` with whether they are ``named`` and have ``labels``, and the first axes that ``share`` it.
+    """
+    figure = axes.get_figure(root=True)
+    if figure is None:
+        raise InternalError("Axes without a figure have no place in it. This is a bug: please report it.")
+    width, height = 72 * figure.get_size_inches()
+    place, panels = axes.get_position(), figure.axes
+    found: dict[str, Any] = {
+        "box": [round(float(one), 3) for one in (
+            place.x0 * width, (1 - place.y1) * height, place.x1 * width, (1 - place.y0) * height
+        )]
+    }  # fmt: skip
+    for name, axis, limits, shared in (
+        ("x", axes.xaxis, axes.get_xlim(), axes.get_shared_x_axes()),
+        ("y", axes.yaxis, axes.get_ylim(), axes.get_shared_y_axes()),
+    ):
+        low, high = sorted(limits)
+        ticks = [float(tick) for tick in axis.get_majorticklocs() if low - 1e-9 <= tick <= high + 1e-9]
+        found[name] = {
+            "limits": [float(limit) for limit in limits],
+            "log": axis.get_scale() == "log",
+            "ticks": ticks,
+            "named": isinstance(axis.get_major_formatter(), FixedFormatter),
+            "labels": any(label.get_visible() and label.get_text() for label in axis.get_ticklabels()),
+            "share": min(panels.index(one) for one in shared.get_siblings(axes)),
+        }
+    return found
 
 
 def check_figure_file(path: str | Path) -> Path:

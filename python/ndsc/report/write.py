@@ -2,40 +2,50 @@
 
 from __future__ import annotations
 
+import math
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ase import Atoms
+from matplotlib.figure import Figure
 
 from ndsc.errors import InputError
 from ndsc.extended_xyz import read_frames
 from ndsc.files import ScratchFolder, read_json, write_text
 from ndsc.fit import Predictions
 from ndsc.phonons import PhononComparison
+from ndsc.report import interactive
 from ndsc.report.bands import DispersionPanel
 from ndsc.report.choice import choice_data, choice_figure
 from ndsc.report.dispersions import density_data, dispersion_data, dispersion_figure
 from ndsc.report.elastic_errors import elastic_errors_data, elastic_errors_figure
 from ndsc.report.figures import cost_data, cost_figure, parity_data, parity_figure
+from ndsc.report.interactive import PageFigure
 from ndsc.report.page import report_page
 from ndsc.report.phonon_errors import mesh_data, phonon_error_figure
 from ndsc.report.predicted import PredictedCurves, predicted_data, predicted_dispersion_figure
-from ndsc.report.style import SavedFigure, save_figure
+from ndsc.report.style import save_figure
 from ndsc.report.tables import write_data
 from ndsc.report.text import chemical, code_name
 from ndsc.report.verdict import Verdict, verdict_of
+from ndsc.report.zone import MOST_QPOINTS, projected, zone_data, zone_figure
 from ndsc.results import Results, read_results, with_input_warning
 from ndsc.supercells import SupercellSet
 
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
 T = TypeVar("T")
+
+_WITH_DATA = ("parity", "elastic", "cost", "choice", "zone")
 
 #: Everything that a report may consist of; what a new report lacks is removed from the folder of an older one.
 FILES = (
     *(f"figures/{name}.{end}" for name in ("dispersion", "errors") for end in ("png", "pdf")),
-    *(f"figures/{name}.{end}" for name in ("parity", "elastic", "cost", "choice") for end in ("png", "pdf", "csv")),
+    *(f"figures/{name}.{end}" for name in _WITH_DATA for end in ("png", "pdf", "csv")),
     *(f"phonons/{name}.csv" for name in ("path", "dos", "mesh", "predicted-path", "predicted-dos")),
     "report.html",
 )
@@ -146,48 +156,70 @@ class RunFiles:
         return verdict_of(results, self.predicted.min_frequency_thz, self.predicted.max_frequency_thz)
 
 
-def _draw_figures(results: Results, found: RunFiles, folder: Path) -> dict[str, SavedFigure]:
+def _draw_figures(results: Results, found: RunFiles, folder: Path) -> dict[str, PageFigure]:
     """The figures that the run has data for, by name.
 
-    ``dispersion``, ``errors``, ``parity``, ``elastic``, ``choice`` and ``cost``.
+    ``dispersion``, ``errors``, ``parity``, ``elastic``, ``choice``, ``zone`` and ``cost``.
     """
-    figures: dict[str, SavedFigure] = {}
+    figures: dict[str, PageFigure] = {}
     model = results.fit.method.upper() if results.fit is not None else "potential"
+
+    def add(name: str, figure: Figure, data: DataFrame, layers: Sequence[interactive.Layer]) -> None:
+        saved = save_figure(figure, data, folder / "figures" / name)
+        figures[name] = PageFigure(saved, layers, {f"{name}.csv": data})
+
+    figures |= _draw_phonons(results, found, folder, model)
+    if results.selection is not None:
+        data = choice_data(results)
+        add("choice", choice_figure(data), data, interactive.choice_layers(data))
+    if found.supercells is not None and math.prod(found.supercells.grid) <= MOST_QPOINTS:
+        data = zone_data(found.supercells)
+        layers = interactive.zone_layers(data, projected(data, flat=found.supercells.crystal.is_sheet))
+        add("zone", zone_figure(found.supercells, data), data, layers)
+    if found.predictions is not None:
+        data = parity_data(found.predictions)
+        add("parity", parity_figure(found.predictions), data, interactive.parity_layers(data))
+    if any(value.reference for value in (results.elastic or {}).values()):
+        data = elastic_errors_data({model: results.elastic or {}})
+        add("elastic", elastic_errors_figure(data), data, interactive.elastic_layers(data))
+    if results.cost is not None and results.cost.labels and len(data := cost_data(results.cost)):
+        add("cost", cost_figure(results.cost), data, interactive.cost_layers(data, results.cost))
+    return figures
+
+
+def _draw_phonons(results: Results, found: RunFiles, folder: Path, model: str) -> dict[str, PageFigure]:
+    """The figures of phonons, ``dispersion`` and ``errors``, with their data in the folder phonons."""
+    figures, title = {}, chemical(results.crystal.formula)
+    tables: dict[str, DataFrame] = {}
+    if found.predicted is not None:
+        for name, table in zip(("path", "dos"), predicted_data(found.predicted), strict=True):
+            tables[f"predicted-{name}"] = table
     if found.phonons is not None:
         panel = DispersionPanel(
             {model: found.phonons},
-            title=chemical(results.crystal.formula),
+            title=title,
             reference_label=code_name(results.labels.calculator) if results.labels is not None else "reference",
             baseline=found.harmonic,
         )
         cell = results.crystal.cell
-        write_data(dispersion_data(panel), folder / "phonons" / "path")
-        write_data(density_data(replace(panel, baseline=None)), folder / "phonons" / "dos")
-        write_data(mesh_data(found.phonons, cell=cell), folder / "phonons" / "mesh")
+        tables = {"path": dispersion_data(panel), "dos": density_data(replace(panel, baseline=None)), **tables}
+        mesh = mesh_data(found.phonons, cell=cell)
+        write_data(mesh, folder / "phonons" / "mesh")
         predicted = found.predicted if found.predicted is not None and found.predicted.matches(found.phonons) else None
         if found.phonons.polar:
             predicted = None  # predictions know nothing of the field of Born charges
-        drawn = dispersion_figure(panel, predicted)
-        figures["dispersion"] = save_figure(drawn, None, folder / "figures" / "dispersion")
-        errors = phonon_error_figure(found.phonons, cell=cell)
-        figures["errors"] = save_figure(errors, None, folder / "figures" / "errors")
-    if found.predicted is not None:
-        for name, table in zip(("path", "dos"), predicted_data(found.predicted), strict=True):
-            write_data(table, folder / "phonons" / f"predicted-{name}")
-        if found.phonons is None:
-            drawn = predicted_dispersion_figure(found.predicted, name=model, title=chemical(results.crystal.formula))
-            figures["dispersion"] = save_figure(drawn, None, folder / "figures" / "dispersion")
-    if results.selection is not None:
-        data = choice_data(results)
-        figures["choice"] = save_figure(choice_figure(data), data, folder / "figures" / "choice")
-    if found.predictions is not None:
-        data, figure = parity_data(found.predictions), parity_figure(found.predictions)
-        figures["parity"] = save_figure(figure, data, folder / "figures" / "parity")
-    if any(value.reference for value in (results.elastic or {}).values()):
-        data = elastic_errors_data({model: results.elastic or {}})
-        figures["elastic"] = save_figure(elastic_errors_figure(data), data, folder / "figures" / "elastic")
-    if results.cost is not None and results.cost.labels and len(data := cost_data(results.cost)):
-        figures["cost"] = save_figure(cost_figure(results.cost), data, folder / "figures" / "cost")
+        drawn, layers = dispersion_figure(panel, predicted), interactive.dispersion_layers(panel)
+        errors = save_figure(phonon_error_figure(found.phonons, cell=cell), None, folder / "figures" / "errors")
+        figures["errors"] = PageFigure(errors, interactive.error_layers(mesh), {"mesh.csv": mesh})
+    elif found.predicted is not None:
+        drawn = predicted_dispersion_figure(found.predicted, name=model, title=title)
+        layers = interactive.predicted_layers(found.predicted, model)
+    else:
+        return {}
+    for name, table in tables.items():
+        write_data(table, folder / "phonons" / name)
+    saved = save_figure(drawn, None, folder / "figures" / "dispersion")
+    figures["dispersion"] = PageFigure(saved, layers, {f"{name}.csv": one for name, one in tables.items()})
     return figures
 
 
