@@ -35,6 +35,7 @@ def fit(
     forces_key: ForcesKey = "REF_forces",
     virial_key: VirialKey = "REF_virial",
     stress_key: StressKey = None,
+    method: Annotated[str | None, option("--method", "Kind of potential: gap or polymlp.")] = None,
     preset: Annotated[
         str | None, option("--preset", "Settings of Allen and Bartók's Table 2: Mg, Al, Si or W.")
     ] = None,
@@ -42,11 +43,11 @@ def fit(
         Path | None,
         option("--settings", "An input file whose fit and regularisation sections to take.", metavar="FILE.toml"),
     ] = None,
-    cutoff: Annotated[float | None, option("--cutoff", "Cutoff of SOAP, Å.")] = None,
-    n_max: Annotated[int | None, option("--n-max", "Radial functions of SOAP.")] = None,
-    l_max: Annotated[int | None, option("--l-max", "Angular momentum of SOAP.")] = None,
-    n_sparse: Annotated[int | None, option("--n-sparse", "Sparse points.")] = None,
-    solver: Annotated[str | None, option("--solver", "gap_fit or numpy.")] = None,
+    cutoff: Annotated[float | None, option("--cutoff", "Cutoff, Å.")] = None,
+    n_max: Annotated[int | None, option("--n-max", "Radial functions of SOAP (GAP).")] = None,
+    l_max: Annotated[int | None, option("--l-max", "Angular momentum of SOAP (GAP).")] = None,
+    n_sparse: Annotated[int | None, option("--n-sparse", "Sparse points (GAP).")] = None,
+    solver: Annotated[str | None, option("--solver", "gap_fit or numpy (GAP).")] = None,
     e0: Annotated[
         str | None,
         option(
@@ -66,11 +67,13 @@ def fit(
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder of the potential.")] = Path("potential"),
     json: JsonOption = False,
 ) -> None:
-    """Fit a GAP to a database, with adaptive regularisation, and check it on the data.
+    """Fit a potential to a database, with adaptive regularisation, and check it on the data.
 
     [bold]Examples[/bold]
 
       ndsc fit database.extxyz --preset Al --out potential
+
+      ndsc fit database.extxyz --method polymlp
 
       ndsc fit mg.extxyz --energy-key energy --forces-key forces --virial-key virial --preset Mg --n-sparse 500
     """
@@ -81,7 +84,7 @@ def fit(
 
     check_folder(out)
     named = {} if preset is None else {"preset": preset}
-    said = {"cutoff": cutoff, "n_max": n_max, "l_max": l_max, "n_sparse": n_sparse, "solver": solver}
+    said = {"method": method, "cutoff": cutoff, "n_max": n_max, "l_max": l_max, "n_sparse": n_sparse, "solver": solver}
     given: dict[str, Any] = {key: value for key, value in said.items() if value is not None}
     if e0 is not None:
         given["e0"] = parse_e0(e0)

@@ -126,10 +126,10 @@ class LeastSquares:
         spectrum = _Spectrum(singular, told, max(float(values @ values - told @ told), 0.0), self.n_values)
         if scale is None:
             ratio = spectrum.best_ratio(noise)
+            found = spectrum.noise(ratio) if noise is None else noise
         else:
-            ratio = scale if noise is not None else spectrum.best_ratio_of_scale(scale)
-            ratio = ratio if noise is None else scale / noise
-        found = spectrum.noise(ratio) if noise is None else noise
+            ratio = spectrum.best_ratio_of_scale(scale) if noise is None else scale / noise
+            found = scale / ratio
         shrunk = ratio**2 * singular / (1.0 + (ratio * singular) ** 2)
         return Solution(
             z=vt.T @ (shrunk * told),

@@ -35,17 +35,17 @@ class PolymlpSettings(FitterSettings):
     """
 
     method: Literal["polymlp"] = Field(default="polymlp", description="Give method = 'polymlp'.")
-    model_type: Literal[1, 2, 3, 4] = Field(default=4, description="Give 1, 2, 3 or 4, for example 4.")
-    max_p: Annotated[Whole, Field(ge=1, le=3)] = Field(default=2, description="Give 1, 2 or 3, for example 2.")
+    model_type: Literal[1, 2, 3, 4] = Field(default=1, description="Give 1, 2, 3 or 4, for example 1.")
+    max_p: Annotated[Whole, Field(ge=1, le=3)] = Field(default=1, description="Give 1, 2 or 3, for example 1.")
     feature_type: Literal["gtinv", "pair"] = Field(default="gtinv", description="Give 'gtinv' or 'pair'.")
     n_gaussians: Annotated[Whole, Field(ge=3, le=100)] = Field(
-        default=8, description="Give the number of radial functions, from 3 up, for example 8."
+        default=12, description="Give the number of radial functions, from 3 up, for example 12."
     )
     gtinv_order: Annotated[Whole, Field(ge=2, le=6)] = Field(
         default=3, description="Give the largest order of invariants (2 to 6), for example 3."
     )
     gtinv_maxl: Annotated[tuple[Annotated[Positive, Field(le=20)], ...], BeforeValidator(one_or_many)] = Field(
-        default=(4, 4), description="Give the largest angular momentum of each order from 2 up, for example [4, 4]."
+        default=(6, 6), description="Give the largest angular momentum of each order from 2 up, for example [6, 6]."
     )
     prior: Literal["evidence"] | Annotated[Real, Field(ge=1e-6, le=1e6)] = Field(
         default="evidence", description="Give 'evidence', or a positive number."
