@@ -12,7 +12,9 @@ from . import errors as errors
 from . import export as export
 from . import fit as fit
 from . import force_constants as force_constants
+from . import hessians as hessians
 from . import kpoints as kpoints
+from . import lammps as lammps
 from . import phonons as phonons
 from . import qgrid as qgrid
 from . import reference as reference
@@ -53,9 +55,12 @@ from .force_constants import phonon_displacements as phonon_displacements
 from .force_constants import phonons_from_diagonal as phonons_from_diagonal
 from .force_constants import phonons_from_labels as phonons_from_labels
 from .force_constants import phonons_from_supercells as phonons_from_supercells
+from .hessians import supercell_hessians as supercell_hessians
+from .hessians import write_hessians as write_hessians
 from .kpoint_lattices import KpointLattice as KpointLattice
 from .kpoint_lattices import find_kpoint_lattices as find_kpoint_lattices
 from .kpoints import fold_kpoints as fold_kpoints
+from .lammps import LammpsDriver as LammpsDriver
 from .phonons import band_path as band_path
 from .phonons import compare_phonons as compare_phonons
 from .qgrid import irreducible_qpoints as irreducible_qpoints
