@@ -234,9 +234,9 @@ class NamedStructureOptions(CrystalOptions):
     structure: Annotated[str | None, option("--structure", STRUCTURE_HELP)] = None
 
 
-def say_symmetry(crystal: Crystal) -> None:
-    """Formula, atoms, space group and tolerance, above the results."""
-    say(f"{crystal.describe()}, symprec = {crystal.symprec:g} Å")
+def say_symmetry(crystal: Crystal, name: str = "") -> None:
+    """Formula, atoms, space group and tolerance, above the results; of one of several crystals its name before."""
+    say(f"{name}{': ' if name else ''}{crystal.describe()}, symprec = {crystal.symprec:g} Å")
 
 
 def symmetry_of(crystal: Crystal) -> dict[str, Any]:

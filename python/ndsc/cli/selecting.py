@@ -101,6 +101,8 @@ def select(
 
       ndsc select al.toml --seconds 3600 --dry-run
 
+      ndsc select several-crystals.toml --labels 20
+
       ndsc select --database own.extxyz --structure cell.cif --grid 4 --labels 20
 
       ndsc select --database own.extxyz --structure cell.cif --grid 4 --complete --target-thz 0.05 --stress-key stress
@@ -181,14 +183,22 @@ def _default_limits(settings: SelectionSettings) -> dict[str, Any]:
 def _of_run(
     path: Path, given: dict[str, Any], out: Path | None, progress: Progress, *, dynamics: bool
 ) -> tuple[Preview, SelectionSettings, int | None]:
-    from ndsc.config import load_config
+    from ndsc.config import RunConfig, SeveralConfig, load_run
     from ndsc.workflow.preview import preview_of_run
 
-    config = load_config(path)
+    config = load_run(path)
     said = _settings(given)
     targets = {name: getattr(said, name) for name in said.model_fields_set & {"target_thz", "target_elastic_percent"}}
-    # A copy that is not read again: which sections the file has decides what is chosen from.
-    config = config.model_copy(update={"selection": config.selection.replaced(**targets)})
+
+    def with_targets(one: RunConfig) -> RunConfig:
+        # A copy that is not read again: which sections the file has decides what is chosen from.
+        return one.model_copy(update={"selection": one.selection.replaced(**targets)})
+
+    if isinstance(config, RunConfig):
+        config = common = with_targets(config)
+    else:
+        config = SeveralConfig({name: with_targets(one) for name, one in config.crystals.items()})
+        common = config.common
     directory = out if out is not None and path.suffix != ".toml" else default_directory(path)
     found = preview_of_run(config, directory, dynamics=dynamics, progress=progress)
     if not found.relaxed:
@@ -196,8 +206,8 @@ def _of_run(
             "[crystal] relax = true, and the crystal is not relaxed yet: the choice is for the crystal as it is given, "
             "and the structures are not those of the run. Start the run first; it labels what it needs for this."
         )
-    executor = config.executor
-    return found, config.selection, executor.workers if "workers" in executor.model_fields_set else None
+    executor = common.executor
+    return found, common.selection, executor.workers if "workers" in executor.model_fields_set else None
 
 
 def _of_database(
@@ -254,6 +264,7 @@ def _document(found: Preview, selection: Selection) -> dict[str, Any]:
         one = [value / cheapest for value in one]
     total = list(itertools.accumulate(one))
     rows = []
+    several = len(found.crystals) > 1
     for position, number in enumerate(selection.order):
         frame = found.candidates[number]
         errors = [
@@ -269,12 +280,15 @@ def _document(found: Preview, selection: Selection) -> dict[str, Any]:
                 "total_cost": round(float(total[position]), 4),
                 "predicted_rmse_thz": errors[0],
                 "predicted_elastic_percent": errors[1],
+                **(_of_crystals(found, selection, 1 + position) if several else {}),
             }
         )
     before = selection.before
+    crystals = {
+        name: {"crystal": one.atoms.get_chemical_formula(), **symmetry_of(one)} for name, one in found.crystals.items()
+    }
     return {
-        "crystal": found.crystal.atoms.get_chemical_formula(),
-        **symmetry_of(found.crystal),
+        **({"crystals": crystals} if several else next(iter(crystals.values()))),
         "candidates": len(found.candidates),
         "labelled": len(found.labelled),
         "cost_unit": "s" if cost.fitted else "cheapest label",
@@ -282,12 +296,25 @@ def _document(found: Preview, selection: Selection) -> dict[str, Any]:
             "predicted_rmse_thz": before.rmse_thz,
             "predicted_elastic_percent": before.elastic_percent,
             "assumed": not found.labelled,
+            **(_of_crystals(found, selection, 0) if several else {}),
         },
         "order": rows,
         "target_met": selection.target_met,
         "reason": selection.reason,
         "outliers": [frame_name(found.labelled[number], number) for number in selection.outliers],
     }
+
+
+def _of_crystals(found: Preview, selection: Selection, step: int) -> dict[str, Any]:
+    """The errors that are expected of each crystal after some labels."""
+    from ndsc.selection import ElasticTarget, PhononTarget
+
+    kinds = {PhononTarget: "predicted_rmse_thz", ElasticTarget: "predicted_elastic_percent"}
+    crystals: dict[str, dict[str, float | None]] = {name: dict.fromkeys(kinds.values()) for name in found.crystals}
+    for owner, target, errors in zip(found.owners, found.targets, selection.of_targets, strict=True):
+        if type(target) in kinds:
+            crystals[owner][kinds[type(target)]] = round(float(errors[step]), 6)
+    return {"crystals": crystals}
 
 
 def _write(found: Preview, selection: Selection, document: dict[str, Any], folder: Path) -> None:
@@ -302,18 +329,20 @@ def _write(found: Preview, selection: Selection, document: dict[str, Any], folde
 
 
 def _show(found: Preview, selection: Selection, document: dict[str, Any], folder: Path) -> None:
-    say_symmetry(found.crystal)
+    _say_crystals(found)
     seconds = document["cost_unit"] == "s"
     unit = "cost, s" if seconds else "cost, cheapest label"
-    errors = ("predicted_rmse_thz", "predicted_elastic_percent")
+    kinds = {"predicted_rmse_thz": "RMSE, THz"}
+    kinds |= {"predicted_elastic_percent": "elastic, %"} if found.has_elastic else {}
     rows: list[list[Any]] = [["", f"{len(found.labelled)} labels that are there", "", ""]]
     rows += [[place, row["name"], row["atoms"], row["total_cost"]] for place, row in enumerate(document["order"], 1)]
+    names = ["", "configuration", "atoms", unit]
+    for crystal in found.crystals:
+        names += [f"{crystal} {head}".strip() for head in kinds.values()]
     for row, entry in zip(rows, [document["before"], *document["order"]], strict=True):
-        row += [entry[name] for name in errors]
-    names = ["", "configuration", "atoms", unit, "RMSE, THz", "elastic, %"]
+        for own in entry["crystals"].values() if "crystals" in entry else (entry,):
+            row += [own[name] for name in kinds]
     shown = [[_cell(value) for value in row] for row in rows]
-    if not found.has_elastic:
-        names, shown = names[:-1], [row[:-1] for row in shown]
     print_table(f"Expected errors, from {len(found.candidates)} candidates", names, shown)
     if not found.labelled:
         say("Nothing is labelled, so the size of the errors is assumed: the order and their ratios mean more.")
@@ -325,6 +354,11 @@ def _show(found: Preview, selection: Selection, document: dict[str, Any], folder
     say(selection.reason)
     if len(selection):
         say(f"Structures: {folder / CHOSEN}")
+
+
+def _say_crystals(found: Preview) -> None:
+    for name, crystal in found.crystals.items():
+        say_symmetry(crystal, name)
 
 
 def _cell(value: Any) -> Any:
@@ -347,7 +381,7 @@ def _show_estimate(found: Preview, estimate: Estimate, workers: int, *, json: bo
             }
         )
         return
-    say_symmetry(found.crystal)
+    _say_crystals(found)
     low, high = estimate.row_seconds
     say(f"Candidates  {estimate.candidates} of {estimate.kinds} kinds; {estimate.labelled} labels are there")
     say(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from ndsc.progress import Progress, silent
 from ndsc.selection.model import GapModel, LinearModel, single_atoms_of
 from ndsc.selection.noise import calibration, most_probable_noise
 from ndsc.selection.posterior import Posterior
-from ndsc.selection.prediction import PredictedErrors, PredictedPhonons, predict_phonons
+from ndsc.selection.prediction import PredictedErrors, PredictedPhonons, predict_errors, predict_phonons
 from ndsc.selection.selector import Selector, Unit, observations
 from ndsc.selection.targets import ElasticTarget, PhononTarget, Target
 
@@ -39,9 +39,11 @@ class Selection:
     order : tuple of int
         Numbers of the candidates.
     predicted_rmse_thz : (n,) array or None
-        Root-mean-square error of frequencies, THz; None without phonons among the targets.
+        Root-mean-square error of frequencies, THz; None without phonons among the targets. Of several crystals, the
+        largest.
     predicted_elastic_percent : (n,) array or None
-        Expected largest error of an elastic constant, per cent; None without elastic constants among the targets.
+        Expected largest error of an elastic constant, per cent; None without elastic constants among the targets. Of
+        several crystals, the largest.
     cost : (n,) array
         Of all labels up to each one, in the unit that was asked for.
     before : PredictedErrors
@@ -52,6 +54,8 @@ class Selection:
         Why there are no more, in a sentence.
     outliers : tuple of int
         Numbers of the labelled configurations that contradict all others and did not count.
+    of_targets : tuple of (1 + n,) arrays
+        The errors of each target, in its unit, before the first label and after each.
     """
 
     order: tuple[int, ...]
@@ -62,6 +66,7 @@ class Selection:
     target_met: bool | None = None
     reason: str = ""
     outliers: tuple[int, ...] = ()
+    of_targets: tuple[FloatArray, ...] = ()
 
     def __len__(self) -> int:
         return len(self.order)
@@ -95,11 +100,12 @@ def select_configurations(
     system : LinearModel, GapFit or path
         A potential that is linear in its weights: for a GAP its fit, or its XML file.
     targets : Target or sequence of Target
-        :class:`PhononTarget`, :class:`ElasticTarget` and others. Their goals weigh them against each other.
+        :class:`PhononTarget`, :class:`ElasticTarget` and others, also those of several crystals. Their goals weigh them
+        against each other.
     n : int, optional
         How many to choose at the most.
     target_thz, target_elastic_percent : float, optional
-        Stop when no larger errors are expected.
+        Stop when no larger errors are expected, of any crystal.
     budget : float, optional
         The most that the labels may cost together.
     cost : "labels", "atoms", "seconds", array or callable, optional
@@ -144,20 +150,22 @@ def select_configurations(
     selector = Selector(as_model(system), candidates, wanted, unit=unit, cost=seconds, e0=e0, progress=progress)
     selector.add(labelled, weights=weights)
     costs = selector.weights()
-    start = selector.predict()
-    positions = {
-        "rmse_thz": next((i for i, one in enumerate(wanted) if isinstance(one, PhononTarget)), None),
-        "elastic_percent": next((i for i, one in enumerate(wanted) if isinstance(one, ElasticTarget)), None),
+    starts = [_first_error(selector, number) for number in range(len(wanted))]
+    kinds = {
+        "rmse_thz": [number for number, one in enumerate(wanted) if isinstance(one, PhononTarget)],
+        "elastic_percent": [number for number, one in enumerate(wanted) if isinstance(one, ElasticTarget)],
     }
     initial = np.array([np.linalg.norm(rows @ selector.posterior.root) for rows in selector.error_rows])
 
+    def error(number: int, remaining: FloatArray) -> FloatArray:
+        """The error of a target by the expected squares of all, as the prediction before the first label has it."""
+        goal = wanted[number].goal
+        return np.asarray(starts[number] * np.sqrt(remaining[..., number]) * goal / max(initial[number], 1e-300))
+
     def errors(name: str, remaining: FloatArray) -> FloatArray | None:
-        """The errors of a target by the expected squares of all, as the prediction before the first label has them."""
-        position, before = positions[name], getattr(start, name)
-        if position is None or before is None:
-            return None
-        goal = wanted[position].goal
-        return np.asarray(before * np.sqrt(remaining[..., position]) * goal / max(initial[position], 1e-300))
+        """The largest error of the targets of a kind."""
+        own = [error(number, remaining) for number in kinds[name]]
+        return np.max(own, axis=0) if own else None
 
     def enough(remaining: FloatArray) -> bool:
         limits = {"rmse_thz": target_thz, "elastic_percent": target_elastic_percent}
@@ -172,7 +180,10 @@ def select_configurations(
         exchange=exchanged,
     )
     asked = target_thz is not None or target_elastic_percent is not None
-    found = {name: errors(name, chosen.remaining) for name in positions}
+    found = {name: errors(name, chosen.remaining) for name in kinds}
+    before = selector.predict()
+    for name, own in kinds.items():
+        before = replace(before, **{name: max(starts[number] for number in own)}) if own else before
     met = enough(chosen.remaining[-1])
     spent = np.cumsum(costs[list(chosen.order)]) if chosen.order else np.zeros(0)
     left = np.delete(costs, list(chosen.order))
@@ -191,11 +202,20 @@ def select_configurations(
         predicted_rmse_thz=None if found["rmse_thz"] is None else found["rmse_thz"][1:],
         predicted_elastic_percent=None if found["elastic_percent"] is None else found["elastic_percent"][1:],
         cost=spent,
-        before=start,
+        before=before,
         target_met=met if asked else None,
         reason=reason,
         outliers=selector.outlier_numbers,
+        of_targets=tuple(error(number, chosen.remaining) for number in range(len(wanted))),
     )
+
+
+def _first_error(selector: Selector, number: int) -> float:
+    """The expected error of one of the targets, before anything is chosen, in its unit."""
+    target, rows = selector.targets[number], selector.error_rows[number]
+    found = predict_errors(selector.posterior, [target], factors=selector.factors, error_rows=[rows])
+    values = (found.rmse_thz, found.elastic_percent, *found.others.values())
+    return next(value for value in values if value is not None)
 
 
 def predicted_phonons(

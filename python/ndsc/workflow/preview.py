@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 
-from ndsc.config import RunConfig
+from ndsc.config import RunConfig, SeveralConfig
 from ndsc.configurations import strata
 from ndsc.crystal import Crystal
 from ndsc.database import make_database
@@ -24,7 +24,7 @@ from ndsc.potentials.base import Basis
 from ndsc.potentials.registry import fitter_of
 from ndsc.progress import Progress, silent
 from ndsc.reference import Label
-from ndsc.selection import ElasticTarget, PhononTarget, Selection, Target, select_configurations
+from ndsc.selection import ElasticTarget, EnergyTarget, PhononTarget, Selection, Target, select_configurations
 from ndsc.selection.elastic_target import PART_OF_LARGEST
 from ndsc.selection.selector import FIRST_OF_KIND, MOST_MEMORY
 from ndsc.selection.settings import SelectionSettings
@@ -32,6 +32,7 @@ from ndsc.supercells import SupercellSet
 from ndsc.targets import ENERGY_KEY, FORCES_KEY, VIRIAL_KEY, frame_name, is_isolated_atom
 from ndsc.vacuum import Vacuum
 from ndsc.workflow.dry_run import plan_without_calculations
+from ndsc.workflow.joint import make_joint_plan
 from ndsc.workflow.plan import Plan
 from ndsc.workflow.selection import targets_of_plan
 from ndsc.workflow.selection_effort import MATRICES
@@ -48,13 +49,16 @@ class Preview:
 
     Attributes
     ----------
-    crystal : Crystal
+    crystals : mapping of str to Crystal
+        By name; the only one has the name ``""``.
     candidates : list of ase.Atoms
     labelled : list of ase.Atoms
         With targets; they count as there.
     seconds : list of float
         What the label of each took, NaN where that is not known.
     targets : list of Target
+    owners : list of str
+        The name of the crystal that each target is about.
     offered : list of ase.Atoms
         Structures that sparse points are chosen from, the unit cell first.
     fit : FitterSettings
@@ -68,11 +72,12 @@ class Preview:
         How many times each label counts; once by default.
     """
 
-    crystal: Crystal
+    crystals: Mapping[str, Crystal]
     candidates: list[Atoms]
     labelled: list[Atoms]
     seconds: list[float]
     targets: list[Target]
+    owners: list[str]
     offered: list[Atoms]
     fit: FitterSettings
     kpoints: bool = True
@@ -244,13 +249,14 @@ class Estimate:
 
 
 def preview_of_run(
-    config: RunConfig, directory: Path, *, dynamics: bool = True, progress: Progress = silent
+    config: RunConfig | SeveralConfig, directory: Path, *, dynamics: bool = True, progress: Progress = silent
 ) -> Preview:
     """What a run would choose from; labels that its store has count as there, and none is computed.
 
     Parameters
     ----------
-    config : RunConfig
+    config : RunConfig or SeveralConfig
+        Of several crystals, labels are chosen for all together, as a run chooses them.
     directory : path
         Folder of the run, which need not exist.
     dynamics : bool
@@ -263,9 +269,13 @@ def preview_of_run(
     InputError
         When the input file asks for what cannot be done, makes no potential, or all its configurations are labelled.
     """
-    if config.fit.method == "none":
+    common = config if isinstance(config, RunConfig) else config.common
+    if common.fit.method == "none":
         raise InputError("[fit] method = 'none' makes no potential, for which labels could be chosen. Take it out.")
-    plan = plan_without_calculations(config, directory, dynamics=dynamics, progress=progress)
+    if isinstance(config, RunConfig):
+        plan = plan_without_calculations(config, directory, dynamics=dynamics, progress=progress)
+    else:
+        plan = make_joint_plan(config, directory, compute=False, dynamics=dynamics, progress=progress)
     frames = [*plan.perfect_unit_cells, *plan.candidates]
     labels = _stored_labels(plan, frames, progress) if plan.relaxed else {}
     plan.databases.check_labels(make_database(plan.perfect_unit_cells, labels), plan.spec.name)
@@ -276,20 +286,23 @@ def preview_of_run(
             f"All {len(frames)} configurations of the input file are labelled, so that none is left to choose. Raise "
             "per_supercell in [configurations], or leave the section out."
         )
+    targets = [(str(one.name or ""), target) for one in plan.each for target in targets_of_plan(one)]
+    decorations = [atoms for _, one in targets if isinstance(one, EnergyTarget) for atoms in one.frames()]
     return Preview(
-        crystal=plan.crystal,
+        crystals={str(one.name or ""): one.crystal for one in plan.each},
         candidates=candidates,
         labelled=labelled,
         seconds=[
             labels[name].cost_seconds if (name := str(frame.info["ndsc_name"])) in labels else float("nan")
             for frame in labelled
         ],
-        targets=list(targets_of_plan(plan)),
-        offered=[*frames, *plan.unlabelled, *plan.databases.frames],
+        targets=[target for _, target in targets],
+        owners=[name for name, _ in targets],
+        offered=[*frames, *plan.unlabelled, *plan.databases.frames, *decorations],
         fit=plan.potential,
         kpoints=plan.spec.kgrid is not None,
-        relaxed=plan.relaxed or plan.waits_for_dynamics,
-        single_atoms=_single_atoms(labelled, config.fit),
+        relaxed=all(one.relaxed or one.waits_for_dynamics for one in plan.each),
+        single_atoms=_single_atoms(labelled, common.fit),
         weights=[*[1.0] * (len(labelled) - len(plan.databases.frames)), *plan.databases.weights],
     )
 
@@ -343,11 +356,12 @@ def preview_of_database(
     if not len(Vacuum.around(crystal.atoms).normals):
         targets.append(ElasticTarget(crystal, settings.target_elastic_percent * PART_OF_LARGEST))
     return Preview(
-        crystal=crystal,
+        crystals={"": crystal},
         candidates=candidates,
         labelled=labelled,
         seconds=[float("nan")] * len(labelled),
         targets=targets,
+        owners=[""] * len(targets),
         offered=[crystal.atoms, *candidates, *labelled],
         fit=fit,
         single_atoms=None if new is None else _single_atoms([*frames], fit),
