@@ -184,6 +184,16 @@ class OwnDatabase:
         expected = _on_top_of(_on_top_of(run, self.settings.regularisation), own.regularisation)
         return expected.scaled(self.weight_of(kind) ** -0.5)
 
+    def said_of(self, kind: str) -> dict[str, Any]:
+        """What the file of the user says of expected errors of the frames of a ``config_type``, without defaults."""
+        own = self.settings.types.get(kind, TypeSettings())
+        found: dict[str, Any] = {}
+        for said in (self.settings.regularisation, own.regularisation):
+            values = {} if said is None else said.model_dump(exclude_unset=True, exclude={"preset"})
+            for key, value in values.items():
+                found[key] = {**found.get(key, {}), **value} if isinstance(value, Mapping) else value
+        return found
+
     def weight_of(self, kind: str) -> float:
         """How many times the frames of a ``config_type`` count."""
         own = self.settings.types.get(kind, TypeSettings()).weight

@@ -19,6 +19,7 @@ from scipy.optimize import minimize
 
 from ndsc.fit.linear_system import ENERGY, FORCE, VIRIAL
 from ndsc.fit.regularisation import SMALLEST_SIGMA, Regularisation, Sigma
+from ndsc.selection.given import BOND, GivenSigmas
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -33,8 +34,6 @@ LARGEST = np.array([1e3, 1.0, 1.0, 1.0, 10.0])
 ROWS_PER_WEIGHT = 1.5
 #: What rounding makes of a covariance, relative to its diagonal.
 ROUNDING = 1e-12
-#: Distance over which forces count for virials, Å: that of close neighbours.
-BOND = 2.0
 #: Forces and virials of the relaxed crystal are below these, eV/Å and eV per atom.
 AT_REST, VIRIAL_AT_REST = 1e-3, 0.02
 #: Rows that the likelihood is that of: a part of the forces tells as much about so few values.
@@ -68,6 +67,8 @@ class Observations:
         none are given.
     weights : (R,) array or None
         How many times each row counts; once by default.
+    given : GivenSigmas or None
+        Sigmas that are given for some rows.
     """
 
     rows: FloatArray
@@ -77,6 +78,7 @@ class Observations:
     frame_of: IntArray
     sizes: FloatArray = field(default_factory=lambda: np.empty(0))
     weights: FloatArray | None = None
+    given: GivenSigmas | None = None
 
     def __post_init__(self) -> None:
         if not len(self.sizes):
@@ -88,8 +90,22 @@ class Observations:
 
     def variances(self, noise: Noise) -> FloatArray:
         """(R,) array : squared sigma of each row, over its weight."""
-        found = noise.variances(self.kinds, self.sizes, self.n_atoms)
-        return found if self.weights is None else found / self.weights
+        if self.given is None:
+            found = noise.variances(self.kinds, self.sizes, self.n_atoms)
+        else:
+            sigmas = (noise.energy, noise.relative, noise.force_floor, noise.virial_floor)
+            parts = [sigma**2 * share for sigma, share in zip(sigmas, self.shares(), strict=True)]
+            found = np.sum(parts, axis=0) + (noise.scale * self.given.values) ** 2
+        return np.asarray(found if self.weights is None else found / self.weights)
+
+    def shares(self) -> list[FloatArray]:
+        """What the squares of the four sigmas of the noise, in their order, are multiplied with in the variances."""
+        energy, force, virial = (self.kinds == kind for kind in (ENERGY, FORCE, VIRIAL))
+        relative, floor = (1.0, 1.0) if self.given is None else (self.given.relative, self.given.floor)
+        return [
+            energy * self.n_atoms * relative, ~energy * self.sizes**2 * relative, 1.0 * force * floor,
+            1.0 * virial * floor,
+        ]  # fmt: skip
 
     def __len__(self) -> int:
         return len(self.values)
@@ -122,6 +138,7 @@ class Observations:
             self.frame_of[kept],
             self.sizes[kept],
             weights,
+            None if self.given is None else self.given.subset(kept),
         )
 
     def thinned(self, n: int) -> Observations:
@@ -203,17 +220,17 @@ def most_probable_noise(labels: Observations, start: Noise | None = None) -> Noi
         return Noise()
     medians = np.log(PRIOR)
     gram = labels.rows @ labels.rows.T if len(labels) <= ROWS_PER_WEIGHT * labels.rows.shape[1] else None
-    energy, force, virial = (labels.kinds == kind for kind in (ENERGY, FORCE, VIRIAL))
     counted = 1.0 if labels.weights is None else labels.weights
-    shares = [
-        share / counted for share in (energy * labels.n_atoms, ~energy * labels.sizes**2, 1.0 * force, 1.0 * virial)
-    ]
+    shares = [share / counted for share in labels.shares()]
+    # Given sigmas are those of a fit whose prior has the scale one.
+    given = 0.0 * labels.values if labels.given is None else labels.given.values**2 / counted
 
     def cost(x: FloatArray) -> tuple[float, FloatArray]:
         scale, *sigmas = np.exp(x)
         parts = [sigma**2 * share for sigma, share in zip(sigmas, shares, strict=True)]
-        variances = np.sum(parts, axis=0)
+        variances = np.sum(parts, axis=0) + scale**2 * given
         value, by_scale, by_variance = _negative_log_likelihood(labels, gram, scale, variances)
+        by_scale += 2.0 * float(np.sum(by_variance * given)) * scale**2
         gradient = np.array([by_scale, *(2.0 * np.sum(by_variance * part) for part in parts)])
         offset = (x - medians) / PRIOR_WIDTH
         return value + 0.5 * float(offset @ offset), gradient + offset / PRIOR_WIDTH

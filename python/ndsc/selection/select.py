@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from ndsc.errors import InputError
 from ndsc.fit import GapFit
 from ndsc.progress import Progress, silent
+from ndsc.selection.given import GivenSigmas
 from ndsc.selection.model import GapModel, LinearModel, single_atoms_of
 from ndsc.selection.noise import calibration, most_probable_noise
 from ndsc.selection.posterior import Posterior
@@ -84,6 +85,7 @@ def select_configurations(
     cost: Unit | FloatArray | Sequence[float] | Callable[[Sequence[Atoms]], FloatArray] | None = None,
     labelled: Sequence[Atoms] = (),
     weights: Sequence[float] | None = None,
+    given: Sequence[GivenSigmas | None] | None = None,
     e0: Mapping[str, float] | None = None,
     exchange: bool = True,
     progress: Progress = silent,
@@ -115,6 +117,8 @@ def select_configurations(
         Configurations with labels (``REF_*``) that will be fitted too.
     weights : sequence of float, optional
         How many times each of `labelled` counts; once by default.
+    given : sequence of GivenSigmas or None, optional
+        What is given of the sigmas of each of `labelled`; by default all are found from the labels.
     e0 : mapping of str to eV, optional
         Energies of single atoms; the mean energy per atom of `labelled` by default.
     exchange : bool
@@ -148,7 +152,7 @@ def select_configurations(
             raise InputError(f"{one!r} is not a target. Give PhononTarget, ElasticTarget or others of ndsc.selection.")
     unit, seconds = _cost(cost, "labels" if n is not None and budget is None else "seconds")
     selector = Selector(as_model(system), candidates, wanted, unit=unit, cost=seconds, e0=e0, progress=progress)
-    selector.add(labelled, weights=weights)
+    selector.add(labelled, weights=weights, given=given)
     costs = selector.weights()
     starts = [_first_error(selector, number) for number in range(len(wanted))]
     kinds = {
@@ -182,8 +186,8 @@ def select_configurations(
     asked = target_thz is not None or target_elastic_percent is not None
     found = {name: errors(name, chosen.remaining) for name in kinds}
     before = selector.predict()
-    for name, own in kinds.items():
-        before = replace(before, **{name: max(starts[number] for number in own)}) if own else before
+    largest = {name: max((starts[number] for number in own), default=None) for name, own in kinds.items()}
+    before = replace(before, rmse_thz=largest["rmse_thz"], elastic_percent=largest["elastic_percent"])
     met = enough(chosen.remaining[-1])
     spent = np.cumsum(costs[list(chosen.order)]) if chosen.order else np.zeros(0)
     left = np.delete(costs, list(chosen.order))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from functools import cached_property
 from typing import Any, Literal, TypeAlias
 
@@ -18,6 +17,7 @@ from ndsc.label_cost import LabelCost
 from ndsc.progress import Progress, silent
 from ndsc.selection.candidates import strata
 from ndsc.selection.choice import Choice, choose_from
+from ndsc.selection.given import GivenSigmas
 from ndsc.selection.knowledge import Knowledge, Pool, same_rows
 from ndsc.selection.model import LinearModel, single_atoms_of
 from ndsc.selection.noise import Factors, Noise, Observations, calibration, sizes_of
@@ -97,6 +97,7 @@ class Selector:
         self._label_rows: list[FloatArray] = []
         self._seconds: list[float] = []
         self._weights: list[float] = []
+        self._given: list[GivenSigmas | None] = []
         #: Of the labels, in the order in which they were added.
         self.outlier_numbers: tuple[int, ...] = ()
         self._taken: set[int] = set()
@@ -113,6 +114,7 @@ class Selector:
         candidates: Sequence[int] = (),
         seconds: Sequence[float] | None = None,
         weights: Sequence[float] | None = None,
+        given: Sequence[GivenSigmas | None] | None = None,
     ) -> None:
         """Take labels into account.
 
@@ -126,6 +128,8 @@ class Selector:
             What each label took.
         weights : sequence of float, optional
             How many times each counts; once by default.
+        given : sequence of GivenSigmas or None, optional
+            What is given of the sigmas of each; by default all are found from the labels.
         """
         self._taken |= set(candidates)
         if not frames:
@@ -143,6 +147,7 @@ class Selector:
         self._label_rows += found
         self._labelled += frames
         self._weights += [1.0] * len(frames) if weights is None else list(weights)
+        self._given += [None] * len(frames) if given is None else list(given)
         self._seconds += [np.nan] * len(frames) if seconds is None else list(seconds)
         self._judge(range(there, len(self._labelled)), before)
 
@@ -162,8 +167,9 @@ class Selector:
         e0 = self._e0([self._labelled[number] for number in counted]) if callable(self._e0) else self._e0
         e0 = single_atoms_of(self.model) if e0 is None else e0
         return observations(
-            self._labelled, self._label_rows, self.model.n_weights, e0, weights=self._weights, counted=counted
-        )
+            self._labelled, self._label_rows, self.model.n_weights, e0,
+            weights=self._weights, counted=counted, given=self._given,
+        )  # fmt: skip
 
     @property
     def outliers(self) -> list[Atoms]:
@@ -340,6 +346,7 @@ def observations(
     *,
     weights: Sequence[float] | None = None,
     counted: Sequence[int] | None = None,
+    given: Sequence[GivenSigmas | None] | None = None,
 ) -> Observations:
     """The targets that labelled configurations have, with their rows.
 
@@ -356,12 +363,15 @@ def observations(
         How many times each frame counts; once by default.
     counted : sequence of int, optional
         Frames whose mean energy counts; all by default.
+    given : sequence of GivenSigmas or None, optional
+        What is given of the sigmas of each frame.
     """
     found = [targets_of(frame, where=frame_name(frame, number)) for number, frame in enumerate(frames)]
     for_mean = range(len(frames)) if counted is None else counted
     known = [(energy, len(frames[number])) for number in for_mean if (energy := found[number].energy) is not None]
     mean = sum(energy for energy, _ in known) / sum(n for _, n in known) if known else 0.0
     parts: list[tuple[Any, ...]] = []
+    sigmas: list[GivenSigmas] = []
     for number, (frame, one, own) in enumerate(zip(frames, found, rows, strict=True)):
         n = len(frame)
         single = n * mean if e0 is None else sum(e0[symbol] for symbol in frame.get_chemical_symbols())
@@ -374,10 +384,15 @@ def observations(
         )
         there = np.isfinite(values)
         count = int(there.sum())
+        one_given = None if given is None else given[number]
+        sigmas.append((one_given or GivenSigmas.none(len(there))).subset(there))
         parts.append((own[there], values[there], kinds_of(n)[there], np.full(count, n), np.full(count, number)))
     if not parts:
         empty = np.zeros(0, dtype=np.int64)
         return Observations(np.zeros((0, n_weights)), np.zeros(0), empty, empty, empty)
-    joined = [np.concatenate([part[position] for part in parts]) for position in range(5)]
-    counted = None if weights is None or set(weights) <= {1.0} else np.asarray(weights, dtype=float)[joined[4]]
-    return replace(Observations(*joined), weights=counted)
+    own_rows, values, kinds, n_atoms, frame_of = (np.concatenate([part[i] for part in parts]) for i in range(5))
+    times = None if weights is None or set(weights) <= {1.0} else np.asarray(weights, dtype=float)[frame_of]
+    together = GivenSigmas.joined(sigmas)
+    return Observations(
+        own_rows, values, kinds, n_atoms, frame_of, weights=times, given=None if together.is_nothing else together
+    )

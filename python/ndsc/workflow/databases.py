@@ -15,6 +15,7 @@ from ndsc.fit.composition import check_compositions
 from ndsc.fit.databases import OwnDatabase, read_own_databases
 from ndsc.fit.fitter_settings import FitterSettings
 from ndsc.fit.same_reference import check_same_reference, same_structures
+from ndsc.selection.given import GivenSigmas
 from ndsc.targets import ENERGY_KEY, FORCES_KEY, VIRIAL_KEY
 
 #: How many structures a message lists.
@@ -57,6 +58,15 @@ class OwnDatabases:
     def weights(self) -> list[float]:
         """How many times each of the frames counts."""
         return [database.weight_of(kind) for database in self.each for kind in database.types]
+
+    @property
+    def given(self) -> list[GivenSigmas | None]:
+        """What the input file gives of the sigmas of each of the frames."""
+        return [
+            GivenSigmas.of_frame(frame, said) if (said := database.said_of(kind)) else None
+            for database in self.each
+            for kind, frame in zip(database.types, database.frames, strict=True)
+        ]
 
     def regularised(self, run: Regularisation) -> list[Atoms]:
         """The frames with a sigma for every target; `run` holds where a database gives no expected errors."""

@@ -26,6 +26,7 @@ from ndsc.progress import Progress, silent
 from ndsc.reference import Label
 from ndsc.selection import ElasticTarget, EnergyTarget, PhononTarget, Selection, Target, select_configurations
 from ndsc.selection.elastic_target import PART_OF_LARGEST
+from ndsc.selection.given import GivenSigmas
 from ndsc.selection.selector import FIRST_OF_KIND, MOST_MEMORY
 from ndsc.selection.settings import SelectionSettings
 from ndsc.supercells import SupercellSet
@@ -70,6 +71,8 @@ class Preview:
         Energies that are subtracted from those of the labels.
     weights : list of float, optional
         How many times each label counts; once by default.
+    given : list of GivenSigmas or None, optional
+        What is given of the sigmas of each label.
     """
 
     crystals: Mapping[str, Crystal]
@@ -84,6 +87,7 @@ class Preview:
     relaxed: bool = True
     single_atoms: Mapping[str, float] | None = None
     weights: list[float] | None = None
+    given: list[GivenSigmas | None] | None = None
 
     @property
     def cost(self) -> LabelCost:
@@ -174,6 +178,7 @@ class Preview:
             cost="labels" if only_number else cost,
             labelled=self.labelled,
             weights=self.weights,
+            given=self.given,
             e0=self.single_atoms,
             progress=progress,
         )
@@ -304,6 +309,7 @@ def preview_of_run(
         relaxed=all(one.relaxed or one.waits_for_dynamics for one in plan.each),
         single_atoms=_single_atoms(labelled, common.fit),
         weights=[*[1.0] * (len(labelled) - len(plan.databases.frames)), *plan.databases.weights],
+        given=[*[None] * (len(labelled) - len(plan.databases.frames)), *plan.databases.given],
     )
 
 

@@ -172,7 +172,8 @@ class ChosenLabels:
         """
         always = [*self.plan.perfect_unit_cells, *(single.atoms for single in self.plan.single_atoms)]
         self._add(always, (), label([], TASK).labels)
-        self.selector.add(self.plan.databases.frames, weights=self.plan.databases.weights)
+        databases = self.plan.databases
+        self.selector.add(databases.frames, weights=databases.weights, given=databases.given)
         self._step()
         while not self._finished():
             self.progress(TASK, len(self.names), self.settings.max_labels)
