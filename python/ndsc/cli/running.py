@@ -110,23 +110,42 @@ def default_directory(config: Path) -> Path:
 
 
 def report(
-    run_directory: Annotated[Path, typer.Argument(metavar="RUNDIR", help="Folder of a run.", show_default=False)],
+    run_directories: Annotated[
+        list[Path], typer.Argument(metavar="RUNDIR...", help="Folders of runs.", show_default=False)
+    ],
+    compare: Annotated[
+        bool, typer.Option("--compare", help="Write one page that compares the runs, and leave their own as they are.")
+    ] = False,
+    out: Annotated[
+        Path | None, option("--out", "The page of --compare.", default="comparison.html", metavar="FILE.html")
+    ] = None,
 ) -> None:
     """Make the figures and the HTML page of a finished run again; of several crystals, all pages.
 
-    [bold]Example[/bold]
+    With --compare, one page of several runs, of the same or of different crystals: verdicts, errors, labels and time,
+    dispersions, errors over labels and time, and what differs in the input.
+
+    [bold]Examples[/bold]
 
       ndsc report demo
+
+      ndsc report --compare al-12 al-24 --out al.html
     """
-    from ndsc.report import write_report, write_several_report
+    from ndsc.report import write_comparison, write_report, write_several_report
     from ndsc.results import is_of_several, read_several_results
 
-    if not is_of_several(run_directory):
-        say(write_report(run_directory))
+    if compare:
+        say(write_comparison(run_directories, Path("comparison.html") if out is None else out))
         return
-    for name in read_several_results(run_directory).crystals:
-        write_report(run_directory / name)
-    say(write_several_report(run_directory))
+    if out is not None:
+        raise InputError("--out is the page of --compare. The report of a run is report.html in its folder.")
+    for directory in run_directories:
+        if not is_of_several(directory):
+            say(write_report(directory))
+            continue
+        for name in read_several_results(directory).crystals:
+            write_report(directory / name)
+        say(write_several_report(directory))
 
 
 def show_several(results: SeveralResults, directory: Path) -> None:

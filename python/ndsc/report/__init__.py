@@ -2,6 +2,7 @@
 
 from ndsc.report.band_structure import BandStructure, band_structure, band_structure_figure
 from ndsc.report.bands import DispersionPanel
+from ndsc.report.compare import write_comparison
 from ndsc.report.dispersions import (
     LearningStep,
     density_data,
@@ -60,6 +61,7 @@ __all__ = [
     "predicted_errors_summary",
     "save_figure",
     "worst_qpoints",
+    "write_comparison",
     "write_data",
     "write_figure",
     "write_report",

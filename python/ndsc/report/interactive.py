@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ndsc.errors import InternalError
 from ndsc.phonon_path import BandPath
 from ndsc.report.bands import DispersionPanel
 from ndsc.report.elastic_errors import in_order
@@ -37,6 +38,8 @@ Layer = dict[str, Any]
 
 #: Points of a panel that can be pointed at; of more, those with the largest values.
 MOST_POINTS = 3000
+#: Pixels of a page for each point of a figure, at least and at most; a narrower page scrolls it.
+_PIXELS = (1.1, 1.6)
 #: Tables that are larger than this when compressed (bytes) are left out of a page; they are files beside it.
 MOST_TABLE_BYTES = 150_000
 
@@ -57,13 +60,13 @@ def inline_svg(svg: bytes, name: str, description: str) -> str:
     text = re.sub(r'(url\(|xlink:href=")#', rf"\1#{name}-", text)
     # Hundredths of a point are enough.
     text = re.sub(r' (d|x|y)="([^"]*)"', lambda found: f' {found[1]}="{_short(found[2])}"', text)
-    box = re.search(r'viewBox="[^"]*"', text)
-    return re.sub(
-        r"<svg[^>]*>",
-        f'<svg {box[0] if box else ""} role="img" aria-label="{_attribute(description)}">'.replace("\\", r"\\"),
-        text,
-        count=1,
-    ).strip()
+    found = re.search(r'viewBox="0 0 ([\d.]+) [\d.]+"', text)
+    if found is None:
+        raise InternalError("A figure has no viewBox. This is a bug: please report it.")
+    width = float(found[1])
+    style = f"width: {_PIXELS[1] * width:.0f}px; min-width: {_PIXELS[0] * width:.0f}px"
+    opening = f'<svg {found[0]} style="{style}" role="img" aria-label="{_attribute(description)}">'
+    return re.sub(r"<svg[^>]*>", lambda _: opening, text, count=1).strip()
 
 
 def _short(numbers: str) -> str:
@@ -126,15 +129,17 @@ def points(panel: int, x: Any, y: Any, text: Sequence[str], *, curve: str = "", 
     }  # fmt: skip
 
 
-def dispersion_layers(panel: DispersionPanel) -> list[Layer]:
-    """Branches of the first panel of a dispersion figure, the errors below, and the densities of states beside."""
+def dispersion_layers(panel: DispersionPanel, *, errors: int | None = 1, density: int = 2) -> list[Layer]:
+    """Branches of the first panel of a dispersion figure, their errors in another, and densities of states beside."""
     path, curves = panel.path, panel.curves()
     names = _places(path)
     bands = {
         "kind": "bands", "panel": 0, "zoom": True, "unit": "THz", "x": numbers(path.distances, 6), "at": names,
         "curves": [{"name": curve.name, "y": numbers(curve.path)} for curve in curves],
     }  # fmt: skip
-    layers: list[Layer] = [bands, {"kind": "errors", "panel": 1, "zoom": True, "of": 0}]
+    layers: list[Layer] = [bands]
+    if errors is not None:
+        layers.append({"kind": "errors", "panel": errors, "zoom": True, "of": 0})
     for curve in curves:
         if curve.dos is None or curve.kind == "baseline":
             continue
@@ -142,7 +147,7 @@ def dispersion_layers(panel: DispersionPanel) -> list[Layer]:
         text = [
             f"{curve.name}: {number(d, 4)} per THz at {number(f)} THz" for f, d in zip(frequencies, dos, strict=True)
         ]
-        layers.append(points(2, dos, frequencies, text, curve=curve.name))
+        layers.append(points(density, dos, frequencies, text, curve=curve.name))
     return layers
 
 
@@ -211,6 +216,22 @@ def choice_layers(data: DataFrame) -> list[Layer]:
             ]
             if len(known):
                 layers.append(points(place, known.labels, known[column], text, curve=name))
+    return layers
+
+
+def learning_layers(data: DataFrame, over: Sequence[str]) -> list[Layer]:
+    """The points of a learning curve (:func:`ndsc.report.compare.learning_data`), a panel for each of `over`."""
+    layers = []
+    for panel, quantity in enumerate(over):
+        for series in data.series.unique():
+            known = data[(data.series == series) & (data[quantity] > 0) & data.rmse_mesh_thz.notna()]
+            text = []
+            for row in _rows(known):
+                time = "" if np.isnan(row.seconds) else f", {seconds(row.seconds)}"
+                name = series if row.run in series else row.run
+                text.append(f"{name}\n{int(row.labels)} labels{time}\nRMSE {significant(row.rmse_mesh_thz)} THz")
+            if len(known):
+                layers.append(points(panel, known[quantity], known.rmse_mesh_thz, text, curve=series))
     return layers
 
 

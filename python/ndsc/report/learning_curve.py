@@ -12,7 +12,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from ndsc.errors import InputError
-from ndsc.report.style import SERIES, new_figure, paper_style, plain
+from ndsc.report.style import SERIES, curve_id, new_figure, paper_style, plain
 
 if TYPE_CHECKING:
     from pandas import DataFrame, Series
@@ -126,19 +126,20 @@ def _look(number: int) -> dict[str, Any]:
 
 def _draw_series(axes: Axes, fits: DataFrame, points: DataFrame, over: str, number: int) -> None:
     look, points = _look(number), points[points[over] > 0].sort_values("labels")
+    gid = curve_id(str(fits["series"].iloc[0]))
     x, middle = points[over].to_numpy(dtype=float), points.rmse_median_thz.to_numpy(dtype=float)
     finite = np.isfinite(middle)
     if (points.seeds > 1).any():
         drawn = fits[(fits[over] > 0) & np.isfinite(fits.rmse_mesh_thz)]
         axes.plot(
             drawn[over], drawn.rmse_mesh_thz, ".",
-            color=look["color"], markersize=3.5, alpha=0.4, markeredgewidth=0, zorder=2,
+            color=look["color"], markersize=3.5, alpha=0.4, markeredgewidth=0, zorder=2, gid=gid,
         )  # fmt: skip
         low, high = (
             points[f"rmse_{edge}_quartile_thz"].replace(np.inf, 1e6).to_numpy(dtype=float)
             for edge in ("lower", "upper")
         )
-        axes.fill_between(x, low, high, where=finite, color=look["color"], alpha=0.18, linewidth=0)
-    axes.plot(x, np.where(finite, middle, np.nan), zorder=3, **look)
+        axes.fill_between(x, low, high, where=finite, color=look["color"], alpha=0.18, linewidth=0, gid=gid)
+    axes.plot(x, np.where(finite, middle, np.nan), zorder=3, gid=gid, **look)
     lost, top = x[~finite], axes.get_xaxis_transform()
     axes.plot(lost, np.full(len(lost), 0.97), "x", color=look["color"], markersize=5, transform=top, zorder=4)

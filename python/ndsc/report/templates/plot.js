@@ -174,13 +174,12 @@ class Plot {
   }
 
   describe(bands, index, branch) {
-    const value = (curve) => curve.y[index][branch];
-    const lines = [`q${bands.at[index]}, branch ${branch + 1}`];
-    for (const curve of bands.curves)
-      lines.push(`${curve.name} ${value(curve) === null ? "not finite" : format(value(curve))} ${bands.unit}`);
-    const [reference, model] = bands.curves;
-    if (!model.hidden && value(model) !== null && value(reference) !== null)
-      lines.push(`error ${format(value(model) - value(reference), "+")} ${bands.unit}`);
+    const [reference] = bands.curves, truth = reference.y[index][branch], lines = [`q${bands.at[index]}, branch ${branch + 1}`];
+    for (const curve of bands.curves) {
+      const value = curve.y[index][branch], known = value !== null && truth !== null && !curve.hidden;
+      lines.push(`${curve.name} ${value === null ? "not finite" : `${format(value)} ${bands.unit}`}`
+        + (known && curve !== reference ? `, error ${format(value - truth, "+")} ${bands.unit}` : ""));
+    }
     return lines.join("\n");
   }
 
