@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Tag
 from pydantic_core import PydanticUndefined
 from typer.main import get_command
 
@@ -131,8 +131,10 @@ def kind(annotation: Any) -> str:
         return kind(get_args(annotation)[0])
     if origin is Literal:
         return " or ".join(f"`{value!r}`" for value in get_args(annotation))
-    if origin in (Union, types.UnionType) and get_origin(get_args(annotation)[0]) is Annotated:
-        return "table of keys of `[fit]`"
+    if origin in (Union, types.UnionType):
+        marks = [mark for arg in get_args(annotation) for mark in get_args(arg)[1:]]
+        if any(isinstance(mark, Tag) for mark in marks):
+            return "table of keys of `[fit]`"
     if origin in (Union, types.UnionType):
         return " or ".join(dict.fromkeys(kind(arg) for arg in get_args(annotation) if arg is not type(None)))
     if origin is tuple:

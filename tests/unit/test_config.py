@@ -86,7 +86,7 @@ def test_one_number_stands_for_three_and_one_displacement_for_a_list() -> None:
         ("[fit]\nn_max = 8.5\n", ["[fit] n_max = 8.5", "a whole number is expected"]),
         ("[fit]\ncutoff = '6'\n", ["[fit] cutoff = '6'", "a number is expected", "6.0"]),
         ("[fit]\ncutoff = 0\n", ["[fit] cutoff = 0", "it must be at least 0.5"]),
-        ("[fit]\nmethod = 'mace'\n", ["[fit]: method = 'mace'", "'gap', 'polymlp' or 'none'"]),
+        ("[fit]\nmethod = 'mace'\n", ["[fit]: method = 'mace'", "'gap', 'ace', 'polymlp' or 'none'"]),
         ("[fit]\ne0 = 'mean'\n", ["[fit] e0 = 'mean'", "'average', 'fit', 'isolated' or a table"]),
         ("[fit]\ne0 = {Xx = 1.0}\n", ["[fit] e0", "'Xx' is not a chemical symbol"]),
         ("[fit]\ne0 = {Al = 'a'}\n", ["[fit] e0", "the energy of Al is not a number"]),

@@ -1,4 +1,6 @@
 # The public names of ndsc.potentials, and the modules that they live in.
+from .ace_calculator import AceCalculator as AceCalculator
+from .ace_settings import AceSettings as AceSettings
 from .base import Basis as Basis
 from .base import Fitted as Fitted
 from .base import Fitter as Fitter

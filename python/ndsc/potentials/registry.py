@@ -13,7 +13,11 @@ from ndsc.potentials.base import Fitter
 from ndsc.potentials.settings import FITTERS, MODULES
 
 #: Module of ``ndsc.potentials`` and class of each kind; a module is imported when its kind is used.
-HOMES = {"gap": ("gap", "GapFitter"), "polymlp": ("polymlp", "PolymlpFitter")}
+HOMES = {
+    "gap": ("gap", "GapFitter"),
+    "ace": ("ace", "AceFitter"),
+    "polymlp": ("polymlp", "PolymlpFitter"),
+}
 
 
 @cache

@@ -10,12 +10,13 @@ from pydantic import BeforeValidator, Discriminator, Tag
 
 from ndsc.fit.fitter_settings import FitterSettings
 from ndsc.fit.settings import GapSettings
+from ndsc.potentials.ace_settings import AceSettings
 from ndsc.potentials.polymlp_settings import PolymlpSettings
 
 #: Settings of each kind of potential, by the value of ``method``, the most preferred first.
-FITTERS: dict[str, type[FitterSettings]] = {"gap": GapSettings, "polymlp": PolymlpSettings}
+FITTERS: dict[str, type[FitterSettings]] = {"gap": GapSettings, "ace": AceSettings, "polymlp": PolymlpSettings}
 #: The module that each kind needs.
-MODULES = {"gap": "quippy", "polymlp": "pypolymlp"}
+MODULES = {"gap": "quippy", "ace": "ace_jax", "polymlp": "pypolymlp"}
 #: Keys of ``[fit]`` that all kinds have.
 COMMON = frozenset(FitterSettings.model_fields)
 
@@ -108,7 +109,9 @@ if TYPE_CHECKING:
     AnySettings = FitterSettings
 else:
     AnySettings = Annotated[
-        Annotated[GapSettings, Tag("gap")] | Annotated[PolymlpSettings, Tag("polymlp")],
+        Annotated[GapSettings, Tag("gap")]
+        | Annotated[AceSettings, Tag("ace")]
+        | Annotated[PolymlpSettings, Tag("polymlp")],
         Discriminator(_tag),
         BeforeValidator(_of_method),
     ]
