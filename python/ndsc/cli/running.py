@@ -277,7 +277,7 @@ def _show_choice(results: Results, chosen: SelectionSummary, head: str = "", *, 
         )
     if not results.elastic and chosen.constants:
         constants = [
-            [f"{name} (GPa)", _number(value, 2), _number(chosen.deviations.get(name), 2)]
+            [f"{name} ({results.elastic_unit})", _number(value, 2), _number(chosen.deviations.get(name), 2)]
             for name, value in chosen.constants.items()
         ]
         print_table(f"{head}Elastic constants, predicted", ["", "potential", "expected error"], constants)

@@ -312,8 +312,9 @@ def _of_crystals(found: Preview, selection: Selection, step: int) -> dict[str, A
     kinds = {PhononTarget: "predicted_rmse_thz", ElasticTarget: "predicted_elastic_percent"}
     crystals: dict[str, dict[str, float | None]] = {name: dict.fromkeys(kinds.values()) for name in found.crystals}
     for owner, target, errors in zip(found.owners, found.targets, selection.of_targets, strict=True):
-        if type(target) in kinds:
-            crystals[owner][kinds[type(target)]] = round(float(errors[step]), 6)
+        for kind, name in kinds.items():
+            if isinstance(target, kind):
+                crystals[owner][name] = round(float(errors[step]), 6)
     return {"crystals": crystals}
 
 

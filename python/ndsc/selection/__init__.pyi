@@ -10,6 +10,7 @@ from .select import predicted_phonons as predicted_phonons
 from .select import select_configurations as select_configurations
 from .selector import Selector as Selector
 from .settings import SelectionSettings as SelectionSettings
+from .sheet_target import SheetElasticTarget as SheetElasticTarget
 from .targets import ElasticTarget as ElasticTarget
 from .targets import ForceTarget as ForceTarget
 from .targets import PhononTarget as PhononTarget

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import numpy as np
 from ase import Atoms
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 
 from ndsc.crystal import Crystal, as_crystal
 from ndsc.elastic_setting import constant_names, standard_orientation, without_forbidden
+from ndsc.errors import InputError
 from ndsc.force_constants.space_group import SpaceGroupAction
 from ndsc.selection.posterior import Posterior
 from ndsc.selection.reciprocal import SupercellForceConstants, without_translations
@@ -44,34 +46,63 @@ class ElasticTarget(Target):
     goal : float, per cent
         Of the root mean square of the errors of all constants.
     relax_ions : bool
+
+    Raises
+    ------
+    InputError
+        When it is a sheet, for which there is :class:`~ndsc.selection.SheetElasticTarget`.
+
+    Attributes
+    ----------
+    plane : tuple of int
+        Strains, by their number in Voigt's order.
     """
 
+    plane: ClassVar[tuple[int, ...]] = (0, 1, 2, 3, 4, 5)
     name, unit = "elastic constants", "%"
 
     def __init__(self, crystal: Atoms | Crystal, goal: float = 1.0, *, relax_ions: bool = True) -> None:
         super().__init__(goal)
-        given = as_crystal(crystal)
-        atoms, self.laue_class = standard_orientation(given)
-        self.crystal = given.with_structure(atoms)
-        self.names = tuple(f"C{name}" for name in constant_names(self.laue_class))
-        self.relax_ions = relax_ions and len(atoms) > 1
-        self._index = tuple((int(name[1]) - 1, int(name[2]) - 1) for name in self.names)
+        self.crystal, self.laue_class, axes, factor = self._oriented(as_crystal(crystal))
+        self.relax_ions = relax_ions and len(self.crystal.atoms) > 1
         action = SpaceGroupAction.of_crystal(self.crystal)
         self._centre = SupercellForceConstants(self.crystal, np.eye(3, dtype=np.int64), action, (1, 1, 1))
         rotations = action.cartesian
         different = np.unique(np.round(rotations, 6), axis=0, return_index=True)[1]
-        bonds = np.array([_bond(rotation) for rotation in rotations[different]])
-        first, second = np.transpose(self._index)
+        bonds = np.array([_bond(axes @ rotation) for rotation in rotations[different]])
+        constants = self._constants_of(bonds)
+        self.names = tuple(constants)
+        first, second = np.transpose(list(constants.values()))
         # What the mean over the point group makes of a Voigt matrix, constant by constant.
-        self._means = np.einsum("rca,rcb->cab", bonds[:, first], bonds[:, second]) / len(bonds)
+        self._means = factor * np.einsum("rca,rcb->cab", bonds[:, first], bonds[:, second]) / len(bonds)
         self._clamped: FloatArray | None = None
         self._strain = np.zeros((0, 6, 0))
         self._phi = np.zeros((0, 0, 0))
 
+    def _oriented(self, crystal: Crystal) -> tuple[Crystal, str, FloatArray, float]:
+        """The crystal whose cells are strained, its Laue class, the axes of the constants, and a factor to their unit.
+
+        Raises
+        ------
+        InputError
+            When the target is another one's.
+        """
+        if crystal.is_sheet:
+            raise InputError(
+                f"{crystal.describe()} is a sheet, whose elastic constants are those in its plane. Take "
+                "ndsc.selection.SheetElasticTarget."
+            )
+        atoms, laue_class = standard_orientation(crystal)
+        return crystal.with_structure(atoms), laue_class, np.eye(3), 1.0
+
+    def _constants_of(self, bonds: FloatArray) -> dict[str, tuple[int, int]]:
+        """Names of the constants, and where they are in the Voigt matrix."""
+        return {f"C{name}": (int(name[0]) - 1, int(name[1]) - 1) for name in constant_names(self.laue_class)}
+
     def frames(self) -> list[Atoms]:
         """Strained cells of both signs, and the unit cell with displaced atoms."""
         found = []
-        for i, j in _PAIRS:
+        for i, j in (_PAIRS[column] for column in self.plane):
             for sign in (1.0, -1.0):
                 cell = self.crystal.atoms.copy()
                 cell.set_cell(cell.cell.array @ (np.eye(3) + sign * _strain(i, j)), scale_atoms=True)
@@ -83,16 +114,18 @@ class ElasticTarget(Target):
         m = rows[0].shape[1]
         volume = self.crystal.atoms.get_volume()
         clamped, strain = np.zeros((6, 6, m)), np.zeros((3 * len(self.crystal.atoms), 6, m))
-        for column, (i, j) in enumerate(_PAIRS):
+        for place, column in enumerate(self.plane):
             stresses = []
             for number, sign in enumerate((1.0, -1.0)):
-                deformed = volume * np.linalg.det(np.eye(3) + sign * _strain(i, j))
-                stresses.append(-rows[2 * column + number][-6:][list(_VOIGT)] / deformed / GPa)
+                deformed = volume * np.linalg.det(np.eye(3) + sign * _strain(*_PAIRS[column]))
+                stresses.append(-rows[2 * place + number][-6:][list(_VOIGT)] / deformed / GPa)
             clamped[:, column] = (stresses[0] - stresses[1]) / (2 * STRAIN)
-            strain[:, column] = (rows[2 * column][1:-6] - rows[2 * column + 1][1:-6]) / (2 * STRAIN)
+            strain[:, column] = (rows[2 * place][1:-6] - rows[2 * place + 1][1:-6]) / (2 * STRAIN)
+        others = [column for column in range(6) if column not in self.plane]
+        clamped[others] = 0.0
         self._clamped = 0.5 * (clamped + clamped.transpose(1, 0, 2))
         if self.relax_ions:
-            phi = without_translations(self._centre.phi(rows[12:])[0]).real
+            phi = without_translations(self._centre.phi(rows[2 * len(self.plane) :])[0]).real
             self._strain, self._phi = strain, phi.reshape(len(strain), len(strain), m)
 
     @property
@@ -117,12 +150,12 @@ class ElasticTarget(Target):
         return without_forbidden(found, self.laue_class)
 
     def constants(self, z: FloatArray) -> dict[str, float]:
-        """The constants of the Laue class by name, GPa, for some weights."""
+        """The constants by name, GPa, for some weights; of a sheet N/m."""
         values = self._named(self.matrix(z)[:, :, None])[:, 0]
         return dict(zip(self.names, (float(value) for value in values), strict=True))
 
     def constant_rows(self, mean: FloatArray) -> FloatArray:
-        """(n_constants, m) array, GPa : change of each constant with the weights, at the mean weights."""
+        """(n_constants, m) array : change of each constant with the weights, at the mean weights."""
         rows = self.clamped
         if self.relax_ions and np.any(mean):
             moved, _ = self._relaxation(mean)
@@ -138,7 +171,7 @@ class ElasticTarget(Target):
         return np.asarray(100.0 * rows / self.sizes(posterior, rows)[:, None] / np.sqrt(len(rows)))
 
     def sizes(self, posterior: Posterior, rows: FloatArray) -> FloatArray:
-        """(n_constants,) array, GPa : how large each constant is, for its relative error."""
+        """(n_constants,) array : how large each constant is, for its relative error."""
         known = np.array(list(self.constants(posterior.mean).values())) if np.any(posterior.mean) else 0.0
         sizes = np.sqrt(known**2 + posterior.deviations(rows) ** 2)
         # All are zero in a model that knows nothing of this crystal.

@@ -12,9 +12,10 @@ from ndsc.fit import GapSettings, choose_sparse_points
 from ndsc.fit.composition import fitted_energies
 from ndsc.fit.training import single_atom_energies
 from ndsc.progress import Progress, silent
-from ndsc.selection import ElasticTarget, GapModel, PhononTarget, SelectionSettings, Target
+from ndsc.selection import GapModel, PhononTarget, SelectionSettings, Target
 from ndsc.selection.elastic_target import PART_OF_LARGEST
 from ndsc.selection.selector import SingleAtoms
+from ndsc.selection.sheet_target import elastic_target
 from ndsc.study.runs import StudyRun
 
 #: Processes that compute rows.
@@ -73,7 +74,8 @@ def targets_of_run(run: StudyRun, goals: SelectionSettings) -> list[Target]:
     found: list[Target] = [PhononTarget(plan.crystal, plan.phonon_supercells.grid, goal=goals.target_thz)]
     if elastic.enabled:
         goal = goals.target_elastic_percent * PART_OF_LARGEST
-        found.append(ElasticTarget(plan.crystal, goal=goal, relax_ions=elastic.relax_ions))
+        constants = elastic_target(plan.crystal, goal, relax_ions=elastic.relax_ions)
+        found += [] if constants is None else [constants]
     return found
 
 

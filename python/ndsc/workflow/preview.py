@@ -29,9 +29,9 @@ from ndsc.selection.elastic_target import PART_OF_LARGEST
 from ndsc.selection.given import GivenSigmas
 from ndsc.selection.selector import FIRST_OF_KIND, MOST_MEMORY
 from ndsc.selection.settings import SelectionSettings
+from ndsc.selection.sheet_target import elastic_target
 from ndsc.supercells import SupercellSet
 from ndsc.targets import ENERGY_KEY, FORCES_KEY, VIRIAL_KEY, frame_name, is_isolated_atom
-from ndsc.vacuum import Vacuum
 from ndsc.workflow.dry_run import plan_without_calculations
 from ndsc.workflow.joint import make_joint_plan
 from ndsc.workflow.plan import Plan
@@ -359,8 +359,8 @@ def preview_of_database(
     if not candidates:
         raise InputError("The database has single atoms only, from which nothing can be chosen. Give one of a crystal.")
     targets: list[Target] = [PhononTarget(crystal, supercells, settings.target_thz)]
-    if not len(Vacuum.around(crystal.atoms).normals):
-        targets.append(ElasticTarget(crystal, settings.target_elastic_percent * PART_OF_LARGEST))
+    elastic = elastic_target(crystal, settings.target_elastic_percent * PART_OF_LARGEST)
+    targets += [] if elastic is None else [elastic]
     return Preview(
         crystals={"": crystal},
         candidates=candidates,

@@ -31,7 +31,6 @@ from ndsc.qgrid import Grid, irreducible_qpoints
 from ndsc.reference import Label
 from ndsc.reference.processes import cores
 from ndsc.selection import (
-    ElasticTarget,
     EnergyTarget,
     PhononTarget,
     PredictedErrors,
@@ -41,8 +40,8 @@ from ndsc.selection import (
 from ndsc.selection.elastic_target import PART_OF_LARGEST
 from ndsc.selection.prediction import predict_errors, predict_phonons
 from ndsc.selection.selector import SingleAtoms
+from ndsc.selection.sheet_target import elastic_target
 from ndsc.sheet import across_one
-from ndsc.vacuum import Vacuum
 from ndsc.workflow.labelling import Labeller
 from ndsc.workflow.plan import Plan
 
@@ -398,14 +397,15 @@ class ChosenLabels:
 def targets_of_plan(plan: Plan) -> tuple[PhononTarget, *tuple[Target, ...]]:
     """What the database of a run is made for.
 
-    Phonons, of a crystal without vacuum the elastic constants, and where atoms are substituted energies of decorations.
+    Phonons, of crystals and sheets the elastic constants, and where atoms are substituted energies of decorations.
     """
     settings = plan.config.selection
     phonons = PhononTarget(plan.crystal, plan.phonon_supercells, settings.target_thz)
     others: list[Target] = []
-    if plan.config.elastic.enabled and not len(Vacuum.around(plan.crystal.atoms).normals):
+    if plan.config.elastic.enabled:
         goal = settings.target_elastic_percent * PART_OF_LARGEST
-        others.append(ElasticTarget(plan.crystal, goal, relax_ions=plan.config.elastic.relax_ions))
+        elastic = elastic_target(plan.crystal, goal, relax_ions=plan.config.elastic.relax_ions)
+        others += [] if elastic is None else [elastic]
     if plan.substitutes:
         others.append(EnergyTarget(plan.decorations(MOST_DECORATIONS), settings.target_mev, name=ENERGIES))
     return phonons, *others
