@@ -272,8 +272,8 @@ def compare_phonons(
     chosen = path if path is not None else band_path(crystal)
     divisions = across_one(checked_grid(mesh)) if crystal.is_sheet else checked_grid(mesh)
     qpoints, weights = irreducible_qpoints(crystal, divisions)
-    on_path = [_frequencies(phonon, chosen.qpoints) for phonon in phonons]
-    on_mesh = [_frequencies(phonon, qpoints) for phonon in phonons]
+    on_path = [sorted_frequencies(phonon, chosen.qpoints) for phonon in phonons]
+    on_mesh = [sorted_frequencies(phonon, qpoints) for phonon in phonons]
     densities: dict[str, Any] = {}
     if dos_mesh is not None:
         divisions_of_dos = _dos_divisions(crystal) if isinstance(dos_mesh, str) else checked_grid(dos_mesh)
@@ -358,7 +358,7 @@ def _check_comparable(model: Phonopy, reference: Phonopy) -> None:
         )
 
 
-def _frequencies(phonon: Phonopy, qpoints: FloatArray) -> FloatArray:
+def sorted_frequencies(phonon: Phonopy, qpoints: FloatArray) -> FloatArray:
     """(n, n_bands) array, THz : sorted frequencies at reduced q-points, imaginary ones negative.
 
     With a non-analytical correction, the zone centre takes the direction to the neighbouring q-point of the list.

@@ -309,7 +309,7 @@ def _of_crystals(found: Preview, selection: Selection, step: int) -> dict[str, A
     """The errors that are expected of each crystal after some labels."""
     from ndsc.selection import ElasticTarget, PhononTarget
 
-    kinds = {PhononTarget: "predicted_rmse_thz", ElasticTarget: "predicted_elastic_percent"}
+    kinds: dict[type, str] = {PhononTarget: "predicted_rmse_thz", ElasticTarget: "predicted_elastic_percent"}
     crystals: dict[str, dict[str, float | None]] = {name: dict.fromkeys(kinds.values()) for name in found.crystals}
     for owner, target, errors in zip(found.owners, found.targets, selection.of_targets, strict=True):
         for kind, name in kinds.items():

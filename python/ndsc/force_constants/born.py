@@ -161,7 +161,17 @@ def set_nac(phonon: Phonopy, nac_params: Mapping[str, Any]) -> None:
     InputError
         When they are missing or of the wrong shape.
     """
-    n_atoms = len(phonon.primitive)
+    phonon.nac_params = checked_nac(nac_params, len(phonon.primitive))
+
+
+def checked_nac(nac_params: Mapping[str, Any], n_atoms: int) -> dict[str, Any]:
+    """Born charges and a dielectric tensor as phonopy takes them, for a unit cell of some atoms.
+
+    Raises
+    ------
+    InputError
+        When they are missing or of the wrong shape.
+    """
     shapes = {"born": (n_atoms, 3, 3), "dielectric": (3, 3)}
     arrays: dict[str, Any] = {}
     for key, shape in shapes.items():
@@ -180,4 +190,4 @@ def set_nac(phonon: Phonopy, nac_params: Mapping[str, Any]) -> None:
     # phonopy's default factor for eV, Å: Hartree times Bohr.
     arrays["factor"] = float(nac_params.get("factor", HARTREE_TIMES_BOHR))
     arrays.update({key: nac_params[key] for key in ("method",) if key in nac_params})
-    phonon.nac_params = arrays
+    return arrays

@@ -44,9 +44,7 @@ def report_page(results: Results, files: RunFiles, figures: Mapping[str, PageFig
     """
     paper = published(results.crystal)
     curves, chosen = files.predicted, results.selection
-    coverage = (
-        None if curves is None or files.phonons is None or files.phonons.polar else curves.coverage(files.phonons)
-    )
+    coverage = None if curves is None or files.phonons is None else curves.coverage(files.phonons)
     page: str = template("report.html.j2").render(
         results=results,
         figures=figures,

@@ -52,6 +52,8 @@ class PredictedCurves:
     dos_frequencies : (k,) array, THz
     dos, dos_deviation : (k,) array, 1/THz
         Density of states, with the number of bands as its integral.
+    born : bool
+        Whether frequencies have the non-analytical correction of Born charges.
     """
 
     path: BandPath
@@ -65,6 +67,7 @@ class PredictedCurves:
     dos_frequencies: FloatArray
     dos: FloatArray
     dos_deviation: FloatArray
+    born: bool = False
 
     @classmethod
     def from_dict(cls, document: Mapping[str, Any]) -> PredictedCurves:
@@ -87,7 +90,7 @@ class PredictedCurves:
             labels=tuple(str(label) for label in document["path_labels"]),
             segments=tuple((int(first), int(last)) for first, last in document["path_segments"]),
         )
-        found = cls(path=path, mesh=tuple(int(n) for n in document["mesh"]), **arrays)
+        found = cls(path=path, mesh=tuple(int(n) for n in document["mesh"]), born=bool(document.get("born")), **arrays)
         pairs = (
             ("path_frequencies", "path_deviations", len(path.qpoints)),
             ("mesh_frequencies", "mesh_deviations", len(found.mesh_qpoints)),
@@ -109,12 +112,16 @@ class PredictedCurves:
         return float(max(self.path_frequencies.max(), self.mesh_frequencies.max()))
 
     def matches(self, comparison: PhononComparison) -> bool:
-        """Whether a comparison is along the same path."""
+        """Whether a comparison is along the same path, and with Born charges where these are without."""
+        if comparison.polar and not self.born:
+            return False  # of an older run
         one, two = self.path.qpoints, comparison.path.qpoints
         return one.shape == two.shape and bool(np.allclose(one, two, atol=_SAME))
 
     def coverage(self, comparison: PhononComparison) -> dict[int, float] | None:
-        """Part of the reference's modes on the mesh inside each band, by its per cent; None on another mesh."""
+        """Part of the reference's modes on the mesh inside each band, by its per cent; None where they do not match."""
+        if comparison.polar and not self.born:
+            return None
         one, two = self.mesh_qpoints, comparison.mesh_qpoints
         if one.shape != two.shape or not np.allclose(one, two, atol=_SAME):
             return None

@@ -206,8 +206,6 @@ def _draw_phonons(results: Results, found: RunFiles, folder: Path, model: str) -
         mesh = mesh_data(found.phonons, cell=cell)
         write_data(mesh, folder / "phonons" / "mesh")
         predicted = found.predicted if found.predicted is not None and found.predicted.matches(found.phonons) else None
-        if found.phonons.polar:
-            predicted = None  # predictions know nothing of the field of Born charges
         drawn, layers = dispersion_figure(panel, predicted), interactive.dispersion_layers(panel)
         errors = save_figure(phonon_error_figure(found.phonons, cell=cell), None, folder / "figures" / "errors")
         figures["errors"] = PageFigure(errors, interactive.error_layers(mesh), {"mesh.csv": mesh})

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from ase import Atoms
@@ -11,6 +12,7 @@ from phonopy.physical_units import get_physical_units
 
 from ndsc.crystal import Crystal, as_crystal
 from ndsc.errors import InputError
+from ndsc.force_constants.born import checked_nac
 from ndsc.force_constants.dynamical import find_stars, real_space_force_constants, transform_matrix
 from ndsc.force_constants.space_group import SpaceGroupAction
 from ndsc.qgrid import Grid
@@ -45,15 +47,31 @@ class PhononTarget(Target):
     grid : int or 3 ints, or SupercellSet
         The grid of the force constants, or the supercells that hold it.
     goal : float, THz
+    nac_params : mapping, optional
+        Born charges and dielectric tensor of a polar crystal, as phonopy takes them: predicted frequencies then have
+        the non-analytical correction. On the grid, which errors are about, force constants are exact without.
+
+    Raises
+    ------
+    InputError
+        When the goal is not positive, or the charges are missing or of the wrong shape.
     """
 
     name, unit = "phonons", "THz"
 
-    def __init__(self, crystal: Atoms | Crystal, grid: int | Sequence[int] | SupercellSet, goal: float = 0.05) -> None:
+    def __init__(
+        self,
+        crystal: Atoms | Crystal,
+        grid: int | Sequence[int] | SupercellSet,
+        goal: float = 0.05,
+        *,
+        nac_params: Mapping[str, Any] | None = None,
+    ) -> None:
         super().__init__(goal)
         self.supercells = grid if isinstance(grid, SupercellSet) else find_supercells(as_crystal(crystal), grid)
         self.crystal = self.supercells.crystal
         self.grid: Grid = self.supercells.grid
+        self.nac_params = None if nac_params is None else checked_nac(nac_params, len(self.crystal.atoms))
         self.action = SpaceGroupAction.of_crystal(self.crystal).preserving_grid(self.grid)
         self.stars = find_stars(self.action, self.grid)
         self.weights = np.bincount(self.stars.star).astype(float)

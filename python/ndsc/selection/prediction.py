@@ -10,7 +10,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ndsc.errors import InputError
+from ndsc.force_constants.born import set_nac
 from ndsc.force_constants.phonopy_model import make_phonopy, set_force_constants
+from ndsc.phonons import sorted_frequencies
 from ndsc.selection.noise import ONE, Factors
 from ndsc.selection.posterior import Posterior
 from ndsc.selection.targets import ElasticTarget, PhononTarget, Target
@@ -183,9 +185,10 @@ def predict_phonons(
     ----------
     posterior : Posterior
     target : PhononTarget
-        Prepared; between the q-points of its grid, frequencies are interpolated as in phonopy.
+        Prepared; between the q-points of its grid, frequencies are interpolated as in phonopy, with the non-analytical
+        correction where it has Born charges.
     qpoints : (n, 3) array
-        Reduced coordinates.
+        Reduced coordinates. With Born charges, the zone centre takes the direction to the neighbouring one of the list.
     factor : float
         See :class:`PredictedErrors`.
     samples : int
@@ -197,7 +200,9 @@ def predict_phonons(
 
     def frequencies(z: FloatArray) -> FloatArray:
         set_force_constants(phonon, target.force_constants(z), target.grid)
-        return np.sort(np.array(phonon.run_qpoints(points).frequencies, dtype=float), axis=1)
+        if target.nac_params is not None and phonon.nac_params is None:
+            set_nac(phonon, target.nac_params)
+        return sorted_frequencies(phonon, points)
 
     mean = frequencies(posterior.mean)
     drawn = np.array([frequencies(z) for z in posterior.samples(samples, factor)])

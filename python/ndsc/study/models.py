@@ -71,7 +71,9 @@ def targets_of_run(run: StudyRun, goals: SelectionSettings) -> list[Target]:
     goals : SelectionSettings
     """
     plan, elastic = run.plan, run.config.elastic
-    found: list[Target] = [PhononTarget(plan.crystal, plan.phonon_supercells.grid, goal=goals.target_thz)]
+    found: list[Target] = [
+        PhononTarget(plan.crystal, plan.phonon_supercells.grid, goal=goals.target_thz, nac_params=plan.nac_params)
+    ]
     if elastic.enabled:
         goal = goals.target_elastic_percent * PART_OF_LARGEST
         constants = elastic_target(plan.crystal, goal, relax_ions=elastic.relax_ions)

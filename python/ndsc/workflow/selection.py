@@ -10,7 +10,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -244,26 +244,25 @@ class ChosenLabels:
         path = band_path(target.crystal)
         divisions = across_one(MESH) if target.crystal.is_sheet else MESH
         mesh, weights = irreducible_qpoints(target.crystal, divisions)
-        qpoints = np.concatenate([path.qpoints, mesh])
-        found = predict_phonons(self.selector.posterior, target, qpoints, factor=self.selector.factors.bands)
-        n = len(path.qpoints)
-        on_mesh = replace(
-            found, qpoints=mesh, frequencies=found.frequencies[n:], deviations=found.deviations[n:],
-            draws=found.draws[:, n:],
-        )  # fmt: skip
+        # One after the other: at the zone centre of a polar crystal, frequencies depend on where the path leads.
+        found, on_mesh = (
+            predict_phonons(self.selector.posterior, target, qpoints, factor=self.selector.factors.bands)
+            for qpoints in (path.qpoints, mesh)
+        )
         axis = np.linspace(
             min(0.0, float(on_mesh.frequencies.min())), 1.05 * float(on_mesh.frequencies.max()), DENSITY_POINTS
         )
         density, spread = on_mesh.density(axis, weights)
         document: dict[str, Any] = {
             "factor": found.factor,
+            "born": target.nac_params is not None,
             "path_distances": path.distances,
             "path_ticks": path.ticks,
             "path_labels": path.labels,
             "path_segments": path.segments,
             "path_qpoints": path.qpoints,
-            "path_frequencies": found.frequencies[:n],
-            "path_deviations": found.deviations[:n],
+            "path_frequencies": found.frequencies,
+            "path_deviations": found.deviations,
             "mesh": list(divisions),
             "mesh_qpoints": mesh,
             "mesh_weights": weights,
@@ -400,7 +399,7 @@ def targets_of_plan(plan: Plan) -> tuple[PhononTarget, *tuple[Target, ...]]:
     Phonons, of crystals and sheets the elastic constants, and where atoms are substituted energies of decorations.
     """
     settings = plan.config.selection
-    phonons = PhononTarget(plan.crystal, plan.phonon_supercells, settings.target_thz)
+    phonons = PhononTarget(plan.crystal, plan.phonon_supercells, settings.target_thz, nac_params=plan.nac_params)
     others: list[Target] = []
     if plan.config.elastic.enabled:
         goal = settings.target_elastic_percent * PART_OF_LARGEST
