@@ -168,6 +168,8 @@ def as_document(config: RunConfig, folder: str | Path | None = None) -> dict[str
     if config.selection.method != "all":
         # What is not given there depends on the crystal.
         data["fit"] = config.fit.model_dump(mode="python", exclude_none=True, exclude_unset=True)
+        # Which method is the default depends on what is installed.
+        data["fit"] = {"method": config.fit.method, **data["fit"]}
     if config.regularised_by_evidence:
         del data["regularisation"]
     return data

@@ -327,6 +327,10 @@ class Fitter(ABC):
             "[selection] method = 'all', or choose them with another method."
         )
 
+    def prior(self, settings: Any) -> float | None:
+        """Width of the prior of the weights, in units of the basis's; None where the labels choose it."""
+        return None
+
     def effort(self, settings: Any, n_species: int) -> RowEffort:
         """What rows take; of a linear potential only."""
         raise NotImplementedError

@@ -138,6 +138,10 @@ class GapFitter(Fitter):
         jitter = fitted.settings.sparse_jitter if isinstance(fitted.settings, GapSettings) else 1e-10
         return GapModel(fitted.potential, sparse_jitter=jitter)
 
+    def prior(self, settings: GapSettings) -> float:
+        """One: `delta` is the width."""
+        return 1.0
+
     def effort(self, settings: GapSettings, n_species: int) -> RowEffort:
         """See :meth:`Fitter.effort`."""
         m = settings.n_sparse * n_species

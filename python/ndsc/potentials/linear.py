@@ -8,7 +8,7 @@ precision is lost as in normal equations.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -84,6 +84,35 @@ class LeastSquares:
         self.log_sigmas += float(np.sum(np.log(sigmas)))
         if sum(map(len, self._waiting)) > ROWS_PER_WEIGHT * (self.n_weights + 1):
             self._reduce()
+
+    def add_frame(
+        self, frame: Atoms, rows: FloatArray, single_atoms: Mapping[int, float], where: str
+    ) -> NDArray[np.bool_]:
+        """Add the targets of a configuration that carries sigmas; which of its rows have one.
+
+        Parameters
+        ----------
+        frame : ase.Atoms
+            From :func:`ndsc.fit.apply_regularisation`.
+        rows : (7 + 3 n, m) array
+        single_atoms : mapping of int to eV
+            By atomic number.
+        where : str
+            What messages call it.
+
+        Raises
+        ------
+        InputError
+            When a target has no sigma.
+        """
+        values, sigmas = targets_in_rows(frame, single_atoms, where), sigmas_in_rows(frame)
+        used = np.isfinite(values)
+        if not (sigmas[used] > 0).all():
+            raise InputError(
+                f"A target of {where} has no sigma. Give every target one with apply_regularisation before the fit."
+            )
+        self.add(rows[used], values[used], sigmas[used])
+        return used
 
     def _reduce(self) -> None:
         stacked = np.vstack([self._triangle, *self._waiting])
@@ -234,17 +263,7 @@ def add_frames(
     for some in _in_portions(frames, model.n_weights):
         progress(TASK, done, len(frames))
         for number, (frame, rows) in enumerate(zip(some, model.rows(some), strict=True)):
-            values, sigmas = (
-                targets_in_rows(frame, single_atoms, frame_name(frame, done + number)),
-                sigmas_in_rows(frame),
-            )
-            used = np.isfinite(values)
-            if not (sigmas[used] > 0).all():
-                raise InputError(
-                    f"A target of {frame_name(frame, done + number)} has no sigma. Give every target one with "
-                    "apply_regularisation before the fit."
-                )
-            system.add(rows[used], values[used], sigmas[used])
+            used = system.add_frame(frame, rows, single_atoms, frame_name(frame, done + number))
             for name, kind in zip(counts, ALL_KINDS, strict=True):
                 counts[name] += int(np.sum(kinds_of(len(frame))[used] == kind))
         done += len(some)

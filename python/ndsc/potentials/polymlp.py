@@ -309,8 +309,7 @@ class PolymlpFitter(Fitter):
         """See :meth:`Fitter.train`."""
         settings: PolymlpSettings = job.settings
         basis = job.basis if isinstance(job.basis, PolymlpBasis) else PolymlpBasis(settings, job.species)
-        scale = None if settings.prior == "evidence" else float(settings.prior)
-        solution, counts = solve_job(job, basis, scale=scale)
+        solution, counts = solve_job(job, basis, scale=self.prior(settings))
         path = basis.write(solution.z, job.e0, job.folder)
         details = {
             "prior": solution.scale,
@@ -342,6 +341,10 @@ class PolymlpFitter(Fitter):
         """See :meth:`Fitter.model`."""
         assert isinstance(fitted.settings, PolymlpSettings)
         return PolymlpBasis(fitted.settings, tuple(fitted.e0))
+
+    def prior(self, settings: PolymlpSettings) -> float | None:
+        """See :meth:`Fitter.prior`."""
+        return None if settings.prior == "evidence" else float(settings.prior)
 
     def effort(self, settings: PolymlpSettings, n_species: int) -> RowEffort:
         """See :meth:`Fitter.effort`."""

@@ -69,7 +69,7 @@ def _of_method(value: object) -> Any:
     if twice:
         raise ValueError(f"{', '.join(twice)} is given in [fit] and in [fit.{kind}]; give it once")
     _check_owner(kind, said)
-    return {**said, "method": method, **own}
+    return {**said, **own} if kind == "gap" and "method" not in value else {**said, "method": method, **own}
 
 
 def _meant(value: Mapping[str, Any]) -> str:

@@ -11,20 +11,29 @@ from pathlib import Path
 
 import numpy as np
 from ase import Atoms
+from ase.calculators.calculator import Calculator
 from ase.data import atomic_numbers
+from numpy.typing import NDArray
 
 from ndsc.files import ScratchFolder
-from ndsc.fit import Regularisation, apply_regularisation, fit_gap
+from ndsc.fit import GapSettings, Regularisation, apply_regularisation, fit_gap
 from ndsc.fit.calculator import GapCalculator
 from ndsc.fit.evaluation import Errors, evaluate
 from ndsc.fit.linear_system import LinearSystem
 from ndsc.fit.training import single_atom_energies
-from ndsc.selection import GapModel, Noise, Target
+from ndsc.potentials.base import Fitted as PotentialFitted
+from ndsc.potentials.fitting import fit_potential
+from ndsc.potentials.linear import LeastSquares
+from ndsc.potentials.registry import fitter_of
+from ndsc.selection import GapModel, LinearModel, Noise, Target
 from ndsc.selection.noise import most_probable_noise
 from ndsc.selection.selector import observations
 from ndsc.study.models import PoolModels, targets_of_run
 from ndsc.study.runs import StudyRun
 from ndsc.study.variants import FitTask
+from ndsc.targets import frame_name, targets_of
+
+FloatArray = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,12 +43,12 @@ class Fitted:
     Attributes
     ----------
     task : FitTask
-    calculator : GapCalculator
+    calculator : ase.calculators.calculator.Calculator
         Works as long as the folder of the group of fits is there.
     metrics : dict of str to float or None
         :data:`~ndsc.study.results.FIT_METRICS`.
-    sparse_points : path
-        XML file of a potential with the same sparse points.
+    sparse_points : path or None
+        XML file of a potential with the same sparse points, where it is a GAP.
     e0 : dict of str to eV
     regularisation : Regularisation
         Of the task, or the one that makes its labels most probable.
@@ -50,12 +59,12 @@ class Fitted:
     """
 
     task: FitTask
-    calculator: GapCalculator
+    calculator: Calculator
     metrics: dict[str, float | None]
-    sparse_points: Path
+    sparse_points: Path | None
     e0: dict[str, float]
     regularisation: Regularisation
-    model: Callable[[], GapModel]
+    model: Callable[[], LinearModel]
     noise: Noise | None = None
 
 
@@ -79,6 +88,7 @@ class FitGroup(ScratchFolder):
         self._points: _Points | None = None
         self._system: LinearSystem | None = None
         self._numbers: dict[int, int] = {}
+        self._rows: dict[int, FloatArray] = {}
         self._targets: dict[str, list[Target]] = {}
 
     def fit(self, task: FitTask) -> Fitted:
@@ -89,23 +99,29 @@ class FitGroup(ScratchFolder):
         NdscError
             When the fit fails.
         """
+        if not isinstance(task.settings, GapSettings):
+            return self._fit_from_basis(task)
         alone = len(self.tasks) == 1 or task.settings.solver == "gap_fit"
         if alone and task.own_pool and task.regularisation is not None:
-            return self._fit_alone(task)
-        return self._fit_from_system(task)
+            return self._fit_alone(task, task.settings)
+        return self._fit_from_system(task, task.settings)
 
     def largest_difference(self, fitted: Fitted) -> float:
-        """Largest difference (eV/Å) of a force on the training data from a fit by gap_fit with the same sparse points.
+        """Largest difference (eV/Å) of a force on the training data from a fit by itself; of a GAP, by gap_fit.
 
         Raises
         ------
         NdscError
-            When gap_fit fails.
+            When that fit fails.
         """
         task, folder = fitted.task, self.path / "verified"
         frames = apply_regularisation(task.selected.frames, fitted.regularisation)
-        settings = task.settings.replaced(e0=fitted.e0, solver="gap_fit")
-        again = fit_gap(frames, folder, settings, fixed_sparse_points=fitted.sparse_points)
+        again: PotentialFitted
+        if isinstance(task.settings, GapSettings):
+            settings = task.settings.replaced(e0=fitted.e0, solver="gap_fit")
+            again = fit_gap(frames, folder, settings, fixed_sparse_points=fitted.sparse_points)
+        else:
+            again = fit_potential(frames, folder, task.settings.replaced(e0=fitted.e0))
         ours = evaluate(task.selected.frames, fitted.calculator)
         shutil.rmtree(folder, ignore_errors=True)
         return float(np.max(np.abs(ours.model_forces - again.predictions.model_forces)))
@@ -120,21 +136,56 @@ class FitGroup(ScratchFolder):
             self._targets[run.name] = targets
         return self._targets[run.name]
 
-    def _fit_alone(self, task: FitTask) -> Fitted:
+    def _fit_alone(self, task: FitTask, settings: GapSettings) -> Fitted:
         fit = fit_gap(
             apply_regularisation(task.selected.frames, task.regularisation),
             self.path / "alone",
-            task.settings,
+            settings,
             sparse_only=task.pool_unlabelled,
             reuse=False,
         )
         calculator = fit.calculator()
         held_out = None if task.left_out is None else evaluate(task.left_out.frames, calculator).errors()["all"]
         metrics = fit_metrics(task, sum(fit.n_sparse.values()), fit.seconds, fit.predictions.errors()["all"], held_out)
-        model = functools.cache(lambda: GapModel(fit.xml_path, sparse_jitter=task.settings.sparse_jitter))
+        model = functools.cache(lambda: GapModel(fit.xml_path, sparse_jitter=settings.sparse_jitter))
         return Fitted(task, calculator, metrics, fit.xml_path, fit.e0, _regularisation_of(task), model)
 
-    def _fit_from_system(self, task: FitTask) -> Fitted:
+    def _fit_from_basis(self, task: FitTask) -> Fitted:
+        """By our own least squares, with rows that the group computes once."""
+        first, kind = self.tasks[0], fitter_of(task.settings)
+        basis = self.models.of(first.sparse_key, first.pool_unlabelled, first.settings)
+        rest = [] if task.left_out is None else list(task.left_out.frames)
+        missing = [frame for frame in (*task.selected.frames, *rest) if id(frame) not in self._rows]
+        self._rows |= dict(zip(map(id, missing), basis.rows(missing), strict=True))
+        started = time.perf_counter()
+        frames, m = list(task.selected.frames), basis.n_weights
+        rows = [self._rows[id(frame)] for frame in frames]
+        e0 = single_atom_energies(frames, task.settings)
+        noise = None
+        if task.regularisation is None:
+            noise = most_probable_noise(observations(frames, rows, m, e0))
+        regularisation = _regularisation_of(task, noise)
+        system, numbers = LeastSquares(m), {atomic_numbers[symbol]: energy for symbol, energy in e0.items()}
+        for number, (frame, own) in enumerate(zip(apply_regularisation(frames, regularisation), rows, strict=True)):
+            system.add_frame(frame, own, numbers, frame_name(frame, number))
+        z = system.solve(scale=kind.prior(task.settings)).z
+        seconds = time.perf_counter() - started
+        folder = self.path / f"solved-{self.tasks.index(task)}"
+        calculator = kind.calculator(basis.write(z, e0, folder))
+        learned, held_out = self._force_errors(frames, z), self._force_errors(rest, z)
+        metrics = fit_metrics(task, m, seconds, learned, held_out if rest else None)
+        return Fitted(task, calculator, metrics, None, e0, regularisation, lambda: basis, noise)
+
+    def _force_errors(self, frames: Sequence[Atoms], z: FloatArray) -> Errors:
+        found = [
+            self._rows[id(frame)][1:-6] @ z - forces.ravel()
+            for frame in frames
+            if (forces := targets_of(frame).forces) is not None
+        ]
+        rmse = float(np.sqrt(np.mean(np.concatenate(found) ** 2))) if found else None
+        return Errors(len(frames), None, rmse, None)
+
+    def _fit_from_system(self, task: FitTask, settings: GapSettings) -> Fitted:
         points, system = self._prepared()
         started = time.perf_counter()
         numbers = [self._numbers[id(frame)] for frame in task.selected.frames]
@@ -148,7 +199,7 @@ class FitGroup(ScratchFolder):
             labels = observations(task.selected.frames, rows, points.model.n_weights, e0)
             noise = most_probable_noise(labels)
         regularisation = _regularisation_of(task, noise)
-        weights = system.solve(numbers, regularisation, sparse_jitter=task.settings.sparse_jitter)
+        weights = system.solve(numbers, regularisation, sparse_jitter=settings.sparse_jitter)
         seconds = time.perf_counter() - started
         # The calculator of the fit before may still be alive, so that each has a folder of its own.
         folder = self.path / f"solved-{self.tasks.index(task)}"
@@ -174,16 +225,20 @@ class FitGroup(ScratchFolder):
         return self._points, self._system
 
     def _chosen_points(self, first: FitTask) -> _Points:
+        settings = first.settings
+        assert isinstance(settings, GapSettings)
         if first.from_structures:
-            return _Points(self.models.of(first.sparse_key, first.pool_unlabelled, first.settings))
+            model = self.models.of(first.sparse_key, first.pool_unlabelled, settings)
+            assert isinstance(model, GapModel)
+            return _Points(model)
         points = fit_gap(
             apply_regularisation(first.pool, _regularisation_of(first)),
             self.path / "points",
-            first.settings.replaced(solver="numpy"),
+            settings.replaced(solver="numpy"),
             sparse_only=first.pool_unlabelled,
             reuse=False,
         )
-        return _Points(GapModel(points.xml_path, sparse_jitter=first.settings.sparse_jitter), points.e0)
+        return _Points(GapModel(points.xml_path, sparse_jitter=settings.sparse_jitter), points.e0)
 
 
 @dataclass(frozen=True, eq=False)

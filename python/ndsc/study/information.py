@@ -11,7 +11,7 @@ import numpy as np
 from ase import Atoms
 
 from ndsc.errors import NdscError
-from ndsc.fit import GapSettings
+from ndsc.fit.fitter_settings import FitterSettings
 from ndsc.progress import Progress, silent
 from ndsc.selection import SelectionSettings, Selector
 from ndsc.selection.selector import Unit
@@ -44,7 +44,7 @@ class Offered:
         That offer sparse points, labelled or not.
     sparse_key : str
         What the sparse points depend on.
-    settings : GapSettings
+    settings : FitterSettings
     unit : "labels", "atoms" or "seconds"
         What costs are counted in.
     """
@@ -52,7 +52,7 @@ class Offered:
     runs: Sequence[StudyRun]
     structures: Sequence[Atoms]
     sparse_key: str
-    settings: GapSettings
+    settings: FitterSettings
     unit: Unit
 
 

@@ -8,11 +8,13 @@ from pathlib import Path
 
 from ase import Atoms
 
-from ndsc.fit import GapSettings, choose_sparse_points
 from ndsc.fit.composition import fitted_energies
+from ndsc.fit.fitter_settings import FitterSettings
 from ndsc.fit.training import single_atom_energies
+from ndsc.potentials.base import Basis
+from ndsc.potentials.registry import fitter_of
 from ndsc.progress import Progress, silent
-from ndsc.selection import GapModel, PhononTarget, SelectionSettings, Target
+from ndsc.selection import PhononTarget, SelectionSettings, Target
 from ndsc.selection.elastic_target import PART_OF_LARGEST
 from ndsc.selection.selector import SingleAtoms
 from ndsc.selection.sheet_target import elastic_target
@@ -23,7 +25,7 @@ WORKERS = 2
 
 
 class PoolModels:
-    """Models with sparse points from structures without labels, which choices and fits share.
+    """Linear models from structures without labels, which choices and fits share.
 
     Parameters
     ----------
@@ -33,11 +35,11 @@ class PoolModels:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._models: dict[str, GapModel] = {}
+        self._models: dict[str, Basis] = {}
 
     def of(
-        self, key: str, structures: Sequence[Atoms], settings: GapSettings, *, progress: Progress = silent
-    ) -> GapModel:
+        self, key: str, structures: Sequence[Atoms], settings: FitterSettings, *, progress: Progress = silent
+    ) -> Basis:
         """The model of a pool.
 
         Parameters
@@ -46,7 +48,7 @@ class PoolModels:
             What its sparse points depend on, see :func:`ndsc.study.variants.sparse_key_of`.
         structures : sequence of ase.Atoms
             Their labels are not looked at.
-        settings : GapSettings
+        settings : FitterSettings
         progress : callable
 
         Raises
@@ -55,10 +57,12 @@ class PoolModels:
             When sparse points cannot be chosen.
         """
         if key not in self._models:
-            potential = choose_sparse_points(structures, self.folder / "points" / key, settings, progress=progress)
-            self._models[key] = GapModel(
-                potential, sparse_jitter=settings.sparse_jitter, store=self.folder / "rows", workers=WORKERS
-            )
+            kind = fitter_of(settings)
+            kind.require()
+            self._models[key] = kind.basis(
+                structures, self.folder / "points" / key, settings, store=self.folder / "rows", workers=WORKERS,
+                progress=progress,
+            )  # fmt: skip
         return self._models[key]
 
 
@@ -81,7 +85,7 @@ def targets_of_run(run: StudyRun, goals: SelectionSettings) -> list[Target]:
     return found
 
 
-def given_e0(settings: GapSettings, frames: Sequence[Atoms]) -> SingleAtoms | None:
+def given_e0(settings: FitterSettings, frames: Sequence[Atoms]) -> SingleAtoms | None:
     """Energies of single atoms by symbol, eV, or what finds them; None where they are the mean of whatever labels."""
     if settings.e0 == "fit":
         return partial(fitted_energies, strict=False)

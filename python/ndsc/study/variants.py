@@ -14,13 +14,16 @@ from pydantic import ValidationError
 from ndsc.config.study import PotentialConfig, SparseFrom, StudyConfig
 from ndsc.errors import InputError
 from ndsc.fit import GapSettings, Regularisation
+from ndsc.fit.fitter_settings import FitterSettings
 from ndsc.messages import explain
+from ndsc.potentials.registry import fitter_of
+from ndsc.potentials.settings import FITTERS
 from ndsc.store import digest
 from ndsc.study.information import InformedChoices, Offered
 from ndsc.study.results import Variant
 from ndsc.study.runs import StudyRun
 from ndsc.study.selection import Informed, Selected, candidates, draw
-from ndsc.versions import package_versions
+from ndsc.versions import package_version, package_versions
 
 #: Goes up when this version of ndsc would find other numbers than an earlier one from the same input.
 FORMAT = 1
@@ -47,7 +50,7 @@ class FitTask:
         The same, without labels, or without looking at them; without `pool`, sparse points come from structures alone.
     pool_keys, frame_keys : tuple of str
         Label keys, which say what these are.
-    settings : GapSettings
+    settings : FitterSettings
     regularisation : Regularisation or None
         None for the sigmas that make the labels most probable.
     runs : tuple of str
@@ -61,7 +64,7 @@ class FitTask:
     pool_unlabelled: tuple[Atoms, ...]
     pool_keys: tuple[str, ...]
     frame_keys: tuple[str, ...]
-    settings: GapSettings
+    settings: FitterSettings
     regularisation: Regularisation | None
     runs: tuple[str, ...]
 
@@ -88,7 +91,7 @@ class FitTask:
                 "sparse": self.sparse_key,
                 "frames": self.frame_keys,
                 "regularisation": "evidence" if self.regularisation is None else self.regularisation.expected_errors(),
-                "solver": self.settings.solver,
+                "solver": getattr(self.settings, "solver", None),
             }
         )
 
@@ -131,7 +134,7 @@ class Point:
     runs: tuple[str, ...]
 
 
-def sparse_key_of(keys: Sequence[str], labelled: int, settings: GapSettings) -> str:
+def sparse_key_of(keys: Sequence[str], labelled: int, settings: FitterSettings) -> str:
     """What sparse points depend on.
 
     Parameters
@@ -140,17 +143,19 @@ def sparse_key_of(keys: Sequence[str], labelled: int, settings: GapSettings) -> 
         Of the labels of all configurations that offer them.
     labelled : int
         How many of these, the first ones, are offered with their labels.
-    settings : GapSettings
+    settings : FitterSettings
     """
-    return digest(
-        {
-            "format": FORMAT,
-            "pool": tuple(keys),
-            "labelled": labelled,
-            "settings": settings.hyperparameters(),
-            "quippy": package_versions().get("quippy-ase"),
-        }
-    )
+    content = {
+        "format": FORMAT,
+        "pool": tuple(keys),
+        "labelled": labelled,
+        "settings": settings.hyperparameters(),
+        "quippy": package_version("quippy-ase"),
+    }
+    if not isinstance(settings, GapSettings):
+        kind = fitter_of(settings)
+        content |= {"method": settings.method, "quippy": None, "version": package_version(kind.package)}
+    return digest(content)
 
 
 def needed_runs(config: StudyConfig) -> list[str]:
@@ -329,6 +334,8 @@ class Planner:
     ) -> tuple[tuple[Atoms, ...], tuple[Atoms, ...]]:
         """Labelled and unlabelled configurations that offer sparse points."""
         source = section.sparse_points
+        if not isinstance(self._settings(section, seed)[0], GapSettings):
+            return (), self._structures(section)
         if isinstance(source, SparseFrom):
             if section.name in asked:
                 raise InputError(
@@ -357,7 +364,7 @@ class Planner:
 
     def _random(self, section: PotentialConfig, asked: Sequence[str]) -> bool:
         """Whether anything of a potential depends on the seed."""
-        if section.select.draws or self._settings(section, 0)[0].sparse_method in RANDOM_METHODS:
+        if section.select.draws or _sparse_method(self._settings(section, 0)[0]) in RANDOM_METHODS:
             return True
         source = section.sparse_points
         if not isinstance(source, SparseFrom) or source.potential in asked:
@@ -365,16 +372,14 @@ class Planner:
         other = next(potential for potential in self.config.potentials if potential.name == source.potential)
         return self._random(other, [*asked, section.name])
 
-    def _settings(self, section: PotentialConfig, seed: int) -> tuple[GapSettings, Regularisation]:
+    def _settings(self, section: PotentialConfig, seed: int) -> tuple[FitterSettings, Regularisation]:
         """The first run's sections with what the potential says differently, and the seed where it matters."""
         plan = self.runs[(section.train or tuple(self.config.runs))[0]].plan
         run = plan.config
         try:
-            if not isinstance(plan.potential, GapSettings) or not isinstance(section.fit, GapSettings):
-                raise InputError("A study fits potentials of [fit] method = 'gap' only. Give that method.")
-            fit = GapSettings.model_validate(_merged(plan.potential, section.fit))
+            fit = _settings_of(plan.potential, section.fit)
             return (
-                fit.model_copy(update={"seed": seed}) if fit.sparse_method in RANDOM_METHODS else fit,
+                fit.model_copy(update={"seed": seed}) if _sparse_method(fit) in RANDOM_METHODS else fit,
                 Regularisation.model_validate(_merged(run.regularisation, section.regularisation)),
             )
         except ValidationError as error:
@@ -392,7 +397,21 @@ class Planner:
         return tuple(str(frame.info.get("ndsc_label") or first.store.key_of(frame, first.spec)) for frame in frames)
 
 
-def _merged(base: GapSettings | Regularisation, said: GapSettings | Regularisation) -> dict[str, Any]:
+def _sparse_method(settings: FitterSettings) -> str | None:
+    return settings.sparse_method if isinstance(settings, GapSettings) else None
+
+
+def _settings_of(base: FitterSettings, said: FitterSettings) -> FitterSettings:
+    """Those of a run with what a potential says differently; of another kind of potential, its own and the run's e0."""
+    given = said.model_fields_set
+    if type(said) is type(base) or not given:
+        return type(base).model_validate(_merged(base, said))
+    if "method" not in given and given <= set(type(base).model_fields):
+        return type(base).model_validate(_merged(base, said))
+    return FITTERS[said.method].model_validate({"e0": base.e0, **said.model_dump(exclude_unset=True)})
+
+
+def _merged(base: FitterSettings | Regularisation, said: FitterSettings | Regularisation) -> dict[str, Any]:
     """What `said` sets explicitly, its preset's values among that, on top of `base`."""
     values = base.model_dump()
     for key, value in said.model_dump(exclude_unset=True).items():
