@@ -27,7 +27,7 @@ from ndsc.configurations import (
     symmetric_strain,
     uniform_stream,
 )
-from ndsc.errors import InputError, NdscError, ReferenceCalculationError
+from ndsc.errors import InputError, NdscError
 from ndsc.interrupts import raise_if_interrupted
 from ndsc.progress import Progress, silent
 from ndsc.rounding import rounded
@@ -144,9 +144,8 @@ def dynamics_configurations(
     Raises
     ------
     InputError
-        When a number is out of its range, a trajectory explodes, or there is no atom that could move against another.
-    ReferenceCalculationError
-        When the calculator fails.
+        When a number is out of its range, a trajectory explodes, the calculator fails in it, or there is no atom that
+        could move against another.
     """
     settings = ConfigurationSettings.parse(
         {
@@ -200,9 +199,7 @@ def run_langevin(
     Raises
     ------
     InputError
-        When it explodes.
-    ReferenceCalculationError
-        When the calculator fails.
+        When it explodes, or the calculator fails.
     """
     atoms = run.start.copy()
     atoms.calc = calculator if isinstance(calculator, Calculator) or calculator is None else calculator(atoms)
@@ -291,7 +288,7 @@ def _advance(dynamics: Langevin, steps: int, run: LangevinRun, done: int) -> Non
         raise_if_interrupted(error)
         if not np.all(np.isfinite(dynamics.atoms.positions)):
             raise _exploded(run, done, "positions are not finite") from error
-        raise ReferenceCalculationError(
+        raise InputError(
             f"The molecular dynamics of {run.title} failed between steps {done} and {done + steps} "
             f"({type(error).__name__}: {error}). Lower the temperature or the time step, or take another potential."
         ) from error

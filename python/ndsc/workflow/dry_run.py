@@ -319,7 +319,7 @@ def plan_without_calculations(
     except PendingPhononsError as pending:
         return pending.plan
     except ReferenceCalculationError:
-        return make_plan(config, directory, relax=False, databases=databases, progress=progress)
+        return make_plan(config, directory, relax=False, dynamics=dynamics, databases=databases, progress=progress)
 
 
 def _in_store(plan: Plan, progress: Progress) -> tuple[int, tuple[tuple[int, float], ...]]:

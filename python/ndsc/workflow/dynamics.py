@@ -70,10 +70,7 @@ def frames_of_dynamics(
     Raises
     ------
     InputError
-        When a potential cannot be read, is not one of the crystal's elements, or a trajectory explodes; when the
-        reference is too dear for molecular dynamics.
-    ReferenceCalculationError
-        When the calculator fails.
+        When a potential cannot be read, is not one of the crystal's elements, or a trajectory explodes or fails.
     """
     try:
         return {str(part.name): _of_part(part, spec, store, supercells, run, progress) for part in config.dynamics}

@@ -176,6 +176,6 @@ def _plan_of(
         except ReferenceCalculationError:
             if compute:
                 raise
-            return make_plan(config, directory, relax=False, **common)
+            return make_plan(config, directory, relax=False, dynamics=dynamics, **common)
     except (InputError, ReferenceCalculationError) as error:
         raise type(error)(f"The crystal {name}: {error}") from error
