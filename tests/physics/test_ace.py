@@ -347,6 +347,7 @@ def test_memory_grows_with_the_basis_and_is_refused_beforehand(frames, tmp_path)
     size = FitSize.of_frames(frames, 6.0)
     needs = [kind.memory(AceSettings(max_degree=degree), size) for degree in (6, 10, 14, 18)]
     assert all(small < large for small, large in pairwise(needs))
+    assert [count_weights(n, AceSettings()) for n in (1, 2, 3, 4)] == [698, 1498, 1425, 2132]
     with pytest.raises(InputError, match=r"Lower \[fit.ace\] max_degree"):
         fit_potential(apply_regularisation(frames), tmp_path / "fit", SMALL, memory_limit_gb=0.1)
 

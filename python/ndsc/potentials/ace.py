@@ -37,7 +37,7 @@ TASK = "computing basis functions"
 #: Processor time of the rows of an atom and a neighbour, s, and more for each function (measured, one core of 2 GHz).
 SECONDS_PER_PAIR, SECONDS_PER_PAIR_AND_FUNCTION = 8e-6, 6e-8
 #: Memory of JAX, and that of the tables of radial functions for each weight, bytes.
-JAX, TABLES_PER_WEIGHT = 3e8, 5e5
+JAX, TABLES_PER_WEIGHT = 3e8, 5e4
 
 
 class AceBasis:
@@ -106,7 +106,7 @@ class AceBasis:
     def memory_gb(self, frames: Sequence[Atoms]) -> float:
         """See :meth:`ndsc.potentials.base.Basis.memory_gb`."""
         rows = 8.0 * self.n_weights * sum(7 + 3 * len(frame) for frame in frames)
-        return (PROGRAM + JAX + 3 * MOST_AT_ONCE + rows) / 1e9
+        return (PROGRAM + JAX + MOST_AT_ONCE + rows) / 1e9
 
     def write(self, z: FloatArray, e0: Mapping[str, float], folder: Path) -> Path:
         """See :meth:`ndsc.potentials.base.Basis.write`."""
@@ -137,13 +137,13 @@ class AceFitter(Fitter):
     def memory(self, settings: AceSettings, size: FitSize) -> float:
         """See :meth:`Fitter.memory`."""
         m = count_weights(size.n_species, settings)
-        return PROGRAM + JAX + 3 * MOST_AT_ONCE + TABLES_PER_WEIGHT * m + solver_memory(m, size.n_pairs_of_one)
+        return PROGRAM + JAX + MOST_AT_ONCE + TABLES_PER_WEIGHT * m + solver_memory(m, size.n_pairs_of_one)
 
     def cheaper(self, settings: AceSettings) -> str:
         """See :meth:`Fitter.cheaper`."""
         return (
-            f"Lower [fit.ace] max_degree = {settings.max_degree} or order = {settings.order}, on which the number of "
-            "basis functions depends."
+            f"Lower [fit.ace] {_degree(settings)} or order = {settings.order}, on which the number of basis functions "
+            "depends."
         )
 
     def train(self, job: Job) -> Trained:
@@ -153,7 +153,7 @@ class AceFitter(Fitter):
             basis = AceBasis(job.species, job.settings)
         elif not isinstance(basis, AceBasis):
             raise InputError(f"{basis!r} is not the basis of an ACE. Give the one that the labels were chosen with.")
-        solution, counts = solve_job(job, basis)
+        solution, counts = solve_job(job, _Telling(basis, job.progress))
         basis.write(solution.z, job.e0, job.folder)
         return Trained(
             potential=FILE,
@@ -191,18 +191,18 @@ class AceFitter(Fitter):
         return RowEffort(
             weights=m,
             seconds_per_pair=SECONDS_PER_PAIR + SECONDS_PER_PAIR_AND_FUNCTION * m / n_species,
-            bytes_of_process=PROGRAM + JAX + 3 * MOST_AT_ONCE,
+            bytes_of_process=PROGRAM + JAX + MOST_AT_ONCE,
             bytes_per_pair=8.0 * 500,
         )
 
     def describe(self, settings: AceSettings) -> str:
         """See :meth:`Fitter.describe`."""
-        return f"order = {settings.order}, max_degree = {settings.max_degree}"
+        return f"order = {settings.order}" + ("" if settings.max_degree is None else f", {_degree(settings)}")
 
     def larger(self, settings: AceSettings) -> str:
         """See :meth:`Fitter.larger`."""
         return (
-            f"raise [fit.ace] max_degree = {settings.max_degree}, then order = {settings.order} and "
+            f"raise [fit.ace] {_degree(settings)} (14 without it for one element, less for more) and "
             f"cutoff = {settings.cutoff:g}"
         )
 
@@ -211,3 +211,24 @@ class AceFitter(Fitter):
         if not isinstance(fitted.settings, AceSettings):
             raise InputError(f"The fit in {fitted.potential.parent} is not one of method = 'ace'.")
         return AceBasis(tuple(fitted.e0), fitted.settings)
+
+
+class _Telling:
+    """A basis that tells of each configuration that is done."""
+
+    def __init__(self, basis: AceBasis, progress: Progress) -> None:
+        self._basis, self._progress = basis, progress
+
+    @property
+    def n_weights(self) -> int:
+        return self._basis.n_weights
+
+    def rows(self, frames: Sequence[Atoms], *, progress: Progress = silent) -> list[FloatArray]:
+        """See :meth:`AceBasis.rows`."""
+        del progress
+        return self._basis.rows(frames, progress=self._progress)
+
+
+def _degree(settings: AceSettings) -> str:
+    """The key with its value where it has one."""
+    return "max_degree" if settings.max_degree is None else f"max_degree = {settings.max_degree}"

@@ -9,6 +9,9 @@ from pydantic import Field
 from ndsc.fit.fitter_settings import FitterSettings
 from ndsc.section import Positive, Real
 
+#: Largest degree for one element, two, and so on: 700 to 2,300 functions in all.
+DEGREES = (14, 9, 6, 5, 4)
+
 
 class AceSettings(FitterSettings):
     """``[fit] method = "ace"``: a linear atomic cluster expansion; ``ndsc.potentials.AceSettings`` in Python.
@@ -20,9 +23,10 @@ class AceSettings(FitterSettings):
     method : "ace"
     order : int
         Largest number of neighbours in a basis function; functions of three neighbours see dihedral angles.
-    max_degree : int
+    max_degree : int or None
         Largest sum of ``n / n_elements + wL * l`` over the radial numbers n and the angular numbers l of a function.
-        The number of functions grows with its power of two times `order`.
+        The number of functions grows with its power of two times `order`, and with a power of the number of elements;
+        by default it is smaller for more elements, see :data:`DEGREES`.
     wL : float
         Weight of angular numbers in that sum.
     r0 : float or None, Å
@@ -40,8 +44,12 @@ class AceSettings(FitterSettings):
     order: Positive = Field(
         default=3, le=6, description="Give the largest number of neighbours in a basis function (1 to 6), as 3."
     )
-    max_degree: Positive = Field(
-        default=14, ge=2, le=40, description="Give the largest degree of a basis function (2 to 40), for example 14."
+    max_degree: Positive | None = Field(
+        default=None,
+        ge=2,
+        le=40,
+        description="Give the largest degree of a basis function (2 to 40), for example 14; without it, 14 for one "
+        "element and less for more.",
     )
     wL: Real = Field(  # noqa: N815 - ace-jax's name
         default=1.0, ge=0.5, le=10, description="Give the weight of angular numbers in the degree, for example 1.0."
@@ -51,3 +59,9 @@ class AceSettings(FitterSettings):
     )
     prior: Literal["scaled", "smoothness"] = Field(default="scaled", description="Give 'scaled' or 'smoothness'.")
     smoothness: Real = Field(default=0.5, ge=0, le=4, description="Give a power from 0 to 4, for example 0.5.")
+
+    def degree(self, n_elements: int) -> int:
+        """The largest degree of functions for some number of elements."""
+        if self.max_degree is not None:
+            return self.max_degree
+        return DEGREES[min(n_elements, len(DEGREES)) - 1]

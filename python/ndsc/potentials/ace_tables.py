@@ -13,6 +13,7 @@ import json
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -172,12 +173,13 @@ def read_ace(path: Path) -> tuple[AceTables, AceWeights]:
     if path.suffix != ".npz":
         raise InputError(f"{path} is not a potential of ace-jax: a file that ends in .npz is expected.")
     try:
-        # NumPy refuses pickled objects here, which could run code.
-        with np.load(path) as arrays:
-            gamma = np.array(arrays["gamma"], dtype=float) if "gamma" in arrays.files else None
+        content = BytesIO(path.read_bytes())
         with _double():
-            model, meta, _ = ace_jax.load(path)
-            if gamma is None:
+            # NumPy refuses pickled objects here, which could run code.
+            model, meta, arrays = ace_jax.load(content)
+            if "gamma" in arrays.files:
+                gamma = np.array(arrays["gamma"], dtype=float)
+            else:
                 from ace_jax.basis.prior import gamma_from_model
 
                 gamma = np.asarray(gamma_from_model(meta), dtype=float)
@@ -210,8 +212,9 @@ def count_weights(n_elements: int, settings: AceSettings) -> int:
     require_ace()
     from ace_jax.basis.spec import build_spec
 
-    functions, _, _ = build_spec(n_elements, settings.order, settings.max_degree, settings.wL)
-    return n_elements * (len(functions) + settings.max_degree)
+    degree = settings.degree(n_elements)
+    functions, _, _ = build_spec(n_elements, settings.order, degree, settings.wL)
+    return n_elements * (len(functions) + degree)
 
 
 def require_ace() -> None:
@@ -248,9 +251,8 @@ def _built(elements: Sequence[str], settings: AceSettings) -> Any:
     numbers = [atomic_numbers[symbol] for symbol in elements]
     try:
         with _double():
-            return build_model(
-                numbers, settings.order, settings.max_degree, wL=settings.wL, rcut=settings.cutoff, r0=settings.r0
-            )
+            degree = settings.degree(len(elements))
+            return build_model(numbers, settings.order, degree, wL=settings.wL, rcut=settings.cutoff, r0=settings.r0)
     except BasisUnavailable as error:
         raise MissingExtraError(f"ace-jax cannot make a basis on this computer: {error}.") from error
     except ValueError as error:
@@ -266,11 +268,16 @@ def _tables(model: Any, meta: Mapping[str, Any], gamma: FloatArray) -> AceTables
         )
     density = np.column_stack([np.asarray(model.aspec_r), np.asarray(model.aspec_y)]).astype(np.int64)
     products = tuple(np.asarray(group, dtype=np.int64) for group in model.aa_specs)
+    # JAX takes the last one where a number is too large, without a word.
+    if any(group.size and not 0 <= group.min() <= group.max() < len(density) for group in products):
+        raise InputError("The products of the basis name densities that are not there. Build or fit it again.")
     degree = int(np.sqrt(density[:, 1].max()))
     powers, harmonics = _harmonics(model, degree)
     shape = (int(meta["n_B"]), sum(map(len, products)))
     entries = np.asarray(model.a2b_vals, dtype=float), (np.asarray(model.a2b_rows), np.asarray(model.a2b_cols))
     radial, n_radial, n_pair = _radial(model, len(meta["elements"]), float(meta["rcut"]))
+    if not (density.min() >= 0 and density[:, 0].max() < n_radial and density[:, 1].max() < harmonics.shape[1]):
+        raise InputError("The densities of the basis name functions that are not there. Build or fit it again.")
     if len(gamma) != len(meta["elements"]) * (shape[0] + n_pair) or not (gamma > 0).all():
         raise InputError("The prior of the basis does not fit its functions. Build it again.")
     return AceTables(
