@@ -13,6 +13,8 @@ import numpy as np
 import pytest
 from test_report import comparison, predictions, reported  # noqa: F401
 
+from ndsc.report import write_report
+
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 MOST_BYTES = 2_000_000
 
@@ -22,13 +24,17 @@ def page(reported):  # noqa: F811
     return (reported / "report.html").read_text(encoding="utf-8")
 
 
-@pytest.fixture(scope="module")
-def plots(page):
+def plots_of(page):
     """What the script is told of each figure."""
     pairs = re.findall(
         r'<figure class="plot[^>]*id="(\w+)".*?<script type="application/json">(.*?)</script>', page, re.S
     )
     return {name: json.loads(text) for name, text in pairs}
+
+
+@pytest.fixture(scope="module")
+def plots(page):
+    return plots_of(page)
 
 
 class Reader(HTMLParser):
@@ -119,6 +125,27 @@ def test_points_lie_inside_their_panels(plots):
             assert len(layer["x"]) == len(layer["y"]) == len(layer["text"])
             low, high = sorted(panel["x"]["limits"])
             assert all(low <= x <= high for x in layer["x"] if x is not None)
+
+
+def test_a_page_that_would_be_large_has_less_detail(reported, plots, tmp_path, monkeypatch):  # noqa: F811
+    folder = tmp_path / "run"
+    shutil.copytree(reported, folder)
+    monkeypatch.setattr("ndsc.report.page.MOST_BYTES", 0)
+    monkeypatch.setattr("ndsc.report.interactive._FEW_FREQUENCIES", 600)
+    monkeypatch.setattr("ndsc.report.interactive._LARGE_PICTURE_BYTES", 60_000)
+    write_report(folder)
+    text = (folder / "report.html").read_text(encoding="utf-8")
+    less = plots_of(text)
+    assert less.keys() == plots.keys()
+    bands, whole = less["dispersion"]["layers"][0], plots["dispersion"]["layers"][0]
+    step = round(len(whole["x"]) / len(bands["x"]))
+    assert step > 1
+    assert bands["x"] == whole["x"][::step]
+    assert [curve["y"] for curve in bands["curves"]] == [curve["y"][::step] for curve in whole["curves"]]
+    assert "path.csv" not in less["dispersion"]["files"]
+    pictures = re.findall(r'<image width="100%" height="100%" href="data:image/png;base64,([^"]*)"', text)
+    assert len(pictures) >= 1
+    assert base64.b64decode(pictures[0]) == (folder / "figures" / "dispersion.png").read_bytes()
 
 
 #: What a reader does, one step after another; what is found goes into the page, which the browser prints.

@@ -20,7 +20,7 @@ from ndsc.report.dispersions import dispersion_comparison_figure, dispersion_dat
 from ndsc.report.elastic_errors import elastic_errors_data, elastic_errors_figure
 from ndsc.report.interactive import PageFigure
 from ndsc.report.learning_curve import learning_curve_figure
-from ndsc.report.page import template
+from ndsc.report.page import small_page
 from ndsc.report.style import save_figure
 from ndsc.report.tables import NOTHING
 from ndsc.report.text import chemical, code_name
@@ -102,19 +102,21 @@ def write_comparison(runs: Sequence[str | Path], out: str | Path = "comparison.h
     compared = read_runs(runs)
     with ScratchFolder(target.parent) as scratch:
         figures = _draw(compared, scratch)
-    verdicts = [(run.name, _link(run, target), run.verdict) for run in compared]
-    versions = {run.name: dict(run.results.versions) for run in compared}
-    page: str = template("compare.html.j2").render(
-        names=[run.name for run in compared],
-        columns=COLUMNS,
-        rows=[_row(run) for run in compared],
-        verdicts=verdicts,
-        figures=figures,
-        warnings=[(run.name, run.results.warnings) for run in compared if run.results.warnings],
-        elastic=_elastic_rows(compared),
-        settings=differences({run.name: _settings(run) for run in compared}),
-        versions=differences(versions),
-    )
+        verdicts = [(run.name, _link(run, target), run.verdict) for run in compared]
+        versions = {run.name: dict(run.results.versions) for run in compared}
+        page = small_page(
+            "compare.html.j2",
+            {name: figure for some in figures.values() for name, (_, figure) in some.items()},
+            drawn={kind: [(name, title) for name, (title, _) in some.items()] for kind, some in figures.items()},
+            names=[run.name for run in compared],
+            columns=COLUMNS,
+            rows=[_row(run) for run in compared],
+            verdicts=verdicts,
+            warnings=[(run.name, run.results.warnings) for run in compared if run.results.warnings],
+            elastic=_elastic_rows(compared),
+            settings=differences({run.name: _settings(run) for run in compared}),
+            versions=differences(versions),
+        )
     write_text(target, page)
     return target
 
@@ -251,27 +253,28 @@ def _by_crystal(runs: Sequence[ComparedRun]) -> dict[str, list[ComparedRun]]:
     return found
 
 
-def _draw(runs: Sequence[ComparedRun], scratch: ScratchFolder) -> dict[str, list[tuple[str, PageFigure]]]:
-    """The figures by kind, each with what it shows: ``dispersions``, ``elastic``, ``learning``."""
+def _draw(runs: Sequence[ComparedRun], scratch: ScratchFolder) -> dict[str, dict[str, tuple[str, PageFigure]]]:
+    """The figures by kind (``dispersions``, ``elastic``, ``learning``) and name, each with what it shows."""
 
     def made(name: str, figure: Figure, data: DataFrame, layers: Sequence[interactive.Layer]) -> PageFigure:
         return PageFigure(save_figure(figure, None, scratch.path / name), layers, {f"{name}.csv": data})
 
-    figures: dict[str, list[tuple[str, PageFigure]]] = {"dispersions": [], "elastic": [], "learning": []}
+    figures: dict[str, dict[str, tuple[str, PageFigure]]] = {"dispersions": {}, "elastic": {}, "learning": {}}
     for number, panel in enumerate(panels_of(runs), 1):
         figure, name = dispersion_comparison_figure([panel]), f"dispersion-{number}"
         layers = interactive.dispersion_layers(panel, errors=None, density=1)
-        figures["dispersions"].append((panel.title, made(name, figure, dispersion_data(panel), layers)))
+        figures["dispersions"][name] = (panel.title, made(name, figure, dispersion_data(panel), layers))
     for number, (crystal, some) in enumerate(_by_crystal(runs).items(), 1):
         constants = {run.name: run.results.elastic or {} for run in some}
         if any(value.reference for one in constants.values() for value in one.values()):
             data = elastic_errors_data(constants)
-            figures["elastic"].append((crystal, made(f"elastic-{number}", elastic_errors_figure(data), data, [])))
+            name = f"elastic-{number}"
+            figures["elastic"][name] = (crystal, made(name, elastic_errors_figure(data), data, []))
     data = learning_data(runs)
     if len(data):
         shown = [name for name in ("labels", "seconds") if (data[name] > 0).any()]
         layers = interactive.learning_layers(data, shown)
-        figures["learning"].append(("", made("learning", learning_curve_figure(data, over=shown), data, layers)))
+        figures["learning"]["learning"] = ("", made("learning", learning_curve_figure(data, over=shown), data, layers))
     return figures
 
 

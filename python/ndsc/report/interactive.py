@@ -37,7 +37,11 @@ FloatArray = NDArray[np.float64]
 Layer = dict[str, Any]
 
 #: Points of a panel that can be pointed at; of more, those with the largest values.
-MOST_POINTS = 3000
+MOST_POINTS = 2000
+#: How a page is made smaller, step after step until it is below 2 MB: large tables are left out, fewer points
+#: can be pointed at, and pictures of very many curves become PNG.
+MOST_BYTES, DETAILS = 2_000_000, (0, 1, 2, 3)
+_SMALL_TABLE_BYTES, _FEW_POINTS, _FEW_FREQUENCIES, _LARGE_PICTURE_BYTES = 10_000, 400, 20_000, 450_000
 #: Pixels of a page for each point of a figure, at least and at most; a narrower page scrolls it.
 _PIXELS = (1.1, 1.6)
 #: Tables that are larger than this when compressed (bytes) are left out of a page; they are files beside it.
@@ -88,26 +92,49 @@ class PageFigure:
         What there is to point at.
     tables : mapping of str to DataFrame
         The data of the figure by the name of their file, to be saved from the page; large ones are left out.
+    detail : int
+        What is left out, out of `DETAILS`.
     """
 
     saved: SavedFigure
     layers: Sequence[Layer] = ()
     tables: Mapping[str, DataFrame] = field(default_factory=dict)
+    detail: int = 0
 
     def svg(self, name: str, description: str) -> str:
-        """The markup of the picture (see :func:`inline_svg`)."""
-        return inline_svg(self.saved.svg, name, description)
+        """The markup of the picture (see :func:`inline_svg`); with little detail a large one is a PNG inside."""
+        text = inline_svg(self.saved.svg, name, description)
+        if self.detail < 3 or len(text) < _LARGE_PICTURE_BYTES:
+            return text
+        packed = base64.b64encode(self.saved.png.read_bytes()).decode("ascii")
+        opening = text[: text.index(">") + 1]
+        return f'{opening}<image width="100%" height="100%" href="data:image/png;base64,{packed}"/></svg>'
 
     def json(self) -> str:
         """What the script needs to know, as JSON that may stand in a script element."""
         files = {name: _packed(table) for name, table in self.tables.items()}
+        most = MOST_TABLE_BYTES if self.detail < 1 else _SMALL_TABLE_BYTES
         document = {
             "panels": self.saved.panels,
-            "layers": list(self.layers),
-            "files": {name: packed for name, packed in files.items() if len(packed) <= MOST_TABLE_BYTES},
+            "layers": [layer if self.detail < 2 else _thinned(layer) for layer in self.layers],
+            "files": {name: packed for name, packed in files.items() if len(packed) <= most},
         }
         text = json.dumps(document, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
         return text.replace("<", "\\u003c")
+
+
+def _thinned(layer: Layer) -> Layer:
+    """A layer with fewer points, evenly chosen; of branches with fewer q-points."""
+    if "x" not in layer:
+        return layer
+    number, most = len(layer["x"]), _FEW_POINTS
+    if layer["kind"] == "bands":
+        most = _FEW_FREQUENCIES // max(1, sum(len(curve["y"][0]) for curve in layer["curves"]))
+    step = max(1, -(-number // max(most, 1)))
+    found = layer | {name: layer[name][::step] for name in ("x", "y", "at", "text") if name in layer}
+    if "curves" in layer:
+        found["curves"] = [curve | {"y": curve["y"][::step]} for curve in layer["curves"]]
+    return found
 
 
 def _packed(table: DataFrame) -> str:

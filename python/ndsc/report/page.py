@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from ndsc.report import text
 from ndsc.report.choice import error_rows, order_rows
-from ndsc.report.interactive import PageFigure
+from ndsc.report.interactive import DETAILS, MOST_BYTES, PageFigure
 from ndsc.report.phonon_errors import branch_errors, worst_qpoints
 from ndsc.report.published import PAPER_ELASTIC_PERCENT, Published, published
 from ndsc.report.tables import escape_markdown
@@ -45,9 +46,10 @@ def report_page(results: Results, files: RunFiles, figures: Mapping[str, PageFig
     paper = published(results.crystal)
     curves, chosen = files.predicted, results.selection
     coverage = None if curves is None or files.phonons is None else curves.coverage(files.phonons)
-    page: str = template("report.html.j2").render(
+    return small_page(
+        "report.html.j2",
+        figures,
         results=results,
-        figures=figures,
         input_file=files.input_file,
         paper=paper,
         citation=CITATION,
@@ -72,6 +74,16 @@ def report_page(results: Results, files: RunFiles, figures: Mapping[str, PageFig
         if files.phonons is None
         else _rounded(worst_qpoints(files.phonons, _WORST_QPOINTS).drop(columns="weight"), 2),
     )
+
+
+def small_page(name: str, figures: Mapping[str, PageFigure], **values: Any) -> str:
+    """A page from its template, with as much detail in its figures as 2 MB hold."""
+    made = template(name)
+    page = ""
+    for detail in DETAILS:
+        page = made.render(figures={key: replace(one, detail=detail) for key, one in figures.items()}, **values)
+        if len(page.encode("utf-8")) < MOST_BYTES:
+            break
     return page
 
 

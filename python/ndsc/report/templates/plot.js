@@ -154,7 +154,7 @@ class Plot {
 
   add(layer, layers) {
     const panel = this.panels[layer.panel];
-    panel.zoomable ||= layer.zoom;
+    panel.zoomable ||= layer.zoom && Boolean(panel.group);
     if (layer.kind === "points") {
       const order = layer.x.map((_, index) => index).filter((i) => layer.x[i] !== null && layer.y[i] !== null);
       const pick = (list) => order.map((index) => list[index]), text = pick(layer.text);
