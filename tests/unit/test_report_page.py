@@ -193,6 +193,14 @@ SCRIPT = r"""
   found.below = dispersion.panels[1].axes.x.shown;
   found.beside = dispersion.panels[2].axes.y.shown;
   found.ticks = [...panel.own.querySelectorAll("text")].map((one) => one.textContent);
+  // The names of special points move with the curves, and the filled area beside them with its edge.
+  found.named = dispersion.panels.map((one) => [one.axes.x.named, one.axes.y.named]);
+  const names = dispersion.panels[1].ticks.x.filter((one) => one.group.style.display !== "none");
+  found.names = names.map((one) => one.at);
+  const box = (one) => { const { top, bottom } = one.getBoundingClientRect(); return [top, bottom]; };
+  const beside = dispersion.panels[2].group, area = beside.querySelector("[data-curve] use");
+  const edge = [...beside.querySelectorAll(`[data-curve="${area.closest("[data-curve]").dataset.curve}"] path`)];
+  found.area = [box(area), box(edge.find((one) => !one.closest("defs")))];
   found.moved = paths.some((path, i) => path.getAttribute("d") !== before[i]);
   dispersion.reset();
   const numbers = (text) => text.match(/-?[\d.]+/g).map(Number);
@@ -285,6 +293,11 @@ def test_a_browser_shows_numbers_zooms_and_saves(page, reported, plots, tmp_path
     assert found["beside"] == found["shown"][1]
     assert found["ticks"]
     assert all(found["shown"][1][0] <= float(tick) <= found["shown"][1][1] for tick in found["ticks"])
+    assert found["named"][:3] == [[True, False], [True, False], [False, False]]
+    low, high = found["shown"][0]
+    inside = [tick for tick in plots["dispersion"]["panels"][1]["x"]["ticks"] if low <= tick <= high]
+    assert found["names"] == pytest.approx(inside, abs=1e-6)
+    assert found["area"][0] == pytest.approx(found["area"][1], abs=3.0)
     assert found["moved"]
     assert found["restored"] < 0.011
     assert found["keyed"][0] == 1

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import logging
+import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,7 +20,6 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedFormatter
 
 from ndsc.errors import InputError, InternalError
 from ndsc.files import check_folder, whole_file
@@ -205,15 +205,20 @@ def panel_of(axes: Axes) -> dict[str, Any]:
     ):
         low, high = sorted(limits)
         ticks = [float(tick) for tick in axis.get_majorticklocs() if low - 1e-9 <= tick <= high + 1e-9]
+        names = axis.get_major_formatter().format_ticks(ticks)
         found[name] = {
             "limits": [float(limit) for limit in limits],
             "log": axis.get_scale() == "log",
             "ticks": ticks,
-            "named": isinstance(axis.get_major_formatter(), FixedFormatter),
+            "named": axis.get_scale() == "linear" and not all(map(_is_number, names)),
             "labels": any(label.get_visible() and label.get_text() for label in axis.get_ticklabels()),
             "share": min(panels.index(one) for one in shared.get_siblings(axes)),
         }
     return found
+
+
+def _is_number(label: str) -> bool:
+    return not label or re.fullmatch(r"[\d.e+−-]+", label) is not None
 
 
 def check_figure_file(path: str | Path) -> Path:

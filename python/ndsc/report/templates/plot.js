@@ -77,8 +77,11 @@ class Panel {
       clipped.replaceWith(outer);
       outer.append(clipped);
       const own = (selector) => [...(clipped.matches(selector) ? [clipped] : []), ...clipped.querySelectorAll(selector)];
-      for (const use of own("use"))
-        this.pieces.push({ element: use, x: Number(use.getAttribute("x")), y: Number(use.getAttribute("y")) });
+      for (const use of own("use")) {
+        const [x, y] = ["x", "y"].map((key) => Number(use.getAttribute(key)));
+        // Markers have places; areas have their coordinates in what is referred to.
+        this.pieces.push(x === 0 ? { element: use, area: true } : { element: use, x, y });
+      }
       for (const path of own("path").filter((one) => !one.closest("defs")))
         this.pieces.push({ element: path, tokens: path.getAttribute("d").match(/[A-Za-z]|-?[\d.]+/g) });
       if (own("image").length) this.pieces.push({ element: clipped, image: true });
@@ -98,6 +101,7 @@ class Panel {
     const [sx, tx] = this.axes.x.transform, [sy, ty] = this.axes.y.transform;
     for (const piece of this.pieces) {
       if (piece.image) piece.element.parentNode.firstChild.setAttribute("transform", `matrix(${sx} 0 0 ${sy} ${tx} ${ty})`);
+      else if (piece.area) piece.element.setAttribute("transform", `matrix(${sx} 0 0 ${sy} ${tx} ${ty})`);
       else if (piece.tokens) {
         let isX = true;
         piece.element.setAttribute("d", piece.tokens.map((token) => {
