@@ -14,6 +14,7 @@ from scipy.stats import multivariate_normal
 from ndsc.config.fitting import FitSections
 from ndsc.errors import FitError, InputError, MissingExtraError
 from ndsc.fit import GapSettings, apply_regularisation
+from ndsc.fit.sparse_points import read_kernels
 from ndsc.potentials import fit_potential, fitter, load_fit, settings_of
 from ndsc.potentials.linear import LeastSquares
 from ndsc.potentials.polymlp_settings import PolymlpSettings
@@ -109,6 +110,27 @@ def test_nothing_to_learn_from_and_rows_that_are_not_finite_are_told():
     system.add(np.array([[np.nan]]), np.ones(1), np.ones(1))
     with pytest.raises(FitError, match="not finite"):
         system.solve()
+
+
+# Files of GAPs
+
+
+@pytest.mark.parametrize(
+    "declared",
+    [
+        '<!DOCTYPE GAP [<!ENTITY a "aaaa"><!ENTITY b "&a;&a;&a;">]>',
+        '<!DOCTYPE GAP [<!ENTITY a SYSTEM "file:///etc/passwd">]>',
+        '<!DOCTYPE GAP SYSTEM "http://localhost/gap.dtd">',
+    ],
+)
+def test_a_potential_with_entities_is_refused(tmp_path, declared):
+    path = tmp_path / "gap.xml"
+    content = '<GAP><gpCoordinates dimensions="2"><descriptor>soap Z=13</descriptor></gpCoordinates></GAP>'
+    path.write_text(f'<?xml version="1.0"?>{declared}{content}')
+    with pytest.raises(InputError, match="declares a document type"):
+        read_kernels(path)
+    path.write_text(content)
+    assert read_kernels(path)[1][0].words == {"Z": "13"}
 
 
 # Polynomial potentials

@@ -53,6 +53,16 @@ class KernelEntry:
             ) from error
 
 
+class _WithoutDoctype(ElementTree.TreeBuilder):
+    """Refuses a document type, and with it entities, which may grow beyond memory or name other files."""
+
+    def doctype(self, name: str, pubid: str | None, system: str | None) -> None:
+        raise InputError(
+            f"it declares a document type ({name}), as a potential never does: its entities may grow beyond memory or "
+            "name other files"
+        )
+
+
 def read_kernels(path: Path) -> tuple[ElementTree.ElementTree[ElementTree.Element], list[KernelEntry]]:
     """The XML file of a GAP, and its kernels in the order of their weights.
 
@@ -64,9 +74,11 @@ def read_kernels(path: Path) -> tuple[ElementTree.ElementTree[ElementTree.Elemen
         When it is damaged.
     """
     try:
-        tree = ElementTree.parse(path)
+        tree = ElementTree.parse(path, ElementTree.XMLParser(target=_WithoutDoctype()))
     except FileNotFoundError as error:
         raise InputError(f"There is no potential {path}. Give the XML file that gap_fit wrote.") from error
+    except InputError as error:
+        raise InputError(f"{path} is refused: {error}. Give the XML file that gap_fit wrote.") from error
     except (OSError, ElementTree.ParseError) as error:
         raise FitError(f"The potential {path} cannot be read ({error}). Fit it again.") from error
     names = [(element, element.get("sparseX_filename", "")) for element in tree.getroot().iter("gpCoordinates")]
