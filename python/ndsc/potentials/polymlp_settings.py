@@ -35,12 +35,11 @@ class PolymlpSettings(FitterSettings):
     """
 
     method: Literal["polymlp"] = Field(default="polymlp", description="Give method = 'polymlp'.")
-    cutoff: Real = Field(default=8.0, ge=0.5, le=50, description="Give the cutoff in Å (0.5 to 50), for example 8.0.")
-    model_type: Literal[1, 2, 3, 4] = Field(default=1, description="Give 1, 2, 3 or 4, for example 1.")
-    max_p: Annotated[Whole, Field(ge=1, le=3)] = Field(default=1, description="Give 1, 2 or 3, for example 1.")
+    model_type: Literal[1, 2, 3, 4] = Field(default=3, description="Give 1, 2, 3 or 4, for example 3.")
+    max_p: Annotated[Whole, Field(ge=1, le=3)] = Field(default=2, description="Give 1, 2 or 3, for example 2.")
     feature_type: Literal["gtinv", "pair"] = Field(default="gtinv", description="Give 'gtinv' or 'pair'.")
     n_gaussians: Annotated[Whole, Field(ge=3, le=100)] = Field(
-        default=14, description="Give the number of radial functions, from 3 up, for example 14."
+        default=12, description="Give the number of radial functions, from 3 up, for example 12."
     )
     gtinv_order: Annotated[Whole, Field(ge=2, le=6)] = Field(
         default=3, description="Give the largest order of invariants (2 to 6), for example 3."
