@@ -34,6 +34,15 @@ _VIRIAL = (0, 3, 5, 1, 4, 2)
 SECONDS_PER_FEATURE = 1e-7
 #: Configurations whose features are computed in one call, bytes of these.
 MOST_AT_ONCE = 2e8
+#: Settings that are not given for crystals of one, two, three and more elements where labels are chosen: 534, 1,424,
+#: 2,304 and, with four, 3,024 features.
+_SMALLER: dict[str, Any] = {"model_type": 1, "max_p": 1}
+COMPOUNDS: tuple[dict[str, Any], ...] = (
+    {},
+    {**_SMALLER, "n_gaussians": 8, "gtinv_maxl": (4, 4)},
+    {**_SMALLER, "n_gaussians": 8, "gtinv_maxl": (4, 2)},
+    {**_SMALLER, "n_gaussians": 4, "gtinv_maxl": (3, 2)},
+)
 #: What progress calls this.
 TASK = "computing features"
 
@@ -341,6 +350,10 @@ class PolymlpFitter(Fitter):
         """See :meth:`Fitter.model`."""
         assert isinstance(fitted.settings, PolymlpSettings)
         return PolymlpBasis(fitted.settings, tuple(fitted.e0))
+
+    def finer(self, n_species: int) -> dict[str, Any]:
+        """Fewer features for each pair of elements, the more of these there are; see :meth:`Fitter.finer`."""
+        return COMPOUNDS[min(n_species, len(COMPOUNDS)) - 1]
 
     def prior(self, settings: PolymlpSettings) -> float | None:
         """See :meth:`Fitter.prior`."""
