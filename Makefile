@@ -6,7 +6,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo paper test lint format unit rust-test wheel wheel-test docs bench dft clean
+.PHONY: help demo paper test test-minimum lint format unit rust-test wheel wheel-test docs bench dft clean
 
 export PATH := $(PATH):$(HOME)/.cargo/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
@@ -16,6 +16,7 @@ export OPENBLAS_NUM_THREADS := 1
 
 VENV := .venv
 BENCH_VENV := .venv-bench
+MINIMUM_VENV := .venv-minimum
 PY := $(VENV)/bin/python
 export PYO3_PYTHON := $(CURDIR)/$(PY)
 
@@ -25,7 +26,7 @@ RUST := $(shell find rust -name '*.rs' -o -name Cargo.toml) $(wildcard Cargo.tom
 CARGO_TESTED := --workspace --exclude ndsc-py
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.core ## silicon, from shipped density-functional labels to a benchmarked potential, into demo/
 	@$(VENV)/bin/ndsc run examples/si-gpaw.toml --out demo
@@ -34,6 +35,9 @@ paper: $(VENV)/.core ## the paper's tables and figures from the shipped database
 	@$(VENV)/bin/ndsc study examples/paper/*.toml --out paper --page docs/paper.md --title "The paper's tables and figures"
 
 test: lint rust-test wheel-test unit ## every check and every test
+
+test-minimum: $(MINIMUM_VENV)/.lowest ## the unit tests with the lowest versions of all packages that pyproject.toml allows
+	@$(MINIMUM_VENV)/bin/python -m pytest -n auto --dist loadfile -W ignore::DeprecationWarning tests/unit $(ARGS)
 
 lint: $(VENV)/.core ## formatting, clippy, ruff, mypy, stubs, documentation
 	@scripts/check-rust.sh lint
@@ -76,11 +80,11 @@ dft: $(VENV)/.core ## install GPAW, ABINIT and Quantum ESPRESSO, for density-fun
 	@scripts/install-dft.sh $(VENV)
 
 clean: ## remove everything that was built
-	rm -rf $(VENV) $(BENCH_VENV) target dist demo paper site python/ndsc/_core*.so
+	rm -rf $(VENV) $(BENCH_VENV) $(MINIMUM_VENV) target dist demo paper site python/ndsc/_core*.so
 	find . -name __pycache__ -prune -exec rm -rf {} +
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
-$(VENV)/.made $(BENCH_VENV)/.made: scripts/make-venv.sh scripts/lib.sh
+$(VENV)/.made $(BENCH_VENV)/.made $(MINIMUM_VENV)/.made: scripts/make-venv.sh scripts/lib.sh
 	@scripts/make-venv.sh $(@D)
 	@$(@D)/bin/python -m pip install --quiet 'maturin>=1.7,<2'
 	@touch $@
@@ -88,10 +92,19 @@ $(VENV)/.made $(BENCH_VENV)/.made: scripts/make-venv.sh scripts/lib.sh
 # maturin installs the dependencies with the package, so one stamp stands for both.
 $(VENV)/.core: EXTRAS := gap,docs,dev
 $(BENCH_VENV)/.core: EXTRAS := bench
+$(MINIMUM_VENV)/.core: EXTRAS := gap,dev
 $(VENV)/.core: $(VENV)/.made
 $(BENCH_VENV)/.core: $(BENCH_VENV)/.made
-$(VENV)/.core $(BENCH_VENV)/.core: pyproject.toml $(RUST)
+$(MINIMUM_VENV)/.core: $(MINIMUM_VENV)/.made
+$(VENV)/.core $(BENCH_VENV)/.core $(MINIMUM_VENV)/.core: pyproject.toml $(RUST)
 	@scripts/check-rust.sh
 	@echo '==> the compiled core and the packages that ndsc needs, into $(@D) (a minute or two)' >&2
 	@PIP_QUIET=1 VIRTUAL_ENV=$(CURDIR)/$(@D) $(@D)/bin/maturin develop --release --quiet --extras $(EXTRAS)
+	@touch $@
+
+# Packages that ours needs directly are taken at their lowest, all others at their newest.
+$(MINIMUM_VENV)/.lowest: $(MINIMUM_VENV)/.core
+	@$(@D)/bin/python -m pip install --quiet uv
+	@$(@D)/bin/uv pip compile --quiet --extra gap --resolution lowest-direct --python $(@D)/bin/python -o $(@D)/lowest.txt pyproject.toml
+	@$(@D)/bin/uv pip install --quiet --python $(@D)/bin/python -r $(@D)/lowest.txt
 	@touch $@

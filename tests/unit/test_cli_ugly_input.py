@@ -105,7 +105,8 @@ def check_refused(arguments: list[str]) -> None:
     assert "bug" not in result.stderr
     assert "Traceback" not in result.stderr
     assert "\x1b" not in result.output
-    assert len(result.stderr) < 4000
+    # Older releases of typer repeat the whole argument, in a box.
+    assert len(result.stderr) < 4000 + 3 * sum(map(len, arguments))
     assert "Error" in result.stderr
 
 

@@ -73,7 +73,7 @@ def phonons(
     files: BandOptions,
     json: JsonOption = False,
 ) -> None:
-    """Phonons of a crystal with any calculator, from the minimal non-diagonal supercells.
+    """Calculate the phonons of a crystal from the minimal non-diagonal supercells, with any calculator.
 
     [bold]Examples[/bold]
 
@@ -170,7 +170,7 @@ def elastic(
     ] = None,
     json: JsonOption = False,
 ) -> None:
-    """Elastic constants of a crystal with any calculator, in GPa, with relaxed ions.
+    """Calculate the elastic constants of a crystal in GPa, with relaxed ions and any calculator.
 
     [bold]Examples[/bold]
 
@@ -178,7 +178,9 @@ def elastic(
 
       ndsc elastic si.cif --calculator my_module:make_calculator --json
 
-      ndsc elastic POSCAR --kgrid 12 --write calc --code vasp, then --read calc instead of the last two
+      ndsc elastic POSCAR --kgrid 12 --write calc --code vasp
+
+      ndsc elastic POSCAR --kgrid 12 --read calc
     """
     from ndsc.benchmark_settings import StrainedCellSettings
 

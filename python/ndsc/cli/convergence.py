@@ -145,7 +145,7 @@ def converge(
     ] = False,
     json: JsonOption = False,
 ) -> None:
-    """Which k-points, cutoff and smearing a database needs, tested on configurations like its own.
+    """Find the k-points, cutoff and smearing that a database needs, tested on configurations like its own.
 
     [bold]Examples[/bold]
 

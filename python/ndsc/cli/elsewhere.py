@@ -32,18 +32,20 @@ def write(
         str,
         typer.Argument(
             metavar="RUN.toml|STRUCTURES",
-            help="The input file of a run, or a file of structures such as ndsc select or ndsc perturb wrote.",
+            help="The input file of a run, or a file of structures such as the one that ndsc select writes.",
             show_default=False,
         ),
     ],
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where the folders go.", show_default=False)],
     code: Annotated[
         str | None,
-        option("--code", f"What reads the input: {_CODES}.", default="the calculator, where it is one of them"),
+        option("--code", f"Program that reads the input: {_CODES}.", default="the calculator, where it is one of them"),
     ] = None,
     copy: Annotated[
         list[Path] | None,
-        option("--copy", "A file that every folder gets a copy of, INCAR say; can be given again.", metavar="FILE"),
+        option(
+            "--copy", "A file to copy into every folder, such as INCAR; can be given several times.", metavar="FILE"
+        ),
     ] = None,
     run: Annotated[
         Path | None,
@@ -57,7 +59,7 @@ def write(
     calculator: CalculatorOptions,
     json: JsonOption = False,
 ) -> None:
-    """Write the input of every label that is missing, a folder each, for calculations that run elsewhere.
+    """Write the input of every missing label to a folder of its own, for calculations that run elsewhere.
 
     Nothing is calculated. What depends on results that are not there yet is written by the same command after ndsc
     labels read; folders that are there are left alone.
@@ -112,10 +114,10 @@ def read(
         option("--labels", "The folder of labels.", default="the one that the input was written for", metavar="DIR"),
     ] = None,
     other_settings: Annotated[
-        bool, typer.Option("--other-settings", help="Take results too whose settings differ from the others'.")
+        bool, typer.Option("--other-settings", help="Also take results whose settings differ from the others'.")
     ] = False,
     without_stress: Annotated[
-        bool, typer.Option("--without-stress", help="Take results too that have no stress.")
+        bool, typer.Option("--without-stress", help="Also take results that have no stress.")
     ] = False,
     json: JsonOption = False,
 ) -> None:
@@ -157,15 +159,15 @@ class ElsewhereOptions:
     ] = None
     read: Annotated[
         Path | None,
-        option("--read", "Take the outputs in this folder, and calculate nothing else.", metavar="DIR"),
+        option("--read", "Take the outputs in this folder instead of calculating.", metavar="DIR"),
     ] = None
     code: Annotated[
         str | None,
-        option("--code", f"With --write, what reads the input: {_CODES}.", default="the calculator"),
+        option("--code", f"With --write, the program that reads the input: {_CODES}.", default="the calculator"),
     ] = None
     copy: Annotated[
         list[Path] | None,
-        option("--copy", "With --write, a file that every folder gets a copy of; can be given again.", metavar="FILE"),
+        option("--copy", "With --write, a file to copy into every folder; can be given several times.", metavar="FILE"),
     ] = None
 
     @property

@@ -21,7 +21,9 @@ DatabaseArgument = Annotated[
     Path,
     typer.Argument(metavar="DATABASE", help="Labelled configurations in an extended xyz file.", show_default=False),
 ]
-EnergyKey = Annotated[str, typer.Option("--energy-key", help="Name of the energy in the file, eV; none for none.")]
+EnergyKey = Annotated[
+    str, typer.Option("--energy-key", help="Name of the energy in the file, eV; 'none' if there is none.")
+]
 ForcesKey = Annotated[str, typer.Option("--forces-key", help="Name of the forces, eV/Å.")]
 VirialKey = Annotated[str, typer.Option("--virial-key", help="Name of the virial, 9 numbers, eV.")]
 StressKey = Annotated[
@@ -41,7 +43,7 @@ def fit(
     ] = None,
     settings: Annotated[
         Path | None,
-        option("--settings", "An input file whose fit and regularisation sections to take.", metavar="FILE.toml"),
+        option("--settings", "Take the fit and regularisation sections of this input file.", metavar="FILE.toml"),
     ] = None,
     cutoff: Annotated[float | None, option("--cutoff", "Cutoff, Å.")] = None,
     n_max: Annotated[int | None, option("--n-max", "Radial functions of SOAP (GAP).")] = None,
@@ -61,13 +63,13 @@ def fit(
         Path | None, option("--sparse-from", "Structures without labels that offer sparse points too.", metavar="FILE")
     ] = None,
     memory_limit: Annotated[
-        float | None, option("--memory-limit", "Refuse a fit that needs more.", metavar="GB")
+        float | None, option("--memory-limit", "Refuse a fit that needs more memory than this.", metavar="GB")
     ] = None,
     threads: Annotated[int, typer.Option("--threads", min=1, help="Threads of the linear algebra.")] = 1,
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder of the potential.")] = Path("potential"),
     json: JsonOption = False,
 ) -> None:
-    """Fit a potential to a database, with adaptive regularisation, and check it on the data.
+    """Fit a potential to a database with adaptive regularisation, and check it on the data.
 
     [bold]Examples[/bold]
 

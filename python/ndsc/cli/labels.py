@@ -49,7 +49,7 @@ def _store(path: Path) -> LabelStore:
 
 
 def status(directory: StoreArgument, json: JsonOption = False) -> None:
-    """How many labels there are, with which settings, who computes what, and what is wrong.
+    """Show how many labels there are, their settings, which are being computed, and what is wrong.
 
     [bold]Example[/bold]
 
@@ -118,7 +118,7 @@ def status(directory: StoreArgument, json: JsonOption = False) -> None:
 
 
 def list_labels(directory: StoreArgument, settings: SettingsOption = None, json: JsonOption = False) -> None:
-    """All labels, one a line.
+    """List all labels, one per line.
 
     [bold]Example[/bold]
 
@@ -189,7 +189,7 @@ def show(
     ] = None,
     json: JsonOption = False,
 ) -> None:
-    """One label: structure, results and where they come from; or how the settings of two labels differ.
+    """Show one label (structure, results, origin), or how the settings of two labels differ.
 
     [bold]Examples[/bold]
 

@@ -126,13 +126,13 @@ GridOption = Annotated[
 ]
 RelaxOption = Annotated[bool, typer.Option("--relax", help="Relax the crystal with the calculator first.")]
 FmaxOption = Annotated[float, typer.Option("--fmax", help="Largest force that relaxations leave, eV/Å.")]
-MaxStepsOption = Annotated[int, typer.Option("--max-steps", help="Steps after which a relaxation is given up.")]
+MaxStepsOption = Annotated[int, typer.Option("--max-steps", help="Largest number of steps of a relaxation.")]
 LabelsOption = Annotated[
     Path | None,
     typer.Option(
         "--labels",
         metavar="DIR",
-        help="Keep every calculation here, and take from here what is known.",
+        help="Store all calculations in this folder, and reuse those that it has.",
         show_default=False,
     ),
 ]
@@ -263,7 +263,7 @@ class CalculatorOptions:
     ] = None
     kgrid: Annotated[str | None, option("--kgrid", KGRID_HELP, metavar="N N N")] = None
     command: Annotated[
-        str | None, option("--command", "How the program of the calculator is started: 'mpirun -np 2 pw.x'.")
+        str | None, option("--command", "Command that starts the program of the calculator: 'mpirun -np 2 pw.x'.")
     ] = None
     pseudo_dir: Annotated[
         str | None, option("--pseudo-dir", "Folder of the program's pseudopotentials.", metavar="DIR")

@@ -37,7 +37,7 @@ def run(
     ] = False,
     json: JsonOption = False,
 ) -> None:
-    """Everything, from a crystal to a benchmarked potential, as an input file says.
+    """Run everything, from a crystal to a benchmarked potential, as described in an input file.
 
     A run that was stopped continues: labels in its folder are not computed again.
 

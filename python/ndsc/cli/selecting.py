@@ -35,24 +35,26 @@ def select(
         Path | None,
         typer.Argument(metavar="INPUT.toml", help="The input file of a run, or else --database.", show_default=False),
     ] = None,
-    labels: Annotated[int | None, typer.Option("--labels", min=1, help="How many at the most.")] = None,
+    labels: Annotated[int | None, typer.Option("--labels", min=1, help="Largest number of labels to choose.")] = None,
     target_thz: Annotated[
-        float | None, option("--target-thz", "Stop when no larger error of phonon frequencies is expected, THz.")
+        float | None, option("--target-thz", "Stop when the expected error of phonon frequencies is at most this, THz.")
     ] = None,
     target_elastic: Annotated[
         float | None,
-        option("--target-elastic", "Stop when no larger error of elastic constants is expected, per cent."),
+        option("--target-elastic", "Stop when the expected error of elastic constants is at most this, per cent."),
     ] = None,
     seconds: Annotated[
         float | None,
-        option("--seconds", "The most that the labels may take together, by those that are there."),
+        option("--seconds", "Longest total time of the chosen labels, estimated from those in the store, s."),
     ] = None,
     database: Annotated[
         Path | None, option("--database", "Choose from the configurations of this file instead.", metavar="FILE")
     ] = None,
     complete: Annotated[
         bool,
-        typer.Option("--complete", help="Labels of the database count as there; choose from new configurations."),
+        typer.Option(
+            "--complete", help="Count the labels of the database as known, and choose from new configurations."
+        ),
     ] = False,
     *,
     structure: NamedStructureOptions,
@@ -88,7 +90,7 @@ def select(
     ] = False,
     json: JsonOption = False,
 ) -> None:
-    """The order in which to label configurations, and the errors to expect after each, before anything is labelled.
+    """Choose which configurations to label, and in which order, and predict the errors after each of them.
 
     Labels that the run has already count as there. Without any, only the order and the ratios of errors mean much.
     Without a number, a target or seconds, those of the section [selection] hold.

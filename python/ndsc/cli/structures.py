@@ -27,7 +27,7 @@ def supercells(
     structure: StructureOptions,
     grid: GridOption,
     cost_exponent: Annotated[
-        float, typer.Option("--cost-exponent", help="The sum of size to this power is made smallest.")
+        float, typer.Option("--cost-exponent", help="Minimise the sum of the sizes to this power.")
     ] = 3.0,
     out: Annotated[Path | None, option("--out", "Write the supercells to this folder.", metavar="DIR")] = None,
     file_format: Annotated[
@@ -43,7 +43,7 @@ def supercells(
     ] = None,
     json: JsonOption = False,
 ) -> None:
-    """The cheapest set of supercells that holds every q-point of a grid, up to symmetry.
+    """Find the cheapest set of supercells that holds every q-point of a grid, up to symmetry.
 
     [bold]Examples[/bold]
 
@@ -98,7 +98,7 @@ def kpoints(
     ] = None,
     json: JsonOption = False,
 ) -> None:
-    """The k-point grids that sample a crystal best with few points, and fold into every supercell of a q-point grid.
+    """Find the k-point grids that sample a crystal best with few points and fold into all supercells of a grid.
 
     [bold]Examples[/bold]
 

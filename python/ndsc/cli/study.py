@@ -44,7 +44,7 @@ def study(
     ] = False,
     json: JsonOption = False,
 ) -> None:
-    """Potentials from existing databases, many at a time, and the verdict on what is claimed of them.
+    """Fit many potentials to existing databases, compare them, and test what is claimed of them.
 
     A study calculates no labels. What is finished in its folder is not done again.
 

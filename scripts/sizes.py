@@ -1,0 +1,32 @@
+"""Measure how long ndsc takes to start, and how large the pages of the site are: python scripts/sizes.py [site]"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+COMMANDS = ("--version", "--help", "supercells Al --grid 4", "phonons Al --grid 4")
+
+
+def main() -> None:
+    """Print the shortest of three times of each command, and the largest pages of a site."""
+    for command in COMMANDS:
+        seconds = []
+        for _ in range(3):
+            start = time.perf_counter()
+            subprocess.run([sys.executable, "-m", "ndsc", *command.split()], check=True, capture_output=True)
+            seconds.append(time.perf_counter() - start)
+        sys.stdout.write(f"{min(seconds):6.2f} s  ndsc {command}\n")
+    if len(sys.argv) > 1:
+        files = [file for file in Path(sys.argv[1]).rglob("*") if file.is_file()]
+        pages = sorted((file for file in files if file.suffix == ".html"), key=lambda file: -file.stat().st_size)
+        for page in pages[:3]:
+            sys.stdout.write(f"{page.stat().st_size / 1000:6.0f} kB {page}\n")
+        total = sum(file.stat().st_size for file in files)
+        sys.stdout.write(f"{total / 1e6:6.1f} MB in {len(files)} files, {len(pages)} of them pages\n")
+
+
+if __name__ == "__main__":
+    main()
