@@ -32,6 +32,7 @@ demo: $(VENV)/.core ## silicon, from shipped density-functional labels to a benc
 	@$(VENV)/bin/ndsc run examples/si-gpaw.toml --out demo
 
 paper: $(VENV)/.core ## the paper's tables and figures from the shipped databases, into docs/paper.md
+	@scripts/install-fitters.sh $(VENV)
 	@$(VENV)/bin/ndsc study examples/paper/*.toml --out paper --page docs/paper.md --title "The paper's tables and figures"
 
 test: lint rust-test wheel-test unit ## every check and every test

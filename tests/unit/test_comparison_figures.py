@@ -375,7 +375,7 @@ def test_markdown_tables():
 STRANGE = ["$x$", "$\\alpha", "_hidden", "[bold]", "<b>&", "a_{1}^2", "η 晶体", "100 % $ 5 $"]
 
 
-@pytest.mark.filterwarnings("ignore:Glyph")
+@pytest.mark.filterwarnings("ignore:Glyph", "ignore:constrained_layout not applied")  # Matplotlib 3.10, long names
 def test_names_are_drawn_as_they_are(tmp_path):
     """No name is read as a formula, hidden from a legend, or an error."""
     errors = dict.fromkeys(STRANGE, 0.1)
