@@ -168,6 +168,13 @@ def test_mistakes_of_the_required_sections(text: str, parts: list[str]) -> None:
         assert part in str(caught.value)
 
 
+def test_limits_of_a_choice_are_not_dropped_where_there_is_nothing_to_choose_for() -> None:
+    extra = "[fit]\nmethod = 'none'\n[selection]\nmax_labels = 7\n"
+    with pytest.raises(InputError, match=r"\[selection\] max_labels would not be used: \[fit\] method = 'none'"):
+        read(extra)
+    assert read(extra + "method = 'all'\n").selection.method == "all"
+
+
 def test_all_mistakes_are_told_at_once() -> None:
     message = mistake("[fit]\ncutoff = -1\n[elastic]\nstrian = 1\n[configurations]\nseed = 1.5\n")
     assert ": 3 mistakes:" in message

@@ -77,6 +77,11 @@ class RunConfig(InputFile):
         kind = supercells.get("kind") if isinstance(supercells, Mapping) else getattr(supercells, "kind", None)
         everything = "configurations" in data or no_fit or kind == "diagonal"
         method = said.get("method") or ("all" if everything else "information")
+        if no_fit and said.get("method") is None and (keys := [key for key in said if key != "method"]):
+            raise ValueError(
+                f"[selection] {', '.join(keys)} would not be used: [fit] method = 'none' makes no potential to choose "
+                "for, so that everything is labelled; leave the section out, or give a [fit] method"
+            )
         return {**data, "selection": {**said, "method": method}}
 
     @model_validator(mode="after")
