@@ -24,6 +24,8 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+import scipy.linalg  # noqa: F401 - before quippy: loaded after it, LAPACK of SciPy fails
+
 try:
     from sybil import Example, Sybil
     from sybil.parsers.markdown import CodeBlockParser, SkipParser
