@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -55,12 +56,8 @@ class GapCalculator(Calculator):  # type: ignore[misc]
     ) -> None:
         """Compute energy, forces and, for atoms in a cell, stress."""
         super().calculate(atoms, properties, system_changes)
-        unknown = sorted(set(self.atoms.get_chemical_symbols()) - set(self.species))
-        if unknown and self.species:
-            raise InputError(
-                f"The potential {self.xml_path} was fitted to {', '.join(self.species)}, and the structure has "
-                f"{', '.join(unknown)}. Use a potential that was fitted to all species of the structure."
-            )
+        if self.species:
+            refuse_unknown_species(self.atoms, self.species, self.xml_path)
         structure = bare_structure(self.atoms, self.cutoff)
         try:
             if self._potential is None:
@@ -80,6 +77,16 @@ class GapCalculator(Calculator):  # type: ignore[misc]
         self.results = {"energy": energy, "free_energy": energy, "forces": np.array(results["forces"], dtype=float)}
         if self.atoms.cell.rank == 3:
             self.results["stress"] = np.array(results["stress"], dtype=float)
+
+
+def refuse_unknown_species(atoms: Atoms, species: Sequence[str], path: Path) -> None:
+    """Raise an InputError when a structure has elements that the potential in a file was not fitted to."""
+    unknown = sorted(set(atoms.get_chemical_symbols()) - set(species))
+    if unknown:
+        raise InputError(
+            f"The potential {path} was fitted to {', '.join(species)}, and the structure has {', '.join(unknown)}. Use "
+            "a potential that was fitted to all species of the structure."
+        )
 
 
 def boxed(atoms: Atoms, cutoff: float) -> Atoms:

@@ -5,9 +5,17 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from ase import Atoms
+from ase.calculators.calculator import Calculator
+
+from ndsc.database import write_database
+from ndsc.errors import FitError, InputError
+from ndsc.files import ScratchFolder
+from ndsc.fit.evaluation import Predictions, predict
+from ndsc.progress import Progress
 from ndsc.versions import package_version
 
 XML_NAME = "gap.xml"
@@ -42,3 +50,60 @@ def key_of_fit(scratch: Path, arguments: list[str]) -> str:
     for path in sorted(scratch.iterdir()):
         digest.update(path.name.encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()
+
+
+def scratch_of(target: Path) -> ScratchFolder:
+    """A folder beside the results of a fit, in which it is made; `target` is made when it is not there.
+
+    Raises
+    ------
+    InputError
+        When nothing can be written there.
+    """
+    try:
+        target.mkdir(parents=True, exist_ok=True)
+        return ScratchFolder(target)
+    except OSError as error:
+        raise InputError(
+            f"The potential cannot be written to {target} ({error.strerror}). Choose a folder that you may write to."
+        ) from error
+
+
+def different_counts(sent: Mapping[str, int], read: Mapping[str, int]) -> str:
+    """In which numbers of targets what a program has read differs from what it was sent; empty when in none."""
+    return "; ".join(
+        f"{name.replace('_', ' ')}: {number} sent, {read.get(name, 'none')} read"
+        for name, number in sent.items()
+        if read.get(name) != number
+    )
+
+
+def write_predictions(
+    path: Path, frames: Sequence[Atoms], calculator: Calculator, *, progress: Progress, advice: str = "."
+) -> Predictions:
+    """Evaluate a potential on its own training data and write what it gives.
+
+    Parameters
+    ----------
+    path : path
+    frames : sequence of ase.Atoms
+    calculator : ase.calculators.calculator.Calculator
+    progress : callable
+    advice : str
+        How the message of a potential that is not finite ends.
+
+    Raises
+    ------
+    FitError
+        When the potential is not finite somewhere; nothing is written then.
+    """
+    predicted = predict(frames, calculator, progress=progress)
+    predictions = Predictions.from_frames(predicted)
+    if predictions.unusable:
+        raise FitError(
+            f"The potential is not finite on {len(predictions.unusable)} of the {len(frames)} configurations that it "
+            f"was fitted to (the first is number {predictions.unusable[0]}), so it was discarded. Look for two atoms "
+            f"on one site and for sigmas that are too small{advice}"
+        )
+    write_database(path, predicted)
+    return predictions

@@ -12,12 +12,11 @@ from typing import Any
 
 from ase import Atoms
 
-from ndsc.database import write_database
 from ndsc.errors import FitError, InputError, NdscError
 from ndsc.extended_xyz import read_frames
-from ndsc.files import ScratchFolder, write_text
+from ndsc.files import write_text
 from ndsc.fit.calculator import GapCalculator
-from ndsc.fit.evaluation import Errors, Predictions, predict
+from ndsc.fit.evaluation import Errors, Predictions
 from ndsc.fit.executable import (
     Run,
     failure_reason,
@@ -33,8 +32,11 @@ from ndsc.fit.folder import (
     RECORD_FORMAT,
     TRAINING_NAME,
     XML_NAME,
+    different_counts,
     key_of_fit,
     publish,
+    scratch_of,
+    write_predictions,
 )
 from ndsc.fit.linear_system import ALL_KINDS, LinearSystem
 from ndsc.fit.memory import FitSize, check_fit_memory
@@ -193,14 +195,7 @@ def fit_gap(
     target = Path(directory).resolve()
     require_quippy()
     find_gap_fit()
-    try:
-        target.mkdir(parents=True, exist_ok=True)
-        scratch_folder = ScratchFolder(target)
-    except OSError as error:
-        raise InputError(
-            f"The potential cannot be written to {target} ({error.strerror}). Choose a folder that you may write to."
-        ) from error
-    with scratch_folder:
+    with scratch_of(target) as scratch_folder:
         scratch = scratch_folder.path
         training = write_training_file(scratch / TRAINING_NAME, frames, sparse_only or [], settings)
         sparse_files = None
@@ -312,15 +307,10 @@ def _fit(
     seconds = time.perf_counter() - start
     _check_counts(sent, read, log_path)
     progress(TASK, 100, 100)
-    predicted = predict(frames, GapCalculator(potential), progress=progress)
-    predictions = Predictions.from_frames(predicted)
-    if predictions.unusable:
-        raise FitError(
-            f"The potential is not finite on {len(predictions.unusable)} of the {len(frames)} configurations that it "
-            f"was fitted to (the first is number {predictions.unusable[0]}), so it was discarded. Look for two atoms "
-            f"on one site and for sigmas that are too small; a larger sparse_jitter may help. The log is {log_path}."
-        )
-    write_database(scratch / PREDICTIONS_NAME, predicted)
+    predictions = write_predictions(
+        scratch / PREDICTIONS_NAME, frames, GapCalculator(potential), progress=progress,
+        advice=f"; a larger sparse_jitter may help. The log is {log_path}.",
+    )  # fmt: skip
     return read, seconds, predictions
 
 
@@ -371,14 +361,9 @@ def check_finished(run: Run, potential: Path, log_path: Path) -> None:
 
 def _check_counts(sent: Mapping[str, int], read: Mapping[str, int], log_path: Path) -> None:
     """Compare what was written with what gap_fit logged: it drops what it cannot read without a message."""
-    different = [
-        f"{name.replace('_', ' ')}: {number} sent, {read.get(name, 'none')} read"
-        for name, number in sent.items()
-        if read.get(name) != number
-    ]
-    if different:
+    if different := different_counts(sent, read):
         raise FitError(
-            f"gap_fit did not use the data that it was given ({'; '.join(different)}), so its potential is not the one "
+            f"gap_fit did not use the data that it was given ({different}), so its potential is not the one "
             f"asked for and was discarded. See {log_path}; a gap_fit of another version may read the training file "
             "differently."
         )

@@ -132,6 +132,14 @@ def derivatives_of_one(n_pairs: int, length: int) -> float:
     return DERIVATIVES_OF_ONE * 8 * 3 * n_pairs * length
 
 
+def allowed_memory_gb(limit_gb: float | None) -> float:
+    """`limit_gb`, or the memory that is available now, GB (10⁹ bytes); infinite where that is not known."""
+    if limit_gb is not None:
+        return limit_gb
+    free_mb = available_memory_mb()
+    return np.inf if free_mb is None else free_mb * 1024**2 / 1e9
+
+
 def check_fit_memory(settings: GapSettings, size: FitSize, *, limit_gb: float | None = None) -> float:
     """Refuse a fit that does not fit into memory.
 
@@ -152,9 +160,7 @@ def check_fit_memory(settings: GapSettings, size: FitSize, *, limit_gb: float | 
     InputError
         When it needs more; the message says what would need less.
     """
-    needed = fit_memory(settings, size) / 1e9
-    free_mb = available_memory_mb()
-    allowed = limit_gb if limit_gb is not None else np.inf if free_mb is None else free_mb * 1024**2 / 1e9
+    needed, allowed = fit_memory(settings, size) / 1e9, allowed_memory_gb(limit_gb)
     if needed <= allowed:
         return needed
     other = fit_memory(settings.replaced(solver="numpy"), size) / 1e9

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from ndsc.errors import InputError, MissingExtraError
 from ndsc.fit.evaluation import Errors, Predictions
 from ndsc.fit.fitter_settings import FitterSettings
-from ndsc.fit.memory import FitSize
+from ndsc.fit.memory import FitSize, allowed_memory_gb
 from ndsc.progress import Progress, silent
 from ndsc.selection.model import LinearModel
 
@@ -262,6 +262,17 @@ class Fitter(ABC):
         settings : FitterSettings
         size : FitSize
         """
+
+    def check_memory(self, settings: Any, size: FitSize, *, limit_gb: float | None = None) -> float:
+        """Refuse a fit that does not fit into memory; see :func:`ndsc.potentials.fitting.check_fit_memory`."""
+        needed, allowed = self.memory(settings, size) / 1e9, allowed_memory_gb(limit_gb)
+        if needed <= allowed:
+            return needed
+        raise InputError(
+            f"The fit of {size.n_frames} configurations with {size.n_atoms} atoms of {size.n_species} elements by "
+            f"{self.title} needs about {needed:.3g} GB of memory, and {allowed:.3g} GB are "
+            f"{'available' if limit_gb is None else 'allowed'}. {self.cheaper(settings)}"
+        )
 
     def cheaper(self, settings: Any) -> str:
         """What would need less memory, as a sentence for the message that refuses a fit."""

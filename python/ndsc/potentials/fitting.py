@@ -12,17 +12,23 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import Calculator
 
 from ndsc.database import write_database
 from ndsc.errors import FitError, InputError, NdscError
 from ndsc.extended_xyz import read_frames
-from ndsc.files import ScratchFolder, read_json, write_text
-from ndsc.fit.evaluation import Errors, Predictions, predict
+from ndsc.files import read_json, write_text
+from ndsc.fit.evaluation import Errors, Predictions
 from ndsc.fit.fitter_settings import FitterSettings
-from ndsc.fit.folder import PREDICTIONS_NAME, RECORD, TRAINING_NAME
+from ndsc.fit.folder import (
+    PREDICTIONS_NAME,
+    RECORD,
+    TRAINING_NAME,
+    different_counts,
+    scratch_of,
+    write_predictions,
+)
 from ndsc.fit.memory import FitSize
 from ndsc.fit.training import check_binding, single_atom_energies, training_frames
 from ndsc.plausibility import check_plausible
@@ -30,7 +36,6 @@ from ndsc.potentials.base import Basis, Fitted, Fitter, Job, Trained
 from ndsc.potentials.registry import fitter, fitter_of
 from ndsc.potentials.settings import FITTERS
 from ndsc.progress import Progress, silent
-from ndsc.reference.memory import available_memory_mb
 from ndsc.selection.model import LinearModel
 from ndsc.store import DamagedError, Store
 from ndsc.versions import package_version
@@ -141,14 +146,7 @@ def fit_potential(
     warnings = (*check_plausible(frames), *check_binding(frames, e0))
     memory = check_fit_memory(settings, FitSize.of_frames(frames, settings.cutoff), limit_gb=memory_limit_gb)
     target = Path(directory).resolve()
-    try:
-        target.mkdir(parents=True, exist_ok=True)
-        scratch_folder = ScratchFolder(target)
-    except OSError as error:
-        raise InputError(
-            f"The potential cannot be written to {target} ({error.strerror}). Choose a folder that you may write to."
-        ) from error
-    with scratch_folder:
+    with scratch_of(target) as scratch_folder:
         scratch = scratch_folder.path
         bare, counts = training_frames(frames, settings.cutoff)
         write_database(scratch / TRAINING_NAME, bare)
@@ -204,20 +202,7 @@ def check_fit_memory(settings: FitterSettings, size: FitSize, *, limit_gb: float
     InputError
         When it needs more.
     """
-    kind = fitter_of(settings)
-    check = getattr(kind, "check_memory", None)
-    if check is not None:
-        return float(check(settings, size, limit_gb=limit_gb))
-    needed = kind.memory(settings, size) / 1e9
-    free_mb = available_memory_mb()
-    allowed = limit_gb if limit_gb is not None else np.inf if free_mb is None else free_mb * 1024**2 / 1e9
-    if needed <= allowed:
-        return needed
-    raise InputError(
-        f"The fit of {size.n_frames} configurations with {size.n_atoms} atoms of {size.n_species} elements by "
-        f"{kind.title} needs about {needed:.3g} GB of memory, and {allowed:.3g} GB are "
-        f"{'available' if limit_gb is None else 'allowed'}. {kind.cheaper(settings)}"
-    )
+    return fitter_of(settings).check_memory(settings, size, limit_gb=limit_gb)
 
 
 def load_fit(directory: str | Path) -> Fitted:
@@ -253,27 +238,14 @@ def _train(kind: Fitter, job: Job, frames: list[Atoms], target: Path) -> tuple[T
     seconds = time.perf_counter() - start
     if trained.log:
         write_text(target / f"{kind.name}.log", trained.log.rstrip("\n") + "\n")
-    different = [
-        f"{name.replace('_', ' ')}: {number} sent, {trained.counts_read.get(name, 'none')} read"
-        for name, number in job.counts.items()
-        if trained.counts_read.get(name) != number
-    ]
-    if different:
+    if different := different_counts(job.counts, trained.counts_read):
         raise FitError(
-            f"{kind.program} did not use the data that it was given ({'; '.join(different)}), so its potential is not "
+            f"{kind.program} did not use the data that it was given ({different}), so its potential is not "
             "the one asked for and was discarded. Another version of its program may read the data differently."
         )
     job.progress(TASK, 100, 100)
-    predicted = predict(frames, kind.calculator(job.folder / trained.potential), progress=job.progress)
-    predictions = Predictions.from_frames(predicted)
-    if predictions.unusable:
-        raise FitError(
-            f"The potential is not finite on {len(predictions.unusable)} of the {len(frames)} configurations that it "
-            f"was fitted to (the first is number {predictions.unusable[0]}), so it was discarded. Look for two atoms "
-            "on one site and for sigmas that are too small."
-        )
-    write_database(job.folder / PREDICTIONS_NAME, predicted)
-    return trained, seconds, predictions
+    calculator = kind.calculator(job.folder / trained.potential)
+    return trained, seconds, write_predictions(job.folder / PREDICTIONS_NAME, frames, calculator, progress=job.progress)
 
 
 def _key(kind: Fitter, job: Job) -> str:

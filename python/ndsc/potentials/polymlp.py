@@ -15,7 +15,7 @@ from ase.data import chemical_symbols
 from numpy.typing import NDArray
 
 from ndsc.errors import FitError, InputError
-from ndsc.fit.calculator import bare_structure
+from ndsc.fit.calculator import bare_structure, refuse_unknown_species
 from ndsc.fit.memory import PROGRAM, FitSize
 from ndsc.potentials.base import Fitted, Fitter, Job, RowEffort, Trained
 from ndsc.potentials.linear import solve_job, solver_memory
@@ -244,12 +244,7 @@ class PolymlpCalculator(Calculator):  # type: ignore[misc]
     ) -> None:
         """Compute energy, forces and, for atoms in a cell, stress."""
         super().calculate(atoms, properties, system_changes)
-        unknown = sorted(set(self.atoms.get_chemical_symbols()) - set(self.species))
-        if unknown:
-            raise InputError(
-                f"The potential {self.path} was fitted to {', '.join(self.species)}, and the structure has "
-                f"{', '.join(unknown)}. Use a potential that was fitted to all species of the structure."
-            )
+        refuse_unknown_species(self.atoms, self.species, self.path)
         structure = bare_structure(self.atoms, self.cutoff)
         energy, forces, virial = self._properties.eval(structure_of(structure, self.species), use_openmp=False)
         energy += sum(self.single_atoms[symbol] for symbol in self.atoms.get_chemical_symbols())
