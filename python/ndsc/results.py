@@ -301,6 +301,7 @@ class SelectionStep(_Part):
     predicted_rmse_thz: Number = None
     predicted_elastic_percent: Number = None
     predicted_mev: Number = None
+    predicted_gpa: Number = None
 
 
 class SelectionSummary(_Part):
@@ -312,6 +313,7 @@ class SelectionSummary(_Part):
     predicted_rmse_thz: Number = None
     predicted_elastic_percent: Number = None
     predicted_mev: Number = None
+    predicted_gpa: Number = None
     statistical_rmse_thz: Number = None
     statistical_elastic_percent: Number = None
     factor: Number = None
@@ -319,6 +321,7 @@ class SelectionSummary(_Part):
     target_thz: Number = None
     target_elastic_percent: Number = None
     target_mev: Number = None
+    target_gpa: Number = None
     target_met: bool
     reason: str = ""
     advice: str = ""

@@ -263,6 +263,7 @@ def _show_choice(results: Results, chosen: SelectionSummary, head: str = "", *, 
         ("elastic constants (%)", chosen.predicted_elastic_percent, chosen.target_elastic_percent,
          results.largest_elastic_percent),
         ("energies of decorations (meV/atom)", chosen.predicted_mev, chosen.target_mev, None),
+        ("equation of state (GPa)", chosen.predicted_gpa, chosen.target_gpa, None),
     ]  # fmt: skip
     known = any(true is not None for *_, true in expected)
     rows = [

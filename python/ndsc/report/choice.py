@@ -131,6 +131,7 @@ def error_rows(results: Results) -> list[tuple[str, ...]]:
                 ),
             ),
             ("energies of decorations (meV/atom)", (chosen.target_mev, chosen.predicted_mev, None, None)),
+            ("equation of state, pressure (GPa)", (chosen.target_gpa, chosen.predicted_gpa, None, None)),
         )
         if values[1] is not None
     ]  # fmt: skip

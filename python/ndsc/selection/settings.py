@@ -27,6 +27,9 @@ class SelectionSettings(Section):
         Largest error of an elastic constant that is enough.
     target_mev : float, meV an atom
         Root-mean-square error of the energies of decorations that is enough, where atoms are substituted.
+    target_gpa : float, GPa, or None
+        Root-mean-square error of the pressure between 2 % shorter and longer cell vectors that is enough, the equation
+        of state of crystals. None does not ask for it.
     max_labels : int
         Configurations to label at the most, the unperturbed unit cell among them.
     max_seconds : float, s, or None
@@ -50,6 +53,11 @@ class SelectionSettings(Section):
         default=1.0,
         description="Give the error of energies of decorations in meV an atom that is enough, as 1.0; it means nothing "
         "where no atoms are substituted.",
+    )
+    target_gpa: Annotated[Real, Field(gt=0, le=1000)] | None = Field(
+        default=None,
+        description="Give the error of pressures, with cell vectors up to 2 % shorter and longer, in GPa that is "
+        "enough, as 0.2; or leave it out.",
     )
     max_labels: Positive = Field(
         default=40, le=100_000, description="Give the most configurations to label, for example 40."

@@ -84,6 +84,11 @@ def _check_sheet(plan: Plan) -> None:
             "[phonons] born is for crystals of three dimensions: in a sheet (pbc = T T F) the field of a long wave "
             "goes to zero with q, LO and TO meet at Γ, and the non-analytical term is another one. Take it out."
         )
+    if plan.config.selection.target_gpa is not None:
+        raise InputError(
+            "[selection] target_gpa is for crystals of three dimensions: a sheet (pbc = T T F) has no volume, so no "
+            "equation of state. Take it out."
+        )
     check_kgrid_of_sheet(plan.spec.kgrid)
 
 

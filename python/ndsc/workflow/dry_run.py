@@ -132,9 +132,11 @@ class DryRun:
             return f"{plan.n_configurations} to label ({atoms} atoms), {unlabelled}"
         how = "by chance" if settings.method == "random" else "by what they tell"
         limit = "" if settings.max_seconds is None else f" or {settings.max_seconds:g} s"
+        goals = [f"{settings.target_thz:g} THz", f"{settings.target_elastic_percent:g} %"]
+        goals += [] if settings.target_gpa is None else [f"{settings.target_gpa:g} GPa"]
         return (
-            f"{plan.n_configurations} to choose from {how}, {settings.batch} at a time, until {settings.target_thz:g} "
-            f"THz and {settings.target_elastic_percent:g} % are expected, or {plan.most_labels} labels{limit} are there"
+            f"{plan.n_configurations} to choose from {how}, {settings.batch} at a time, until {' and '.join(goals)} "
+            f"are expected, or {plan.most_labels} labels{limit} are there"
         )
 
     def _selection(self, effort: SelectionEffort) -> str:

@@ -34,6 +34,7 @@ from ndsc.selection import (
     EnergyTarget,
     PhononTarget,
     PredictedErrors,
+    PressureTarget,
     Selector,
     Target,
 )
@@ -67,6 +68,7 @@ MESH: Grid = (20, 20, 20)
 DENSITY_POINTS = 120
 #: The target of energies of decorations, and how many of these it is about.
 ENERGIES, MOST_DECORATIONS = "energies of decorations", 60
+EQUATION_OF_STATE = "equation of state"
 #: What progress calls this.
 TASK = "choosing labels"
 
@@ -206,6 +208,7 @@ class ChosenLabels:
                 (last.rmse_thz, "THz"),
                 (last.elastic_percent, "% in elastic constants"),
                 (last.others.get(ENERGIES), "meV an atom in energies of decorations"),
+                (last.others.get(EQUATION_OF_STATE), "GPa in the equation of state"),
             )
             if value is not None
         ]
@@ -346,13 +349,8 @@ class ChosenLabels:
         return float(np.max(self.selector.label_cost(self.candidates), initial=0.0))
 
     def _finished(self) -> bool:
-        last, settings = self.steps[-1].predicted, self.settings
-        within = [
-            (last.rmse_thz, settings.target_thz),
-            (last.elastic_percent, settings.target_elastic_percent),
-            (last.others.get(ENERGIES), settings.target_mev),
-        ]
-        reached = all(value <= goal for value, goal in within if value is not None)
+        settings = self.settings
+        reached = all(value <= goal for value, goal in self._errors(self.steps[-1].predicted) if value is not None)
         if len(self.names) + len(self.plan.databases.frames) >= FEWEST_LABELS and reached and self._doubtful() is None:
             self.target_met = True
             self.reason = "The targets are expected to be met."
@@ -361,6 +359,16 @@ class ChosenLabels:
         elif settings.max_seconds is not None and self._spent() >= settings.max_seconds:
             self.reason = f"[selection] max_seconds = {settings.max_seconds:g} is reached."
         return bool(self.reason)
+
+    def _errors(self, predicted: PredictedErrors) -> list[tuple[float | None, float]]:
+        """Expected errors, None for what is no target, and how large they may be."""
+        settings = self.settings
+        return [
+            (predicted.rmse_thz, settings.target_thz),
+            (predicted.elastic_percent, settings.target_elastic_percent),
+            (predicted.others.get(ENERGIES), settings.target_mev),
+            (predicted.others.get(EQUATION_OF_STATE), settings.target_gpa or np.inf),
+        ]
 
     def _doubtful(self) -> float | None:
         """An imaginary frequency of the potential that more labels may well make real."""
@@ -374,11 +382,7 @@ class ChosenLabels:
         earlier = self.steps[max(0, len(self.steps) - 1 - len(self.steps) // 3)].predicted
         stands = any(
             now is not None and before is not None and now > goal and now > (1 - LITTLE) * before
-            for now, before, goal in (
-                (last.rmse_thz, earlier.rmse_thz, self.settings.target_thz),
-                (last.elastic_percent, earlier.elastic_percent, self.settings.target_elastic_percent),
-                (last.others.get(ENERGIES), earlier.others.get(ENERGIES), self.settings.target_mev),
-            )
+            for (now, goal), (before, _) in zip(self._errors(last), self._errors(earlier), strict=True)
         )
         misfit = max(last.factor, last.elastic_factor) > LARGE_FACTOR or self.selector.noise.relative > LARGE_MISFIT
         if len(self.steps) > FEWEST_LABELS and (stands or misfit):
@@ -396,7 +400,8 @@ class ChosenLabels:
 def targets_of_plan(plan: Plan) -> tuple[PhononTarget, *tuple[Target, ...]]:
     """What the database of a run is made for.
 
-    Phonons, of crystals and sheets the elastic constants, and where atoms are substituted energies of decorations.
+    Phonons, of crystals and sheets the elastic constants, where atoms are substituted energies of decorations, and the
+    equation of state where the input file asks for it.
     """
     settings = plan.config.selection
     phonons = PhononTarget(plan.crystal, plan.phonon_supercells, settings.target_thz, nac_params=plan.nac_params)
@@ -407,6 +412,8 @@ def targets_of_plan(plan: Plan) -> tuple[PhononTarget, *tuple[Target, ...]]:
         others += [] if elastic is None else [elastic]
     if plan.substitutes:
         others.append(EnergyTarget(plan.decorations(MOST_DECORATIONS), settings.target_mev, name=ENERGIES))
+    if settings.target_gpa is not None:
+        others.append(PressureTarget(plan.crystal, settings.target_gpa))
     return phonons, *others
 
 

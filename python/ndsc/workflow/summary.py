@@ -35,7 +35,7 @@ from ndsc.targets import ENERGY_KEY, FORCES_KEY, VIRIAL_KEY
 from ndsc.versions import package_versions
 from ndsc.workflow.diagnosis import measured
 from ndsc.workflow.plan import Plan
-from ndsc.workflow.selection import ENERGIES, ChosenLabels
+from ndsc.workflow.selection import ENERGIES, EQUATION_OF_STATE, ChosenLabels
 
 
 @dataclass
@@ -202,6 +202,8 @@ def _selection(chosen: ChosenLabels, plan: Plan) -> dict[str, Any]:
         **{name: getattr(last, name) for name in kept},
         "predicted_mev": last.others.get(ENERGIES),
         "target_mev": settings.target_mev if ENERGIES in last.others else None,
+        "predicted_gpa": last.others.get(EQUATION_OF_STATE),
+        "target_gpa": settings.target_gpa,
         "target_thz": settings.target_thz,
         "target_elastic_percent": settings.target_elastic_percent,
         "target_met": chosen.target_met,
@@ -214,6 +216,7 @@ def _selection(chosen: ChosenLabels, plan: Plan) -> dict[str, Any]:
                 "seconds": step.seconds,
                 **{key: getattr(step.each[number], name) for name, key in names.items()},
                 "predicted_mev": step.each[number].others.get(ENERGIES),
+                "predicted_gpa": step.each[number].others.get(EQUATION_OF_STATE),
             }
             for step in chosen.steps
         ],
