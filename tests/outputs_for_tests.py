@@ -179,13 +179,14 @@ def castep(atoms, *, cutoff=400.0, converged=True, kpoints=None, given=None):
     return "\n".join([*lines, "", "Finalisation time   =      0.18 s", "Total time          =      9.33 s", ""])
 
 
-def aims(atoms, *, converged=True):
-    """The main output of FHI-aims."""
+def aims(atoms, *, converged=True, old=False, forces=True):
+    """The main output of FHI-aims, as of 2022 or of 2018."""
     result = Result(atoms)
     lines = [
         "          Invoking FHI-aims ...",
-        "          FHI-aims version      : 221103",
+        "          Version 180126" if old else "          FHI-aims version      : 221103",
         "  xc               pbe",
+        f'  #  Suggested "light" defaults for {atoms[0].symbol} atom (to be pasted into control.in file)',
         "",
     ]
     lines += [
@@ -210,19 +211,27 @@ def aims(atoms, *, converged=True):
     lines += ["", "  Energy and forces in a compact form:"]
     lines += [f"  | Total energy uncorrected      : {result.energy + 0.2:28.15E} eV"]
     lines += [f"  | Electronic free energy        : {result.energy:28.15E} eV"]
-    lines += ["  Total atomic forces (unitary forces cleaned) [eV/Ang]:"]
-    for number, row in enumerate(result.forces, 1):
+    lines += ["  Total atomic forces (unitary forces cleaned) [eV/Ang]:"] if forces else []
+    for number, row in enumerate(result.forces if forces else [], 1):
         lines.append(f"  | {number:4d} " + " ".join(f"{x:28.15E}" for x in row))
     return "\n".join([*lines, "", "          Have a nice day.", ""])
 
 
-def cp2k(atoms, *, converged=True, new=False):
-    """The main output of an ENERGY_FORCE calculation of CP2K, before or after 2023."""
+def cp2k(atoms, *, converged=True, new=False, old=False, forces=True):
+    """The main output of an ENERGY_FORCE calculation of CP2K: in the layout of 6.1 (`old`), of 8.1, or of 2025."""
     result = Result(atoms)
-    lines = [" CP2K| version string:                                       CP2K version 2023.1"]
+    lines = ["  **** **** ******  **  PROGRAM STARTED AT               2026-11-28 09:59:00.000"]
+    lines += [f" CP2K| version string:                    CP2K version {'6.1' if old else '2025.1' if new else '8.1'}"]
     for axis, row in zip("abc", result.atoms.cell, strict=True):
-        lines.append(f" CELL| Vector {axis} [angstrom]: " + " ".join(f"{x:14.9f}" for x in row) + f"   |{axis}| = 1.0")
+        vector = " ".join(f"{x:9.3f}" if old else f"{x:14.9f}" for x in row)
+        lines.append(f" CELL| Vector {axis} [angstrom]: {vector}    |{axis}| = {np.linalg.norm(row):11.3f}")
     lines += [" FUNCTIONAL| PBE:", " QS|   Density cutoff [a.u.]:                          200.0"]
+    for number, symbol in enumerate(dict.fromkeys(atoms.get_chemical_symbols()), 1):
+        lines += [
+            f"  {number}. Atomic kind: {symbol}                                Number of atoms:       1",
+            "     Orbital Basis Set                                        DZVP-MOLOPT-SR-GTH",
+            "     GTH Potential information for                                    GTH-PBE-q11",
+        ]
     lines += [" MODULE QUICKSTEP: ATOMIC COORDINATES IN ANGSTROM", "", "  Atom Kind Element  X  Y  Z  Z(eff)  Mass", ""]
     for number, atom in enumerate(result.atoms, 1):
         place = " ".join(f"{x:13.6f}" for x in atom.position)
@@ -230,8 +239,10 @@ def cp2k(atoms, *, converged=True, new=False):
     lines += ["  *** SCF run converged in    12 steps ***" if converged else " *** WARNING: SCF run NOT converged ***"]
     unit = "hartree" if new else "a.u."
     lines += [f" ENERGY| Total FORCE_EVAL ( QS ) energy [{unit}]:        {result.energy / Hartree:20.15f}"]
-    forces = result.forces * Bohr / Hartree
-    if new:
+    printed, forces = forces, result.forces * Bohr / Hartree
+    if not printed:
+        pass
+    elif new:
         lines += [
             " FORCES| Atomic forces [hartree/bohr]",
             " FORCES|   Atom     x               y               z   |f|",
@@ -245,8 +256,16 @@ def cp2k(atoms, *, converged=True, new=False):
         for number, (atom, force) in enumerate(zip(result.atoms, forces, strict=True), 1):
             lines.append(f" {number:6d} {1:6d}      {atom.symbol:2s} " + " ".join(f"{x:14.8f}" for x in force))
         lines += [" SUM OF ATOMIC FORCES 0.0 0.0 0.0 0.0"]
-    lines += [f" STRESS| Analytical stress tensor [{'bar' if new else 'GPa'}]"]
-    lines += [" STRESS|                        x                   y                   z"]
-    for axis, row in zip("xyz", -result.stress / GPa * (1e4 if new else 1), strict=True):
-        lines.append(f" STRESS|      {axis} " + " ".join(f"{x:19.11E}" for x in row))
+    if old:
+        lines += ["", " STRESS TENSOR [GPa]", "", "            X               Y               Z"]
+        lines += [
+            f"  {axis} " + " ".join(f"{x:15.8f}" for x in row)
+            for axis, row in zip("XYZ", -result.stress / GPa, strict=True)
+        ]
+    else:
+        lines += [f" STRESS| Analytical stress tensor [{'bar' if new else 'GPa'}]"]
+        lines += [" STRESS|                        x                   y                   z"]
+        for axis, row in zip("xyz", -result.stress / GPa * (1e4 if new else 1), strict=True):
+            lines.append(f" STRESS|      {axis} " + " ".join(f"{x:19.11E}" for x in row))
+    lines += [" CP2K                                 1  1.0    0.006    0.019    9.191    9.198"]
     return "\n".join([*lines, "  **** ****   PROGRAM ENDED AT                 2026-11-28 10:00:00.000", ""])

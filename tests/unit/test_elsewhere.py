@@ -91,7 +91,9 @@ FORMATS = {
     "castep": ("castep", "ndsc.castep", castep, 1e-5),
     "cp2k": ("cp2k", "cp2k.out", cp2k, 1e-6),
     "cp2k of 2025": ("cp2k", "cp2k.out", lambda atoms: cp2k(atoms, new=True), 1e-6),
+    "cp2k of 2018": ("cp2k", "cp2k.out", lambda atoms: cp2k(atoms, old=True), 1e-6),
     "aims": ("aims", "aims.out", aims, 1e-9),
+    "aims of 2018": ("aims", "aims.out", lambda atoms: aims(atoms, old=True), 1e-9),
 }
 
 
@@ -107,8 +109,9 @@ def test_outputs_of_programs_become_labels(tmp_path, form):
     assert report.missing == []
     assert sorted(report.taken) == sorted(label.name for label in wanted)
     check_labels(tmp_path, wanted, force=force, energy=1e-6)
-    if form == "aims":
-        assert report.settings == {"xc": "pbe"}
+    if code == "aims":
+        assert report.settings["xc"] == "pbe"
+        assert "light" in report.settings.values()
     else:
         cutoff = 200 * 27.2114 if code == "cp2k" else 400.0
         assert report.settings["cutoff_ev"] == pytest.approx(cutoff, rel=1e-5)
@@ -259,6 +262,53 @@ def test_other_programs_that_did_not_converge_or_end(tmp_path, name, make):
     assert report.taken == []
     reasons = sorted(problem.reason.partition(" ")[2] for problem in report.problems)
     assert [reason.startswith(("did not reach", "has no end", "does not end")) for reason in reasons] == [True, True]
+
+
+def test_what_cp2k_appends_to_an_output_is_another_run(tmp_path):
+    (label,) = written(tmp_path, "cp2k", frames=configurations()[:1])
+    path, moved = tmp_path / "calc" / label.name / "cp2k.out", label.atoms.copy()
+    moved.positions[0] += 0.1
+    path.write_text(cp2k(moved)[:-200] + cp2k(label.atoms))  # the first run was stopped
+    (found, *_), bad = next(find_outputs(path.parent))
+    assert bad == []
+    assert found.seconds == 9.198
+    assert found.version == "CP2K 8.1"
+    symbol = label.atoms[0].symbol
+    assert found.settings[f"basis of {symbol}"] == "DZVP-MOLOPT-SR-GTH"
+    assert found.settings[f"pseudopotential of {symbol}"] == "GTH-PBE-q11"
+    assert read_labels([tmp_path / "calc"]).taken == [label.name]
+    check_labels(tmp_path, [label], force=1e-6, energy=1e-6)
+
+
+def test_lattice_vectors_of_three_digits_do_not_hide_a_strain(tmp_path):
+    """Older versions of CP2K print 0.001 Å: a cell that differs by more is another one."""
+    (label,) = written(tmp_path, "cp2k", frames=configurations()[-1:])
+    strained = label.atoms.copy()
+    strained.set_cell(strained.cell.array * 1.001, scale_atoms=True)
+    (tmp_path / "calc" / label.name / "cp2k.out").write_text(cp2k(strained, old=True))
+    report = read_labels([tmp_path / "calc"])
+    assert report.taken == []
+    assert "lattice vectors differ by up to" in report.problems[0].reason
+
+
+@pytest.mark.parametrize(
+    ("name", "make", "said"),
+    [
+        ("cp2k.out", lambda atoms: cp2k(atoms, forces=False), "it holds 0 forces"),
+        ("aims.out", lambda atoms: aims(atoms, forces=False), "it has no forces"),
+        (
+            "cp2k.out",
+            lambda atoms: cp2k(atoms).replace(" STRESS|", " ENERGY| Total FORCE_EVAL ( QS ) energy 0.0\n STRESS|", 1),
+            "it has 2 steps",
+        ),
+    ],
+)
+def test_outputs_without_forces_and_of_relaxations_are_no_labels(tmp_path, name, make, said):
+    (label,) = written(tmp_path, name.partition(".")[0], frames=configurations()[:1])
+    (tmp_path / "calc" / label.name / name).write_text(make(label.atoms))
+    report = read_labels([tmp_path / "calc"])
+    assert report.taken == []
+    assert [said in problem.reason for problem in report.problems] == [True]
 
 
 def test_all_bad_outputs_are_told_in_one_go_by_the_command(tmp_path):

@@ -15,13 +15,29 @@ from ndsc.codes.program import Output
 _NUMBER = r"[-+]?\d+\.\d+(?:[ED][-+]?\d+)?"
 
 
+def last_run(text: str) -> str:
+    """What the last run printed: CP2K appends to an output that is there already."""
+    return text.rpartition("PROGRAM STARTED AT")[2]
+
+
+def printed_steps(text: str) -> int:
+    """How many energies of all atoms a run printed: one for each step of a relaxation or of dynamics."""
+    return len(re.findall(r"ENERGY\| Total FORCE_EVAL", text))
+
+
+def cell_rounding(text: str) -> float:
+    """How far the printed lattice vectors may be from those of the calculation, Å: many versions print 0.001 Å."""
+    found = re.search(r"CELL\| Vector a \[angstrom\]:?\s+-?\d+\.(\d+)", text)
+    return 0.0 if found is None else 0.51 * 10.0 ** -len(found[1])
+
+
 def read_cp2k(text: str) -> Output:
     """What a single-point calculation (ENERGY_FORCE) printed.
 
     Parameters
     ----------
     text : str
-        The main output, with FORCES printed, and STRESS_TENSOR where there is to be one.
+        The main output of one run (:func:`last_run`), with FORCES printed, and STRESS_TENSOR where there is to be one.
 
     Raises
     ------
@@ -42,7 +58,7 @@ def read_cp2k(text: str) -> Output:
         if not found:
             raise ValueError(f"it holds no {what}")
     if len(forces) != len(atoms):
-        raise ValueError(f"it holds {len(forces)} forces for {len(atoms)} atoms (&PRINT, &FORCES in &FORCE_EVAL)")
+        raise ValueError(f"it holds {len(forces)} forces for {len(atoms)} atoms (&FORCE_EVAL, &PRINT, &FORCES ON)")
     structure = Atoms(
         [chemical_symbols[int(number)] for _, number, *_ in atoms],
         cell=np.array(vectors[:3], dtype=float),
@@ -59,10 +75,14 @@ def read_cp2k(text: str) -> Output:
 
 
 def _stress(text: str) -> np.ndarray | None:
-    """CP2K's sign is that of a pressure: positive when the cell wants to expand."""
-    found = re.search(r"STRESS\|\s+Analytical stress tensor \[(GPa|bar)\]", text)
+    """CP2K's sign is that of a pressure: positive when the cell wants to expand.
+
+    From version 8 on, each line begins with STRESS|; before, there is a table without.
+    """
+    found = re.search(r"(?:STRESS\|\s+Analytical stress tensor|^ *STRESS TENSOR) \[(GPa|bar)\]", text, re.MULTILINE)
     if found is None:
         return None
-    rows = re.findall(rf"STRESS\|\s+[xyz]\s+({_NUMBER})\s+({_NUMBER})\s+({_NUMBER})", text[found.end() :])[:3]
+    row = rf"(?m)^\s*(?:STRESS\|)?\s*[xyzXYZ]\s+({_NUMBER})\s+({_NUMBER})\s+({_NUMBER})\s*$"
+    rows = re.findall(row, text[found.end() :])[:3]
     unit = GPa if found[1] == "GPa" else 1e-4 * GPa
     return np.asarray(full_3x3_to_voigt_6_stress(-np.array(rows, dtype=float) * unit))

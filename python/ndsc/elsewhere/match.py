@@ -33,16 +33,19 @@ class Match:
         Largest difference of a component of the lattice vectors.
     moved : float, Å
         Largest distance between an atom and its counterpart.
+    rounding : float, Å
+        Differences of lattice vectors that are none.
     """
 
     order: NDArray[np.int64]
     cell: float
     moved: float
+    rounding: float = ROUNDING
 
     @property
     def fits(self) -> bool:
         """Whether they are the same up to rounding."""
-        return self.cell <= ROUNDING and self.moved <= ROUNDING
+        return self.cell <= self.rounding and self.moved <= ROUNDING
 
     @property
     def distance(self) -> float:
@@ -52,31 +55,37 @@ class Match:
     def __str__(self) -> str:
         parts = [
             f"{what} by up to {value:.2g} Å"
-            for what, value in (("lattice vectors differ", self.cell), ("atoms are displaced", self.moved))
-            if value > ROUNDING
+            for what, value, allowed in (
+                ("lattice vectors differ", self.cell, self.rounding),
+                ("atoms are displaced", self.moved, ROUNDING),
+            )
+            if value > allowed
         ]
         return " and ".join(parts)
 
 
-def compare(asked: Atoms, computed: Atoms) -> Match | None:
+def compare(asked: Atoms, computed: Atoms, rounding: float = ROUNDING) -> Match | None:
     """Pair the atoms of an output with those of a structure; None where the compositions differ.
 
     Parameters
     ----------
     asked, computed : ase.Atoms
+    rounding : float, Å
+        How exactly the output has the lattice vectors; positions are exact to 1e-4 Å.
     """
     if composition(asked) != composition(computed):
         return None
     cell = float(np.abs(asked.cell.array - computed.cell.array).max())
     # In fractions of each own cell, so that a strain is not counted as a displacement too.
     here = np.linalg.solve(asked.cell.array.T, asked.positions.T).T
-    there = np.linalg.solve(computed.cell.array.T, computed.positions.T).T
+    own = asked if cell <= rounding else computed
+    there = np.linalg.solve(own.cell.array.T, computed.positions.T).T
     away = there[None] - here[:, None]
     away -= np.rint(away)
     distances = np.linalg.norm(away @ asked.cell.array, axis=2)
     distances[asked.numbers[:, None] != computed.numbers[None]] = _FAR
     rows, order = linear_sum_assignment(distances)
-    return Match(order.astype(np.int64), cell, float(distances[rows, order].max()))
+    return Match(order.astype(np.int64), cell, float(distances[rows, order].max()), rounding)
 
 
 def composition(atoms: Atoms) -> tuple[int, ...]:
@@ -84,13 +93,17 @@ def composition(atoms: Atoms) -> tuple[int, ...]:
     return tuple(sorted(atoms.numbers.tolist()))
 
 
-def find_entries(entries: Sequence[Entry], computed: Atoms) -> tuple[list[tuple[Entry, Match]], str]:
+def find_entries(
+    entries: Sequence[Entry], computed: Atoms, rounding: float = ROUNDING
+) -> tuple[list[tuple[Entry, Match]], str]:
     """The labels that an output fits, the nearest first; or why it fits none.
 
     Parameters
     ----------
     entries : sequence of Entry
     computed : ase.Atoms
+    rounding : float, Å
+        How exactly the output has the lattice vectors.
 
     Returns
     -------
@@ -105,11 +118,11 @@ def find_entries(entries: Sequence[Entry], computed: Atoms) -> tuple[list[tuple[
     if not computed.pbc.all() or abs(np.linalg.det(computed.cell.array)) < 1e-9:
         return [], "it has no periodic cell"
     by_cell = sorted(same, key=lambda entry: _cell_difference(entry.wanted.atoms, computed))
-    close = [entry for entry in by_cell if _cell_difference(entry.wanted.atoms, computed) <= ROUNDING]
+    close = [entry for entry in by_cell if _cell_difference(entry.wanted.atoms, computed) <= rounding]
     pairs = [
         (entry, match)
         for entry in [*close, *by_cell[len(close) : max(len(close), COMPARED)]]
-        if (match := compare(entry.wanted.atoms, computed)) is not None
+        if (match := compare(entry.wanted.atoms, computed, rounding)) is not None
     ]
     pairs.sort(key=lambda pair: pair[1].distance)
     fitting = [pair for pair in pairs if pair[1].fits]

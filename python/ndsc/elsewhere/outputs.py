@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from ndsc.codes import PROGRAMS
 from ndsc.codes.program import Output, text_of
 from ndsc.codes.vasp import unconverged_steps
-from ndsc.elsewhere.cp2k import read_cp2k
+from ndsc.elsewhere.cp2k import cell_rounding, last_run, printed_steps, read_cp2k
 from ndsc.elsewhere.manifest import MANIFEST
 from ndsc.elsewhere.recorded import kpoints_of, recorded, seconds_of
 from ndsc.extended_xyz import read_frames
@@ -87,6 +87,8 @@ class Returned:
         In reduced coordinates, where the output lists them with enough digits.
     seconds : float
         Wall time; 0 where the output does not say it.
+    rounding : float, Å
+        How far the lattice vectors may be from those of the calculation, where they are printed with few digits.
     """
 
     path: Path
@@ -100,6 +102,7 @@ class Returned:
     n_kpoints: int | None = None
     kpoints: FloatArray | None = None
     seconds: float = 0.0
+    rounding: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -275,18 +278,25 @@ def _aims(path: Path) -> list[Returned]:
     _unconverged("" if "Self-consistency cycle converged." in text else "aims does not say that it did")
     frames = read(path, index=":", format="aims-output")
     _single(path, len(frames))
-    version = re.search(r"FHI-aims version\s*:\s*(\S+)", text)
+    if "forces" not in frames[0].calc.results:
+        raise UnusableError("it has no forces; control.in is to say compute_forces .true.")
+    version = re.search(r"(?m)^\s*(?:FHI-aims version\s*:|Version)\s+(\d\S*)", text)
     named = f"FHI-aims {version[1] if version else 'of unknown version'}"
     return [_returned(path, "aims", Output.of(frames[0], frames[0].calc.results, named), text)]
 
 
 def _cp2k(path: Path) -> list[Returned]:
-    text = text_of(path)
-    found = re.search(r"SCF run NOT converged.*", text)
-    _unconverged(found[0].strip() if found else "")
+    text = last_run(text_of(path))
+    found = re.search(r"SCF run NOT converged", text)
+    _unconverged(found[0] if found else "")
     if "PROGRAM ENDED AT" not in text:
         raise UnusableError("it has no end: the calculation was stopped, or the file is not whole")
-    return [_returned(path, "cp2k", read_cp2k(text), text)]
+    _single(path, printed_steps(text))
+    try:
+        output = read_cp2k(text)
+    except ValueError as error:
+        raise UnusableError(str(error)) from error
+    return [replace(_returned(path, "cp2k", output, text), rounding=cell_rounding(text))]
 
 
 def _extxyz(path: Path) -> list[Returned]:

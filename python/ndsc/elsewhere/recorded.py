@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import PurePosixPath
 
 import numpy as np
-from ase.units import Hartree, Rydberg
+from ase.units import Hartree, Rydberg, kB
 from numpy.typing import NDArray
 
 FloatArray = NDArray[np.float64]
@@ -77,10 +77,15 @@ PATTERNS: Mapping[str, tuple[tuple[str, str, Callable[[str], Setting]], ...]] = 
         ("xc", r"(?m)^\s*xc\s+(\S.*)", _word()),
         ("relativistic", r"(?m)^\s*relativistic\s+(\S.*)", _word()),
         ("occupation_type", r"(?m)^\s*occupation_type\s+(\S.*)", _word()),
+        ("spin", r"(?m)^\s*spin\s+(\w+)", _word()),
     ),
     "cp2k": (
         ("cutoff_ev", r"QS\|\s+Density cutoff \[a\.u\.\]:?\s+([\d.E+-]+)", _number(Hartree)),
+        ("relative_cutoff_ev", r"QS\|\s+Relative density cutoff \[a\.u\.\]:?\s+([\d.E+-]+)", _number(Hartree)),
         ("xc", r"FUNCTIONAL\|\s+(\w+):", _word()),
+        ("eps_scf", r"(?m)^\s+eps_scf:?\s+([\d.E+-]+)\s*$", _number()),
+        ("smearing", r"Smear method:?\s+(\w+)", _word()),
+        ("smearing_ev", r"Electronic temperature \[K\]:?\s+([\d.E+-]+)", _number(kB)),
     ),
 }  # fmt: skip
 #: Symbol and name of each pseudopotential.
@@ -116,6 +121,11 @@ def recorded(kind: str, text: str) -> tuple[dict[str, Setting], int | None]:
         block = text.partition("Files used for pseudopotentials:")[2].partition("----")[0]
         for symbol, name in re.findall(r"(?m)^\s*([A-Z][a-z]?)\s+(\S+)\s*$", block):
             settings[f"pseudopotential of {symbol}"] = PurePosixPath(name).name
+    if kind == "cp2k":
+        settings |= _cp2k_kinds(text)
+    if kind == "aims":
+        for defaults, symbol in re.findall(r'Suggested "([\w ]+)" defaults for (\w+) atom', text):
+            settings[f"defaults of {symbol}"] = defaults
     for found in re.finditer(PSEUDOPOTENTIALS[kind], text) if kind in PSEUDOPOTENTIALS else ():
         if kind == "abinit":
             name = PurePosixPath(found[1]).name
@@ -125,6 +135,20 @@ def recorded(kind: str, text: str) -> tuple[dict[str, Setting], int | None]:
         else:
             settings[f"pseudopotential of {found[2]}"] = " ".join(found[1].split())
     return settings, _n_kpoints(kind, text)
+
+
+def _cp2k_kinds(text: str) -> dict[str, Setting]:
+    """Basis set and pseudopotential of each kind of atoms."""
+    found: dict[str, Setting] = {}
+    for block in re.split(r"(?m)^\s*\d+\. Atomic kind:", text)[1:]:
+        name = block.split(maxsplit=1)[0]
+        for what, pattern in (
+            ("basis", r"Orbital Basis Set\s+(\S+)"),
+            ("pseudopotential", r"Potential information for\s+(\S+)"),
+        ):
+            if said := re.search(pattern, block):
+                found[f"{what} of {name}"] = said[1]
+    return found
 
 
 def _n_kpoints(kind: str, text: str) -> int | None:
@@ -156,6 +180,7 @@ def seconds_of(text: str) -> float:
         r"Elapsed time \(sec\):\s*([\d.]+)",
         r"Total time\s*=\s*([\d.]+)\s*s",
         r"individual time \(sec\): cpu=\s*[\d.]+\s*wall=\s*([\d.]+)",
+        r"(?m)^ CP2K +1 +[\d.]+ +[\d.]+ +[\d.]+ +[\d.]+ +([\d.]+) *$",
         r"\| Total time\s*:\s*[\d.]+\s*s\s+([\d.]+)\s*s",
     ):
         if found := re.findall(pattern, text):

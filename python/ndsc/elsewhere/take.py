@@ -25,7 +25,7 @@ from ndsc.elsewhere.match import Match, find_entries
 from ndsc.elsewhere.outputs import Problem, Returned, find_outputs
 from ndsc.errors import InputError, ReferenceCalculationError
 from ndsc.progress import Progress, silent
-from ndsc.reference.checks import check_results
+from ndsc.reference.checks import ROUNDING, check_results
 from ndsc.reference.inventory import usable
 from ndsc.reference.label_file import structure_record
 from ndsc.reference.settings import SAMPLE, note_settings, settings_id, settings_of
@@ -163,7 +163,7 @@ def read_labels(
 
 
 def _matched(entries: Sequence[Entry], returned: Returned, root: Path) -> _Candidate | Problem:
-    fitting, reason = find_entries(entries, returned.atoms)
+    fitting, reason = find_entries(entries, returned.atoms, max(ROUNDING, returned.rounding))
     if not fitting:
         return Problem(returned.path, reason)
     own = os.path.relpath(returned.path.parent.absolute(), root.absolute())
@@ -189,7 +189,8 @@ def _refused(found: _Candidate, without_stress: bool) -> str | None:
     single = is_isolated_atom(wanted.atoms)
     if returned.stress is None and not (without_stress or single):
         return (
-            "it has no stress, which elastic constants need (VASP: ISIF = 2; CASTEP: calculate_stress; pw.x: tstress)"
+            "it has no stress, which elastic constants need (VASP: ISIF = 2; CASTEP: calculate_stress; pw.x: tstress; "
+            "aims: compute_analytical_stress; CP2K: STRESS_TENSOR ANALYTICAL, and &PRINT, &STRESS_TENSOR ON)"
         )
     try:
         check_results(wanted.name, len(wanted.atoms), returned.energy, returned.forces, returned.stress)
