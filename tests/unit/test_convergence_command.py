@@ -241,3 +241,47 @@ def test_stopping_says_how_to_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
     result = call(*STRUCTURE, "--scan", "basis.cutoff=200,300")
     assert result.exit_code == 130
     assert "kept in Al-convergence/labels; run the same command again" in result.stderr
+
+
+SEVERAL = (
+    INPUT.replace('[crystal]\nstructure = "Al"\n', "").replace('method = "none"', "cutoff = 4.0")
+    + """
+[[crystal]]
+name = "fcc"
+structure = "Al"
+relax = false
+[[crystal]]
+name = "bcc"
+structure = "Al"
+lattice = "bcc"
+a = 3.4
+relax = false
+"""
+)
+
+
+def test_one_of_several_crystals() -> None:
+    Path("phases.toml").write_text(SEVERAL)
+    refused = call("phases.toml", "--dry-run")
+    assert refused.exit_code == 2
+    assert "phases.toml has several crystals (fcc, bcc)" in " ".join(refused.stderr.split())
+    unknown = call("phases.toml", "--crystal", "hcp")
+    assert unknown.exit_code == 2
+    Path("al.toml").write_text(INPUT)
+    assert call("al.toml", "--crystal", "fcc").exit_code == 2
+    assert call(*STRUCTURE, "--kgrid", "4", "--crystal", "fcc").exit_code == 2
+    result = call("phases.toml", "--crystal", "bcc", "--scan", "kgrid=4,6", "--configurations", "1")
+    assert "Written: phases-bcc-convergence" in " ".join(result.stdout.split())
+    # The calculations are of the bcc crystal, scaled and strained.
+    store = LabelStore("phases-bcc-convergence/labels")
+    volumes = [store.load(key).atoms.get_volume() / len(store.load(key).atoms) for key in list(store.keys())]
+    assert min(volumes) == pytest.approx(3.4**3 / 2, rel=0.1)
+    assert max(volumes) == pytest.approx(3.4**3 / 2, rel=0.1)
+
+
+def test_another_calculator_may_be_that_of_several_crystals() -> None:
+    Path("al.toml").write_text(INPUT)
+    Path("phases.toml").write_text(SEVERAL.replace("cutoff = 200", "cutoff = 300"))
+    result = call("al.toml", "--bias", "--against", "phases.toml", "--quantity", "forces", "--dry-run", "--json")
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["to_compute"] > 0

@@ -134,5 +134,5 @@ def test_a_dry_run_of_several_crystals(folder: Path) -> None:
 
 
 def test_commands_that_take_one_crystal(folder: Path) -> None:
-    with pytest.raises(InputError, match=r"Only ndsc run, ndsc select and ndsc labels write take several"):
+    with pytest.raises(InputError, match="load_run reads several, and load_one one of them"):
         load_config(folder / "cu.toml")

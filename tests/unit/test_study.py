@@ -166,6 +166,26 @@ def test_paths_of_runs_are_relative_to_the_file(tmp_path):
         load_runs({"al": tmp_path / "al.toml"}, ["al"])
 
 
+def test_a_run_may_be_of_one_of_several_crystals(folder, al):
+    crystals = '[[crystal]]\nname = "fcc"\nstructure = "Al"\n'
+    crystals += '[[crystal]]\nname = "bcc"\nstructure = "Al"\nlattice = "bcc"\na = 3.2\n'
+    (folder / "phases.toml").write_text(
+        RUN.format(method="none").replace('[crystal]\nstructure = "Al"\n', crystals).replace('method = "none"\n', "")
+    )
+    text = ONE.replace("al.toml", "phases.toml@fcc")
+    runs = load_runs(study(folder, text).runs, ["al"])
+    assert runs["al"].labels.keys() == al.labels.keys()
+    assert runs["al"].facts(elastic=False).file == "phases.toml@fcc"
+    with pytest.raises(InputError, match=r"several crystals \(fcc, bcc\)"):
+        StudyRun.load("al", folder / "phases.toml")
+    with pytest.raises(InputError, match="no crystal 'hcp'"):
+        StudyRun.load("al", folder / "phases.toml@hcp")
+    with pytest.raises(ReferenceCalculationError, match="not relaxed"):
+        StudyRun.load("al", folder / "phases.toml@bcc")
+    with pytest.raises(InputError, match="there is no file"):
+        load_runs({"al": folder / "none.toml@fcc"}, ["al"])
+
+
 # --- selections ---
 
 

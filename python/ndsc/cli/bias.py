@@ -102,10 +102,13 @@ class BiasOptions:
         InputError
             When the file cannot be read, or a setting is not one of its calculator.
         """
-        from ndsc.config import load_config
+        from ndsc.config import SeveralConfig, load_run
         from ndsc.convergence import setting_path, with_settings
 
-        limit = spec if self.against is None else load_config(self.against).reference.to_spec()
+        limit = spec
+        if self.against is not None:
+            other = load_run(self.against)
+            limit = (other.common if isinstance(other, SeveralConfig) else other).reference.to_spec()
         changes = parse_changes(self.limit or (), option="--limit")
         return with_settings(limit, {setting_path(limit, name): value for name, value in changes.items()})
 

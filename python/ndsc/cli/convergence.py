@@ -91,6 +91,9 @@ QuantityOption = Annotated[
         metavar="NAME",
     ),
 ]
+CrystalOption = Annotated[
+    str | None, option("--crystal", "With an input file of several crystals: the name of one.", metavar="NAME")
+]
 SetOption = Annotated[list[str] | None, option("--set", "Another value for a parameter.", metavar="PATH=VALUE")]
 
 
@@ -114,6 +117,7 @@ def converge(
             help="With --bias: phonons and elastic constants of both at the crystal given, not each relaxed.",
         ),
     ] = False,
+    crystal: CrystalOption = None,
     calculator: CalculatorOptions,
     changes: SetOption = None,
     grid: Annotated[
@@ -160,6 +164,8 @@ def converge(
       ndsc converge al.toml --bias --limit occupations.width=0.4 --limit kgrid=32
 
       ndsc converge al.toml --bias --against al-abinit.toml --given-lattice
+
+      ndsc converge several-crystals.toml --crystal fcc --dry-run
     """
     from ndsc.convergence import Tolerances, plan_convergence, sample_configurations, with_settings
     from ndsc.convergence import converge as find
@@ -175,7 +181,11 @@ def converge(
     if name.endswith(".toml"):
         if named := [*calculator.given(), *(["--grid"] if grid else []), *source.given()]:
             raise InputError(f"{', '.join(named)}: {name} says this. Change it there, or give a structure instead.")
-        problem = _from_input(Path(name), run, executor, must_be_relaxed=check is not None)
+        problem = _from_input(Path(name), crystal, run, executor, must_be_relaxed=check is not None)
+    elif crystal is not None:
+        raise InputError(
+            f"--crystal names one of the crystals of an input file, and {name} is a structure. Leave it out."
+        )
     elif check is not None:
         raise InputError(f"--check needs the input file of a database, not the structure {name}. Give an INPUT.toml.")
     else:
@@ -227,11 +237,13 @@ def _from_structure(source: SourceOptions, spec: CalculatorSpec, grid: str, exec
     return Problem(Path(source.structure).stem, spec, supercells, frames, executor)
 
 
-def _from_input(source: Path, run: Path | None, executor: ExecutorOptions, *, must_be_relaxed: bool) -> Problem:
-    from ndsc.config import load_config
+def _from_input(
+    source: Path, crystal: str | None, run: Path | None, executor: ExecutorOptions, *, must_be_relaxed: bool
+) -> Problem:
+    from ndsc.config import load_one
     from ndsc.workflow.dry_run import plan_without_calculations
 
-    config = load_config(source)
+    config = load_one(source, crystal)
     directory = run if run is not None else default_directory(source)
     plan = plan_without_calculations(config, directory, dynamics=True)
     if not plan.relaxed:
@@ -242,7 +254,7 @@ def _from_input(source: Path, run: Path | None, executor: ExecutorOptions, *, mu
             )
         note("The crystal is not relaxed yet; the configurations are made of it as the input file gives it.")
     return Problem(
-        directory.absolute().name,
+        directory.absolute().name if crystal is None else f"{directory.absolute().name}-{crystal}",
         plan.spec,
         plan.supercells,
         plan.configurations,

@@ -15,6 +15,7 @@ from .sections import RunConfig as RunConfig
 from .sections import SupercellsConfig as SupercellsConfig
 from .several import SeveralConfig as SeveralConfig
 from .several import dump_several as dump_several
+from .several import load_one as load_one
 from .several import load_run as load_run
 from .several import parse_run as parse_run
 from .several import write_several as write_several

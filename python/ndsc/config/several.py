@@ -59,6 +59,41 @@ def load_run(path: str | Path) -> RunConfig | SeveralConfig:
     return parse_run(read_text(path), folder=path.parent, source=str(path))
 
 
+def load_one(path: str | Path, crystal: str | None = None) -> RunConfig:
+    """Read and check an input file of one crystal, or of several one of which is named.
+
+    Parameters
+    ----------
+    path : str or path
+        A TOML file.
+    crystal : str, optional
+        The name of one of several crystals.
+
+    Raises
+    ------
+    InputError
+        As :func:`ndsc.config.load_config`; when there are several crystals and none of them is named, or one that is
+        not there.
+    """
+    config = load_run(path)
+    if isinstance(config, RunConfig):
+        if crystal is not None:
+            raise InputError(f"{path} has one crystal, and no name {crystal!r} is needed. Leave it out.")
+        return config
+    names = ", ".join(config.crystals)
+    if crystal is None:
+        raise InputError(f"{path} has several crystals ({names}), and this takes one. Name it: {one_of(config)}.")
+    if crystal not in config.crystals:
+        raise InputError(f"{path} has no crystal {crystal!r}. Its crystals are {names}.")
+    return config.crystals[crystal]
+
+
+def one_of(config: SeveralConfig) -> str:
+    """How one of several crystals is named, on the command line and in the input file of a study."""
+    first = next(iter(config.crystals))
+    return f"--crystal {first} for ndsc converge, INPUT.toml@{first} in [runs] of a study"
+
+
 def parse_run(text: str, *, folder: str | Path = ".", source: str = "The input") -> RunConfig | SeveralConfig:
     """Check the text of an input file of one or several crystals.
 

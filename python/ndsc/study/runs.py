@@ -13,7 +13,7 @@ import numpy as np
 from ase import Atoms
 
 from ndsc.benchmark import Reference
-from ndsc.config import RunConfig, load_config
+from ndsc.config import RunConfig, load_one
 from ndsc.database import make_database
 from ndsc.errors import InputError, NdscError, ReferenceCalculationError
 from ndsc.plausibility import check_plausible
@@ -36,6 +36,8 @@ class StudyRun:
         In the study's file.
     file : path
         Its input file.
+    crystal : str or None
+        Which of several crystals of the file it is about.
     config : RunConfig
     plan : Plan
     keys : dict of str to str
@@ -50,11 +52,18 @@ class StudyRun:
     plan: Plan
     keys: dict[str, str]
     labels: dict[str, Label] = field(default_factory=dict)
+    crystal: str | None = None
     _references: dict[tuple[bool, bool], Reference] = field(default_factory=dict, repr=False)
 
     @classmethod
     def load(cls, name: str, file: Path) -> StudyRun:
         """Read a run's input file and its labels.
+
+        Parameters
+        ----------
+        name : str
+        file : path
+            The input file; of one with several crystals, followed by an @ and the name of one.
 
         Raises
         ------
@@ -63,7 +72,8 @@ class StudyRun:
         ReferenceCalculationError
             When the relaxed crystal is not in the store.
         """
-        config = load_config(file)
+        file, crystal = split_crystal(file)
+        config = load_one(file, crystal)
         if config.database:
             raise InputError(
                 f"The run {name} fits [[database]] {config.database[0].file} too, and a study fits only what runs have "
@@ -82,7 +92,7 @@ class StudyRun:
         }
         found = {key_name: plan.store.get(key) for key_name, key in keys.items() if key in plan.store}
         labels = {key_name: label for key_name, label in found.items() if label is not None}
-        return cls(name, file, config, plan, keys, labels)
+        return cls(name, file, config, plan, keys, labels, crystal)
 
     @cached_property
     def database(self) -> dict[str, Atoms]:
@@ -170,7 +180,7 @@ class StudyRun:
             constants = {"B": found.bulk_modulus, **found.constants}
         return RunFacts(
             name=self.name,
-            file=self.file.name,
+            file=self.file.name if self.crystal is None else f"{self.file.name}@{self.crystal}",
             formula=crystal.atoms.get_chemical_formula(),
             space_group=crystal.symbol,
             space_group_number=crystal.number,
@@ -217,12 +227,18 @@ def load_runs(files: dict[str, Path], names: Sequence[str]) -> dict[str, StudyRu
         When the relaxed crystal of one is not in its store.
     """
     for name in names:
-        if not files[name].is_file():
+        if not split_crystal(files[name])[0].is_file():
             raise InputError(
                 f"[runs] {name}: there is no file {files[name]}. Give the path of an input file of `ndsc run`, "
                 "relative to the study's file."
             )
     return {name: StudyRun.load(name, files[name]) for name in names}
+
+
+def split_crystal(file: Path) -> tuple[Path, str | None]:
+    """An input file and, where its name ends in an @ and one, the name of a crystal in it."""
+    name, at, crystal = file.name.rpartition("@")
+    return (file, None) if not at or file.is_file() else (file.with_name(name), crystal)
 
 
 def _not_finished(name: str, file: Path, reason: str) -> ReferenceCalculationError:
