@@ -18,7 +18,8 @@ from ase.data import atomic_masses, atomic_numbers, chemical_symbols
 from numpy.typing import ArrayLike, NDArray
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from ndsc.decorations import Decorations, check_substitution, vegard_factor
+from ndsc.crystal import Crystal
+from ndsc.decorations import Decorations, check_substitution, end_members, vegard_factor
 from ndsc.errors import InputError
 from ndsc.progress import Progress, silent
 from ndsc.qgrid import available_memory
@@ -435,6 +436,47 @@ def remake_configuration(atoms: Atoms, info: Mapping[str, Any]) -> Atoms:
             "ndsc made carry their recipe."
         )
     return _configuration(atoms, {key: info[key] for key in (*RECIPE, *OPTIONAL_RECIPE) if key in info})
+
+
+def end_configurations(crystal: Crystal, settings: ConfigurationSettings) -> list[Atoms]:
+    """The unperturbed crystals at the ends of the range of composition, which formation energies are relative to.
+
+    Parameters
+    ----------
+    crystal : Crystal
+    settings : ConfigurationSettings
+        Without substitution there are none.
+
+    Returns
+    -------
+    list of ase.Atoms
+        Unit cells with one element on all sites of an element, as large as Vegard's law has them.
+    """
+    if settings.substitute is None:
+        return []
+    parent, found = crystal.atoms.numbers.astype(np.int64), []
+    for numbers in end_members(crystal.atoms, settings.substitute, settings.concentration_restrictions):
+        own = crystal.atoms.copy()
+        own.numbers = numbers
+        info: dict[str, Any] = {
+            "ndsc_name": f"{'' if settings.name is None else f'{settings.name}-'}unit-{own.get_chemical_formula()}",
+            "config_type": "decorated",
+            "ndsc_matrix": np.eye(3, dtype=np.int64).reshape(9),
+            "ndsc_seed": settings.seed,
+            "ndsc_index": 0,
+            "ndsc_scale": 1.0,
+            "ndsc_strain": 0.0,
+            "ndsc_displacement": 0.0,
+            "ndsc_decoration": _written(numbers),
+        }
+        if settings.name is not None:
+            info["ndsc_part"] = settings.name
+        if crystal.is_sheet:
+            info["ndsc_sheet"] = True
+        if settings.vegard is not None:
+            info["ndsc_vegard"] = vegard_factor(parent, numbers, settings.substitute, settings.vegard)
+        found.append(_configuration(crystal.atoms, info))
+    return found
 
 
 def strata(frames: Sequence[Atoms]) -> list[tuple[Any, ...]]:

@@ -240,6 +240,35 @@ def check_substitution(
         )
 
 
+def end_members(
+    crystal: Atoms,
+    substitute: Mapping[str, Sequence[str]],
+    concentration_restrictions: Mapping[str, Sequence[float]] | None = None,
+) -> list[IntArray]:
+    """Decorations of the unit cell with one element on all sites of an element: the ends of the range of composition.
+
+    Parameters
+    ----------
+    crystal : ase.Atoms
+    substitute, concentration_restrictions
+        As for :func:`enumerate_decorations`.
+
+    Returns
+    -------
+    list of (n_atoms,) int arrays
+        Atomic numbers, without those of the crystal itself.
+    """
+    parent = crystal.numbers.astype(np.int64)
+    found = []
+    for choice in itertools.product(*(dict.fromkeys(own) for own in substitute.values())):
+        numbers = parent.copy()
+        for symbol, other in zip(substitute, choice, strict=True):
+            numbers[parent == atomic_numbers[symbol]] = atomic_numbers[other]
+        if not np.array_equal(numbers, parent) and _is_allowed(numbers, concentration_restrictions):
+            found.append(numbers)
+    return found
+
+
 def vegard_factor(
     parent: IntArray, numbers: IntArray, substitute: Mapping[str, Sequence[str]], vegard: Mapping[str, float]
 ) -> float:

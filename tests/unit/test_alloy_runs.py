@@ -69,6 +69,7 @@ def test_energies_of_decorations_are_predicted_as_they_turn_out(tmp_path: Path) 
     chosen = results.selection
     assert chosen is not None
     assert chosen.target_mev == 0.5
+    assert chosen.order[:2] == ["unit-0000", "unit-Au"]
     steps = [step.predicted_mev for step in chosen.steps]
     assert steps[-1] == chosen.predicted_mev < 0.6 * steps[1]
     assert set(results.configurations.by_type) <= {"unit_cell", "supercell", "decorated"}  # type: ignore[union-attr]
@@ -99,6 +100,10 @@ def test_the_example_is_of_compounds_and_of_all_between_them(tmp_path: Path) -> 
     alloy = plan.each[-1]
     compositions = {round(float(np.mean(frame.numbers == 79)), 2) for frame in alloy.candidates}
     assert {0.0, 0.25, 0.5, 0.75, 1.0} <= compositions
+    # Gold is the other end of the range.
+    assert [frame.info["ndsc_name"] for frame in plan.end_members] == ["alloy-unit-Au"]
+    assert any(frame is plan.end_members[0] for frame in plan.to_label)
+    assert sum(plan.counts.values()) == len(plan.configurations)
     decorations = alloy.decorations(60)
     assert len(decorations) == 60
     assert {len(frame) for frame in decorations} == {8, 27}

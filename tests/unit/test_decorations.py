@@ -6,6 +6,7 @@ import itertools
 import math
 import zlib
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,9 +16,9 @@ from ase.io import read, write
 
 from ndsc import enumerate_supercells, find_supercells, make_configurations, remake_configuration
 from ndsc.config import parse_config
-from ndsc.configurations import strata
+from ndsc.configurations import ConfigurationSettings, end_configurations, strata
 from ndsc.crystal import Crystal
-from ndsc.decorations import Decorations, enumerate_decorations, site_permutations
+from ndsc.decorations import Decorations, end_members, enumerate_decorations, site_permutations
 from ndsc.errors import InputError
 from ndsc.sublattices import make_supercell
 from ndsc.workflow import make_plan
@@ -224,6 +225,47 @@ def test_a_run_knows_all_its_elements(tmp_path) -> None:
     plan = make_plan(parse_config(text.format(e0="average")), tmp_path)
     assert any("there are several compositions" in note for note in check_plan(plan, tmp_path))
     assert math.isclose(sum(len(frame) for frame in plan.configurations), plan.own_size.n_atoms)
+
+
+def test_the_ends_of_a_range_of_composition_have_one_element_on_all_sites_of_one() -> None:
+    crystal = bulk("GaAs", "zincblende", a=5.65)
+    both = {"Ga": ("Ga", "In"), "As": ("As", "P")}
+    found = [Atoms(numbers).symbols.get_chemical_formula() for numbers in end_members(crystal, both)]
+    assert sorted(found) == ["AsIn", "GaP", "InP"]
+    assert end_members(crystal, both, {"In": (0.0, 0.25), "P": (0.0, 0.25)}) == []
+    settings = ConfigurationSettings(
+        name="mixed", substitute=both, vegard={"Ga": 5.65, "In": 6.06, "As": 5.65, "P": 5.45}
+    )
+    ends = {frame.get_chemical_formula(): frame for frame in end_configurations(Crystal.from_atoms(crystal), settings)}
+    assert ends["AsIn"].cell.lengths() == pytest.approx(crystal.cell.lengths() * (6.06 + 5.65) / 11.3)
+    assert ends["AsIn"].get_scaled_positions() == pytest.approx(crystal.get_scaled_positions())
+    for frame in ends.values():
+        again = remake_configuration(crystal, frame.info)
+        assert np.array_equal(again.numbers, frame.numbers)
+        assert np.array_equal(again.cell.array, frame.cell.array)
+    assert end_configurations(Crystal.from_atoms(crystal), ConfigurationSettings()) == []
+
+
+def test_the_ends_of_a_sheet_are_larger_in_its_plane_only() -> None:
+    sheet = bulk("Al", "fcc", a=4.05, cubic=True)[[0]]
+    sheet.set_cell([2.86, 2.86, 12.0])
+    sheet.pbc = (True, True, False)
+    settings = ConfigurationSettings(substitute={"Al": ("Al", "Au")}, vegard={"Al": 2.86, "Au": 2.98})
+    (end,) = end_configurations(Crystal.from_atoms(sheet), settings)
+    assert end.cell.lengths() == pytest.approx([2.98, 2.98, 12.0])
+
+
+def test_a_choice_labels_the_ends_of_the_range_anyway(tmp_path: Path) -> None:
+    text = (
+        '[crystal]\nstructure = "Cu"\nrelax = false\n[supercells]\ngrid = 2\n[configurations]\nper_supercell = 6\n'
+        'substitute = {{Cu = ["Cu", "Au"]}}\nvegard = {{Cu = 3.6, Au = 4.05}}\n[selection]\nmethod = "{}"\n'
+    )
+    plan = make_plan(parse_config(text.format("information")), tmp_path)
+    assert [frame.info["ndsc_name"] for frame in plan.end_members] == ["unit-Au"]
+    assert plan.end_members[0].get_volume() == pytest.approx((4.05 / 3.6) ** 3 * plan.crystal.atoms.get_volume())
+    assert len(plan.configurations) == plan.n_configurations == len(plan.candidates) + 2
+    assert [len(frame) for frame in plan.to_label[:2]] == [1, 1]
+    assert make_plan(parse_config(text.format("all")), tmp_path).end_members == []
 
 
 def test_displacements_of_a_temperature_are_those_of_the_crystal_itself() -> None:

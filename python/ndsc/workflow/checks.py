@@ -111,7 +111,7 @@ def check_repeated(plan: Plan) -> list[str]:
     """
     if not plan.databases.each or not plan.relaxed or plan.n_configurations > COUNTED:
         return []
-    return plan.databases.check_repeated(plan.perfect_unit_cells if plan.selects else plan.configurations)
+    return plan.databases.check_repeated(plan.always_labelled if plan.selects else plan.configurations)
 
 
 def _check_fit(plan: Plan) -> list[str]:

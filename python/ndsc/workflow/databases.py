@@ -190,7 +190,10 @@ def _by_file(each: Sequence[OwnDatabase]) -> Mapping[str, list[Atoms]]:
 
 
 def _is_perfect(atoms: Atoms) -> bool:
-    return bool(atoms.info.get("config_type") == "unit_cell" and atoms.info.get("ndsc_index") == 0)
+    # At the ends of a range of composition the unit cell has other elements.
+    ends = atoms.info.get("config_type") == "decorated" and atoms.info.get("ndsc_scale") == 1.0
+    ends = ends and not atoms.info.get("ndsc_displacement") and not atoms.info.get("ndsc_strain")
+    return bool(atoms.info.get("ndsc_index") == 0 and (atoms.info.get("config_type") == "unit_cell" or ends))
 
 
 def _several_compositions(frames: Sequence[Atoms]) -> bool:

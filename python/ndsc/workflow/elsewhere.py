@@ -169,7 +169,7 @@ def _before_relaxation(
 
 def _before_phonons(plan: Plan) -> MissingLabels:
     """The labels of the phonons that configurations are drawn from, and what does not depend on them."""
-    tasks = [(atoms, "perfect unit cell") for atoms in plan.perfect_unit_cells]
+    tasks = [(atoms, "perfect unit cell") for atoms in plan.always_labelled]
     tasks += [(atoms, "phonons") for atoms in plan.phonon_frames]
     specs = [(atoms, plan.spec, task) for atoms, task in tasks]
     specs += [(single.atoms, single.spec, "single atoms") for single in plan.single_atoms]
@@ -180,7 +180,7 @@ def _before_phonons(plan: Plan) -> MissingLabels:
 def _of_plan(plan: Plan) -> list[Wanted]:
     """All that is missing and does not depend on a choice."""
     found: list[Wanted] = []
-    perfect = {id(atoms) for atoms in plan.perfect_unit_cells}
+    perfect = {id(atoms) for atoms in plan.always_labelled}
     singles = {id(single.atoms) for single in plan.single_atoms}
     for atoms in plan.to_label:
         if plan.store.key_of(atoms, plan.spec) in plan.store:
@@ -261,7 +261,7 @@ def _chosen(plan: Plan, directory: Path, progress: Progress) -> tuple[list[Wante
             raise _NextBatch(missing)
         return LabelReport(labels=labels)
 
-    label([*plan.perfect_unit_cells, *(single.atoms for single in plan.single_atoms)], "labels")
+    label([*plan.always_labelled, *(single.atoms for single in plan.single_atoms)], "labels")
     try:
         ChosenLabels(plan, directory, progress).choose(label)
     except _NextBatch as batch:

@@ -91,6 +91,11 @@ class JointPlan(Plan):
         return list(found.values())
 
     @cached_property
+    def end_members(self) -> list[Atoms]:
+        """Those of all crystals."""
+        return [atoms for plan in self.plans for atoms in plan.end_members]
+
+    @cached_property
     def unlabelled(self) -> list[Atoms]:
         """Those of all crystals."""
         return [atoms for plan in self.plans for atoms in plan.unlabelled]

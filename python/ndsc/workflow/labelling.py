@@ -79,8 +79,9 @@ def label_plan(
 
     unit_cells = plan.perfect_unit_cells
     supercells = [atoms for atoms in plan.phonon_frames if atoms.info["config_type"] == "phonon_perfect"]
-    singles = [single.atoms for single in plan.single_atoms]
+    ends, singles = plan.end_members, [single.atoms for single in plan.single_atoms]
     label(unit_cells, "perfect unit cell")
+    label(ends, "pure crystals")
     for one in plan.each:
         warnings += _check_unit_cell(one, one.perfect_unit_cells, report)
     warnings += plan.databases.check_labels(make_database(unit_cells, report.labels), plan.spec.name)
@@ -103,7 +104,7 @@ def label_plan(
             warnings.append(disagreement)
     if choose is not None:
         warnings += choose(label)
-    known = {atoms.info["ndsc_name"] for atoms in [*unit_cells, *supercells, *singles]}
+    known = {atoms.info["ndsc_name"] for atoms in [*unit_cells, *ends, *supercells, *singles]}
     label([atoms for atoms in plan.to_label if atoms.info["ndsc_name"] not in known], "labels")
     _require_phonon_labels(plan.phonon_frames, report)
     return report, [*warnings, *_label_warnings(plan, report)]

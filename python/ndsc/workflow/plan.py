@@ -13,6 +13,7 @@ import numpy as np
 from ase import Atoms
 
 from ndsc.config import ConfigurationsConfig, RunConfig
+from ndsc.configurations import end_configurations
 from ndsc.crystal import Crystal
 from ndsc.decorations import check_substitution
 from ndsc.errors import InputError, ReferenceCalculationError
@@ -154,7 +155,24 @@ class Plan:
             sections = self.config.configurations
             parts = (frame for section in sections for frame in self.sources.frames(section, self.supercells))
         frames = _named(_one_perfect_cell(parts), self.name)
-        return [*frames, *(atom.atoms for atom in self.single_atoms if atom.spec == self.spec)]
+        return [*frames, *self.end_members, *(atom.atoms for atom in self.single_atoms if atom.spec == self.spec)]
+
+    @cached_property
+    def end_members(self) -> list[Atoms]:
+        """Where labels are chosen, the unperturbed crystals at the ends of the range of composition.
+
+        They are always labelled: formation energies are relative to theirs.
+        """
+        if not self.selects:
+            return []
+        parts = (end_configurations(self.crystal, part) for part in _parts(self.config))
+        found = {frame.numbers.tobytes(): frame for own in parts for frame in own}
+        return _named(found.values(), self.name)
+
+    @property
+    def always_labelled(self) -> list[Atoms]:
+        """What is labelled whatever is chosen, beside single atoms."""
+        return [*self.perfect_unit_cells, *self.end_members]
 
     @cached_property
     def unlabelled(self) -> list[Atoms]:
@@ -203,7 +221,7 @@ class Plan:
         """All structures of the run whose labels can be computed side by side, before anything is chosen."""
         if self.selects:
             singles = [atom.atoms for atom in self.single_atoms if atom.spec == self.spec]
-            return [*self.perfect_unit_cells, *singles, *self.phonon_frames]
+            return [*self.always_labelled, *singles, *self.phonon_frames]
         return [*self.configurations, *self.phonon_frames]
 
     @property
@@ -217,8 +235,8 @@ class Plan:
 
     @property
     def candidates(self) -> list[Atoms]:
-        """What a choice is made from: the configurations without the unperturbed unit cell and single atoms."""
-        always = {id(atoms) for atoms in self.perfect_unit_cells} | {id(atom.atoms) for atom in self.single_atoms}
+        """What a choice is made from: the configurations that are not labelled anyway."""
+        always = {id(atoms) for atoms in self.always_labelled} | {id(atom.atoms) for atom in self.single_atoms}
         return [atoms for atoms in self.configurations if id(atoms) not in always]
 
     @cached_property
@@ -232,6 +250,7 @@ class Plan:
             counts += self.sources.counts(section, self.supercells)
         # The unperturbed unit cell is there once.
         counts[n_atoms] -= max(0, sum(section.unit_cells > 0 for section in parts) - 1)
+        counts[n_atoms] += len(self.end_members)
         counts[1] += sum(atom.spec == self.spec for atom in self.single_atoms)
         return {atoms: number for atoms, number in sorted(counts.items()) if number}
 

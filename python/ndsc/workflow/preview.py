@@ -281,7 +281,7 @@ def preview_of_run(
         plan = plan_without_calculations(config, directory, dynamics=dynamics, progress=progress)
     else:
         plan = make_joint_plan(config, directory, compute=False, dynamics=dynamics, progress=progress)
-    frames = [*plan.perfect_unit_cells, *plan.candidates]
+    frames = [*plan.always_labelled, *plan.candidates]
     labels = _stored_labels(plan, frames, progress) if plan.relaxed else {}
     plan.databases.check_labels(make_database(plan.perfect_unit_cells, labels), plan.spec.name)
     labelled = [*make_database(frames, labels), *plan.databases.frames]

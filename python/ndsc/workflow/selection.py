@@ -137,7 +137,7 @@ class ChosenLabels:
         offered = [*self.candidates, *self.plan.unlabelled, *self.plan.databases.frames, *wanted]
         potential = self.plan.potential
         self.basis = fitter_of(potential).basis(
-            [*self.plan.perfect_unit_cells, *offered],
+            [*self.plan.always_labelled, *offered],
             self.directory / "sparse-points",
             potential,
             store=self.directory / "rows",
@@ -171,7 +171,7 @@ class ChosenLabels:
         list of str
             What is doubtful.
         """
-        always = [*self.plan.perfect_unit_cells, *(single.atoms for single in self.plan.single_atoms)]
+        always = [*self.plan.always_labelled, *(single.atoms for single in self.plan.single_atoms)]
         self._add(always, (), label([], TASK).labels)
         databases = self.plan.databases
         self.selector.add(databases.frames, weights=databases.weights, given=databases.given)
