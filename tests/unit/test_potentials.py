@@ -14,10 +14,13 @@ from scipy.stats import multivariate_normal
 from ndsc.config.fitting import FitSections
 from ndsc.errors import FitError, InputError, MissingExtraError
 from ndsc.fit import GapSettings, apply_regularisation
+from ndsc.fit.linear_system import FORCE, kinds_of, sigmas_in_rows, targets_in_rows
 from ndsc.fit.sparse_points import read_kernels
 from ndsc.potentials import fit_potential, fitter, load_fit, settings_of
 from ndsc.potentials.linear import LeastSquares
 from ndsc.potentials.polymlp_settings import PolymlpSettings
+from ndsc.selection import Noise
+from ndsc.selection.noise import FITTED_SCALE
 
 needs_polymlp = pytest.mark.skipif(
     importlib.util.find_spec("pypolymlp") is None, reason="pypolymlp is not installed (extra polymlp)"
@@ -203,6 +206,31 @@ def test_the_fit_is_pypolymlps_own_with_one_sigma_and_the_same_ridge(tmp_path):
     theirs = np.linalg.solve(matrix, features.T @ np.concatenate([energies, virials, forces]))
     ours = read_potential(fit.potential)[1]
     assert np.allclose(features @ ours, features @ theirs, atol=1e-6)
+
+
+@needs_polymlp
+@pytest.mark.parametrize("scale", [0.2, 5.0])
+def test_a_fit_with_sigmas_by_evidence_has_the_prior_that_they_were_found_with(scale, tmp_path):
+    noise = Noise(scale, 1e-3, 0.02, 1e-3, 1e-3)
+    frames = apply_regularisation(labelled(), noise.regularisation())
+    fit = fit_potential(frames, tmp_path, SMALL, prior=FITTED_SCALE)
+    rows = np.vstack(fit.linear_model().rows(frames))
+    values, sigmas = (
+        np.concatenate(parts)
+        for parts in zip(
+            *((targets_in_rows(f, {29: fit.e0["Cu"], 79: fit.e0["Au"]}, "it"), sigmas_in_rows(f)) for f in frames),
+            strict=True,
+        )
+    )
+    # The most probable weights for a prior of the scale that was found, and sigmas as large as were found with it.
+    precise = rows / (scale * sigmas[:, None]) ** 2
+    expected = np.linalg.solve(rows.T @ precise + np.eye(rows.shape[1]) / scale**2, precise.T @ values)
+    forces = []
+    for frame in frames:
+        frame.calc = fit.calculator()
+        forces.append(frame.get_forces().ravel())
+    all_forces = np.concatenate([kinds_of(len(frame)) == FORCE for frame in frames])
+    assert np.allclose(np.concatenate(forces), (rows @ expected)[all_forces], atol=1e-6)
 
 
 @needs_polymlp

@@ -153,7 +153,7 @@ class AceFitter(Fitter):
             basis = AceBasis(job.species, job.settings)
         elif not isinstance(basis, AceBasis):
             raise InputError(f"{basis!r} is not the basis of an ACE. Give the one that the labels were chosen with.")
-        solution, counts = solve_job(job, _Telling(basis, job.progress))
+        solution, counts = solve_job(job, _Telling(basis, job.progress), scale=job.prior)
         basis.write(solution.z, job.e0, job.folder)
         return Trained(
             potential=FILE,

@@ -136,6 +136,8 @@ class Job:
         What the choice of labels rested on, which the fit is to share.
     unlabelled : sequence of ase.Atoms
         Structures without targets that the fit is for.
+    prior : float or None
+        Width of the prior that the sigmas are for, see :func:`ndsc.potentials.fit_potential`.
     threads : int
     progress : callable
         Called with (task, done, total).
@@ -148,6 +150,7 @@ class Job:
     folder: Path
     basis: Basis | None = None
     unlabelled: Sequence[Atoms] = ()
+    prior: float | None = None
     threads: int = 1
     progress: Progress = silent
 

@@ -89,6 +89,7 @@ def fit_potential(
     *,
     basis: Basis | None = None,
     unlabelled: Sequence[Atoms] = (),
+    prior: float | None = None,
     memory_limit_gb: float | None = None,
     threads: int = 1,
     reuse: bool = True,
@@ -109,6 +110,11 @@ def fit_potential(
         Of a linear potential, what :meth:`Fitter.basis` made; the fit shares it.
     unlabelled : sequence of ase.Atoms
         Structures without targets that the potential is for; a GAP takes sparse points of them too.
+    prior : float, optional
+        Width of the prior of the weights, in units of the basis's, that the sigmas of the frames were found with: one
+        for those of :meth:`ndsc.selection.Noise.regularisation`. A width found anew for such sigmas would be wrong by
+        the one that they are divided by. By default it is as the settings say, most often the one that makes the labels
+        most probable. Of a GAP it is one, always: `delta` is the width.
     memory_limit_gb : float, optional
         Refuse a fit that needs more; the memory that is available by default.
     threads : int
@@ -150,7 +156,7 @@ def fit_potential(
         scratch = scratch_folder.path
         bare, counts = training_frames(frames, settings.cutoff)
         write_database(scratch / TRAINING_NAME, bare)
-        job = Job(bare, counts, e0, settings, scratch, basis, unlabelled, threads, progress)
+        job = Job(bare, counts, e0, settings, scratch, basis, unlabelled, prior, threads, progress)
         store = _fits(target, _key(kind, job))
 
         def compute() -> PotentialFit:
@@ -253,6 +259,7 @@ def _key(kind: Fitter, job: Job) -> str:
     basis = getattr(job.basis, "digest", "")
     content = [RECORD_FORMAT, kind.name, package_version(kind.package) or "unknown", basis]
     content += [job.settings.hyperparameters(), job.e0]
+    content += [] if job.prior is None else [{"prior": job.prior}]
     hashed = hashlib.sha256(json.dumps(content, sort_keys=True).encode())
     hashed.update((job.folder / TRAINING_NAME).read_bytes())
     return hashed.hexdigest()

@@ -313,7 +313,8 @@ class PolymlpFitter(Fitter):
         """See :meth:`Fitter.train`."""
         settings: PolymlpSettings = job.settings
         basis = job.basis if isinstance(job.basis, PolymlpBasis) else PolymlpBasis(settings, job.species)
-        solution, counts = solve_job(job, basis, scale=self.prior(settings))
+        prior = self.prior(settings) if job.prior is None else job.prior
+        solution, counts = solve_job(job, basis, scale=prior)
         path = basis.write(solution.z, job.e0, job.folder)
         details = {
             "prior": solution.scale,

@@ -41,6 +41,8 @@ MOST_ROWS = 900
 #: Where the searches begin: factors of the medians of the scale, and of those of the relative sigma and the floors.
 START_SCALES = (0.3, 1.0, 3.0, 10.0)
 START_RELATIVE, START_FLOOR = (4.0, 0.1, 0.15), (0.6, 4.0, 4.0)
+#: Width of the prior of a fit, in units of the basis's, that :meth:`Noise.regularisation` is for.
+FITTED_SCALE = 1.0
 #: Steps of the optimiser; the optimum is flat.
 STEPS = 40
 #: Configurations that count as having been predicted right before any label is seen.
@@ -176,7 +178,7 @@ class Noise:
         return np.asarray(np.where(kinds == ENERGY, energy, (self.relative * sizes) ** 2 + floors**2))
 
     def regularisation(self) -> Regularisation:
-        """The same sigmas for a fit whose prior has the scale one."""
+        """The same sigmas for a fit whose prior has the scale :data:`FITTED_SCALE`, and no other."""
         force, virial = (
             Sigma(relative=self.relative / self.scale, minimum=max(floor / self.scale, SMALLEST_SIGMA))
             for floor in (self.force_floor, self.virial_floor)

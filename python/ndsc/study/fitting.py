@@ -26,7 +26,7 @@ from ndsc.potentials.fitting import fit_potential
 from ndsc.potentials.linear import LeastSquares
 from ndsc.potentials.registry import fitter_of
 from ndsc.selection import GapModel, LinearModel, Noise, Target
-from ndsc.selection.noise import most_probable_noise
+from ndsc.selection.noise import FITTED_SCALE, most_probable_noise
 from ndsc.selection.selector import observations
 from ndsc.study.models import PoolModels, targets_of_run
 from ndsc.study.runs import StudyRun
@@ -121,7 +121,8 @@ class FitGroup(ScratchFolder):
             settings = task.settings.replaced(e0=fitted.e0, solver="gap_fit")
             again = fit_gap(frames, folder, settings, fixed_sparse_points=fitted.sparse_points)
         else:
-            again = fit_potential(frames, folder, task.settings.replaced(e0=fitted.e0))
+            prior = None if fitted.noise is None else FITTED_SCALE
+            again = fit_potential(frames, folder, task.settings.replaced(e0=fitted.e0), prior=prior)
         ours = evaluate(task.selected.frames, fitted.calculator)
         shutil.rmtree(folder, ignore_errors=True)
         return float(np.max(np.abs(ours.model_forces - again.predictions.model_forces)))
@@ -168,7 +169,7 @@ class FitGroup(ScratchFolder):
         system, numbers = LeastSquares(m), {atomic_numbers[symbol]: energy for symbol, energy in e0.items()}
         for number, (frame, own) in enumerate(zip(apply_regularisation(frames, regularisation), rows, strict=True)):
             system.add_frame(frame, own, numbers, frame_name(frame, number))
-        z = system.solve(scale=kind.prior(task.settings)).z
+        z = system.solve(scale=kind.prior(task.settings) if noise is None else FITTED_SCALE).z
         seconds = time.perf_counter() - started
         folder = self.path / f"solved-{self.tasks.index(task)}"
         calculator = kind.calculator(basis.write(z, e0, folder))

@@ -90,10 +90,17 @@ class FitTask:
             {
                 "sparse": self.sparse_key,
                 "frames": self.frame_keys,
-                "regularisation": "evidence" if self.regularisation is None else self.regularisation.expected_errors(),
+                "regularisation": self._sigmas,
                 "solver": getattr(self.settings, "solver", None),
             }
         )
+
+    @property
+    def _sigmas(self) -> Any:
+        if self.regularisation is not None:
+            return self.regularisation.expected_errors()
+        # Fits of earlier versions found the width of the prior anew, but for GAPs, whose width is always one.
+        return "evidence" if isinstance(self.settings, GapSettings) else ["evidence", "and the width of the prior"]
 
     def evaluation_key(self, reference: Mapping[str, Any], asked: Mapping[str, Any]) -> str:
         """What the evaluation of the potential on a run depends on.

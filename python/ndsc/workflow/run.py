@@ -24,6 +24,7 @@ from ndsc.potentials.fitting import fit_potential
 from ndsc.progress import Progress, silent
 from ndsc.report import write_report
 from ndsc.results import Results, write_results
+from ndsc.selection.noise import FITTED_SCALE
 from ndsc.workflow.checks import check_plan, check_repeated
 from ndsc.workflow.dry_run import plan_without_calculations
 from ndsc.workflow.elsewhere import is_elsewhere, missing_labels
@@ -141,9 +142,9 @@ def _fit_and_benchmark(record: RunRecord, directory: Path, progress: Progress) -
 def fit_record(record: RunRecord, directory: Path, progress: Progress) -> Fitted:
     """The potential of all labels of a run, in its folder ``potential``."""
     plan, chosen = record.plan, record.chosen
-    record.regularisation = plan.config.regularisation
+    record.regularisation, prior = plan.config.regularisation, None
     if chosen is not None and plan.config.regularised_by_evidence:
-        record.regularisation = chosen.selector.noise.regularisation()
+        record.regularisation, prior = chosen.selector.noise.regularisation(), FITTED_SCALE
     with stage("fit", record.stages):
         record.fit = fit_potential(
             [
@@ -154,6 +155,7 @@ def fit_record(record: RunRecord, directory: Path, progress: Progress) -> Fitted
             plan.potential,
             basis=None if chosen is None else chosen.basis,
             unlabelled=plan.unlabelled if chosen is None else (),
+            prior=prior,
             threads=plan.config.executor.workers * plan.config.executor.threads,
             progress=progress,
         )
