@@ -1,17 +1,18 @@
 """One potential of copper and gold from labels that are chosen, and from special quasi-random structures of equal cost.
 
 Runs examples/cuau.toml (ASE's EMT), which chooses 60 labels, and makes a second database of special quasi-random
-structures of eight atoms: as many atoms together, perturbed in the same way. Potentials with 1200 sparse points of each
-element are fitted to both, and compared with the reference in formation energies of fifty decorations of ten to sixteen
-atoms, none of which either has seen, relaxed with the reference; with --compounds also in phonons and elastic constants
-of Cu3Au, CuAu and CuAu3.
+structures of eight atoms: as many atoms together, perturbed in the same way. The potential of the run and one of the
+same form of the second database are compared with the reference in formation energies of fifty decorations of ten to
+sixteen atoms, none of which either has seen, relaxed with the reference; with --compounds also in phonons and elastic
+constants of Cu3Au, CuAu and CuAu3. With --gap, GAPs with 1200 sparse points of each element are fitted to both too.
 
-    python benches/alloys.py --out DIR
+    python benches/alloys.py --out DIR --compounds
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -30,7 +31,13 @@ from ndsc.config import SeveralConfig, load_run
 from ndsc.crystal import Crystal
 from ndsc.decorations import enumerate_decorations
 from ndsc.extended_xyz import read_frames
-from ndsc.fit import GapCalculator, GapSettings, Regularisation, apply_regularisation, fit_gap
+from ndsc.fit import GapSettings, Regularisation, apply_regularisation, fit_gap
+from ndsc.fit.training import single_atom_energies
+from ndsc.potentials import fit_potential, load_fit
+from ndsc.potentials.registry import fitter_of
+from ndsc.potentials.settings import FitterSettings
+from ndsc.selection.noise import most_probable_noise
+from ndsc.selection.selector import observations
 from ndsc.sublattices import make_supercell
 from ndsc.targets import ENERGY_KEY, FORCES_KEY, VIRIAL_KEY
 from ndsc.workflow import run_several
@@ -43,8 +50,8 @@ CUAU = {"Cu": ("Cu", "Au")}
 VEGARD = {"Cu": 3.59, "Au": 4.06}
 #: Shells of neighbours whose pair correlations are to be those of a random alloy, the nearest counting most.
 SHELLS = 4
-#: Settings of both potentials, and expected errors.
-FIT = GapSettings(cutoff=5.5, n_max=6, l_max=6, n_sparse=1200, solver="numpy", e0="fit", sparse_method="random")
+#: Settings of the GAPs, and expected errors.
+GAP = GapSettings(cutoff=5.5, n_max=6, l_max=6, n_sparse=1200, solver="numpy", e0="fit", sparse_method="random")
 EXPECTED = Regularisation(
     energy=0.001, force={"relative": 0.02, "minimum": 0.002}, virial={"relative": 0.02, "minimum": 0.005}
 )
@@ -141,13 +148,23 @@ def formation_energies(structures: Sequence[Atoms], calculator: Calculator) -> n
     return np.array(found)
 
 
-def fit(frames: Sequence[Atoms], folder: Path) -> GapCalculator:
-    """A potential with so many sparse points that it can represent an alloy; more than a choice of labels can use."""
+def fit_like_a_choice(frames: Sequence[Atoms], folder: Path, settings: FitterSettings) -> Calculator:
+    """A potential with the expected errors that make the labels most probable, as those of a run that chooses."""
+    kind = fitter_of(settings)
+    basis, e0 = kind.basis(frames, folder / "points", settings), single_atom_energies(frames, settings)
+    noise = most_probable_noise(observations(frames, basis.rows(frames), basis.n_weights, e0))
+    # The fit finds the width of the prior itself, for the errors as they are.
+    expected = dataclasses.replace(noise, scale=1.0).regularisation()
+    return fit_potential(apply_regularisation(frames, expected), folder, settings, basis=basis).calculator()
+
+
+def fit_large_gap(frames: Sequence[Atoms], folder: Path) -> Calculator:
+    """A GAP with so many sparse points that it can represent an alloy; more than a choice of labels can use."""
     pool = make_configurations(
         find_supercells(bulk("Cu", a=VEGARD["Cu"]), 8), per_supercell=18, unit_cells=0, displacement=(0.03, 0.1),
         seed=1, substitute=CUAU, vegard=VEGARD,
     )  # fmt: skip
-    return fit_gap(apply_regularisation(frames, EXPECTED), folder, FIT, sparse_only=pool).calculator()
+    return fit_gap(apply_regularisation(frames, EXPECTED), folder, GAP, sparse_only=pool).calculator()
 
 
 def benchmarks(plan: JointPlan, model: Calculator) -> Mapping[str, Benchmark]:
@@ -183,6 +200,7 @@ def main() -> None:
     parser.add_argument(
         "--out", type=Path, default=Path("alloys"), help="folder of the run and of the second potential"
     )
+    parser.add_argument("--gap", action="store_true", help="GAPs of both databases too")
     parser.add_argument("--compounds", action="store_true", help="phonons and elastic constants of the compounds too")
     given = parser.parse_args()
     folder = given.out
@@ -200,10 +218,29 @@ def main() -> None:
     names = [] if plan is None else [str(one.name) for one in plan.each if one.config.phonons.reference != "none"]
     heads = ["labels", "number", "atoms", "formation energies, RMSE (largest), meV/atom", *names]
     print(f"| {' | '.join(heads)} |\n|{'---|' * len(heads)}")
-    for name, frames in {"chosen": chosen, "special quasi-random": special}.items():
-        model = fit(frames, folder / f"many-{name.replace(' ', '-')}")
-        found = {} if plan is None else benchmarks(plan, model)
-        print(row(name, frames, formation_energies(structures, model) - true, found), flush=True)
+    databases = {"chosen": chosen, "special quasi-random": special}
+    models = {
+        "chosen": load_fit(folder / "potential").calculator(),
+        "special quasi-random": fit_like_a_choice(special, folder / "sqs", config.common.potential(len(VEGARD))),
+    }
+    for name, model in models.items():
+        show(name, databases[name], model, plan, structures, true)
+    for name, frames in databases.items() if given.gap else ():
+        model = fit_large_gap(frames, folder / f"gap-{name.replace(' ', '-')}")
+        show(f"{name}, GAP", frames, model, plan, structures, true)
+
+
+def show(
+    name: str,
+    frames: Sequence[Atoms],
+    model: Calculator,
+    plan: JointPlan | None,
+    structures: Sequence[Atoms],
+    true: np.ndarray,
+) -> None:
+    """Compare a potential, and print its row."""
+    found = {} if plan is None else benchmarks(plan, model)
+    print(row(name, frames, formation_energies(structures, model) - true, found), flush=True)
 
 
 if __name__ == "__main__":

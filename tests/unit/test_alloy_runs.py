@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +16,7 @@ from ndsc.crystal import Crystal
 from ndsc.decorations import enumerate_decorations
 from ndsc.errors import InputError
 from ndsc.fit import GapCalculator
+from ndsc.potentials import load_fit
 from ndsc.selection import EnergyTarget
 from ndsc.sublattices import make_supercell
 from ndsc.workflow import run_several, run_workflow
@@ -113,23 +116,40 @@ def test_the_example_is_of_compounds_and_of_all_between_them(tmp_path: Path) -> 
         assert np.allclose(frame.get_scaled_positions(wrap=False), ideal.get_scaled_positions(wrap=False), atol=1e-7)
 
 
-@pytest.mark.gap
-def test_the_example_runs_with_few_labels(tmp_path: Path) -> None:
-    text = (EXAMPLES / "cuau.toml").read_text()
-    few = {
-        'method = "information"': 'method = "all"', "n_sparse = 250": 'solver = "numpy"\nn_sparse = 40',
-        "n_max = 6\nl_max = 5": "n_max = 4\nl_max = 3", "cutoff = 5.0": "cutoff = 4.5",
-        "per_supercell = 30": "per_supercell = 1", "per_supercell = 24": "per_supercell = 1",
-        "unit_cells = 24": "unit_cells = 2", "unit_cells = 12": "unit_cells = 2", "[8, 8, 8]": "[4, 4, 4]",
-        "[supercells]\n": "[elastic]\nenabled = false\n[supercells]\n",
-        "[selection]": "[phonons]\ndos_mesh = [6, 6, 6]\n[selection]",
-    }  # fmt: skip
-    for before, after in few.items():
+#: A GAP that takes a second, in place of the polynomials of the example.
+SMALL_GAP = '[fit]\nmethod = "gap"\ne0 = "fit"\ncutoff = 4.5\nsolver = "numpy"\nn_sparse = 40\nn_max = 4\nl_max = 3\n'
+#: The example with few labels, none of which is chosen.
+FEW = {
+    'method = "information"': 'method = "all"', "per_supercell = 30": "per_supercell = 1",
+    "per_supercell = 24": "per_supercell = 1", "unit_cells = 24": "unit_cells = 2", "unit_cells = 12": "unit_cells = 2",
+    "[8, 8, 8]": "[4, 4, 4]", "[supercells]\n": "[elastic]\nenabled = false\n[supercells]\n",
+    "[selection]": "[phonons]\ndos_mesh = [6, 6, 6]\n[selection]",
+}  # fmt: skip
+#: A choice of few labels among few candidates of the alloy.
+CHOSEN = {
+    "max_labels = 60": "max_labels = 16", "per_supercell = 24": "per_supercell = 2",
+    "unit_cells = 24": "unit_cells = 2",
+    "per_supercell = 30": "per_supercell = 6", "unit_cells = 12": "unit_cells = 2", "[8, 8, 8]": "[4, 4, 4]",
+    "n_gaussians = 8": "n_gaussians = 4", "max_p = 3": "max_p = 2", "cutoff = 6.0": "cutoff = 5.0",
+    "[supercells]\n": "[elastic]\nenabled = false\n[supercells]\n",
+    "[selection]": "[phonons]\ndos_mesh = [6, 6, 6]\n[selection]",
+}  # fmt: skip
+
+
+def changed(text: str, changes: Mapping[str, str]) -> SeveralConfig:
+    """The example with other lines."""
+    for before, after in changes.items():
         assert before in text
         text = text.replace(before, after)
     config = parse_run(text, folder=EXAMPLES)
     assert isinstance(config, SeveralConfig)
-    results = run_several(config, tmp_path)
+    return config
+
+
+@pytest.mark.gap
+def test_the_example_runs_with_few_labels_and_a_gap(tmp_path: Path) -> None:
+    text = (EXAMPLES / "cuau.toml").read_text()
+    results = run_several(changed(text[: text.index("[fit]")] + SMALL_GAP, FEW), tmp_path)
     assert list(results.crystals) == ["Cu3Au", "CuAu", "CuAu3", "alloy"]
     assert results.labels.failures == []
     assert results.crystals["alloy"].phonons is None
@@ -137,6 +157,25 @@ def test_the_example_runs_with_few_labels(tmp_path: Path) -> None:
     # e0 by least squares: gold and copper are not the same.
     e0 = results.fit.settings["e0"]  # type: ignore[union-attr]
     assert e0["Au"] != pytest.approx(e0["Cu"], abs=1e-3)
+
+
+@pytest.mark.skipif(importlib.util.find_spec("pypolymlp") is None, reason="pypolymlp is not installed (extra polymlp)")
+def test_the_example_chooses_labels_of_all_crystals(tmp_path: Path) -> None:
+    results = run_several(changed((EXAMPLES / "cuau.toml").read_text(), CHOSEN), tmp_path)
+    chosen = {name: one.selection for name, one in results.crystals.items()}
+    assert sum(one.labels for one in chosen.values() if one is not None) == 16
+    alloy = chosen["alloy"]
+    assert alloy is not None
+    assert alloy.order[:2] == ["alloy-unit-0000", "alloy-unit-Au"]
+    assert alloy.steps[-1].predicted_mev < alloy.steps[0].predicted_mev  # type: ignore[operator]
+    # Gold, at its own lattice constant, is one of the labels.
+    fit = load_fit(tmp_path / "potential")
+    gold = bulk("Au", a=4.06)
+    energies = []
+    for calculator in (fit.calculator(), EMT()):
+        gold.calc = calculator
+        energies.append(gold.get_potential_energy())
+    assert energies[0] == pytest.approx(energies[1], abs=2e-3)
 
 
 def test_a_target_needs_structures() -> None:
