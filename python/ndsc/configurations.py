@@ -47,6 +47,8 @@ RANDOM = ("displacement", "displaced", "unit_cell_displacement", "substitute")
 #: What only means something beside a temperature and the harmonic model, and beside molecular dynamics.
 OF_TEMPERATURE = ("statistics", "cutoff_frequency", "force_constants")
 OF_DYNAMICS = ("potential", "timestep", "friction", "equilibration")
+#: The potential of the run itself, as it is while labels are chosen.
+CURRENT = "current"
 
 
 Fraction = Annotated[Real, Field(ge=0, le=1)]
@@ -149,8 +151,9 @@ class ConfigurationSettings(Section):
     potential: str | None = Field(
         default=None,
         min_length=1,
-        description="With dynamics, give the potential that it runs with: the folder of a run or of a fit, or the XML "
-        "file of a GAP; without it, it is the reference.",
+        description="With dynamics, give the potential that it runs with: the folder of a run or of a fit, the XML "
+        "file of a GAP, or 'current', where labels are chosen, for that of the labels so far; without it, it is the "
+        "reference.",
     )
     timestep: Real | None = Field(
         default=None, gt=0, le=20, description="With dynamics, give the time step in fs; 2 unless given."

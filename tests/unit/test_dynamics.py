@@ -12,7 +12,7 @@ from ase.calculators.calculator import Calculator, all_changes
 from ase.calculators.emt import EMT
 
 from ndsc import find_supercells, make_configurations, remake_configuration, run_workflow
-from ndsc.config import load_config, parse_config
+from ndsc.config import RunConfig, load_config, parse_config, parse_run
 from ndsc.config.files import dump_config
 from ndsc.configurations import ConfigurationSettings, strata
 from ndsc.dynamics import (
@@ -25,9 +25,11 @@ from ndsc.dynamics import (
 )
 from ndsc.errors import InputError
 from ndsc.fit import GapSettings, Regularisation, apply_regularisation, fit_gap
+from ndsc.progress import silent
 from ndsc.sublattices import make_supercell
 from ndsc.workflow.dry_run import dry_run, plan_without_calculations
 from ndsc.workflow.elsewhere import missing_labels
+from ndsc.workflow.joint import make_joint_plan
 from ndsc.workflow.plan import make_plan
 
 MATRIX = [[1, 0, 0], [0, 1, 0], [0, 0, 2]]
@@ -277,3 +279,117 @@ def test_with_the_potential_of_an_earlier_fit(tmp_path: Path):
     # With another potential, other trajectories are run.
     (tmp_path / "cu.toml").write_text(HEAD + PART)
     assert plan_without_calculations(load_config(tmp_path / "cu.toml"), tmp_path / "cu").waits_for_dynamics
+
+
+CURRENT_RUN = (
+    HEAD + "[[configurations]]\nname = 'random'\nper_supercell = 4\nunit_cells = 3\nunlabelled = 0\n"
+    "[" + PART.replace("configurations]", "configurations]]").replace("per_supercell = 5", "per_supercell = 4")
+    + "potential = 'current'\nunit_cells = 0\nunlabelled = 0\n[selection]\nmethod = '{method}'\nmax_labels = 9\n"
+    "batch = 3\ntarget_thz = 1e-5\n[reference]\ncalculator = 'emt'\n[executor]\nworkers = 1\n[fit]\nmethod = 'gap'\n"
+    "cutoff = 4.0\nn_max = 4\nl_max = 3\nn_sparse = 30\nsolver = 'numpy'\n[phonons]\nreference = 'none'\n"
+    "[elastic]\nenabled = false\n"
+)  # fmt: skip
+
+
+def current_run(method: str = "information") -> RunConfig:
+    return parse_config(CURRENT_RUN.format(method=method))
+
+
+def test_before_there_is_a_potential_there_are_no_frames_of_its_dynamics(tmp_path: Path):
+    config = current_run()
+    plan = make_plan(config, tmp_path)
+    assert plan.relaxed
+    assert {atoms.info["ndsc_name"].partition("-")[0] for atoms in plan.configurations} == {"random"}
+    assert plan.counts == {1: 3, 2: 16}  # as there will be
+    after = plan.with_current_dynamics(EMT(), {"labels": ["a"]}, silent)
+    new = [atoms for atoms in after.candidates if atoms.info["config_type"] == "dynamics"]
+    assert len(new) == 8
+    assert sum(after.counts.values()) == len(after.configurations)
+    # They are kept under what the potential was fitted to, whatever its forces.
+    again = make_plan(config, tmp_path).with_current_dynamics(Broken(), {"labels": ["a"]}, silent)
+    for one, other in zip(after.candidates, again.candidates, strict=True):
+        np.testing.assert_array_equal(one.positions, other.positions)
+    for _ in range(2):  # what failed is kept too
+        with pytest.raises(InputError, match="failed between steps 0 and 10"):
+            plan.with_current_dynamics(Broken(), {"labels": ["b"]}, silent)
+    with pytest.raises(InputError, match="failed between steps 0 and 10"):
+        plan.with_current_dynamics(EMT(), {"labels": ["b"]}, silent)
+
+
+def test_dynamics_of_several_crystals_by_one_potential(tmp_path: Path):
+    one = HEAD.partition("[supercells]")[0]
+    crystals = one.replace("[crystal]", "[[crystal]]\nname = 'a'") + one.replace("[crystal]", "[[crystal]]\nname = 'b'")
+    text = CURRENT_RUN.format(method="information").replace(one, crystals.replace("3.59", "3.7", 1))
+    plan = make_joint_plan(parse_run(text), tmp_path)  # type: ignore[arg-type]
+    after = plan.with_current_dynamics(EMT(), {"labels": []}, silent)
+    new = [atoms for atoms in after.candidates if atoms.info["config_type"] == "dynamics"]
+    assert len(after.candidates) == len(plan.candidates) + len(new)
+    assert {atoms.info["ndsc_name"][:5] for atoms in new} == {"a-md-", "b-md-"}
+    assert {round(atoms.get_volume() / len(atoms), 3) for atoms in new if atoms.info["ndsc_strain"] == 0} <= {
+        round(a**3 / 4, 3) for a in (3.59, 3.7)
+    }
+
+
+@pytest.mark.parametrize("method", ["information", "random"])
+@pytest.mark.gap
+def test_labels_are_chosen_from_dynamics_by_the_potential_so_far(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str
+):
+    monkeypatch.setattr("ndsc.workflow.run.write_report", lambda _: None)
+    results = run_workflow(current_run(method), tmp_path / "run")
+    assert results.selection is not None
+    order = results.selection.order
+    assert len(order) == 9
+    # After the unit cell and three labels of random displacements, frames are among those that are chosen.
+    assert not any(name.startswith("md-") for name in order[:4])
+    assert any(name.startswith("md-") for name in order[4:])
+    by_type = results.configurations.by_type
+    assert by_type["dynamics"] == sum(name.startswith("md-") for name in order)
+    database = (tmp_path / "run" / "database.extxyz").read_bytes()
+    if method == "information":
+        # Nothing is run again, and the same labels are chosen.
+        monkeypatch.setattr("ndsc.workflow.dynamics.run_langevin", lambda *_, **__: pytest.fail("it was run again"))
+        run_workflow(current_run(method), tmp_path / "run")
+        assert (tmp_path / "run" / "database.extxyz").read_bytes() == database
+
+
+@pytest.mark.gap
+def test_a_choice_goes_on_where_dynamics_explode(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("ndsc.workflow.run.write_report", lambda _: None)
+
+    def explode(run: LangevinRun, *_: object, **__: object) -> np.ndarray:
+        raise InputError(f"The molecular dynamics of {run.title} exploded.")
+
+    monkeypatch.setattr("ndsc.workflow.dynamics.run_langevin", explode)
+    results = run_workflow(current_run(), tmp_path / "run")
+    assert results.labels.succeeded == 9
+    assert "dynamics" not in results.configurations.by_type
+    assert any("No frames of molecular dynamics were candidates" in text for text in results.warnings)
+    # Each batch tries again, with its own potential.
+    assert len(list((tmp_path / "run" / "labels" / "derived").glob("dynamics-*.json"))) > 1
+
+
+def test_a_current_potential_needs_a_choice_and_first_labels(tmp_path: Path):
+    with pytest.raises(InputError, match="all configurations are labelled in one go"):
+        make_plan(current_run("all"), tmp_path)
+    alone = HEAD + PART + "potential = 'current'\n[selection]\nmethod = 'information'\n"
+    with pytest.raises(InputError, match="needs labels before there is a potential"):
+        make_plan(parse_config(alone), tmp_path)
+
+
+def test_a_folder_called_current_is_a_path(tmp_path: Path):
+    config = current_run()
+    assert parse_config(dump_config(config, folder=tmp_path), folder=tmp_path) == config
+    (tmp_path / "cu.toml").write_text(HEAD + PART + "potential = './current'\n")
+    folder = load_config(tmp_path / "cu.toml")
+    assert folder.configurations[0].potential == str(tmp_path / "current")
+    assert parse_config(dump_config(folder, folder=tmp_path), folder=tmp_path) == folder
+
+
+class Broken(Calculator):  # type: ignore[misc]
+    """Knows no forces."""
+
+    implemented_properties = ["energy", "forces"]  # noqa: RUF012 - ASE's own convention
+
+    def calculate(self, *_: object, **__: object) -> None:
+        raise RuntimeError("no forces")

@@ -10,6 +10,7 @@ from typing import Any
 
 from ndsc.config.fitting import FitSections
 from ndsc.config.sections import RunConfig
+from ndsc.configurations import CURRENT
 from ndsc.errors import InputError
 from ndsc.files import bounded_recursion, write_text
 from ndsc.structure import split_index
@@ -162,6 +163,8 @@ def as_document(config: RunConfig, folder: str | Path | None = None) -> dict[str
     for part, key in ((part, key) for part in parts for key in OF_PARTS if key in part):
         within = folder is not None and os.path.isabs(part[key])
         part[key] = os.path.relpath(part[key], folder) if within else part[key]
+        if within and part[key] == CURRENT:
+            part[key] = os.path.join(os.curdir, CURRENT)  # a folder of that name
     data["configurations"] = parts[0] if len(parts) == 1 else parts
     if config.makes_candidates:
         del data["configurations"]
@@ -235,7 +238,7 @@ def _with_absolute_files(tables: object, folder: Path, *keys: str) -> object:
     """Repeated tables with absolute paths in some of their keys."""
 
     def resolved(key: object, value: object) -> object:
-        is_path = key in keys and isinstance(value, str) and value
+        is_path = key in keys and isinstance(value, str) and value and (key, value) != ("potential", CURRENT)
         return os.path.normpath(folder / os.path.expanduser(str(value))) if is_path else value
 
     several = [tables] if isinstance(tables, Mapping) else tables

@@ -16,7 +16,7 @@ from ndsc.benchmark_settings import PhononSettings as PhononSettings
 from ndsc.codes.settings import ReferenceSettings as ReferenceSettings
 from ndsc.config.crystal import CrystalConfig as CrystalConfig
 from ndsc.config.crystal import SupercellsConfig as SupercellsConfig
-from ndsc.configurations import ConfigurationSettings
+from ndsc.configurations import CURRENT, ConfigurationSettings
 from ndsc.fit.databases import DatabaseSettings as DatabaseSettings
 from ndsc.fit.fitter_settings import FitterSettings
 from ndsc.fit.regularisation import Regularisation
@@ -100,9 +100,15 @@ class RunConfig(InputFile):
 
     @property
     def dynamics(self) -> tuple[ConfigurationsConfig, ...]:
-        """The parts of the database whose configurations are frames of molecular dynamics that the run does itself."""
+        """The parts of the database whose configurations are frames of molecular dynamics that the run does first."""
         parts = () if self.makes_candidates else self.configurations
-        return tuple(part for part in parts if part.dynamics is not None)
+        return tuple(part for part in parts if part.dynamics is not None and part.potential != CURRENT)
+
+    @property
+    def current_dynamics(self) -> tuple[ConfigurationsConfig, ...]:
+        """The same with the potential of the labels so far, while labels are chosen."""
+        parts = () if self.makes_candidates else self.configurations
+        return tuple(part for part in parts if part.potential == CURRENT)
 
     @property
     def draws_from_reference(self) -> bool:

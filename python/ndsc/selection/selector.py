@@ -151,6 +151,20 @@ class Selector:
         self._seconds += [np.nan] * len(frames) if seconds is None else list(seconds)
         self._judge(range(there, len(self._labelled)), before)
 
+    def offer(self, candidates: Sequence[Atoms]) -> None:
+        """Add candidates, whose numbers follow those that there are.
+
+        Raises
+        ------
+        InputError
+            When the costs of candidates were given one by one.
+        """
+        if isinstance(self._cost, np.ndarray):
+            raise InputError("The cost of each candidate was given, so that there cannot be others. Give a function.")
+        self.candidates += candidates
+        self._kinds = strata(self.candidates)
+        self._check_costs()
+
     def skip(self, candidates: Sequence[int]) -> None:
         """Do not choose some candidates, such as those whose calculation failed."""
         self._taken |= set(candidates)

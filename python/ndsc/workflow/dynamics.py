@@ -1,5 +1,7 @@
 """Molecular dynamics as a part of a database: which potential it runs with, and trajectories that are kept.
 
+Where labels are chosen, it may run with the potential of the labels so far; its frames are then candidates too.
+
 A trajectory depends on rounding, as all molecular dynamics does. So it is kept beside the labels of its frames, like
 relaxed crystals: a folder of labels that somebody shares has the frames too.
 """
@@ -8,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from ase.calculators.calculator import Calculator
 from numpy.typing import NDArray
 
 from ndsc.config import ConfigurationsConfig, RunConfig
+from ndsc.configurations import CURRENT
 from ndsc.dynamics import EQUILIBRATION, EVERY, FRICTION, TIMESTEP, LangevinRun, dynamics_configurations, run_langevin
 from ndsc.errors import InputError
 from ndsc.fit.calculator import GapCalculator
@@ -73,13 +76,56 @@ def frames_of_dynamics(
         When a potential cannot be read, is not one of the crystal's elements, or a trajectory explodes or fails.
     """
     try:
-        return {str(part.name): _of_part(part, spec, store, supercells, run, progress) for part in config.dynamics}
+        return {
+            str(part.name): _of_part(part, *_source_of(part, spec), store, supercells, run=run, progress=progress)
+            for part in config.dynamics
+        }
     except _NotThereError:
         return None
 
 
+def frames_of_current_dynamics(
+    config: RunConfig,
+    calculator: Calculator,
+    known: Mapping[str, Any],
+    store: LabelStore,
+    supercells: SupercellSet,
+    *,
+    progress: Progress,
+) -> dict[str, list[Atoms]]:
+    """The frames of all parts of a database that are molecular dynamics by the potential of the labels so far.
+
+    Parameters
+    ----------
+    config : RunConfig
+    calculator : ase calculator
+        The potential.
+    known : mapping of str to JSON content
+        What the potential was fitted to and how. Trajectories are kept under this and not under its numbers, which
+        another machine may round differently; so are those that failed.
+    store, supercells, progress
+        As for :func:`frames_of_dynamics`.
+
+    Returns
+    -------
+    dict of str to list of ase.Atoms
+        By the name of the part.
+
+    Raises
+    ------
+    InputError
+        When a trajectory explodes or fails.
+    """
+    return {
+        str(part.name): _of_part(
+            part, calculator, dict(known), store, supercells, run=True, keep_failures=True, progress=progress
+        )
+        for part in config.current_dynamics
+    }
+
+
 def check_dynamics(config: RunConfig, spec: CalculatorSpec, directory: Path) -> None:
-    """Refuse molecular dynamics with a reference that takes minutes a step, and potentials that are not there.
+    """Refuse molecular dynamics with a reference that takes minutes a step, and potentials that cannot be there.
 
     Parameters
     ----------
@@ -93,13 +139,25 @@ def check_dynamics(config: RunConfig, spec: CalculatorSpec, directory: Path) -> 
     InputError
         Saying what to give instead.
     """
+    current = config.current_dynamics
+    if current and config.selection.method == "all":
+        raise InputError(
+            f"[configurations] potential = {CURRENT!r} is the potential of the labels so far, and all configurations "
+            "are labelled in one go. Give [selection] method = 'information', or the folder of another run."
+        )
+    if current and len(current) == len(config.configurations):
+        raise InputError(
+            f"[configurations] potential = {CURRENT!r} needs labels before there is a potential. Give another part in "
+            "[[configurations]], displaced at random for example, which the first labels are chosen from."
+        )
     for part in config.dynamics:
         if part.potential is not None:
             own, given = directory.resolve(), Path(part.potential).resolve()
             if given == own or own / FIT_OF_RUN in (given, given.parent):
                 raise InputError(
                     f"[configurations] potential = {part.potential!r} is what this run makes itself, so that its "
-                    "configurations would be others after each run. Give the potential of another run."
+                    "configurations would be others after each run. Give the potential of another run, or "
+                    f"{CURRENT!r} where labels are chosen."
                 )
             _calculator_of(part.potential)
         elif spec.code.has_kpoints or spec.code.is_program or spec.kgrid is not None or spec.name == "elsewhere":
@@ -110,22 +168,27 @@ def check_dynamics(config: RunConfig, spec: CalculatorSpec, directory: Path) -> 
             )
 
 
+def _source_of(
+    part: ConfigurationsConfig, spec: CalculatorSpec
+) -> tuple[Calculator | Callable[[Atoms], Calculator], Any]:
+    """The potential of a part, and what its trajectories are kept under."""
+    if part.potential is None:
+        return spec.create, {"calculator": spec.name, "parameters": dict(spec.parameters)}
+    calculator, files = _calculator_of(part.potential)
+    return calculator, _contents(files)
+
+
 def _of_part(
     part: ConfigurationsConfig,
-    spec: CalculatorSpec,
+    source: Calculator | Callable[[Atoms], Calculator],
+    of_potential: Any,
     store: LabelStore,
     supercells: SupercellSet,
+    *,
     run: bool,
+    keep_failures: bool = False,
     progress: Progress,
 ) -> list[Atoms]:
-    source: Calculator | Callable[[Atoms], Calculator]
-    if part.potential is None:
-        of_potential: Any = {"calculator": spec.name, "parameters": dict(spec.parameters)}
-        source = spec.create
-    else:
-        source, files = _calculator_of(part.potential)
-        of_potential = _contents(files)
-
     def kept(one: LangevinRun, report: Progress) -> FloatArray:
         content = {
             "kind": "dynamics",
@@ -134,21 +197,32 @@ def _of_part(
             **_settings(one),
         }
 
-        def decode(_: str, found: Any) -> FloatArray:
+        def decode(_: str, found: Any) -> FloatArray | str:
             if found["of"] != json.loads(json.dumps(content)):
                 raise ValueError("it is another trajectory")
+            if "failure" in found:
+                return str(found["failure"])
             return np.array(found["displacements"], dtype=float).reshape(one.n_frames, len(one.start), 3)
 
-        def encode(moved: FloatArray) -> str:
-            return json.dumps({"of": content, "displacements": moved.tolist()})
+        def encode(moved: FloatArray | str) -> str:
+            result = {"failure": moved} if isinstance(moved, str) else {"displacements": moved.tolist()}
+            return json.dumps({"of": content, **result})
 
-        def compute() -> FloatArray:
+        def compute() -> FloatArray | str:
             if not run:
                 raise _NotThereError
-            return run_langevin(one, source, progress=report)
+            try:
+                return run_langevin(one, source, progress=report)
+            except InputError as error:
+                if not keep_failures:
+                    raise
+                return str(error)
 
-        trajectories: Store[FloatArray] = Store(store.derived, decode, encode)
-        return trajectories.get_or_compute(f"dynamics-{digest(content)}", compute)
+        trajectories: Store[FloatArray | str] = Store(store.derived, decode, encode)
+        found = trajectories.get_or_compute(f"dynamics-{digest(content)}", compute)
+        if isinstance(found, str):
+            raise InputError(found)
+        return found
 
     return dynamics_configurations(
         supercells,

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property, reduce
 from pathlib import Path
 from typing import Any
 
 from ase import Atoms
+from ase.calculators.calculator import Calculator
 
 from ndsc.config import RunConfig, SeveralConfig
 from ndsc.errors import InputError, ReferenceCalculationError
@@ -67,6 +68,10 @@ class JointPlan(Plan):
     def each(self) -> tuple[Plan, ...]:
         """The plan of each crystal."""
         return self.plans
+
+    def with_current_dynamics(self, calculator: Calculator, known: Mapping[str, Any], progress: Progress) -> JointPlan:
+        """See :meth:`Plan.with_current_dynamics`."""
+        return JointPlan.of(plan.with_current_dynamics(calculator, known, progress) for plan in self.plans)
 
     @property
     def symbols(self) -> list[str]:

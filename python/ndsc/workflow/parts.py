@@ -10,7 +10,7 @@ from ase import Atoms
 from phonopy import Phonopy
 
 from ndsc.config import ConfigurationsConfig, RunConfig
-from ndsc.configurations import make_configurations
+from ndsc.configurations import CURRENT, make_configurations
 from ndsc.crystal import Crystal
 from ndsc.dynamics import melting_warning
 from ndsc.force_constants import phonons_from_labels
@@ -71,7 +71,8 @@ class Sources:
         """The configurations of one part, with some of its settings changed.
 
         Thermal ones whose force constants are still to be calculated, and those of molecular dynamics that is still to
-        be run, are displaced at random: such a plan only counts.
+        be run, are displaced at random: such a plan only counts. Of molecular dynamics that is run while labels are
+        chosen there are none before.
         """
         settings = part.model_dump(exclude=_NOT_RANDOM) | changes
         if part.trajectory is not None:
@@ -81,6 +82,8 @@ class Sources:
         if str(part.name) in self.dynamics:
             # None are beyond those that are labelled or chosen from.
             return [] if "first_index" in changes else [atoms.copy() for atoms in self.dynamics[str(part.name)]]
+        if part.potential == CURRENT:
+            return make_configurations(supercells, part=part.name, **(settings | {"per_supercell": 0}))
         phonons = self.force_constants.get(part.force_constants or OWN)
         if part.temperature is None or part.dynamics is not None or phonons is None:
             return make_configurations(supercells, part=part.name, **settings)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 from ase import Atoms
+from ase.calculators.calculator import Calculator
 
 from ndsc.config import ConfigurationsConfig, RunConfig
 from ndsc.configurations import end_configurations
@@ -29,7 +30,7 @@ from ndsc.selection import make_candidates
 from ndsc.supercells import SupercellSet, diagonal_supercell, find_supercells
 from ndsc.workflow.databases import OwnDatabases
 from ndsc.workflow.derived import relaxed_through_store
-from ndsc.workflow.dynamics import check_dynamics, frames_of_dynamics
+from ndsc.workflow.dynamics import check_dynamics, frames_of_current_dynamics, frames_of_dynamics
 from ndsc.workflow.isolated import IsolatedAtom, isolated_atoms
 from ndsc.workflow.parts import OWN, Sources, reference_phonons
 
@@ -93,6 +94,28 @@ class Plan:
     def each(self) -> tuple[Plan, ...]:
         """The plan of each crystal of the run; here of the only one."""
         return (self,)
+
+    def with_current_dynamics(self, calculator: Calculator, known: Mapping[str, Any], progress: Progress) -> Plan:
+        """The plan with the frames of molecular dynamics by the potential of the labels so far.
+
+        Parameters
+        ----------
+        calculator : ase calculator
+            The potential.
+        known : mapping of str to JSON content
+            What it was fitted to and how.
+        progress : callable
+            Called with (task, done, total).
+
+        Raises
+        ------
+        InputError
+            When a trajectory explodes or fails.
+        """
+        frames = frames_of_current_dynamics(
+            self.config, calculator, known, self.store, self.supercells, progress=progress
+        )
+        return replace(self, sources=replace(self.sources, dynamics={**self.sources.dynamics, **frames}))
 
     @property
     def symbols(self) -> list[str]:

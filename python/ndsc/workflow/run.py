@@ -88,6 +88,7 @@ def run_workflow(config: RunConfig, directory: str | Path, *, progress: Progress
             report, warnings = label_plan(plan, progress, None if chosen is None else chosen.choose)
         wanted = plan.to_fit if chosen is None else chosen.configurations
         database = make_database(wanted, labels_to_fit(plan, report))
+        plan = plan if chosen is None else chosen.plan
         record = RunRecord(plan, report, database, stages, configurations=wanted, chosen=chosen)
         record.warnings += [*notes, *plan.warnings, *warnings, *check_plausible(record.fitted)]
         _write_database(record, directory)

@@ -20,7 +20,9 @@ from ase import Atoms
 from numpy.typing import NDArray
 
 from ndsc.database import make_database
-from ndsc.files import write_text
+from ndsc.dynamics import melting_warning
+from ndsc.errors import InputError
+from ndsc.files import ScratchFolder, write_text
 from ndsc.fit.composition import fitted_energies
 from ndsc.fit.same_reference import same_structures
 from ndsc.fit.training import single_atom_energies
@@ -114,6 +116,10 @@ class ChosenLabels:
     target_met : bool
     names, failed : list of str
         Labelled configurations in the order of their labels, and those whose calculation failed.
+    dynamics_labels : int
+        How many labels the potential had that ran molecular dynamics; 0 where there was none.
+    dynamics_failure : str
+        Why there was none.
     """
 
     plan: Plan
@@ -125,6 +131,8 @@ class ChosenLabels:
     target_met: bool = False
     names: list[str] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)
+    dynamics_labels: int = 0
+    dynamics_failure: str = ""
 
     def __post_init__(self) -> None:
         self.settings = self.plan.config.selection
@@ -155,8 +163,7 @@ class ChosenLabels:
         )
         self._order = []
         if self.settings.method == "random":
-            there = {b for _, b in same_structures(self.plan.databases.frames, self.candidates)}
-            self._order = [number for number in _random_order(self.candidates) if number not in there]
+            self._order = self._random_order()
 
     def choose(self, label: Labeller) -> list[str]:
         """Choose and label until it is enough.
@@ -187,8 +194,10 @@ class ChosenLabels:
             if not any(str(atoms.info["ndsc_name"]) in report.labels for atoms in wanted):
                 continue  # failed: others are chosen instead
             self._step()
+            self._run_dynamics()
         self.progress(TASK, self.settings.max_labels, self.settings.max_labels)
         doubtful = [_outlier_warning(self.outliers)] if self.outliers else []
+        doubtful += self._doubts_of_dynamics()
         if not self.target_met:
             self.advice = self._advice()
             doubtful.append(self.summary)
@@ -281,6 +290,16 @@ class ChosenLabels:
 
     # One after the other
 
+    def _random_order(self) -> list[int]:
+        """Candidates in an order by chance, without those that are labelled."""
+        there = {b for _, b in same_structures(self.plan.databases.frames, self.candidates)}
+        labelled = {*self.names, *self.failed}
+        return [
+            number
+            for number in _random_order(self.candidates)
+            if number not in there and str(self.candidates[number].info["ndsc_name"]) not in labelled
+        ]
+
     def _e0(self) -> SingleAtoms | None:
         """How energies of single atoms follow from labels; None for the mean energy per atom."""
         fit = self.plan.config.fit
@@ -303,6 +322,55 @@ class ChosenLabels:
             candidates=[numbers[position] for position in there] if numbers else (),
             seconds=[labels[name].cost_seconds for name in names],
         )
+
+    def _run_dynamics(self) -> None:
+        """Molecular dynamics by the potential of the labels so far, if it is not there yet: more candidates.
+
+        Where a trajectory fails with it, the next batch makes a better one.
+        """
+        parts = [part for one in self.plan.each for part in one.config.current_dynamics]
+        if not parts or self.dynamics_labels:
+            return
+        potential = self.plan.potential
+        kind = fitter_of(potential)
+        keys = {
+            str(atoms.info["ndsc_name"]): self.plan.store.key_of(atoms, self.plan.spec) for atoms in self.candidates
+        }
+        known = {
+            "labels": sorted(keys.get(name, name) for name in self.names),
+            "databases": [len(frame) for frame in self.plan.databases.frames],
+            "method": kind.name,
+            "fit": potential.hyperparameters(),
+        }
+        with ScratchFolder() as scratch:
+            path = self.basis.write(self.selector.posterior.mean, dict.fromkeys(self.plan.symbols, 0.0), scratch.path)
+            try:
+                plan = self.plan.with_current_dynamics(kind.calculator(path), known, self.progress)
+            except InputError as error:
+                log.info("no molecular dynamics with %d labels: %s", len(self.names), error)
+                self.dynamics_failure = str(error)
+                return
+        there = {str(atoms.info["ndsc_name"]) for atoms in self.candidates}
+        frames = [atoms for atoms in plan.candidates if str(atoms.info["ndsc_name"]) not in there]
+        self.plan, self.dynamics_labels = plan, len(self.names)
+        self.candidates = [*self.candidates, *frames]
+        self.selector.offer(frames)
+        if self.settings.method == "random":
+            self._order = self._random_order()
+        log.info("%d frames of molecular dynamics with the potential of %d labels", len(frames), len(self.names))
+
+    def _doubts_of_dynamics(self) -> list[str]:
+        """What is doubtful about molecular dynamics by the potential of the labels so far."""
+        if self.dynamics_labels:
+            found = [
+                melting_warning(one.sources.dynamics[str(part.name)], one.supercells.atoms)
+                for one in self.plan.each
+                for part in one.config.current_dynamics
+            ]
+            return [text for text in found if text is not None]
+        if not self.dynamics_failure:
+            return []
+        return [f"No frames of molecular dynamics were candidates. {self.dynamics_failure}"]
 
     def _step(self) -> None:
         each = self._predict()

@@ -85,6 +85,9 @@ def run_several(config: SeveralConfig, directory: str | Path, *, progress: Progr
             report, warnings = label_plan(plan, progress, None if chosen is None else chosen.choose)
         wanted = plan.to_fit if chosen is None else chosen.configurations
         database = make_database(wanted, labels_to_fit(plan, report))
+        if chosen is not None:
+            assert isinstance(chosen.plan, JointPlan)
+            plan = chosen.plan
         joint = RunRecord(plan, report, database, stages, configurations=wanted, chosen=chosen)
         joint.warnings += [*notes, *plan.warnings, *warnings, *check_plausible(joint.fitted)]
         records = {str(one.name): _of_crystal(joint, one, there) for one in plan.each}
