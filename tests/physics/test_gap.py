@@ -1,4 +1,4 @@
-"""Real fits with gap_fit, kept tiny: a short-ranged kernel on a few small cells takes a second or two."""
+"""Real fits of GAPs, kept tiny: a short-ranged kernel on a few small cells takes a second or two."""
 
 import copy
 import importlib.util
@@ -322,7 +322,7 @@ def test_somebodys_database(tmp_path):
 def test_the_record_tells_how_it_was_made(fit):
     record = json.loads((fit.xml_path.parent / "fit.json").read_text())
     assert record["settings"]["n_sparse"] == 12
-    assert record["solver"] == "gap_fit"
+    assert record["solver"] == "numpy"
     assert record["counts_sent"] == record["counts_read"]
 
 

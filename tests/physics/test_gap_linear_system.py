@@ -19,7 +19,8 @@ from ndsc.fit import (
     fit_gap,
 )
 from ndsc.fit.executable import run_gap_fit
-from ndsc.fit.linear_system import ENERGY, FORCE, VIRIAL
+from ndsc.fit.linear_system import ENERGY, FORCE, VIRIAL, solve_in_blocks
+from ndsc.fit.rows import KernelRows
 from ndsc.fit.training import kernel_descriptions, write_training_file
 
 pytestmark = [
@@ -27,7 +28,7 @@ pytestmark = [
     pytest.mark.skipif(importlib.util.find_spec("quippy") is None, reason="needs the extra 'gap'"),
 ]
 
-TINY = GapSettings(cutoff=4.0, n_max=4, l_max=3, n_sparse=10)
+TINY = GapSettings(solver="gap_fit", cutoff=4.0, n_max=4, l_max=3, n_sparse=10)
 
 
 def labelled(count, seed=0):
@@ -109,6 +110,20 @@ def test_rows_are_those_that_gap_fit_dumps(frames, fit, system, tmp_path):
 
 def test_the_solution_is_gap_fits(fit, system):
     assert difference(system.predict(system.solve()), fit.predictions) < 1e-6
+
+
+def test_the_solution_in_blocks_is_that_of_all_rows_together(frames, fit, system):
+    in_blocks, counts = solve_in_blocks(KernelRows(fit.xml_path), frames)
+    rows, sigmas = system.rows / system.sigmas()[:, None], system.sigmas()
+    root = np.linalg.cholesky(system.covariance + 1e-10 * np.eye(len(system.covariance)))
+    together = np.linalg.lstsq(
+        np.vstack([rows, root.T]), np.append(system.targets / sigmas, np.zeros(len(root))), rcond=0
+    )[0]
+    for weights in (in_blocks, system.solve()):
+        assert difference(system.predict(weights), system.predict(together)) < 1e-8
+    assert counts == {ENERGY: 6, FORCE: 6 * 12, VIRIAL: 6 * 6}
+    with pytest.raises(InputError, match="No target"):
+        solve_in_blocks(KernelRows(fit.xml_path), [Atoms("Al", cell=[4, 4, 4], pbc=True)])
 
 
 def test_subsets_are_fits_with_fixed_sparse_points(frames, fit, system, tmp_path):

@@ -409,7 +409,7 @@ def test_a_fit_and_an_export_from_the_command_line(labelled: Path) -> None:
     assert Path(found["potential"]).is_file()
     assert found["counts"]["energies"] == {"sent": 6, "read": 6}
     table = call("fit", str(labelled), *options)
-    assert "gap_fit used all that it was given" in table.stdout
+    assert "The fit used all that it was given: 6 energies" in table.stdout
     assert "found in the folder" in table.stdout
     used = call(
         "elastic", "Al", "--calculator", "quip", "--parameters", json.dumps({"param_filename": found["potential"]})

@@ -98,7 +98,7 @@ def test_blanks_of_fortran_are_removed(tmp_path):
 def test_data_that_is_dropped_is_an_error(tmp_path, frames, pretend, virials):
     pretend("touch gap.xml", virials=virials)
     with pytest.raises(FitError, match=rf"virial components: 6 sent, {virials} read"):
-        fit_gap(frames, tmp_path / "potential")
+        fit_gap(frames, tmp_path / "potential", GapSettings(solver="gap_fit"))
     assert left_in(tmp_path / "potential") == ["gap_fit.log"]
 
 

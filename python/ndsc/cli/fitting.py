@@ -37,7 +37,7 @@ def fit(
     forces_key: ForcesKey = "REF_forces",
     virial_key: VirialKey = "REF_virial",
     stress_key: StressKey = None,
-    method: Annotated[str | None, option("--method", "Kind of potential: gap or polymlp.")] = None,
+    method: Annotated[str | None, option("--method", "Kind of potential: gap, ace or polymlp.")] = None,
     preset: Annotated[
         str | None, option("--preset", "Settings of Allen and Bartók's Table 2: Mg, Al, Si or W.")
     ] = None,
@@ -49,7 +49,7 @@ def fit(
     n_max: Annotated[int | None, option("--n-max", "Radial functions of SOAP (GAP).")] = None,
     l_max: Annotated[int | None, option("--l-max", "Angular momentum of SOAP (GAP).")] = None,
     n_sparse: Annotated[int | None, option("--n-sparse", "Sparse points (GAP).")] = None,
-    solver: Annotated[str | None, option("--solver", "gap_fit or numpy (GAP).")] = None,
+    solver: Annotated[str | None, option("--solver", "numpy (default) or gap_fit (GAP).")] = None,
     e0: Annotated[
         str | None,
         option(
@@ -179,7 +179,7 @@ def _show(found: Fitted) -> None:
     )
     counts = ", ".join(f"{number} {name.replace('_', ' ')}" for name, number in found.counts_read.items())
     kind = fitter(found.method)
-    say(f"{kind.program} used all that it was given: {counts}.")
+    say(f"The fit used all that it was given: {counts}.")
     say(f"{kind.summary(found)} {found.seconds:.1f} s{', found in the folder' if found.reused else ''}.")
     say(f"Potential: {found.potential}")
 

@@ -38,8 +38,9 @@ from ndsc.fit.folder import (
     scratch_of,
     write_predictions,
 )
-from ndsc.fit.linear_system import ALL_KINDS, LinearSystem
+from ndsc.fit.linear_system import ALL_KINDS, solve_in_blocks
 from ndsc.fit.memory import FitSize, check_fit_memory
+from ndsc.fit.rows import KernelRows
 from ndsc.fit.settings import GapSettings
 from ndsc.fit.sparse_points import read_kernels, read_sparse_points, write_sparse_points
 from ndsc.fit.training import (
@@ -50,6 +51,7 @@ from ndsc.fit.training import (
     with_sigmas,
     write_training_file,
 )
+from ndsc.fit.weights import write_weights
 from ndsc.plausibility import check_plausible
 from ndsc.progress import Progress, silent
 from ndsc.store import DamagedError, Store
@@ -316,10 +318,11 @@ def _fit(
 
 def _solve_here(potential: Path, frames: list[Atoms], settings: GapSettings, progress: Progress) -> dict[str, int]:
     """Replace the weights in the potential by those of our own linear system; returns the counts of what it used."""
-    system = LinearSystem.from_potential(potential, frames, progress=progress)
-    system.write_potential(system.solve(sparse_jitter=settings.sparse_jitter), potential.parent)
-    energies, forces, virials = (int(system.used(kinds=[kind]).sum()) for kind in ALL_KINDS)
-    return with_sigmas({"energies": energies, "force_components": forces, "virial_components": virials})
+    source = KernelRows(potential)
+    weights, counts = solve_in_blocks(source, frames, sparse_jitter=settings.sparse_jitter, progress=progress)
+    write_weights(potential, weights, source.single_atoms, potential.parent)
+    names = ("energies", "force_components", "virial_components")
+    return with_sigmas({name: counts[kind] for name, kind in zip(names, ALL_KINDS, strict=True)})
 
 
 def fit_arguments(

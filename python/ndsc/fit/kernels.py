@@ -15,10 +15,12 @@ from typing import Any
 
 import numpy as np
 from ase import Atoms
+from matscipy.neighbours import neighbour_list
 from numpy.typing import NDArray
 from threadpoolctl import ThreadpoolController
 
 from ndsc.errors import FitError, InputError, InternalError
+from ndsc.fit.memory import PORTION, derivatives_of_one
 from ndsc.fit.soap import COMPONENTS, SHORTEST, Centre, SoapExpansion, tabulate
 from ndsc.fit.sparse_points import read_kernels
 from ndsc.interrupts import raise_if_interrupted
@@ -30,6 +32,8 @@ FloatArray = NDArray[np.float64]
 #: Largest difference of our own descriptors and derivatives from quippy's, relative to the largest; atoms of the
 #: structure in which they are compared, and their distance in cutoffs.
 SAME, _TRIAL_ATOMS, _TRIAL_DISTANCE = 3e-11, 6, 0.55
+#: The array that tells quippy of which atoms it computes descriptors.
+_MASK = "ndsc_mask"
 
 
 @dataclass(frozen=True, eq=False)
@@ -185,7 +189,7 @@ def _add_rows(rows: FloatArray, frame: Atoms, kernel: Kernel) -> None:
     if kernel.expansion is not None and kernel.expansion.covers(frame):
         centres = kernel.expansion.centres(frame)
     else:
-        centres = _centres_of_quippy(frame, kernel.descriptor)
+        centres = _centres_in_portions(frame, kernel)
     for centre in centres:
         overlap = kernel.points @ centre.descriptor
         power = kernel.delta**2 * overlap ** (kernel.zeta - 1)
@@ -195,10 +199,21 @@ def _add_rows(rows: FloatArray, frame: Atoms, kernel: Kernel) -> None:
     rows[:, kernel.columns] = own
 
 
-def _centres_of_quippy(frame: Atoms, descriptor: Any) -> Iterator[Centre]:
+def _centres_in_portions(frame: Atoms, kernel: Kernel) -> Iterator[Centre]:
+    """The atoms of a kernel's species from quippy, as many at a time as memory is meant for."""
+    own = np.flatnonzero(frame.numbers == kernel.number)
+    pairs = np.bincount(neighbour_list("i", frame, kernel.cutoff), minlength=len(frame))[own] + 1
+    portion = np.cumsum(derivatives_of_one(1, kernel.points.shape[1]) * pairs) // PORTION
+    for number in np.unique(portion):
+        chosen = frame.copy()
+        chosen.set_array(_MASK, np.isin(np.arange(len(frame)), own[portion == number]))
+        yield from _centres_of_quippy(chosen, kernel.descriptor, atom_mask_name=_MASK)
+
+
+def _centres_of_quippy(frame: Atoms, descriptor: Any, **options: str) -> Iterator[Centre]:
     """The atoms of the descriptor's species, in their order, from quippy."""
     try:
-        found = descriptor.calc(frame, grad=True)
+        found = descriptor.calc(frame, grad=True, **options)
     except RuntimeError as error:
         raise_if_interrupted(error)
         raise FitError(f"quippy cannot compute the descriptors of a configuration ({error}). Check it.") from error

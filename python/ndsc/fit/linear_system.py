@@ -28,6 +28,7 @@ from ndsc.fit.regularisation import (
 )
 from ndsc.fit.rows import KernelRows
 from ndsc.fit.soap import COMPONENTS
+from ndsc.fit.triangle import Triangle
 from ndsc.fit.weights import write_weights
 from ndsc.progress import Progress, silent
 from ndsc.targets import ENERGY_KEY, FORCES_KEY, VIRIAL_KEY, frame_name, targets_of
@@ -209,23 +210,11 @@ class LinearSystem:
         used = self.used(frames, kinds)
         if not used.any():
             raise InputError("No target is left to learn from. Give configurations that are labelled.")
-        sigmas = self.sigmas(regularisation)[used]
-        if not (sigmas >= SMALLEST_SIGMA).all():
-            raise InputError(
-                f"A target to learn from has no sigma, or one below {SMALLEST_SIGMA}. Give a regularisation, or make "
-                "the system of configurations that went through apply_regularisation."
-            )
-        try:
-            root = np.linalg.cholesky(self.covariance + sparse_jitter * np.eye(len(self.covariance)))
-        except np.linalg.LinAlgError as error:
-            raise FitError(
-                f"The covariance of the {len(self.covariance)} sparse points is not positive definite with "
-                f"sparse_jitter = {sparse_jitter:g}: some are too similar. Use fewer sparse points or a larger one."
-            ) from error
-        matrix = np.vstack([self.rows[used] / sigmas[:, None], root.T])
-        q, r = np.linalg.qr(matrix)
-        weights: FloatArray = solve_triangular(r, q[: len(sigmas)].T @ (self.targets[used] / sigmas))
-        return weights
+        sigmas = self.sigmas(regularisation)
+        triangle = Triangle(self.rows.shape[1] + 1)
+        for some in np.array_split(np.flatnonzero(used), 1 + int(used.sum()) // triangle.n_columns):
+            _add(triangle, self.rows[some], self.targets[some], sigmas[some])
+        return _weights(triangle, self.covariance, sparse_jitter)
 
     def predict(self, weights: FloatArray) -> Predictions:
         """The model of some weights on all configurations of the system."""
@@ -254,6 +243,73 @@ class LinearSystem:
             When the weights do not fit the sparse points, or the folder cannot be written to.
         """
         return write_weights(self.potential, weights, self.single_atoms, Path(directory))
+
+
+def solve_in_blocks(
+    source: KernelRows, frames: Sequence[Atoms], *, sparse_jitter: float = 1e-10, progress: Progress = silent
+) -> tuple[FloatArray, dict[int, int]]:
+    """Weights as :meth:`LinearSystem.solve` gives them, from configurations whose rows are not kept.
+
+    Memory holds the rows of a few configurations and the square of the number of sparse points.
+
+    Parameters
+    ----------
+    source : KernelRows
+    frames : sequence of ase.Atoms
+        With targets and sigmas, from :func:`ndsc.fit.apply_regularisation`.
+    sparse_jitter : float
+    progress : callable
+
+    Returns
+    -------
+    weights : (m,) array
+    counts : dict of int to int
+        How many targets of each kind (:data:`ALL_KINDS`) were used.
+
+    Raises
+    ------
+    InputError
+        When there is no target, or one has no sigma.
+    FitError
+        When the covariance of the sparse points is not positive definite.
+    """
+    targets = [targets_in_rows(frame, source.single_atoms, frame_name(frame, i)) for i, frame in enumerate(frames)]
+    triangle, counts = Triangle(source.n_points + 1), dict.fromkeys(ALL_KINDS, 0)
+    for frame, values, rows in zip(frames, targets, source.each(frames, progress=progress), strict=True):
+        used = np.isfinite(values)
+        _add(triangle, rows[used], values[used], sigmas_in_rows(frame)[used])
+        for kind in ALL_KINDS:
+            counts[kind] += int(np.sum(kinds_of(len(frame))[used] == kind))
+    if not sum(counts.values()):
+        raise InputError("No target is left to learn from. Give configurations that are labelled.")
+    return _weights(triangle, source.covariance, sparse_jitter), counts
+
+
+def _add(triangle: Triangle, rows: FloatArray, targets: FloatArray, sigmas: FloatArray) -> None:
+    """Add numbers over their sigmas."""
+    if not (sigmas >= SMALLEST_SIGMA).all():
+        raise InputError(
+            f"A target to learn from has no sigma, or one below {SMALLEST_SIGMA}. Give a regularisation, or make "
+            "the system of configurations that went through apply_regularisation."
+        )
+    triangle.add(np.column_stack([rows, targets]) / sigmas[:, None])
+
+
+def _weights(triangle: Triangle, covariance: FloatArray, sparse_jitter: float) -> FloatArray:
+    """(m,) array: weights whose prior has the inverse of this covariance, from the numbers in a triangle."""
+    m = len(covariance)
+    try:
+        root = np.linalg.cholesky(covariance + sparse_jitter * np.eye(m))
+    except np.linalg.LinAlgError as error:
+        raise FitError(
+            f"The covariance of the {m} sparse points is not positive definite with "
+            f"sparse_jitter = {sparse_jitter:g}: some are too similar. Use fewer sparse points or a larger one."
+        ) from error
+    # Numbers over their sigmas are large beside the prior, and precision is lost unless they come first.
+    triangle.add(np.column_stack([root.T, np.zeros(m)]))
+    factor = triangle.factor()
+    weights: FloatArray = solve_triangular(factor[:m, :m], factor[:m, m])
+    return weights
 
 
 def kinds_of(n_atoms: int) -> IntArray:

@@ -1,8 +1,10 @@
 """How much memory a fit needs, known before any label is computed.
 
 gap_fit keeps the derivative of every descriptor with respect to every neighbour's position, which is nearly all of its
-memory; its own estimate leaves it out. The factors are measured (quippy-ase 0.10.3: 0.06 to 0.65 GB, one to three
-elements) and err on the high side.
+memory; its own estimate leaves it out. The fit in NumPy keeps a triangle of the size of the sparse points, and most of
+its memory is what quippy takes to evaluate the potential on the largest configuration: the derivatives of all atoms of
+one element. The factors are measured (quippy-ase 0.10.3: 0.06 to 0.65 GB, one to four elements) and err on the high
+side.
 """
 
 from __future__ import annotations
@@ -18,12 +20,15 @@ from scipy.spatial import KDTree
 from ndsc.errors import InputError
 from ndsc.fit.calculator import boxed
 from ndsc.fit.settings import GapSettings
+from ndsc.fit.triangle import memory_of_triangle
 from ndsc.reference.memory import available_memory_mb
 
-#: Bytes of a program that has done nothing yet, and how often gap_fit holds derivatives and covariances.
-PROGRAM, DERIVATIVES, COVARIANCES = 1.2e8, 3.2, 3.0
-#: How often quippy and NumPy hold the derivatives of one configuration (measured: 2.1 with one element, 1.3 with two).
-DERIVATIVES_OF_ONE = 2.2
+#: Bytes of a program that has done nothing yet, and how often gap_fit holds derivatives, covariances and, while it
+#: chooses sparse points, descriptors.
+PROGRAM, DERIVATIVES, COVARIANCES, CHOICE = 1.2e8, 3.2, 3.0, 6.5
+#: How often quippy and NumPy hold the derivatives of one configuration (measured: 2.1 with one element, 1.3 with two),
+#: how often quippy does when it evaluates a potential, and the memory that rows are computed in, bytes.
+DERIVATIVES_OF_ONE, EVALUATION, PORTION = 2.2, 1.05, 1e8
 #: Volume for each atom, in cutoffs cubed, above which a cell is mostly vacuum.
 MOSTLY_EMPTY = 1000.0
 
@@ -40,9 +45,11 @@ class FitSize:
     n_pairs : int
         Pairs of an atom and a neighbour within the cutoff, or the atom itself, in all labelled configurations.
     n_pairs_of_one : int
-        The same in the largest of them.
+        The same in one of them for the atoms of one element, where there are most.
     n_offered : int
         Atoms of the configurations that only offer sparse points.
+    n_atoms_of_one : int
+        Atoms of the largest labelled configuration; as many as pairs where it is not known.
     """
 
     n_species: int
@@ -51,6 +58,12 @@ class FitSize:
     n_pairs: int
     n_pairs_of_one: int
     n_offered: int = 0
+    n_atoms_of_one: int = 0
+
+    @property
+    def largest(self) -> int:
+        """Atoms of the largest labelled configuration, at the most."""
+        return self.n_atoms_of_one or min(self.n_atoms, self.n_pairs_of_one)
 
     @classmethod
     def of_frames(cls, frames: Sequence[Atoms], cutoff: float, sparse_only: Sequence[Atoms] = ()) -> FitSize:
@@ -60,9 +73,10 @@ class FitSize:
             n_species=len({int(number) for frame in frames for number in frame.numbers}),
             n_frames=len(frames),
             n_atoms=sum(map(len, frames)),
-            n_pairs=sum(pairs),
-            n_pairs_of_one=max(pairs, default=0),
+            n_pairs=sum(sum(own.values()) for own in pairs),
+            n_pairs_of_one=max((max(own.values(), default=0) for own in pairs), default=0),
             n_offered=sum(map(len, sparse_only)),
+            n_atoms_of_one=max(map(len, frames), default=0),
         )
 
     def joined(self, other: FitSize) -> FitSize:
@@ -74,6 +88,7 @@ class FitSize:
             n_pairs=self.n_pairs + other.n_pairs,
             n_pairs_of_one=max(self.n_pairs_of_one, other.n_pairs_of_one),
             n_offered=self.n_offered + other.n_offered,
+            n_atoms_of_one=max(self.largest, other.largest),
         )
 
     @classmethod
@@ -89,15 +104,16 @@ class FitSize:
         n_offered : int
             Atoms of the configurations that only offer sparse points.
         """
-        pairs_per_atom = _pairs(unit_cell, cutoff) / len(unit_cell)
+        pairs, largest = _pairs(unit_cell, cutoff), max(counts, default=0)
         n_atoms = sum(size * count for size, count in counts.items())
         return cls(
             n_species=len(set(unit_cell.numbers.tolist())),
             n_frames=sum(counts.values()),
             n_atoms=n_atoms,
-            n_pairs=round(pairs_per_atom * n_atoms),
-            n_pairs_of_one=round(pairs_per_atom * max(counts, default=0)),
+            n_pairs=round(sum(pairs.values()) / len(unit_cell) * n_atoms),
+            n_pairs_of_one=round(max(pairs.values()) / len(unit_cell) * largest),
             n_offered=n_offered,
+            n_atoms_of_one=largest,
         )
 
 
@@ -113,10 +129,14 @@ def fit_memory(settings: GapSettings, size: FitSize) -> float:
     n_environments = size.n_atoms + size.n_offered
     n_points = min(settings.n_sparse * size.n_species, n_environments)
     n_rows = 7 * size.n_frames + 3 * size.n_atoms
-    choice = 5 * 8 * n_environments * length
-    covariances = COVARIANCES * 8 * (n_rows + n_points) * n_points
+    choice = CHOICE * 8 * n_environments * length
     if settings.solver == "numpy":
-        return PROGRAM + max(choice, covariances + derivatives_of_one(size.n_pairs_of_one, length))
+        evaluation = EVALUATION * 8 * 3 * size.n_pairs_of_one * length
+        points = 8 * n_points * (COVARIANCES * n_points + 2 * length)
+        triangle = memory_of_triangle(n_points + 1, 7 + 3 * size.largest)
+        rows = derivatives_in_portions(size.n_pairs_of_one, length)
+        return PROGRAM + max(choice, points + triangle + rows, evaluation)
+    covariances = COVARIANCES * 8 * (n_rows + n_points) * n_points
     derivatives = DERIVATIVES * 8 * 3 * size.n_pairs * length
     return PROGRAM + choice + derivatives + covariances
 
@@ -130,6 +150,11 @@ def n_descriptor(settings: GapSettings, n_species: int) -> int:
 def derivatives_of_one(n_pairs: int, length: int) -> float:
     """Bytes that the rows of one configuration with so many pairs and such descriptors need while they are computed."""
     return DERIVATIVES_OF_ONE * 8 * 3 * n_pairs * length
+
+
+def derivatives_in_portions(n_pairs: int, length: int) -> float:
+    """Bytes of those derivatives that are in memory together while rows are computed."""
+    return min(PORTION, derivatives_of_one(n_pairs, length))
 
 
 def allowed_memory_gb(limit_gb: float | None) -> float:
@@ -174,10 +199,13 @@ def check_fit_memory(settings: GapSettings, size: FitSize, *, limit_gb: float | 
     )
 
 
-def _pairs(frame: Atoms, cutoff: float) -> int:
+def _pairs(frame: Atoms, cutoff: float) -> dict[int, int]:
+    """Pairs of the atoms of each element, by its number."""
     structure = boxed(frame, cutoff)
     if structure.get_volume() > MOSTLY_EMPTY * len(frame) * cutoff**3:
         # A list of the neighbours in mostly empty space takes long; the atoms are far from their images there.
         tree = KDTree(frame.positions)
-        return int(tree.count_neighbors(tree, cutoff))
-    return len(neighbour_list("i", structure, cutoff)) + len(frame)
+        pairs = np.array([len(near) for near in tree.query_ball_point(frame.positions, cutoff)])
+    else:
+        pairs = np.bincount(neighbour_list("i", structure, cutoff), minlength=len(frame)) + 1
+    return {int(number): int(pairs[frame.numbers == number].sum()) for number in np.unique(frame.numbers)}

@@ -18,7 +18,7 @@ from ndsc.errors import InputError
 from ndsc.fit.calculator import bare_structure
 from ndsc.fit.executable import require_quippy
 from ndsc.fit.kernels import ready, rows_of, soap_kernels
-from ndsc.fit.memory import PROGRAM, FitSize, derivatives_of_one
+from ndsc.fit.memory import PROGRAM, FitSize, derivatives_in_portions
 from ndsc.fit.row_files import RowFiles, kernels_digest, key_of
 from ndsc.fit.row_workers import rows_in_processes
 from ndsc.fit.soap import COMPONENTS
@@ -226,7 +226,7 @@ class KernelRows:
         """What one process needs for a configuration with so many pairs."""
         n_descriptor = max(kernel.points.shape[1] for kernel in self._kernels)
         points = 8.0 * sum(kernel.points.size for kernel in self._kernels) + self.covariance.nbytes
-        return PROGRAM + points + derivatives_of_one(n_pairs, n_descriptor)
+        return PROGRAM + points + derivatives_in_portions(n_pairs, n_descriptor)
 
     def _workers_with_room(self, n_pairs: int) -> int:
         """As many as there are to be, or as fit into the memory that is free."""

@@ -24,10 +24,10 @@ class GapSettings(FitterSettings):
         "none" ends a run at the database.
     preset : str or None
         Takes the values that are not given from a row of Table 2 of Allen and Bartók.
-    solver : "gap_fit" or "numpy"
+    solver : "numpy" or "gap_fit"
         Who computes the covariances and solves for the weights. "numpy" leaves only the choice of sparse points to
-        gap_fit and takes the descriptors from quippy: the same potential to rounding, several times sooner, the more so
-        with many sparse points, but without gap_fit's own account of the data that it used.
+        gap_fit: the same potential to rounding, several times sooner, in memory that does not grow with the number of
+        configurations. "gap_fit" does all of it, and accounts for the data that it used itself.
     cutoff : float, Å
     n_max, l_max : int
         Numbers of radial functions, and largest angular momentum.
@@ -60,9 +60,9 @@ class GapSettings(FitterSettings):
         default=None,
         description="Give the element of a preset of Allen and Bartók, Table 2; other keys override its values.",
     )
-    solver: Literal["gap_fit", "numpy"] = Field(
-        default="gap_fit",
-        description="Give 'gap_fit', or 'numpy' for the same potential in a third of the time on one processor.",
+    solver: Literal["numpy", "gap_fit"] = Field(
+        default="numpy",
+        description="Give 'numpy', or 'gap_fit' for the same potential in several times the time and memory.",
     )
     cutoff: Real = Field(
         default=6.0, ge=0.5, le=50, description="Give the cutoff of SOAP in Å (0.5 to 50), for example 6.0."

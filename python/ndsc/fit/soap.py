@@ -21,7 +21,6 @@ from ase import Atoms
 from matscipy.neighbours import neighbour_list
 from numpy.polynomial import chebyshev
 from numpy.typing import NDArray
-from scipy.linalg import null_space
 from scipy.special import factorial2
 
 log = logging.getLogger(__name__)
@@ -110,7 +109,9 @@ class SoapExpansion:
         atoms, place = np.unique(np.append(neighbours, atom), return_inverse=True)
         sums = np.zeros((len(atoms), n_pairs))
         sums[place[:-1], np.arange(n_pairs)] = 1.0
-        summed = (sums @ slopes.reshape(n_pairs, -1)).reshape(len(atoms), *slopes.shape[1:])
+        # An atom may have no neighbours, and arrays of no size cannot be reshaped to -1.
+        flat = slopes.reshape(n_pairs, int(np.prod(slopes.shape[1:])))
+        summed = (sums @ flat).reshape(len(atoms), *slopes.shape[1:])
         total = np.zeros((len(self.species), *values.shape[1:]))
         total[own, :, 0] += self.centre
         change = np.zeros((3 * len(atoms) + len(COMPONENTS), len(self.species), *values.shape[1:]))
@@ -273,7 +274,9 @@ def _harmonics(l_max: int) -> Callable[[FloatArray], tuple[FloatArray, FloatArra
     blocks = []
     for degree in range(l_max + 1):
         own = np.flatnonzero(powers.sum(axis=1) == degree)
-        basis = np.eye(len(exponents))[:, own] @ null_space(laplacian[:, own])
+        # NumPy's decomposition: SciPy's fails where quippy was imported before SciPy.
+        harmonic = np.linalg.svd(laplacian[:, own])[2][-(2 * degree + 1) :]
+        basis = np.eye(len(exponents))[:, own] @ harmonic.T
         values, vectors = np.linalg.eigh(basis.T @ means @ basis)
         blocks.append(basis @ vectors / np.sqrt(values * (2 * degree + 1)))
     polynomials = np.hstack(blocks)
@@ -282,6 +285,6 @@ def _harmonics(l_max: int) -> Callable[[FloatArray], tuple[FloatArray, FloatArra
     def evaluate(directions: FloatArray) -> tuple[FloatArray, FloatArray]:
         each = directions[:, :, None] ** np.arange(l_max + 1)
         monomials = np.prod([each[:, axis, powers[:, axis]] for axis in range(3)], axis=0)
-        return monomials @ polynomials, (monomials @ gradients).reshape(len(directions), 3, -1)
+        return monomials @ polynomials, (monomials @ gradients).reshape(len(directions), 3, polynomials.shape[1])
 
     return evaluate

@@ -137,7 +137,7 @@ class AceFitter(Fitter):
     def memory(self, settings: AceSettings, size: FitSize) -> float:
         """See :meth:`Fitter.memory`."""
         m = count_weights(size.n_species, settings)
-        return PROGRAM + JAX + MOST_AT_ONCE + TABLES_PER_WEIGHT * m + solver_memory(m, size.n_pairs_of_one)
+        return PROGRAM + JAX + MOST_AT_ONCE + TABLES_PER_WEIGHT * m + solver_memory(m, size.largest)
 
     def cheaper(self, settings: AceSettings) -> str:
         """See :meth:`Fitter.cheaper`."""

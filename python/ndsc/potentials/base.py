@@ -204,12 +204,15 @@ class RowEffort:
         What a process needs beside what it computes.
     bytes_per_pair : float
         Memory for each atom and neighbour of the configuration whose rows are computed.
+    most_bytes : float
+        The most that these have together, where a large configuration is computed in portions.
     """
 
     weights: int
     seconds_per_pair: float
     bytes_of_process: float
     bytes_per_pair: float
+    most_bytes: float = np.inf
 
 
 class Fitter(ABC):

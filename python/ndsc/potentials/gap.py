@@ -15,7 +15,7 @@ from ndsc.errors import InputError
 from ndsc.fit.calculator import GapCalculator
 from ndsc.fit.executable import find_gap_fit, require_quippy
 from ndsc.fit.gap import GapFit, fit_gap, load_fit
-from ndsc.fit.memory import PROGRAM, FitSize, check_fit_memory, derivatives_of_one, fit_memory, n_descriptor
+from ndsc.fit.memory import PORTION, PROGRAM, FitSize, check_fit_memory, derivatives_of_one, fit_memory, n_descriptor
 from ndsc.fit.settings import GapSettings
 from ndsc.fit.sparse_choice import choose_sparse_points
 from ndsc.fit.weights import write_weights
@@ -30,7 +30,7 @@ FloatArray = NDArray[np.float64]
 #: estimates, as that of this machine is known with the first rows.
 SECONDS_PER_PAIR, SECONDS_PER_PAIR_AND_POINT = 4.5e-5, 2.5e-8
 #: Values of ``[fit]`` where labels are chosen and the input file gives none; and for crystals of one element.
-FINER: dict[str, Any] = {"solver": "numpy", "n_sparse": 700}
+FINER: dict[str, Any] = {"n_sparse": 700}
 FINER_ELEMENT: dict[str, Any] = {"n_sparse": 1000, "n_max": 10, "l_max": 8}
 
 
@@ -150,6 +150,7 @@ class GapFitter(Fitter):
             seconds_per_pair=SECONDS_PER_PAIR + SECONDS_PER_PAIR_AND_POINT * m,
             bytes_of_process=PROGRAM,
             bytes_per_pair=derivatives_of_one(1, n_descriptor(settings, n_species)),
+            most_bytes=PORTION,
         )
 
     def describe(self, settings: GapSettings) -> str:

@@ -15,11 +15,11 @@ import numpy as np
 from ase import Atoms
 from ase.data import atomic_numbers
 from numpy.typing import NDArray
-from scipy.linalg import qr, svd
 from scipy.optimize import minimize_scalar
 
 from ndsc.errors import FitError, InputError
 from ndsc.fit.linear_system import ALL_KINDS, kinds_of, sigmas_in_rows, targets_in_rows
+from ndsc.fit.triangle import Triangle, memory_of_triangle
 from ndsc.potentials.base import Job
 from ndsc.progress import Progress, silent
 from ndsc.selection.model import LinearModel
@@ -27,8 +27,6 @@ from ndsc.targets import frame_name
 
 FloatArray = NDArray[np.float64]
 
-#: Rows that are held before they go into the triangular matrix, for each weight.
-ROWS_PER_WEIGHT = 2.0
 #: Memory of the rows of configurations that are computed in one go, bytes.
 MOST_AT_ONCE = 2e8
 #: Scales of the prior that the data may choose from.
@@ -74,16 +72,13 @@ class LeastSquares:
         self.n_weights = n_weights
         self.n_values = 0
         self.log_sigmas = 0.0
-        self._triangle = np.zeros((0, n_weights + 1))
-        self._waiting: list[FloatArray] = []
+        self._triangle = Triangle(n_weights + 1)
 
     def add(self, rows: FloatArray, values: FloatArray, sigmas: FloatArray) -> None:
         """Add numbers: (R, m), (R,) and (R,) arrays."""
-        self._waiting.append(np.column_stack([rows, values]) / sigmas[:, None])
+        self._triangle.add(np.column_stack([rows, values]) / sigmas[:, None])
         self.n_values += len(values)
         self.log_sigmas += float(np.sum(np.log(sigmas)))
-        if sum(map(len, self._waiting)) > ROWS_PER_WEIGHT * (self.n_weights + 1):
-            self._reduce()
 
     def add_frame(
         self, frame: Atoms, rows: FloatArray, single_atoms: Mapping[int, float], where: str
@@ -114,14 +109,6 @@ class LeastSquares:
         self.add(rows[used], values[used], sigmas[used])
         return used
 
-    def _reduce(self) -> None:
-        stacked = np.vstack([self._triangle, *self._waiting])
-        self._waiting = []
-        if len(stacked) > self.n_weights + 1:
-            (stacked,) = qr(stacked, mode="r", overwrite_a=True, check_finite=False)
-            stacked = stacked[: self.n_weights + 1]
-        self._triangle = stacked
-
     def solve(self, *, scale: float | None = None, noise: float | None = 1.0) -> Solution:
         """The most probable weights.
 
@@ -144,13 +131,14 @@ class LeastSquares:
         for name, value in (("scale", scale), ("noise", noise)):
             if value is not None and not (np.isfinite(value) and value > 0):
                 raise InputError(f"{name} = {value} is not a positive number. Give one, or leave it out.")
-        self._reduce()
-        rows, values = self._triangle[:, :-1], self._triangle[:, -1]
-        if not np.isfinite(self._triangle).all():
+        triangle = self._triangle.factor()
+        rows, values = triangle[:, :-1], triangle[:, -1]
+        if not np.isfinite(triangle).all():
             raise FitError(
                 "The model's rows are not finite on the configurations to fit. Look for two atoms on one site."
             )
-        u, singular, vt = svd(rows, full_matrices=False, check_finite=False)
+        # NumPy's decomposition: SciPy's fails where quippy was imported before SciPy.
+        u, singular, vt = np.linalg.svd(rows, full_matrices=False)
         told = u.T @ values
         spectrum = _Spectrum(singular, told, max(float(values @ values - told @ told), 0.0), self.n_values)
         if scale is None:
@@ -281,9 +269,8 @@ def solver_memory(n_weights: int, largest: int) -> float:
         Atoms of the largest configuration.
     """
     width = n_weights + 1
-    # The triangle with what waits, twice while it is reduced; then the decomposition with its vectors.
-    reducing = 8.0 * width * (2 * (1 + ROWS_PER_WEIGHT) * width + 3 * (7 + 3 * largest))
-    return max(reducing, 8.0 * 6 * width**2) + MOST_AT_ONCE
+    # Afterwards the decomposition with its vectors.
+    return max(memory_of_triangle(width, 7 + 3 * largest), 8.0 * 6 * width**2) + MOST_AT_ONCE
 
 
 def _in_portions(frames: Sequence[Atoms], n_weights: int) -> list[list[Atoms]]:

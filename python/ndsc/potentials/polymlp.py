@@ -302,8 +302,7 @@ class PolymlpFitter(Fitter):
     def memory(self, settings: PolymlpSettings, size: FitSize) -> float:
         """See :meth:`Fitter.memory`."""
         m = n_features(settings, size.n_species)
-        largest = size.n_atoms if size.n_frames <= 1 else 2 * -(-size.n_atoms // size.n_frames)
-        return PROGRAM + solver_memory(m, largest)
+        return PROGRAM + solver_memory(m, size.largest)
 
     def cheaper(self, settings: PolymlpSettings) -> str:
         """See :meth:`Fitter.cheaper`."""

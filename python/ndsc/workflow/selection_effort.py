@@ -85,7 +85,7 @@ class SelectionEffort:
         targets = [atoms for one in plan.each for atoms in _target_atoms(one)]
         there = [len(frame) for frame in plan.databases.frames]
         largest = max([*map(len, frames), *targets, *there], default=0)
-        process = effort.bytes_of_process + effort.bytes_per_pair * pairs_per_atom * largest
+        process = effort.bytes_of_process + min(effort.most_bytes, effort.bytes_per_pair * pairs_per_atom * largest)
         rows = min(_rows_bytes(map(len, most), m), MOST_MEMORY)
         force_constants = 16.0 * m * sum(_force_constants(one) for one in plan.each)
         # Rows of labels that are there are held twice: of each configuration, and all of them joined.
