@@ -317,9 +317,13 @@ ONE = Factors()
 def calibration(labels: Observations, noise: Noise, frames: Sequence[int] | None = None) -> Factors:
     """How many times larger than predicted errors are, by leaving out one configuration after the other.
 
-    Each configuration is predicted from all others; the mean over configurations of the squared errors of forces or
-    virials, each over its predicted variance, is drawn towards one as if :data:`PRIOR_CONFIGURATIONS` others had been
-    as predicted. Bands have the mean of the inverse gamma distribution that these give the ratio of variances.
+    Each configuration is predicted from all others; the mean over configurations of the squared errors of its forces or
+    virials, over what the posterior expects of these, is drawn towards one as if :data:`PRIOR_CONFIGURATIONS` others
+    had been as predicted. Bands have the mean of the inverse gamma distribution that these give the ratio of variances.
+
+    What is expected is the potential's own variance, without the noise. Labels are calculations, which hardly scatter,
+    so that noise is what the potential misses of them, and the whole error is the potential's. More labels do not make
+    that smaller, as they make the posterior: beside errors and noise together it would stay unseen.
 
     Parameters
     ----------
@@ -355,12 +359,13 @@ def calibration(labels: Observations, noise: Noise, frames: Sequence[int] | None
     ratios: dict[int, list[float]] = {FORCE: [], VIRIAL: []}
     for number, own in _frames_of(labels, frames):
         spread = np.linalg.inv(blocks[number])
-        squares = (spread @ alpha[own]) ** 2 / np.diag(spread)
+        squares, expected = (spread @ alpha[own]) ** 2, np.diag(spread) - variances[own]
         for kind, found in ratios.items():
             of_kind = labels.kinds[own] == kind
             # Forces of a configuration that is at rest by symmetry say nothing.
             if of_kind.any() and (kind == VIRIAL or np.max(np.abs(labels.values[own][of_kind])) >= AT_REST):
-                found.append(float(np.mean(squares[of_kind])))
+                rounding = ROUNDING * float(np.mean(np.diag(spread)[of_kind]))
+                found.append(float(np.mean(squares[of_kind])) / max(float(np.mean(expected[of_kind])), rounding))
     forces, virials = (
         float(np.sqrt(max(1.0, (sum(found) + PRIOR_CONFIGURATIONS) / (len(found) + PRIOR_CONFIGURATIONS))))
         for found in ratios.values()

@@ -70,13 +70,14 @@ class Believed:
 
     def surprise(self, label: Observations) -> float:
         """Errors of forces or virials of a configuration, over what is expected of them; whichever are larger."""
-        expected = self.posterior.deviations(label.rows) ** 2 + label.variances(self.noise)
-        squares = (label.values - label.rows @ self.posterior.mean) ** 2 / expected
+        own_squares, noise = self.posterior.deviations(label.rows) ** 2, label.variances(self.noise)
+        squares = (label.values - label.rows @ self.posterior.mean) ** 2
         found = [0.0]
         for kind, factor in ((FORCE, self.factors.forces), (VIRIAL, self.factors.virials)):
             own = label.kinds == kind
             if own.any():
-                found.append(float(np.sqrt(np.mean(squares[own]))) / factor)
+                expected = factor**2 * own_squares[own] + noise[own]
+                found.append(float(np.sqrt(np.mean(squares[own] / expected))))
         return max(found)
 
     def is_surprised(self, label: Observations) -> bool:
