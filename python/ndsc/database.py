@@ -39,6 +39,9 @@ FloatArray = NDArray[np.float64]
 
 log = logging.getLogger(__name__)
 
+#: Beginnings of keys of what potentials predict, which are no targets: those of every kind, and of earlier versions.
+OF_MODELS = ("MLIP_", "GAP_")
+
 
 def make_database(configurations: Iterable[Atoms], labels: Mapping[str, Label]) -> list[Atoms]:
     """Join configurations with their labels.
@@ -362,7 +365,7 @@ def _keys_of(frame: Atoms) -> set[str]:
     """Names under which a frame may hold targets."""
     results = frame.calc.results if frame.calc is not None else {}
     names = {*frame.info, *results, *frame.arrays} - {"numbers", "positions"}
-    return {name for name in names if "sigma" not in name and not name.startswith("GAP_")}
+    return {name for name in names if "sigma" not in name and not name.startswith(OF_MODELS)}
 
 
 def _check_complete(frame: Atoms, targets: Targets, keys: Mapping[str, str | None], where: str) -> None:

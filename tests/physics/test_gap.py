@@ -118,9 +118,9 @@ def test_predictions_stand_beside_the_reference(frames, fit):
         structure = before.copy()
         structure.calc = calculator
         assert after.info["REF_energy"] == before.info["REF_energy"]
-        assert after.info["GAP_energy"] == pytest.approx(structure.get_potential_energy(), abs=1e-9)
-        assert np.allclose(after.arrays["GAP_forces"], structure.get_forces(), atol=1e-7)
-        assert after.info["GAP_virial"].shape == (9,)
+        assert after.info["MLIP_energy"] == pytest.approx(structure.get_potential_energy(), abs=1e-9)
+        assert np.allclose(after.arrays["MLIP_forces"], structure.get_forces(), atol=1e-7)
+        assert after.info["MLIP_virial"].shape == (9,)
     again = evaluate(frames, calculator)
     assert np.allclose(again.model_virials, fit.predictions.model_virials, atol=1e-9)
 

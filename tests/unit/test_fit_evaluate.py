@@ -90,18 +90,34 @@ def test_what_is_not_finite_is_found(frames):
     assert evaluate(frames, Scalar()).unusable == []
     assert evaluate(frames, Scalar(np.nan)).unusable == [0, 1, 2]
     predicted = predict(frames, Scalar())
-    predicted[1].arrays["GAP_forces"][2, 0] = np.inf
+    predicted[1].arrays["MLIP_forces"][2, 0] = np.inf
     assert Predictions.from_frames(predicted).unusable == [1]
+
+
+def test_predictions_of_earlier_versions_are_read(frames):
+    predicted = predict(frames, Shifted())
+    expected = Predictions.from_frames(predicted)
+    for frame in predicted:
+        for held in (frame.info, frame.arrays):
+            for key in [key for key in held if key.startswith("MLIP_")]:
+                held[key.replace("MLIP_", "GAP_")] = held.pop(key)
+    found = Predictions.from_frames(predicted)
+    assert np.array_equal(found.model_energies, expected.model_energies)
+    assert np.array_equal(found.model_forces, expected.model_forces)
+    assert np.array_equal(found.model_virials, expected.model_virials)
+    # What is predicted again counts, not what an old file says.
+    again = Predictions.from_frames(predict(predicted, EMT()))
+    assert again.errors()["all"].force_rmse_ev_per_angstrom < 1e-12
 
 
 def test_input_is_not_changed_and_structures_are_computed_as_they_are(frames):
     before = [frame.copy() for frame in frames]
     predicted = predict(frames, EMT())
     assert frames == before
-    assert all(frame.info["GAP_virial"].shape == (9,) for frame in predicted)
+    assert all(frame.info["MLIP_virial"].shape == (9,) for frame in predicted)
     cluster = Atoms("Al2", positions=[[0, 0, 0], [2.8, 0, 0]])
     (out,) = predict([cluster], EMT())
-    assert "GAP_virial" not in out.info
+    assert "MLIP_virial" not in out.info
 
 
 def test_bad_input(frames):

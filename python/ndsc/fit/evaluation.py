@@ -17,8 +17,10 @@ from ndsc.targets import targets_of
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
-#: Prefix of the model's keys; that of the reference's is ``REF``.
-MODEL_PREFIX = "GAP"
+#: Prefix of the model's keys, whatever kind of potential it is; that of the reference's is ``REF``.
+MODEL_PREFIX = "MLIP"
+#: That of files of earlier versions, which knew one kind.
+FORMER_PREFIX = "GAP"
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,7 @@ class Predictions:
 
     @classmethod
     def from_frames(cls, frames: Sequence[Atoms]) -> Predictions:
-        """Collect ``REF_*`` and ``GAP_*`` of frames, such as :func:`predict` returns.
+        """Collect ``REF_*`` and ``MLIP_*`` of frames, such as :func:`predict` returns (``GAP_*`` of older files).
 
         Raises
         ------
@@ -76,7 +78,8 @@ class Predictions:
         values: dict[str, list[FloatArray]] = {"energies": [], "forces": [], "virials": []}
         # Of each frame the reference's, then the model's.
         for frame in frames:
-            for side in ("REF", MODEL_PREFIX):
+            model = MODEL_PREFIX if f"{MODEL_PREFIX}_energy" in frame.info else FORMER_PREFIX
+            for side in ("REF", model):
                 energy = frame.info.get(f"{side}_energy", np.nan)
                 forces = frame.arrays.get(f"{side}_forces", np.full((len(frame), 3), np.nan))
                 virial = frame.info.get(f"{side}_virial", np.full(9, np.nan))
@@ -126,8 +129,8 @@ def predict(frames: Sequence[Atoms], calculator: Calculator, *, progress: Progre
     Returns
     -------
     list of ase.Atoms
-        Copies with ``GAP_energy`` (the free energy where the calculator has one, eV), ``GAP_forces`` (eV/Å)
-        and, where the frame has a cell and the calculator a stress, ``GAP_virial`` (-V stress, nine numbers, eV).
+        Copies with ``MLIP_energy`` (the free energy where the calculator has one, eV), ``MLIP_forces`` (eV/Å)
+        and, where the frame has a cell and the calculator a stress, ``MLIP_virial`` (-V stress, nine numbers, eV).
     """
     predicted = []
     properties = calculator.implemented_properties

@@ -1,7 +1,8 @@
 """Potentials of any kind behind one interface: settings, fit, rows, calculator.
 
-A kind of potential is a subclass of :class:`~ndsc.potentials.base.Fitter` in a module of its own, with one line in
-:mod:`ndsc.potentials.registry`, and a class of settings with one line in :mod:`ndsc.potentials.settings`. It supplies
+A kind of potential is a subclass of :class:`~ndsc.potentials.fitting.TrainedFitter` in a module of its own, with one
+line in :mod:`ndsc.potentials.registry`, and a class of settings with one line in :mod:`ndsc.potentials.settings`. It
+supplies
 
 - ``settings``: a :class:`ndsc.fit.fitter_settings.FitterSettings`, whose fields have the names that the program has,
   and which is the section ``[fit]`` of an input file where ``method`` names it. Its module imports nothing heavy;

@@ -22,7 +22,8 @@ from ndsc.potentials.ace_prior import prior_sizes
 from ndsc.potentials.ace_rows import MOST_AT_ONCE, AceEvaluator
 from ndsc.potentials.ace_settings import AceSettings
 from ndsc.potentials.ace_tables import AceWeights, build_tables, count_weights, require_ace, write_ace
-from ndsc.potentials.base import Basis, Fitted, Fitter, Job, RowEffort, Trained
+from ndsc.potentials.base import Basis, Fitted, Job, RowEffort, Trained
+from ndsc.potentials.fitting import TrainedFitter
 from ndsc.potentials.linear import solve_job, solver_memory
 from ndsc.progress import Progress, silent
 from ndsc.selection.model import LinearModel
@@ -116,7 +117,7 @@ class AceBasis:
         return folder / FILE
 
 
-class AceFitter(Fitter):
+class AceFitter(TrainedFitter):
     """Linear atomic cluster expansions, by ace-jax."""
 
     name: ClassVar[str] = "ace"
@@ -147,13 +148,13 @@ class AceFitter(Fitter):
         )
 
     def train(self, job: Job) -> Trained:
-        """See :meth:`Fitter.train`."""
-        basis = job.basis
+        """See :meth:`TrainedFitter.train`."""
+        basis = job.options.basis
         if basis is None:
             basis = AceBasis(job.species, job.settings)
         elif not isinstance(basis, AceBasis):
             raise InputError(f"{basis!r} is not the basis of an ACE. Give the one that the labels were chosen with.")
-        solution, counts = solve_job(job, _Telling(basis, job.progress), scale=job.prior)
+        solution, counts = solve_job(job, _Telling(basis, job.options.progress), scale=job.options.prior)
         basis.write(solution.z, job.e0, job.folder)
         return Trained(
             potential=FILE,

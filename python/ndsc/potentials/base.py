@@ -118,6 +118,19 @@ class Fitted(Protocol):
 
 
 @dataclass(frozen=True, eq=False)
+class FitOptions:
+    """What a fit is told beside labels and settings; see :func:`ndsc.potentials.fit_potential`."""
+
+    basis: Basis | None = None
+    unlabelled: Sequence[Atoms] = ()
+    prior: float | None = None
+    memory_limit_gb: float | None = None
+    threads: int = 1
+    reuse: bool = True
+    progress: Progress = silent
+
+
+@dataclass(frozen=True, eq=False)
 class Job:
     """Labelled configurations to fit, in an empty folder.
 
@@ -132,15 +145,9 @@ class Job:
         Energies of single atoms by symbol, in order of atomic number; those of the frames are with them.
     settings : FitterSettings
     folder : path
-    basis : Basis or None
-        What the choice of labels rested on, which the fit is to share.
-    unlabelled : sequence of ase.Atoms
-        Structures without targets that the fit is for.
-    prior : float or None
-        Width of the prior that the sigmas are for, see :func:`ndsc.potentials.fit_potential`.
-    threads : int
-    progress : callable
-        Called with (task, done, total).
+    options : FitOptions
+        Its `basis` is what the choice of labels rested on, which the fit is to share; its `prior` the width of the
+        prior that the sigmas are for.
     """
 
     frames: list[Atoms]
@@ -148,11 +155,7 @@ class Job:
     e0: dict[str, float]
     settings: Any
     folder: Path
-    basis: Basis | None = None
-    unlabelled: Sequence[Atoms] = ()
-    prior: float | None = None
-    threads: int = 1
-    progress: Progress = silent
+    options: FitOptions = field(default_factory=FitOptions)
 
     @property
     def species(self) -> tuple[str, ...]:
@@ -285,13 +288,17 @@ class Fitter(ABC):
         return "Lower cutoff, fit fewer configurations, or use a machine with more memory."
 
     @abstractmethod
-    def train(self, job: Job) -> Trained:
-        """Fit labelled configurations.
+    def fit(self, frames: Sequence[Atoms], directory: str | Path, settings: Any, options: FitOptions) -> Fitted:
+        """Fit in a folder; see :func:`ndsc.potentials.fit_potential`."""
+
+    @abstractmethod
+    def load(self, folder: Path) -> Fitted:
+        """The fit in a folder.
 
         Raises
         ------
-        FitError
-            When the fit fails.
+        OSError, ValueError
+            When the folder holds no complete fit.
         """
 
     @abstractmethod

@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import time
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,7 +33,7 @@ from ndsc.fit.folder import (
 from ndsc.fit.memory import FitSize
 from ndsc.fit.training import check_binding, single_atom_energies, training_frames
 from ndsc.plausibility import check_plausible
-from ndsc.potentials.base import Basis, Fitted, Fitter, Job, Trained
+from ndsc.potentials.base import Basis, FitOptions, Fitted, Fitter, Job, Trained
 from ndsc.potentials.registry import fitter, fitter_of
 from ndsc.potentials.settings import FITTERS
 from ndsc.progress import Progress, silent
@@ -137,55 +138,72 @@ def fit_potential(
     FitError
         When the fit fails, used less data than it was given, or made a potential that is not finite.
     """
-    progress = silent if progress is None else progress
     kind = fitter_of(settings)
-    frames = list(frames)
     kind.require()
-    fit = getattr(kind, "fit", None)
-    if fit is not None:  # a kind that has a folder of its own
-        found: Fitted = fit(
-            frames, directory, settings, basis=basis, unlabelled=unlabelled, memory_limit_gb=memory_limit_gb,
-            threads=threads, reuse=reuse, progress=progress,
-        )  # fmt: skip
-        return found
-    e0 = single_atom_energies(frames, settings)
-    warnings = (*check_plausible(frames), *check_binding(frames, e0))
-    memory = check_fit_memory(settings, FitSize.of_frames(frames, settings.cutoff), limit_gb=memory_limit_gb)
-    target = Path(directory).resolve()
-    with scratch_of(target) as scratch_folder:
-        scratch = scratch_folder.path
-        bare, counts = training_frames(frames, settings.cutoff)
-        write_database(scratch / TRAINING_NAME, bare)
-        job = Job(bare, counts, e0, settings, scratch, basis, unlabelled, prior, threads, progress)
-        store = _fits(target, _key(kind, job))
+    progress = silent if progress is None else progress
+    options = FitOptions(basis, unlabelled, prior, memory_limit_gb, threads, reuse, progress)
+    return kind.fit(list(frames), directory, settings, options)
 
-        def compute() -> PotentialFit:
-            trained, seconds, predictions = _train(kind, job, frames, target)
-            _publish(scratch, target, (TRAINING_NAME, PREDICTIONS_NAME, *trained.files, trained.potential))
-            return PotentialFit(
-                method=kind.name,
-                potential=target / trained.potential,
-                files=tuple(target / name for name in (trained.potential, *trained.files)),
-                settings=settings,
-                e0=e0,
-                counts_sent=counts,
-                counts_read=trained.counts_read,
-                sizes=trained.sizes,
-                details=trained.details,
-                seconds=round(seconds, 3),
-                memory_gb=round(memory, 3),
-                predictions=predictions,
-                warnings=(*warnings, *trained.warnings),
-            )
 
-        if not reuse:
-            made = compute()
-            store.put(RECORD, made)
-            return made
-        fitted = store.get_or_compute(RECORD, compute)
-        if fitted.reused:
-            log.info("The potential in %s was made from the same data and settings; it is used again.", target)
-        return fitted
+class TrainedFitter(Fitter):
+    """A kind of potential whose program is called with a :class:`Job`; folder and record are the common ones."""
+
+    @abstractmethod
+    def train(self, job: Job) -> Trained:
+        """Fit labelled configurations.
+
+        Raises
+        ------
+        FitError
+            When the fit fails.
+        """
+
+    def fit(self, frames: Sequence[Atoms], directory: str | Path, settings: Any, options: FitOptions) -> PotentialFit:
+        """See :func:`fit_potential`."""
+        frames = list(frames)
+        e0 = single_atom_energies(frames, settings)
+        warnings = (*check_plausible(frames), *check_binding(frames, e0))
+        size = FitSize.of_frames(frames, settings.cutoff)
+        memory = self.check_memory(settings, size, limit_gb=options.memory_limit_gb)
+        target = Path(directory).resolve()
+        with scratch_of(target) as scratch_folder:
+            scratch = scratch_folder.path
+            bare, counts = training_frames(frames, settings.cutoff)
+            write_database(scratch / TRAINING_NAME, bare)
+            job = Job(bare, counts, e0, settings, scratch, options)
+            store = _fits(target, _key(self, job))
+
+            def compute() -> PotentialFit:
+                trained, seconds, predictions = _train(self, job, frames, target)
+                _publish(scratch, target, (TRAINING_NAME, PREDICTIONS_NAME, *trained.files, trained.potential))
+                return PotentialFit(
+                    method=self.name,
+                    potential=target / trained.potential,
+                    files=tuple(target / name for name in (trained.potential, *trained.files)),
+                    settings=settings,
+                    e0=e0,
+                    counts_sent=counts,
+                    counts_read=trained.counts_read,
+                    sizes=trained.sizes,
+                    details=trained.details,
+                    seconds=round(seconds, 3),
+                    memory_gb=round(memory, 3),
+                    predictions=predictions,
+                    warnings=(*warnings, *trained.warnings),
+                )
+
+            if not options.reuse:
+                made = compute()
+                store.put(RECORD, made)
+                return made
+            fitted = store.get_or_compute(RECORD, compute)
+            if fitted.reused:
+                log.info("The potential in %s was made from the same data and settings; it is used again.", target)
+            return fitted
+
+    def load(self, folder: Path) -> PotentialFit:
+        """See :meth:`Fitter.load`."""
+        return _fits(folder).load(RECORD)
 
 
 def check_fit_memory(settings: FitterSettings, size: FitSize, *, limit_gb: float | None = None) -> float:
@@ -223,11 +241,7 @@ def load_fit(directory: str | Path) -> Fitted:
     try:
         record = read_json(folder / f"{RECORD}.json")
         method = str(record.get("method", "gap")) if isinstance(record, Mapping) else "gap"
-        load = getattr(fitter(method), "load", None)
-        if load is not None:
-            own: Fitted = load(folder)
-            return own
-        return _fits(folder).load(RECORD)
+        return fitter(method).load(folder)
     except (OSError, ValueError) as error:
         if isinstance(error, InputError) and not isinstance(error, DamagedError):
             raise
@@ -236,9 +250,10 @@ def load_fit(directory: str | Path) -> Fitted:
         ) from error
 
 
-def _train(kind: Fitter, job: Job, frames: list[Atoms], target: Path) -> tuple[Trained, float, Predictions]:
+def _train(kind: TrainedFitter, job: Job, frames: list[Atoms], target: Path) -> tuple[Trained, float, Predictions]:
     """What the program made, its time, s, and its predictions."""
-    job.progress(TASK, 0, 100)
+    progress = job.options.progress
+    progress(TASK, 0, 100)
     start = time.perf_counter()
     trained = kind.train(job)
     seconds = time.perf_counter() - start
@@ -249,17 +264,17 @@ def _train(kind: Fitter, job: Job, frames: list[Atoms], target: Path) -> tuple[T
             f"{kind.program} did not use the data that it was given ({different}), so its potential is not "
             "the one asked for and was discarded. Another version of its program may read the data differently."
         )
-    job.progress(TASK, 100, 100)
+    progress(TASK, 100, 100)
     calculator = kind.calculator(job.folder / trained.potential)
-    return trained, seconds, write_predictions(job.folder / PREDICTIONS_NAME, frames, calculator, progress=job.progress)
+    return trained, seconds, write_predictions(job.folder / PREDICTIONS_NAME, frames, calculator, progress=progress)
 
 
 def _key(kind: Fitter, job: Job) -> str:
     """A hash of all that a fit depends on."""
-    basis = getattr(job.basis, "digest", "")
+    basis = getattr(job.options.basis, "digest", "")
     content = [RECORD_FORMAT, kind.name, package_version(kind.package) or "unknown", basis]
     content += [job.settings.hyperparameters(), job.e0]
-    content += [] if job.prior is None else [{"prior": job.prior}]
+    content += [] if job.options.prior is None else [{"prior": job.options.prior}]
     hashed = hashlib.sha256(json.dumps(content, sort_keys=True).encode())
     hashed.update((job.folder / TRAINING_NAME).read_bytes())
     return hashed.hexdigest()

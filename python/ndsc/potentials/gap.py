@@ -19,7 +19,7 @@ from ndsc.fit.memory import PORTION, PROGRAM, FitSize, check_fit_memory, derivat
 from ndsc.fit.settings import GapSettings
 from ndsc.fit.sparse_choice import choose_sparse_points
 from ndsc.fit.weights import write_weights
-from ndsc.potentials.base import Basis, Fitted, Fitter, Job, RowEffort, Trained
+from ndsc.potentials.base import FitOptions, Fitted, Fitter, RowEffort
 from ndsc.progress import Progress, silent
 from ndsc.selection.model import GapModel, LinearModel
 
@@ -77,41 +77,26 @@ class GapFitter(Fitter):
         """Refuse a fit that does not fit into memory; the message knows the other solver."""
         return check_fit_memory(settings, size, limit_gb=limit_gb)
 
-    def fit(
-        self,
-        frames: Sequence[Atoms],
-        directory: str | Path,
-        settings: GapSettings,
-        *,
-        basis: Basis | None,
-        unlabelled: Sequence[Atoms],
-        memory_limit_gb: float | None,
-        threads: int,
-        reuse: bool,
-        progress: Progress,
-    ) -> GapFit:
-        """See :func:`ndsc.potentials.fit_potential`."""
+    def fit(self, frames: Sequence[Atoms], directory: str | Path, settings: GapSettings, options: FitOptions) -> GapFit:
+        """See :func:`ndsc.potentials.fit_potential`; `delta` is the width of the prior, whatever the options say."""
+        basis = options.basis
         if basis is not None and not isinstance(basis, GapModel):
             raise InputError(f"{basis!r} is not the basis of a GAP. Give the one that the labels were chosen with.")
         return fit_gap(
             frames,
             directory,
             settings,
-            sparse_only=unlabelled if basis is None else (),
+            sparse_only=options.unlabelled if basis is None else (),
             fixed_sparse_points=None if basis is None else basis.potential,
-            memory_limit_gb=memory_limit_gb,
-            threads=threads,
-            reuse=reuse,
-            progress=progress,
+            memory_limit_gb=options.memory_limit_gb,
+            threads=options.threads,
+            reuse=options.reuse,
+            progress=options.progress,
         )
 
     def load(self, folder: Path) -> GapFit:
-        """The fit in a folder."""
+        """See :meth:`Fitter.load`."""
         return load_fit(folder)
-
-    def train(self, job: Job) -> Trained:
-        """Not used: :meth:`fit` does all of it."""
-        raise NotImplementedError
 
     def calculator(self, path: Path) -> GapCalculator:
         """See :meth:`Fitter.calculator`."""

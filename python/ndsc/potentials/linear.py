@@ -236,7 +236,7 @@ def solve_job(
         When a row is not finite.
     """
     system = LeastSquares(model.n_weights)
-    counts = add_frames(system, job.frames, model, job.e0, progress=job.progress)
+    counts = add_frames(system, job.frames, model, job.e0, progress=job.options.progress)
     return system.solve(scale=scale, noise=noise), counts
 
 

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from ndsc.errors import FitError, InputError
 from ndsc.fit.calculator import bare_structure, refuse_unknown_species
 from ndsc.fit.memory import PROGRAM, FitSize
-from ndsc.potentials.base import Fitted, Fitter, Job, RowEffort, Trained
+from ndsc.potentials.base import Fitted, Job, RowEffort, Trained
+from ndsc.potentials.fitting import TrainedFitter
 from ndsc.potentials.linear import solve_job, solver_memory
 from ndsc.potentials.polymlp_settings import PolymlpSettings
 from ndsc.progress import Progress, silent
@@ -286,7 +287,7 @@ def read_potential(path: Path) -> tuple[Any, FloatArray]:
     return described, found
 
 
-class PolymlpFitter(Fitter):
+class PolymlpFitter(TrainedFitter):
     """Polynomial potentials with the features of pypolymlp."""
 
     name: ClassVar[str] = "polymlp"
@@ -309,10 +310,12 @@ class PolymlpFitter(Fitter):
         return "Lower n_gaussians, gtinv_maxl or max_p, or use a machine with more memory."
 
     def train(self, job: Job) -> Trained:
-        """See :meth:`Fitter.train`."""
+        """See :meth:`TrainedFitter.train`."""
         settings: PolymlpSettings = job.settings
-        basis = job.basis if isinstance(job.basis, PolymlpBasis) else PolymlpBasis(settings, job.species)
-        prior = self.prior(settings) if job.prior is None else job.prior
+        basis = (
+            job.options.basis if isinstance(job.options.basis, PolymlpBasis) else PolymlpBasis(settings, job.species)
+        )
+        prior = self.prior(settings) if job.options.prior is None else job.options.prior
         solution, counts = solve_job(job, basis, scale=prior)
         path = basis.write(solution.z, job.e0, job.folder)
         details = {
