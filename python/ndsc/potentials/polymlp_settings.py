@@ -31,7 +31,8 @@ class PolymlpSettings(FitterSettings):
         Largest angular momentum of the invariants of order 2, 3 and so on.
     prior : "evidence" or float
         Width of the prior of the weights, as a factor on that of the features' sizes; "evidence" for the one that makes
-        the labels most probable.
+        the labels most probable. Where the labels decide on the expected errors as well, only the ratio of both counts,
+        and it is found with them.
     """
 
     method: Literal["polymlp"] = Field(default="polymlp", description="Give method = 'polymlp'.")
