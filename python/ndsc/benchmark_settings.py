@@ -26,7 +26,7 @@ class PhononSettings(Section):
         default=0.01, ge=1e-4, le=0.5, description="Give the length of the displacements in Å, for example 0.01."
     )
     grid: Grid | None = Field(
-        default=None, description="Give the grid of the force constants; without it, the supercells'."
+        default=None, description="Give the q-point grid of the force constants; without it, that of the supercells."
     )
     dos_mesh: Grid | None = Field(
         default=None,
@@ -56,7 +56,7 @@ class PhononSettings(Section):
     def _charges_are_used(self) -> PhononSettings:
         if self.born is not None and self.reference == "none":
             raise ValueError(
-                "born has no effect with reference = 'none', as no phonons are calculated; take one of them out"
+                "born has no effect with reference = 'none', because no phonons are calculated; remove one of them"
             )
         return self
 
@@ -76,20 +76,29 @@ class ElasticSettings(Section):
 class RelaxationSettings(Section):
     """When a relaxation ends."""
 
-    fmax: Real = Field(default=1e-4, gt=0, description="Give the largest force left in eV/Å, for example 1e-4.")
-    max_steps: Positive = Field(default=200, description="Give the steps after which it is given up, as 200.")
+    fmax: Real = Field(
+        default=1e-4,
+        gt=0,
+        description="Give the force in eV/Å below which the ions count as relaxed, for example 1e-4.",
+    )
+    max_steps: Positive = Field(
+        default=200, description="Give the largest number of relaxation steps, for example 200."
+    )
 
 
 class StrainedCellSettings(ElasticSettings, RelaxationSettings):
     """The settings of strained cells, in Python."""
 
     n_steps: Whole = Field(
-        default=3, ge=3, le=99, description="Give the odd number of strains of each kind, -strain to +strain, as 3."
+        default=3,
+        ge=3,
+        le=99,
+        description="Give an odd number of strains of each kind, from -strain to +strain, for example 3.",
     )
 
     @field_validator("n_steps")
     @classmethod
     def _with_the_unstrained_cell(cls, value: int) -> int:
         if value % 2 == 0:
-            raise ValueError("an even number leaves the unstrained cell out")
+            raise ValueError("an even number would leave out the unstrained cell")
         return value

@@ -74,8 +74,8 @@ class ConfigurationSettings(Section):
     )
     displacement: Annotated[tuple[Annotated[Real, Field(ge=0, le=1)], ...], BeforeValidator(one_or_many)] = Field(
         default=(0.05,),
-        description="Give the standard deviation of the displacements in Å (0 to 1), or a list that configurations "
-        "take in turn, for example displacement = 0.05.",
+        description="Give the standard deviation of the displacements in Å (0 to 1), or a list of values that are "
+        "used in turn, for example displacement = 0.05.",
     )
     displaced: Literal["all", "one"] = Field(
         default="all",
@@ -110,8 +110,9 @@ class ConfigurationSettings(Section):
     temperature: Annotated[tuple[Annotated[Real, Field(ge=0, le=1e5)], ...], BeforeValidator(one_or_many)] | None = (
         Field(
             default=None,
-            description="Give a temperature in K, or a list that configurations take in turn: atoms are then displaced "
-            "as the harmonic model of the phonons says, or molecular dynamics, for example temperature = 300.",
+            description="Give a temperature in K, or a list of values that are used in turn; atoms are then "
+            "displaced according to the harmonic model of the phonons, or by molecular dynamics, for example "
+            "temperature = 300.",
         )
     )
     statistics: Literal["quantum", "classical"] | None = Field(
@@ -123,8 +124,8 @@ class ConfigurationSettings(Section):
         default=None,
         ge=0,
         le=100,
-        description="With temperature, give the frequency in THz below which modes have no displacement; 0.01 unless "
-        "given. Imaginary modes count with their absolute value.",
+        description="With temperature, give the frequency in THz below which modes are not displaced; the default is "
+        "0.01. Imaginary modes count with their absolute value.",
     )
     force_constants: str | None = Field(
         default=None,
@@ -141,8 +142,8 @@ class ConfigurationSettings(Section):
     every: Whole | None = Field(
         default=None,
         ge=1,
-        description="With trajectory, give n to take every n-th frame; neighbouring frames tell nearly the same. With "
-        "dynamics, the number of steps between two configurations; 50 unless given.",
+        description="With trajectory, give n to take every n-th frame; neighbouring frames are nearly the same. With "
+        "dynamics, give the number of steps between two configurations; the default is 50.",
     )
     dynamics: Literal["langevin"] | None = Field(
         default=None,
@@ -151,27 +152,27 @@ class ConfigurationSettings(Section):
     potential: str | None = Field(
         default=None,
         min_length=1,
-        description="With dynamics, give the potential that it runs with: the folder of a run or of a fit, the XML "
-        "file of a GAP, or 'current', where labels are chosen, for that of the labels so far; without it, it is the "
-        "reference.",
+        description="With dynamics, give the potential to use: the folder of a run or of a fit, the XML file of a "
+        "GAP, or, if labels are chosen, 'current' for the potential of the labels so far; without it, the "
+        "reference is used.",
     )
     timestep: Real | None = Field(
-        default=None, gt=0, le=20, description="With dynamics, give the time step in fs; 2 unless given."
+        default=None, gt=0, le=20, description="With dynamics, give the time step in fs; the default is 2."
     )
     friction: Real | None = Field(
-        default=None, gt=0, le=1, description="With dynamics, give the friction in 1/fs; 0.01 unless given."
+        default=None, gt=0, le=1, description="With dynamics, give the friction in 1/fs; the default is 0.01."
     )
     equilibration: Whole | None = Field(
         default=None,
         ge=0,
         le=10**7,
-        description="With dynamics, give the number of steps before the first configuration; 250 unless given.",
+        description="With dynamics, give the number of steps before the first configuration; the default is 250.",
     )
     unlabelled: Whole = Field(
         default=100,
         ge=0,
         le=MOST_CONFIGURATIONS,
-        description="Give the number of extra configurations that only offer sparse points to the fit.",
+        description="Give the number of extra configurations from which only sparse points are taken.",
     )
     substitute: dict[str, Annotated[tuple[str, ...], BeforeValidator(_several)]] | None = Field(
         default=None,
@@ -195,7 +196,7 @@ class ConfigurationSettings(Section):
                 if symbol not in atomic_numbers:
                     raise ValueError(f"{symbol!r} is not a chemical symbol")
             if not set(others) - {element}:
-                raise ValueError(f"{element} is substituted by nothing else")
+                raise ValueError(f"{element} is not substituted by any other element")
         return substitute or None
 
     @field_validator("concentration_restrictions")
@@ -210,7 +211,9 @@ class ConfigurationSettings(Section):
     def _with_a_substitution(self) -> Self:
         for name in ("concentration_restrictions", "vegard"):
             if getattr(self, name) is not None and self.substitute is None:
-                raise ValueError(f"{name} is about atoms that are substituted, and there is no substitute")
+                raise ValueError(
+                    f"{name} only has an effect with substitute, which is not given; add it, or remove {name}"
+                )
         return self
 
     @model_validator(mode="after")
@@ -227,20 +230,18 @@ class ConfigurationSettings(Section):
         beside = (*RANDOM, "strain", "scale", "per_supercell") if kind == "trajectory" else RANDOM if kind else ()
         if both := [name for name in beside if name in given and getattr(self, name) != self._default(name)]:
             raise ValueError(
-                f"{both[0]} has no meaning beside {kind}, which says where the atoms are; leave it out, or make "
-                "another part of it with [[configurations]]"
+                f"{both[0]} cannot be combined with {kind}, which determines the positions of the atoms; leave it "
+                "out, or put it into another part with [[configurations]]"
             )
         if alone := [name for name in OF_TEMPERATURE if getattr(self, name) is not None and kind != "temperature"]:
-            instead = (
-                "leave it out beside dynamics" if kind == "dynamics" else "give temperature = 300, or leave it out"
-            )
-            raise ValueError(f"{alone[0]} has a meaning only with temperature and the harmonic model; {instead}")
+            instead = "leave it out with dynamics" if kind == "dynamics" else "give temperature = 300, or leave it out"
+            raise ValueError(f"{alone[0]} only has an effect with temperature and the harmonic model; {instead}")
         if alone := [name for name in OF_DYNAMICS if getattr(self, name) is not None and kind != "dynamics"]:
             raise ValueError(
-                f"{alone[0]} has a meaning only with dynamics; give dynamics = 'langevin', or leave it out"
+                f"{alone[0]} only has an effect with dynamics; give dynamics = 'langevin', or leave it out"
             )
         if self.every is not None and kind not in ("trajectory", "dynamics"):
-            raise ValueError("every has a meaning only with trajectory or dynamics; leave it out")
+            raise ValueError("every only has an effect with trajectory or dynamics; leave it out")
         return self
 
     @classmethod

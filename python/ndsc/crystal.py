@@ -399,7 +399,7 @@ def as_crystal(structure: Atoms | Crystal, *, symprec: float | None = None) -> C
     if isinstance(structure, Crystal):
         if symprec is not None and symprec != structure.symprec:
             raise InputError(
-                f"symprec = {symprec} Å was given beside a Crystal whose symmetry was searched with "
+                f"symprec = {symprec} Å was given with a Crystal whose symmetry was searched with "
                 f"{structure.symprec} Å. Make the Crystal with that tolerance, or leave symprec out."
             )
         return structure
@@ -476,7 +476,7 @@ def load_crystal(
         return bulk_structure(str(source), lattice=lattice, a=a, c=c)
     if lattice is not None or a is not None or c is not None:
         raise InputError(
-            "A lattice or lattice constants were given beside a structure that has its own. "
+            "A lattice or lattice constants were given with a structure that has its own. "
             "Remove lattice, a and c, or name an element instead of the structure."
         )
     return primitive_crystal(atoms, symprec=symprec) if primitive else checked_structure(atoms)

@@ -349,7 +349,7 @@ def _check_keys(frames: Sequence[Atoms], keys: Mapping[str, str | None], source:
             f"{meant} Name the key that holds it, or give none for what the database lacks."
         )
     if not any(keys.values()):
-        raise InputError(f"Nothing is to be read of {source}: none is given for every key. Give one at least.")
+        raise InputError(f"Nothing would be read from {source}: every key is 'none'. Give at least one.")
     if not any(key in present for key in keys.values()):
         raise InputError(
             f"{source} has none of the keys {', '.join(key for key in keys.values() if key)}; its keys are "
@@ -387,8 +387,8 @@ def _checked_for_writing(frame: Atoms, where: str) -> Atoms:
     bare = [key for key in BARE_KEYS if key in frame.info or key in frame.arrays]
     if bare:
         raise InputError(
-            f"{where[0].upper()}{where[1:]} carries {', '.join(bare)}, a name that other programs read in conventions "
-            "of their own. Read foreign databases with read_database and the names of their keys."
+            f"{where[0].upper()}{where[1:]} carries {', '.join(bare)}, a name for which programs have different "
+            "conventions. Read foreign databases with read_database and the names of their keys."
         )
     copy = with_targets(frame, targets_of(frame, where=where))
     for key, value in copy.info.items():

@@ -105,7 +105,7 @@ def enumerate_decorations(
     if total > MOST_ENUMERATED:
         raise InputError(
             f"{total:.3g} decorations of a supercell of {len(parent)} atoms are too many to enumerate. Take a smaller "
-            "supercell, or draw some by chance with make_configurations."
+            "supercell, or draw some at random with make_configurations."
         )
     # Each decoration as the number whose digits are the choices of the sites.
     radix = max(len(own) for own in choices)

@@ -239,8 +239,8 @@ def melting_warning(frames: Sequence[Atoms], crystal: Atoms) -> str | None:
     return (
         f"In the molecular dynamics of {frame.info['ndsc_name']} at {frame.info['ndsc_temperature']:g} K, atoms are "
         f"{np.sqrt(3) * largest:.2f} Å from their sites on average, {100 * part:.0f} % of the distance between "
-        "neighbours: they left them, as in a liquid, or the crystal is unstable with this potential. Lower the "
-        "temperature where that is not meant."
+        "neighbours: they have left them, as in a liquid, or the crystal is unstable with this potential. Lower the "
+        "temperature unless this is intended."
     )
 
 
@@ -309,7 +309,7 @@ def _exploded(run: LangevinRun, step: int, why: str) -> InputError:
     return InputError(
         f"The molecular dynamics of {run.title} exploded within {step} steps of {run.timestep:g} fs: {why}. The "
         "potential does not hold there, or the time step is too long. Lower timestep or temperature, or give a "
-        "potential that knows displacements of this size."
+        "potential that was fitted to displacements of this size."
     )
 
 

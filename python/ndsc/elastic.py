@@ -411,14 +411,15 @@ class _Relaxations:
         cell.set_constraint()
         if not moved <= LARGEST_RELAXATION:
             raise ReferenceCalculationError(
-                f"The ions run away under {name}: one is {moved:.2f} Å from its site after {optimiser.nsteps} steps. "
+                f"The ions drift away under {name}: one is {moved:.2f} Å from its site after {optimiser.nsteps} steps. "
                 "The crystal is unstable with this calculator (imaginary optical phonons), so it has no elastic "
                 "constants with relaxed ions. A potential needs configurations with displaced atoms in its database; "
                 "relax_ions = false gives the clamped constants."
             )
         if not converged:
             raise ReferenceCalculationError(
-                f"The ions do not come to rest under {name}: forces above {self.settings.fmax:g} eV/Å are left after "
+                f"The relaxation of the ions under {name} does not converge: forces above {self.settings.fmax:g} "
+                "eV/Å remain after "
                 f"{self.settings.max_steps} steps. Raise max_steps, or fmax where the calculator's forces are noisy."
             )
 

@@ -100,13 +100,14 @@ def elastic_warnings(constants: ElasticConstants, crystal: Crystal, response: fl
         )
     if np.max(np.abs(constants.matrix)) > LARGEST_CONSTANT:
         texts.append(
-            f"The constants reach {np.max(np.abs(constants.matrix)):.3g} GPa, more than any material has. Check the "
+            f"The constants reach {np.max(np.abs(constants.matrix)):.3g} GPa, more than those of any material. Check "
+            "the "
             "stresses of the calculator."
         )
     if not constants.relaxed_ions and not all_at_inversion_centres(crystal):
         texts.append(
-            "The ions were clamped, but a strain moves them in this crystal: the constants are not those that are "
-            "measured. Relax the ions for those."
+            "The ions were clamped, but a strain moves them in this crystal: measured constants are those with "
+            "relaxed ions. Relax the ions to compare with them."
         )
     return tuple(texts)
 

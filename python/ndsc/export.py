@@ -113,7 +113,7 @@ def export_database(frames: Sequence[Atoms], path: str | Path, dialect: str) -> 
         return _write_vaspruns(labelled, target)
     if dialect == "pacemaker" and target.suffix not in (".gzip", ".gz"):
         raise InputError(
-            f"{target} does not end in .gzip, by which pacemaker knows a compressed file. Name it, for example, "
+            f"{target} does not end in .gzip, by which pacemaker recognises a compressed file. Name it, for example, "
             f"{target.with_name(target.name.split('.')[0] + '.pckl.gzip')}."
         )
     with whole_file(target) as temporary:
@@ -154,7 +154,7 @@ def _warn_of_losses(frames: Sequence[Atoms], dialect: str) -> None:
     if open_frames:
         boxed = sum(frame.cell.rank < 3 for frame in open_frames)
         log.warning(
-            "%d configurations are not periodic along all axes, and %r takes every cell as periodic%s. Make sure that "
+            "%d configurations are not periodic along all axes, and %r treats every cell as periodic%s. Make sure that "
             "the vacuum in their cells is wider than the cutoff.",
             len(open_frames),
             dialect,

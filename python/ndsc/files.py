@@ -47,7 +47,8 @@ def whole_file(path: Path) -> Iterator[Path]:
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
     except OSError as error:
         raise InputError(
-            f"{path} cannot be written ({error.strerror}). Choose a folder that you may write to, with space left."
+            f"{path} cannot be written ({error.strerror}). Choose a folder that you may write to, on a disk with "
+            "free space."
         ) from error
     os.close(handle)
     temporary = Path(name)
@@ -90,7 +91,7 @@ def read_json(path: Path) -> Any:
     if not stat.S_ISREG(found.st_mode):
         raise ValueError("it is not a file")
     if found.st_size > LARGEST_JSON:
-        raise ValueError(f"it has {found.st_size / 1e6:.0f} MB, too many for a result")
+        raise ValueError(f"it has {found.st_size / 1e6:.0f} MB, too large for a result")
     try:
         with bounded_recursion():
             return json.loads(path.read_text(encoding="utf-8"))

@@ -187,7 +187,7 @@ def next_labels(
         last = fit_and_compare(structure, sections, directory)
         return Response(replace=last)
     if number >= MOST_ROUNDS:
-        raise ReferenceCalculationError(f"{number} rounds of labels did not end. See {folder} for what is missing.")
+        raise ReferenceCalculationError(f"{number} rounds of labels were not enough. See {folder} for what is missing.")
     place = folder / ROUNDS / f"{number:03d}"
     entries = tuple(Entry(wanted, f"{index:04d}-{wanted.name}") for index, wanted in enumerate(missing.wanted))
     place.mkdir(parents=True, exist_ok=True)
@@ -279,7 +279,10 @@ def run_config(sections: Mapping[str, Any], structure: Structure, folder: Path) 
     data = copy.deepcopy(dict(sections))
     crystal = dict(data.get("crystal", {}))
     if "structure" in crystal:
-        raise InputError("The input of a flow has [crystal] structure; it is what make() is given. Leave it out.")
+        raise InputError(
+            "The input of a flow has [crystal] structure, but the structure is an argument of make(). "
+            "Remove it from the input."
+        )
     path = folder / "unit-cell.extxyz"
     with whole_file(path) as temporary:
         write(temporary, to_atoms(structure), format="extxyz")

@@ -98,8 +98,8 @@ def folded_hessian(phonon: Phonopy, matrix: ArrayLike) -> FloatArray:
     if np.any((diagonal @ adjugate(rows_of_cell)) % determinant(rows_of_cell)):
         raise InputError(
             f"The supercell {rows_of_cell.tolist()} holds q-points that are not on the grid of the force constants, "
-            f"{np.diag(diagonal).tolist()}, so that its Hessian does not follow from them. Calculate the phonons on a "
-            "grid that is a multiple of the supercells'."
+            f"{np.diag(diagonal).tolist()}, so that its Hessian does not follow from them. Calculate the phonons on "
+            "a grid that is a multiple of that of the supercells."
         )
     basis, lattice_points = supercell_sites(phonon)
     rows = phonon.primitive.p2s_map

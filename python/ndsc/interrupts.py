@@ -171,7 +171,7 @@ def _wait_for(child: int) -> int:
 def _say_stopped() -> None:
     with suppress(OSError, ValueError, AttributeError):
         show_cursor = "\x1b[?25h" if sys.stderr.isatty() else ""  # progress bars hide it
-        sys.stderr.write(f"{show_cursor}\nStopped. What is finished is kept; run the same command again to go on.\n")
+        sys.stderr.write(f"{show_cursor}\nStopped. What is finished is kept; run the same command again to continue.\n")
         sys.stderr.flush()
 
 

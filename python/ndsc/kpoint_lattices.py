@@ -105,7 +105,8 @@ def find_kpoint_lattices(
     smallest = int(np.prod(divisions))
     if smallest > LARGEST_GRID:
         raise InputError(
-            f"The grid {divisions.tolist()} has {smallest} points, and grids of k-points may have {LARGEST_GRID}. "
+            f"The grid {divisions.tolist()} has {smallest} points, and a grid of k-points may have at most "
+            f"{LARGEST_GRID}. "
             "Give a coarser grid."
         )
     most = min(LARGEST_INDEX * smallest, LARGEST_GRID)

@@ -139,8 +139,8 @@ def check_kgrid_folds(matrices: ArrayLike | Sequence[ArrayLike], kgrid: AnyGrid 
     near = " or ".join(f"kgrid = {np.array(grid).tolist()}" for grid in nearest_kgrids(supercells, kgrid))
     raise InputError(
         f"kgrid = {np.array(normal_kgrid(kgrid)).tolist()} does not fold exactly into the supercell {wrong.tolist()} "
-        f"of {size} unit cells: it would have other points than the unit cell, and energies would not compare. "
-        f"Nearest grids that fold into every supercell here: {near}. ndsc kpoints lists others."
+        f"of {size} unit cells: the supercell would have other k-points than the unit cell, and their energies could "
+        f"not be compared. The closest grids that fold into every supercell are: {near}. ndsc kpoints lists others."
     )
 
 

@@ -76,7 +76,7 @@ class LammpsDriver:
         arguments: Sequence[str] = ("-log", "none", "-screen", "none"),
     ) -> None:
         if not atoms.pbc.all():
-            raise InputError("LAMMPS is driven with periodic cells only. Give vacuum in a periodic cell instead.")
+            raise InputError("LAMMPS is only driven with periodic cells. Put vacuum into a periodic cell instead.")
         if atoms.cell.handedness != 1:
             raise InputError(
                 "The cell is left-handed, which LAMMPS does not take. Exchange two vectors, or reverse one."
@@ -255,7 +255,9 @@ def quip_commands(potential: str | Path, species: Sequence[str]) -> tuple[str, s
         raise InputError(f"{path} cannot be read ({error.strerror}). Give the gap.xml of a fit.") from error
     label = re.search(r'<Potential label="([^"]+)" init_args="IP GAP', text)
     if label is None:
-        raise InputError(f"{path} is no GAP: it has no potential with init_args 'IP GAP'. Give the gap.xml of a fit.")
+        raise InputError(
+            f"{path} is not a GAP: it has no potential with init_args 'IP GAP'. Give the gap.xml of a fit."
+        )
     lacking = [name for name in re.findall(r'sparseX_filename="([^"]+)"', text) if not (path.parent / name).is_file()]
     if lacking:
         raise InputError(f"{path} needs {', '.join(lacking)} beside it. Copy all files of the fit together.")

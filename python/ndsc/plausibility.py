@@ -123,10 +123,10 @@ def check_plausible(frames: Sequence[Atoms], *, source: str = "the database") ->
             (errors if shortest < ONE_SITE else warnings).append(text)
     if errors:
         raise InputError(
-            f"In {source}, values cannot be right: {_listed(errors)}. Correct these frames or leave them out: one "
+            f"In {source}, some values cannot be right: {_listed(errors)}. Correct these frames or leave them out: one "
             "wrong value spoils a fit."
         )
-    warnings = [f"In {source}, values are unusual: {_listed(warnings)}. Check these frames."] if warnings else []
+    warnings = [f"In {source}, some values are unusual: {_listed(warnings)}. Check these frames."] if warnings else []
     warnings += _contradictions(frames, targets, source)
     return warnings + _check_derivatives(frames, targets, source)
 
@@ -142,7 +142,7 @@ def _check_structure(frame: Atoms, where: str) -> None:
     elif flat or (frame.pbc & ~frame.cell.any(axis=1)).any():
         reason = "has a cell that spans no volume"
     elif not frame.numbers.all():
-        reason = "has atoms X, which are no element"
+        reason = "has atoms X, which are not an element"
     else:
         return
     raise InputError(f"{where[0].upper()}{where[1:]} {reason}. Correct it or leave it out.")
@@ -207,7 +207,7 @@ def _contradictions(frames: Sequence[Atoms], targets: Sequence[Targets], source:
             moments = [_moments(frames[i]) for i in numbers]
             magnetic = any(not np.allclose(moments[0], other, atol=0.01) for other in moments[1:])
             different.append(
-                f"{names} are one structure with energies that differ by {1000 * spread:.3g} meV/atom"
+                f"{names} are the same structure with energies that differ by {1000 * spread:.3g} meV/atom"
                 + (", with different magnetic moments, which a GAP does not know" if magnetic else "")
             )
         else:

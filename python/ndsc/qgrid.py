@@ -133,9 +133,9 @@ def qpoint_numerators(q: Sequence[Any], grid: Grid) -> IntArray:
         is_integer = [isinstance(x, Integral) and not isinstance(x, bool | np.bool_) for x in values]
         fractions = [float(x) for x in values if not isinstance(x, str)]
     except (TypeError, ValueError, OverflowError) as error:
-        raise InputError(f"The q-point {q!r} is not three numbers. Give {wanted}.") from error
+        raise InputError(f"The q-point {q!r} does not consist of three numbers. Give {wanted}.") from error
     if len(fractions) != 3 or len(values) != 3 or not all(math.isfinite(x) for x in fractions):
-        raise InputError(f"The q-point {q!r} is not three finite numbers. Give {wanted}.")
+        raise InputError(f"The q-point {q!r} does not consist of three finite numbers. Give {wanted}.")
     if all(is_integer):
         numerators = checked_integers(values, "The q-point", wanted)
         if numerators.any():

@@ -166,7 +166,7 @@ def relax_crystal(
     moves = (True, True, False, False, False, True) if crystal.is_sheet else None
     optimiser = BFGS(FrechetCellFilter(relaxed, mask=moves), logfile=None)
     advice = "Check that it knows the elements and gives stresses, or set relax = false."
-    with calculator_errors(f"The relaxation of {formula} stopped, as the calculator raised an error", advice):
+    with calculator_errors(f"The relaxation of {formula} stopped because the calculator raised an error", advice):
         for step, done in enumerate(optimiser.irun(fmax=settings.fmax, steps=settings.max_steps)):
             converged = bool(done)
             _check_step(relaxed, start, calculator, first=step == 0)
@@ -197,7 +197,7 @@ def _check_step(atoms: Atoms, start: Atoms, calculator: Calculator, *, first: bo
     ratio = atoms.get_volume() / start.get_volume()
     if not smallest < ratio < largest:
         raise ReferenceCalculationError(
-            f"The relaxation of {formula} did not reach a crystal: its volume is {ratio:.2f} times the first one. "
+            f"The relaxation of {formula} did not end in a crystal: its volume is {ratio:.2f} times the initial one. "
             "Start from a better structure, or check the calculator."
         )
     if first and not np.any(forces) and not np.any(stress):
@@ -224,7 +224,7 @@ def _check_symmetry(crystal: Crystal, relaxed: Atoms) -> None:
             raise ReferenceCalculationError(f"The relaxation left the symmetry of the crystal: {error}") from error
     if len(after.rotations) > len(crystal.rotations):
         log.warning(
-            "%s relaxed into the more symmetric %s (%d); what follows keeps the symmetry it had before, %s (%d). Give "
+            "%s relaxed into the more symmetric %s (%d); the run keeps the symmetry it had before, %s (%d). Give "
             "the relaxed structure to use its full symmetry.",
             relaxed.get_chemical_formula(), after.symbol, after.number, crystal.symbol, crystal.number,
         )  # fmt: skip

@@ -508,11 +508,12 @@ def _read(path: str | Path, model: type[R]) -> R:
     found = document.get("schema_version", SCHEMA_VERSION) if isinstance(document, dict) else None
     if isinstance(found, int) and found > SCHEMA_VERSION:
         raise InputError(
-            f"{source} has schema version {found}, this ndsc reads up to {SCHEMA_VERSION}. Install a newer ndsc."
+            f"{source} has schema version {found}, and this version of ndsc reads up to {SCHEMA_VERSION}. Install a "
+            "newer ndsc."
         )
     if model is Results and isinstance(document, dict) and isinstance(document.get("crystals"), dict):
         raise InputError(
-            f"{source} is of a run of several crystals. Give the folder of one of them: "
+            f"{source} belongs to a run of several crystals. Give the folder of one of them: "
             f"{', '.join(str(source.parent / name) for name in document['crystals'])}."
         )
     try:
@@ -563,8 +564,8 @@ def with_input_warning(results: Results, directory: Path) -> Results:
     if not changed:
         return results
     warning = (
-        f"These results are of an earlier input: {', '.join(changed)} differ in ndsc.toml, and no run with it has "
-        "finished. Run it again: ndsc run ndsc.toml."
+        f"These results belong to an earlier input: {', '.join(changed)} differ in ndsc.toml, and no run of the new "
+        "input has finished. Run it again: ndsc run ndsc.toml."
     )
     log.warning("%s", warning)
     return results.model_copy(update={"warnings": [warning, *results.warnings]})

@@ -43,8 +43,8 @@ def checked_sheet(atoms: Atoms) -> Atoms:
     tilted = np.abs(cell[:2, 2]) > _STRAIGHT * np.maximum(lengths[:2], 1e-9)
     if tilted.any() or np.hypot(*cell[2, :2]) > _STRAIGHT * max(lengths[2], 1e-9):
         raise InputError(
-            "A sheet (pbc = T T F) has its first two vectors in the xy plane and its third along z, or none. The cell "
-            f"is {np.round(cell, 4).tolist()}. Turn it."
+            "A sheet (pbc = T T F) must have its first two vectors in the xy plane, and its third along z or none. "
+            "The cell is {np.round(cell, 4).tolist()}. Rotate it."
         )
     thickness = float(np.ptp(atoms.positions[:, 2])) if len(atoms) else 0.0
     if cell[2, 2] - thickness >= SMALLEST_VACUUM:
@@ -53,7 +53,7 @@ def checked_sheet(atoms: Atoms) -> Atoms:
     copy.set_cell([*cell[:2], [0.0, 0.0, thickness + VACUUM]])
     if lengths[2] > 0:
         log.warning(
-            "The cell of the sheet %s has %.3g Å of vacuum; it gets %g Å, so that its images do not touch.",
+            "The cell of the sheet %s has %.3g Å of vacuum; it is set to %g Å, so that periodic images do not touch.",
             atoms.get_chemical_formula(), cell[2, 2] - thickness, VACUUM,
         )  # fmt: skip
     return copy

@@ -94,9 +94,7 @@ class Store(Generic[T]):
         except FileNotFoundError:
             return None
         except OSError as error:
-            raise InputError(
-                f"{path} cannot be read ({error.strerror}). Give the right to read it, or remove it."
-            ) from error
+            raise InputError(f"{path} cannot be read ({error.strerror}). Make it readable, or remove it.") from error
         except DamagedError as error:
             self._set_aside(path, error)
             return None
@@ -109,7 +107,7 @@ class Store(Generic[T]):
         aside = path.with_suffix(".damaged")
         try:
             path.replace(aside)
-            log.warning("%s is damaged (%s); it was renamed to %s and is made again.", path, reason, aside.name)
+            log.warning("%s is damaged (%s); it was renamed to %s and will be made again.", path, reason, aside.name)
         except OSError as error:
             log.warning(
                 "%s is damaged (%s), and it cannot be moved aside (%s); it counts as missing.",

@@ -83,7 +83,7 @@ def read_structure(path: Path, index: int | None, *, moments: bool = True) -> At
         raise InputError(f"{path} holds no structure. Give a file with one crystal.")
     if index is None and len(frames) > 1:
         raise InputError(
-            f"{path} holds {len(frames)} structures. Say which one is meant by its number, for example {path.name}@0 "
+            f"{path} holds {len(frames)} structures. Choose one by its number, for example {path.name}@0 "
             f"for the first or {path.name}@-1 for the last."
         )
     try:
@@ -128,7 +128,7 @@ def checked_structure(atoms: Atoms) -> Atoms:
             "the crystal, of which supercells are made, not a simulation cell."
         )
     if len(atoms) > MANY_ATOMS:
-        log.warning("The structure has %d atoms: searching its symmetry takes from seconds to minutes.", len(atoms))
+        log.warning("The structure has %d atoms: its symmetry search takes seconds to minutes.", len(atoms))
     if is_sheet(atoms):
         atoms = checked_sheet(atoms)
     _check_cell(atoms)
@@ -146,7 +146,9 @@ def checked_structure(atoms: Atoms) -> Atoms:
         _check_arrays(copy)
     for name in list(copy.info):
         if not isinstance(name, str):
-            log.warning("The entry %r of the info of %s is left out: give it a name that is text.", name, copy.symbols)
+            log.warning(
+                "The entry %r of the info of %s is left out, because its name is not a string.", name, copy.symbols
+            )
             del copy.info[name]
         elif name in READER_NAMES or name.startswith(RECIPE) or RESULT_NAMES.search(name):
             del copy.info[name]
@@ -197,8 +199,8 @@ def _check_elements(atoms: Atoms) -> None:
         occupants = list(site.values()) if isinstance(site, Mapping) else [site]
         if len(occupants) != 1 or not abs(_occupancy(occupants[0]) - 1.0) <= 1e-3:
             raise InputError(
-                f"The structure has a site that is occupied in part ({site}). A disordered structure is not a crystal "
-                "of single atoms: give an ordered one, such as a supercell with one element on each site."
+                f"The structure has a partially occupied site ({site}). ndsc needs an ordered crystal: give one, "
+                "such as a supercell with one element on each site."
             )
 
 
@@ -224,8 +226,8 @@ def _check_arrays(atoms: Atoms) -> None:
     for name, values in atoms.arrays.items():
         if values.ndim > 2 or values.dtype.kind not in "biufUS":
             log.warning(
-                "The array %s of %s, of shape %s and type %s, is left out: structure files hold numbers, words and "
-                "vectors of each atom. Give it as several columns.",
+                "The array %s of %s, of shape %s and type %s, is left out, because structure files hold only "
+                "numbers, words and vectors for each atom. Split it into several arrays.",
                 name, atoms.get_chemical_formula(), values.shape, values.dtype,
             )  # fmt: skip
             dropped.append(name)
@@ -254,5 +256,5 @@ def _check_distances(atoms: Atoms) -> None:
         names = f"{atoms.symbols[first]} (atom {first}) and {atoms.symbols[second]} (atom {second})"
         raise InputError(
             f"{names} are {distance:.3g} Å apart, so they overlap. Check the positions and the length of the lattice "
-            "vectors; remove atoms that are there twice."
+            "vectors, and remove duplicate atoms."
         )

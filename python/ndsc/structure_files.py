@@ -62,7 +62,7 @@ def write_structures(folder: Path, structures: Sequence[tuple[str, Atoms]], file
         When there is no such format.
     """
     if file_format not in FORMATS:
-        raise InputError(f"There is no format {file_format!r} here. Choose one of {', '.join(FORMATS)}.")
+        raise InputError(f"The format {file_format!r} is not supported. Choose one of {', '.join(FORMATS)}.")
     form = FORMATS[file_format]
     held: dict[str, None] = {}
     for name, atoms in structures:

@@ -295,8 +295,8 @@ def find_supercells(
     divisions = checked_grid(grid)
     if not (_is_number(cost_exponent) and 0 < cost_exponent <= LARGEST_EXPONENT):
         raise InputError(
-            f"The cost exponent {cost_exponent!r} is not a number above 0 and at most {LARGEST_EXPONENT}. Give one, "
-            "usually 3."
+            f"The cost exponent {cost_exponent!r} is not a number above 0 and at most {LARGEST_EXPONENT}. Give a "
+            "number in this range, usually 3."
         )
     crystal = as_crystal(structure, symprec=symprec)
     if crystal.is_sheet:

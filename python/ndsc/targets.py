@@ -94,12 +94,12 @@ def _check_meaning(virial_key: str | None, stress_key: str | None) -> None:
         name = (key or "").lower()
         if is_stress and "virial" in name and "stress" not in name:
             raise InputError(
-                f"{key!r} is the name of a virial, and was given as the stress. Give it as the virial (virial_key, "
+                f"{key!r} is the key of a virial, but was given as the stress. Give it as the virial (virial_key, "
                 "--virial-key): -volume * stress, in eV."
             )
         if not is_stress and "stress" in name and "virial" not in name:
             raise InputError(
-                f"{key!r} is the name of a stress, and was given as the virial. Give it as the stress (stress_key, "
+                f"{key!r} is the key of a stress, but was given as the virial. Give it as the stress (stress_key, "
                 "--stress-key), in eV/Å³ with ASE's sign; the virial, -volume * stress, follows from it."
             )
 

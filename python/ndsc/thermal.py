@@ -320,8 +320,8 @@ def displacement_warning(
         return None
     return (
         f"At {temperature:g} K the harmonic model displaces atoms by {np.sqrt(3) * largest:.2f} Å on average, "
-        f"{100 * part:.0f} % of the distance between neighbours: the crystal has soft or imaginary modes there, and "
-        "the displacements mean little. Lower the temperature, or raise cutoff_frequency above those modes."
+        f"{100 * part:.0f} % of the distance between neighbours: the crystal has soft or imaginary modes, and the "
+        "displacements are meaningless. Lower the temperature, or raise cutoff_frequency above those modes."
     )
 
 
@@ -394,6 +394,7 @@ def _check_fits(phonon: Phonopy, crystal: Crystal) -> None:
             why = f"atoms differ by {moved:.2f} of a cell vector"
     if why:
         raise InputError(
-            f"The force constants are of another crystal, or of another cell of it: {why}. Give those of the same unit "
+            f"The force constants belong to another crystal, or to another cell of it: {why}. Give those of the same "
+            "unit "
             "cell, with its atoms in the same order."
         )

@@ -112,11 +112,11 @@ def supercell_of(frame: Atoms, crystal: Crystal, title: str) -> IntArray:
         rows = ", ".join(str([round(float(x), 2) for x in row]) for row in multiple)
         why = (
             f"its cell vectors are {rows} in units of the unit cell; a trajectory in another orientation must be "
-            "turned first"
+            "rotated first"
         )
     elif sorted(frame.symbols) != sorted(list(unit.symbols) * size):
         expected = (unit.symbols.formula * size).format("hill")
         why = f"it holds {frame.get_chemical_formula()}, and a supercell of {size} unit cells {expected}"
     if why:
-        raise InputError(f"{title} is no supercell of {crystal.describe()}: {why}.")
+        raise InputError(f"{title} is not a supercell of {crystal.describe()}: {why}.")
     return matrix

@@ -130,13 +130,13 @@ def test_instabilities_residual_forces_and_absurd_frequencies_are_named():
     atoms = bulk("Cu", "hcp", a=2.56, c=4.2)
     atoms.positions[1] += [0.05, 0.02, 0.03]
     restless = phonons_from_supercells(atoms, 1, EMT(), residual_force_limit=10.0)
-    assert any("at rest" in text for text in restless.warnings)
+    assert any("not relaxed" in text for text in restless.warnings)
     supercells = find_supercells(bulk("Al"), 2)
     frames = phonon_displacements(supercells)
     forces = [1e30 * frame.info["ndsc_vector"] * np.eye(1, len(frame)).T for frame in frames]
     forces = [-(array - array.mean(axis=0)) for array in forces]
     absurd = phonons_from_labels(supercells, frames, forces)
-    assert any("THz" in text and "more than any crystal" in text for text in absurd.warnings)
+    assert any("THz" in text and "than in any crystal" in text for text in absurd.warnings)
 
 
 def test_a_calculator_without_forces_is_refused():

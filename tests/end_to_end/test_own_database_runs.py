@@ -195,6 +195,6 @@ def test_a_database_of_another_reference_stops_the_run_after_its_first_label(fol
     text = SELECTING.format(database='[[database]]\nfile = "own.extxyz"\n')
     with pytest.raises(InputError) as error:
         run_workflow(parse_config(text, folder=folder), folder / "run")
-    assert "own.extxyz and the labels of this run (emt) are not of one reference" in str(error.value)
+    assert "own.extxyz and the labels of this run (emt) do not come from the same reference" in str(error.value)
     assert len(list((folder / "run" / "labels").glob("*.json"))) == 1
     assert np.isfinite(database()[1].info["REF_energy"])

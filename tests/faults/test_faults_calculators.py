@@ -64,8 +64,8 @@ def test_programs_of_a_calculator_are_stopped_with_it(store, counting, tmp_path)
         ("kill_self", "killed by signal 9", 2),
         ("sys_exit", "raised SystemExit", 1),
         ("raise", "self-consistency did not converge", 1),
-        ("move", "computed other atoms", 1),
-        ("reorder", "computed other atoms", 1),
+        ("move", "changed the structure", 1),
+        ("reorder", "changed the structure", 1),
     ],
 )
 def test_a_calculator_without_a_result(store, counting, tmp_path, how, message, tries):
@@ -267,7 +267,7 @@ def test_ctrl_c_stops_at_once_and_says_how_to_go_on(store, counting, tmp_path):
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=30)
     assert process.returncode != 0
-    assert "run the same again to go on" in errors
+    assert "run the same again to continue" in errors
     assert all(process_start(pid) is None for pid in workers)
     assert not any(alive for _, _, alive in store.claims.all())
     before = calls(tmp_path / "calls")

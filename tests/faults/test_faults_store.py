@@ -83,7 +83,7 @@ def test_a_label_of_other_atoms_with_a_right_checksum(store, counting, caplog):
     content["checksum"] = _hash(content)
     path.write_text(json.dumps(content))
     assert store.get(path.stem) is None
-    assert "its atoms or settings are not those" in caplog.text
+    assert "its atoms or settings do not agree" in caplog.text
 
 
 def test_a_file_of_a_newer_version_stays_and_the_rest_is_used(store, counting, tmp_path):
@@ -152,7 +152,7 @@ def test_a_label_that_the_disk_does_not_take_is_kept_elsewhere(store, counting, 
         write(path, text, sync=sync)
 
     monkeypatch.setattr(store_module, "write_text", full)
-    with pytest.raises(InputError, match=r"It is kept as .*ndsc-rescued") as raised:
+    with pytest.raises(InputError, match=r"It was saved as .*ndsc-rescued") as raised:
         run(store, counting(), n=1)
     monkeypatch.undo()
     kept = next(tmp_path.glob("ndsc-rescued-*/*.json"))
@@ -166,7 +166,7 @@ def test_a_label_that_can_be_kept_nowhere(store, counting, monkeypatch):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(store_module, "write_text", full)
-    with pytest.raises(InputError, match="could be kept nowhere else"):
+    with pytest.raises(InputError, match="could not be saved anywhere else"):
         run(store, counting(), n=1)
 
 

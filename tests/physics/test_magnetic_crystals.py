@@ -191,5 +191,5 @@ def test_input_that_is_calculated_elsewhere_has_the_moments(tmp_path):
     assert [float(line.split()[1]) for line in lines if "initial_moment" in line] == [3.5, 0.1, -3.5, -0.1]
     assert "SPIN=-3.5" in (tmp_path / "castep" / "one" / "ndsc.cell").read_text()
     (tmp_path / "INCAR").write_text("MAGMOM = 4*2\n")
-    with pytest.raises(InputError, match="MAGMOM, which holds for one cell"):
+    with pytest.raises(InputError, match="MAGMOM, which is valid for one cell"):
         write_inputs(wanted, tmp_path / "again", "vasp", tmp_path / "labels", copy=[tmp_path / "INCAR"])

@@ -165,7 +165,7 @@ def test_vacuum_and_axes_of_sheets(caplog):
     assert Crystal.from_atoms(graphene()).atoms.cell.lengths()[2] == 15.0
     turned = graphene(vacuum=7.5)
     turned.rotate(30, "x", rotate_cell=True)
-    with pytest.raises(InputError, match="Turn it"):
+    with pytest.raises(InputError, match="Rotate it"):
         Crystal.from_atoms(turned)
     other = graphene(vacuum=7.5)
     other.set_pbc([True, False, True])

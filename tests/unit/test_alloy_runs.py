@@ -47,6 +47,7 @@ calculator = "emt"
 [executor]
 workers = 1
 [fit]
+solver = "numpy"
 e0 = "fit"
 cutoff = 4.5
 n_max = 5
@@ -179,5 +180,5 @@ def test_the_example_chooses_labels_of_all_crystals(tmp_path: Path) -> None:
 
 
 def test_a_target_needs_structures() -> None:
-    with pytest.raises(InputError, match="no structures whose energies"):
+    with pytest.raises(InputError, match="target of energies has no structures"):
         EnergyTarget([])

@@ -195,9 +195,9 @@ def test_composition_is_part_of_the_kind() -> None:
     [
         ('substitute = {Ni = ["Cu"]}', "substitute names Ni, and the crystal has Cu"),
         ('substitute = {Cu = ["Cu", "Xx"]}', "'Xx' is not a chemical symbol"),
-        ('substitute = {Cu = "Cu"}', "substituted by nothing else"),
+        ('substitute = {Cu = "Cu"}', "not substituted by any other"),
         ('substitute = {Cu = ["Au", "W"]}', "does not know W"),
-        ("vegard = {Cu = 3.6}", "there is no substitute"),
+        ("vegard = {Cu = 3.6}", "only has an effect with substitute"),
         ('substitute = {Cu = "Au"}\nvegard = {Cu = 3.6}', "vegard has no lattice constant for Au"),
         ('substitute = {Cu = "Au"}\nconcentration_restrictions = {Au = [0.5, 0.2]}', "ends before it begins"),
         ('substitute = {Cu = "Au"}\nconcentration_restrictions = {Ag = [0, 1]}', "names Ag, and there are Au, Cu"),
@@ -269,7 +269,7 @@ def test_a_choice_labels_the_ends_of_the_range_anyway(tmp_path: Path) -> None:
 
 
 def test_displacements_of_a_temperature_are_those_of_the_crystal_itself() -> None:
-    with pytest.raises(InputError, match="substitute has no meaning beside temperature"):
+    with pytest.raises(InputError, match="substitute cannot be combined with temperature"):
         parse_config(
             '[crystal]\nstructure = "Cu"\n[supercells]\ngrid = 2\n[configurations]\ntemperature = 300\n'
             'substitute = {Cu = ["Cu", "Au"]}\n'

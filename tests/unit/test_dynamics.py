@@ -199,10 +199,13 @@ def test_a_melt_is_said_and_a_single_atom_refused():
         ({"dynamics": "langevin"}, "dynamics needs a temperature above 0 K"),
         ({"dynamics": "langevin", "temperature": [0, 300]}, "dynamics needs a temperature above 0 K"),
         ({"dynamics": "nose", "temperature": 300}, "give 'langevin'"),
-        ({"dynamics": "langevin", "temperature": 300, "statistics": "quantum"}, "leave it out beside dynamics"),
-        ({"dynamics": "langevin", "temperature": 300, "displacement": 0.1}, "displacement has no meaning beside dyna"),
-        ({"temperature": 300, "timestep": 1.0}, "timestep has a meaning only with dynamics"),
-        ({"every": 3}, "every has a meaning only with trajectory or dynamics"),
+        ({"dynamics": "langevin", "temperature": 300, "statistics": "quantum"}, "leave it out with dynamics"),
+        (
+            {"dynamics": "langevin", "temperature": 300, "displacement": 0.1},
+            "displacement cannot be combined with dyna",
+        ),
+        ({"temperature": 300, "timestep": 1.0}, "timestep only has an effect with dynamics"),
+        ({"every": 3}, "every only has an effect with trajectory or dynamics"),
         ({"dynamics": "langevin", "temperature": 300, "timestep": 0}, "time step in fs"),
     ],
 )
@@ -240,7 +243,7 @@ def test_a_run_with_molecular_dynamics_of_its_reference(tmp_path: Path):
     ("more", "said"),
     [
         ("potential = 'nowhere'\n", "There is no potential .*nowhere"),
-        ("potential = 'cu'\n", "is what this run makes itself"),
+        ("potential = 'cu'\n", "is the potential of this run itself"),
         ("potential = 'empty'\n", "holds no complete fit"),
         ("[reference]\ncalculator = 'espresso'\nkgrid = 4\nparameters = {pseudopotentials = {Cu = 'Cu.upf'}}\n",
          "dynamics runs thousands of steps, and the reference is"),

@@ -115,7 +115,7 @@ def test_compositions_that_do_not_determine_them(formulas, words):
 
 
 def test_an_element_without_an_energy_and_no_energies():
-    with pytest.raises(InputError, match="no configuration with an energy holds any"):
+    with pytest.raises(InputError, match="no configuration with an energy contains it"):
         single_atom_energies([atoms_of("Ti2", -1.0), atoms_of("Mg2")], FIT)
     with pytest.raises(InputError, match="no energies"):
         single_atom_energies([atoms_of("Ti2")], FIT)

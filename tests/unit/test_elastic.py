@@ -230,14 +230,14 @@ class RunsAway(Ions):
 
 def test_ions_that_run_away_are_an_error_and_not_hidden():
     atoms = bulk("Si", a=5.43)
-    with pytest.raises(ReferenceCalculationError, match=r"ions run away under strain .* unstable with this calculator"):
+    with pytest.raises(ReferenceCalculationError, match=r"ions drift away under strain .* unstable with this"):
         elastic_constants(atoms, RunsAway(atoms.cell.array, 0.0))
     assert elastic_constants(atoms, RunsAway(atoms.cell.array, 0.0), relax_ions=False).stable
 
 
 def test_ions_that_do_not_come_to_rest():
     atoms = bulk("Si", a=5.43)
-    with pytest.raises(ReferenceCalculationError, match=r"do not come to rest under strain .* after 5 steps"):
+    with pytest.raises(ReferenceCalculationError, match=r"under strain .* does not converge: .* after 5 steps"):
         elastic_constants(atoms, Ions(atoms.cell.array, 0.01), max_steps=5)
 
 

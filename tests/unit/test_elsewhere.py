@@ -133,7 +133,7 @@ def test_compressed_outputs_become_labels(tmp_path, ending, module):
     (places[-1][0] / f"OUTCAR{ending}").unlink()
     report = read_labels([tmp_path / "calc"])
     assert [problem.path for problem in report.problems] == [damaged]
-    assert "perhaps not whole" in report.problems[0].reason
+    assert "may be incomplete" in report.problems[0].reason
     assert len(report.taken) == len(wanted) - 1
     check_labels(tmp_path, [label for label in wanted if label.name in report.taken], force=1e-7, energy=1e-6)
     (found, *_), bad = next(find_outputs(whole.parent))
@@ -211,7 +211,7 @@ def bad(path, kind, atoms):
 
 BAD = {
     "other structure": "atoms are displaced by up to 0.05 Å",
-    "other composition": "it is of Ni4",
+    "other composition": "it is a calculation of Ni4",
     "strained": "lattice vectors differ by up to",
     "truncated": "it has no end",
     "unconverged": "all of NELM = 60 steps",
@@ -533,7 +533,7 @@ def test_an_executor_that_starts_nothing(tmp_path):
         label_configurations(frames, spec, store, executor=ExecutorSettings(kind="elsewhere"))
     label_configurations(frames, spec, store)
     assert label_configurations(frames, spec, store, executor=ExecutorSettings(kind="elsewhere")).found == 2
-    with pytest.raises(InputError, match="computes nothing"):
+    with pytest.raises(InputError, match="calculates nothing"):
         CalculatorSpec("elsewhere").create(frames[0])
 
 
@@ -558,9 +558,9 @@ def test_the_command_writes_structures_of_a_file(tmp_path):
     ("arguments", "said"),
     [
         (["--code", "siesta"], "Input for 'siesta' cannot be written"),
-        ([], "--code is needed"),
+        ([], "--code is missing"),
         (["--code", "vasp", "--copy", "nowhere/INCAR"], "There is no file nowhere/INCAR"),
-        (["--code", "vasp", "--run", "somewhere"], "--run has no meaning"),
+        (["--code", "vasp", "--run", "somewhere"], "--run needs an input file"),
         (["--code", "vasp", "--calculator", "emt"], "The labels are those of calculator = 'emt'"),
         (["--code", "castep", "--calculator", "castep", "--kgrid", "2"], "CASTEP needs cut_off_energy"),
     ],

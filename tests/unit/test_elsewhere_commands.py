@@ -61,8 +61,8 @@ def test_elastic_constants_of_a_crystal_that_is_relaxed_first(tmp_path):
     ("more", "said"),
     [
         (["--write", "calc", "--read", "calc"], "two steps"),
-        (["--code", "vasp"], "--code has a meaning with --write only"),
-        (["--write", "calc"], "--code is needed"),
+        (["--code", "vasp"], "--code can only be used with --write"),
+        (["--write", "calc"], "--code is missing"),
         (["--read", "calc"], "There is no folder calc"),
     ],
 )

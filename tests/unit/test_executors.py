@@ -92,7 +92,7 @@ class Broken:
         ("refuses", "took no more jobs"),
         ("cancels", "cancelled by the executor"),
         ("loses", "the node went down"),
-        ("answers", "gave back something else"),
+        ("answers", "returned something that is not a label"),
     ],
 )
 def test_an_executor_that_breaks(frames, store, how, message):

@@ -118,7 +118,7 @@ def test_wrong_input_is_refused_before_any_job(tmp_path: Path):
     structure = flows.to_structure(bulk("Al"))
     for sections, said in (
         ({"supercells": {"grid": 0}}, "grid"),
-        ({**INPUT, "crystal": {"structure": "Al"}}, "what make\\(\\) is given"),
+        ({**INPUT, "crystal": {"structure": "Al"}}, "an argument of make\\(\\)"),
         ({**INPUT, "extra": {}}, "extra"),
     ):
         with pytest.raises(InputError, match=said):

@@ -49,7 +49,7 @@ def test_the_method_says_whose_settings_these_are():
         ({"method": "polymlp", "polymlp": {"max_p": 9}}, "[fit] max_p = 9: it must be at most 3"),
         ({"method": "polymlp", "polymlp": 3}, "write [fit.polymlp]"),
         ({"method": "polymlp", "gtinv_order": 4}, "gtinv_order = 4 needs 3"),
-        ({"method": "polymlp", "polymlp": {"method": "gap"}}, "method belongs into [fit]"),
+        ({"method": "polymlp", "polymlp": {"method": "gap"}}, "method belongs in [fit]"),
     ],
 )
 def test_settings_of_another_method_are_told(values, said):

@@ -185,7 +185,7 @@ def test_a_package_that_is_missing_is_named_with_its_pip_line(name: str, monkeyp
     [
         ("mace", {}, "'mace' needs a model"),
         ("orb", {}, "such as 'orb-v3-conservative-inf-omat'"),
-        ("chgnet", {"model": 3}, "model = 3 .* is no text"),
+        ("chgnet", {"model": 3}, "model = 3 .* is not a string"),
         ("chgnet", {"device": ["cpu"]}, "Give cpu or cuda"),
         ("sevenn", {"model": "none.pth"}, "model file none.pth .* cannot be read"),
         ("sevenn", {"modall": "mpa"}, "does not take parameters"),

@@ -187,7 +187,7 @@ def test_targets_and_seconds_end_the_choice() -> None:
 
 @pytest.mark.usefixtures("_quippy")
 def test_seconds_need_a_label_that_says_how_long_one_takes() -> None:
-    assert "no label with a time" in refused("al.toml", "--seconds", 60)
+    assert "no label has a recorded time" in refused("al.toml", "--seconds", 60)
 
 
 @pytest.mark.usefixtures("_quippy")
@@ -253,7 +253,7 @@ def test_identical_candidates_tell_nothing_after_the_first() -> None:
     write("cell.cif", bulk("Al", a=4.0))
     found = chosen("--database", "own.extxyz", *OWN, "--labels", 4)
     assert len(found["order"]) == 1
-    assert "tell nothing more" in found["reason"]
+    assert "reduce the errors no further" in found["reason"]
 
 
 def test_databases_that_cannot_be_chosen_from(database: list[Atoms]) -> None:

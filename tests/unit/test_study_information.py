@@ -346,5 +346,5 @@ def test_keys_of_earlier_evaluations_stay(folder):
 def test_checks_need_the_predictions_that_they_are_about(folder):
     with pytest.raises(InputError, match="predicted = false"):
         parse_study(WHOLE.replace("predicted = true", "predicted = false"), folder=folder, source="study.toml")
-    with pytest.raises(InputError, match="learns from the run 'cu'"):
+    with pytest.raises(InputError, match="uses labels of the run 'cu'"):
         expand(parse_study(WHOLE.replace("[sweep]", "[sweep]\ntrain = ['al', 'cu']"), folder=folder))

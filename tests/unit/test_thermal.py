@@ -213,12 +213,12 @@ def test_distance_of_neighbours():
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"temperature": 300, "displacement": 0.1}, "displacement has no meaning beside temperature"),
+        ({"temperature": 300, "displacement": 0.1}, "displacement cannot be combined with temperature"),
         ({"temperature": 300, "trajectory": "md.xyz"}, "two ways"),
-        ({"trajectory": "md.xyz", "per_supercell": 3}, "per_supercell has no meaning beside trajectory"),
-        ({"statistics": "quantum"}, "only with temperature"),
-        ({"force_constants": "file"}, "only with temperature"),
-        ({"every": 5}, "only with trajectory"),
+        ({"trajectory": "md.xyz", "per_supercell": 3}, "per_supercell cannot be combined with trajectory"),
+        ({"statistics": "quantum"}, "only has an effect with temperature"),
+        ({"force_constants": "file"}, "only has an effect with temperature"),
+        ({"every": 5}, "only has an effect with trajectory"),
         ({"temperature": -1.0}, "temperature"),
         ({"temperature": 300, "statistics": "bose"}, "statistics"),
     ],
@@ -257,7 +257,7 @@ def test_a_trajectory_of_supercells_of_any_shape(tmp_path: Path):
 @pytest.mark.parametrize(
     ("change", "why"),
     [
-        (lambda frame: frame.rotate(20, "z", rotate_cell=True), "must be turned first"),
+        (lambda frame: frame.rotate(20, "z", rotate_cell=True), "must be rotated first"),
         (lambda frame: frame.set_cell(frame.cell.array * 1.3, scale_atoms=True), "in units of the unit cell"),
         (lambda frame: frame.pop(), "it holds Al3"),
         (lambda frame: frame.set_cell(np.zeros((3, 3))), "no cell"),

@@ -53,10 +53,10 @@ def phonons(
         float, typer.Option("--residual-force-limit", help="Largest force of the unperturbed crystal, eV/Å.")
     ] = 0.01,
     diagonal: Annotated[
-        bool, typer.Option("--diagonal", help="Use one diagonal supercell, phonopy's ordinary way.")
+        bool, typer.Option("--diagonal", help="Use one diagonal supercell, as phonopy usually does.")
     ] = False,
     route: Annotated[
-        str, typer.Option("--route", help=f"How force constants are solved for: {', '.join(ROUTES)}.")
+        str, typer.Option("--route", help=f"How the force constants are solved for: {', '.join(ROUTES)}.")
     ] = "auto",
     born: Annotated[
         Path | None,
@@ -156,7 +156,9 @@ def elastic(
     structure: StructureOptions,
     calculator: CalculatorOptions,
     strain: Annotated[float, typer.Option("--strain", help="Largest strain of the finite differences.")] = 0.005,
-    clamped: Annotated[bool, typer.Option("--clamped", help="Keep the ions where the strain puts them.")] = False,
+    clamped: Annotated[
+        bool, typer.Option("--clamped", help="Clamp the ions: move them only as the strain does.")
+    ] = False,
     steps: Annotated[int, typer.Option("--steps", help="Strains of each kind, an odd number.")] = 3,
     relax: RelaxOption = False,
     fmax: FmaxOption = 1e-4,
@@ -246,10 +248,12 @@ def _store(ctx: typer.Context, labels: Path | None) -> Iterator[LabelStore]:
 
     if labels is not None:
         check_folder(labels)
-        ctx.meta[RESUME] = f"What was calculated is kept in {labels}; run the same command again to go on."
+        ctx.meta[RESUME] = f"What was calculated is kept in {labels}; run the same command again to continue."
         yield LabelStore(labels)
         return
-    ctx.meta[RESUME] = "Nothing was kept; with --labels DIR the calculations are, and the command can go on."
+    ctx.meta[RESUME] = (
+        "Nothing was kept. With --labels DIR, calculations are stored and a second call continues from them."
+    )
     with ScratchFolder() as folder:
         yield LabelStore(folder.path)
 

@@ -61,14 +61,17 @@ class BiasOptions:
         """
         if self.bias and not self.limit and self.against is None:
             raise InputError(
-                "--bias needs what to compare with. Give --limit PATH=VALUE, once for each setting, or --against the "
+                "--bias needs something to compare with. Give --limit PATH=VALUE, once for each setting, or "
+                "--against the "
                 "input file of another calculator."
             )
         if not self.bias:
             given: dict[str, object] = {"--limit": self.limit, "--against": self.against, "--target": self.target}
             given |= {"--quantity": self.quantity, "--given-lattice": self.given_lattice}
             if named := [name for name, value in given.items() if value]:
-                raise InputError(f"{', '.join(named)}: this belongs to --bias. Give --bias as well, or leave it out.")
+                raise InputError(
+                    f"{', '.join(named)}: this only has an effect with --bias. Add --bias, or leave it out."
+                )
         return self.bias
 
     def targets(self) -> BiasTargets:

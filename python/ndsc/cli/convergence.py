@@ -135,7 +135,7 @@ def converge(
         option("--virial-offset", "Target: the constant common to all virials, meV/atom.", default="as --virial"),
     ] = None,
     run: Annotated[
-        Path | None, option("--run", "Folder of the input file's run.", default="as ndsc run has it", metavar="DIR")
+        Path | None, option("--run", "Folder of the input file's run.", default="that of ndsc run", metavar="DIR")
     ] = None,
     labels: Annotated[
         Path | None, option("--labels", "Keep the calculations here.", default="labels in --out", metavar="DIR")
@@ -180,7 +180,9 @@ def converge(
     name, kgrid = source.structure, calculator.kgrid
     if name.endswith(".toml"):
         if named := [*calculator.given(), *(["--grid"] if grid else []), *source.given()]:
-            raise InputError(f"{', '.join(named)}: {name} says this. Change it there, or give a structure instead.")
+            raise InputError(
+                f"{', '.join(named)}: this is set in {name}. Change it there, or give a structure instead."
+            )
         problem = _from_input(Path(name), crystal, run, executor, must_be_relaxed=check is not None)
     elif crystal is not None:
         raise InputError(
@@ -193,7 +195,7 @@ def converge(
         kgrid = None
     folder = check_folder(out if out is not None else Path(f"{problem.name}-convergence"))
     store = LabelStore(check_folder(labels if labels is not None else folder / "labels"))
-    ctx.meta[RESUME] = f"What was calculated is kept in {store.path}; run the same command again to go on."
+    ctx.meta[RESUME] = f"What was calculated is kept in {store.path}; run the same command again to continue."
     changed = with_settings(problem.spec, parse_changes(changes or [], kgrid))
     if check is not None:
         _check(problem, changed, check, store, folder, dry_run=dry_run, json=json)
@@ -249,10 +251,13 @@ def _from_input(
     if not plan.relaxed:
         if must_be_relaxed:
             raise InputError(
-                f"The crystal of {source} is not relaxed yet, so there is no database to check. Make it first: ndsc "
-                f"run {source}; --run names the folder of the run where it is another than {directory}."
+                f"The crystal of {source} is not relaxed yet, so there is no database to check. Start it first: ndsc "
+                f"run {source}. If its folder is not {directory}, name that with --run."
             )
-        note("The crystal is not relaxed yet; the configurations are made of it as the input file gives it.")
+        note(
+            "The crystal is not relaxed yet, so the configurations are made from the structure as the input file "
+            "gives it."
+        )
     return Problem(
         directory.absolute().name if crystal is None else f"{directory.absolute().name}-{crystal}",
         plan.spec,

@@ -32,7 +32,7 @@ def write(
         str,
         typer.Argument(
             metavar="RUN.toml|STRUCTURES",
-            help="The input file of a run, or a file of structures such as the one that ndsc select writes.",
+            help="The input file of a run, or a file of structures, such as ndsc select writes.",
             show_default=False,
         ),
     ],
@@ -78,11 +78,13 @@ def write(
     if source.endswith(".toml"):
         given = [*calculator.given(), *(["--labels"] if labels else []), *(["--kgrid"] if calculator.kgrid else [])]
         if given:
-            raise InputError(f"{given[0]} has no meaning beside an input file, which says it. Leave it out.")
+            raise InputError(f"{given[0]} cannot be combined with an input file, which already sets it. Leave it out.")
         wanted, later, spec, store = _of_run(Path(source), run, code)
     else:
         if run is not None:
-            raise InputError("--run has no meaning for a file of structures. Leave it out, or give an input file.")
+            raise InputError(
+                "--run needs an input file, and this is a file of structures. Leave it out, or give an input file."
+            )
         store = Path("labels") if labels is None else labels
         spec = dataclasses.replace(calculator, calculator=calculator.calculator or "elsewhere").spec()
         _check(code, spec)
@@ -91,7 +93,7 @@ def write(
         if json:
             print_json({"labels": str(store), "written": [], "kept": [], "tasks": {}, "notes": [], "later": later})
         else:
-            ending = f" Go on with ndsc run {source}." if source.endswith(".toml") else ""
+            ending = f" Continue with ndsc run {source}." if source.endswith(".toml") else ""
             say(f"No label is missing: all are in {store}.{ending}")
         return
     with progress_bars() as progress:
@@ -184,9 +186,11 @@ class ElsewhereOptions:
             When the options do not go together, or the calculator cannot be made.
         """
         if self.write is not None and self.read is not None:
-            raise InputError("--write and --read are two steps. Give --write first, and --read when all is calculated.")
+            raise InputError(
+                "--write and --read are two steps. Give --write first, and --read once everything is calculated."
+            )
         if self.write is None and (self.code is not None or self.copy):
-            raise InputError(f"{'--code' if self.code else '--copy'} has a meaning with --write only. Leave it out.")
+            raise InputError(f"{'--code' if self.code else '--copy'} can only be used with --write. Leave it out.")
         if self.used and calculator.calculator is None:
             calculator = dataclasses.replace(calculator, calculator="elsewhere")
         spec = calculator.spec()
@@ -292,7 +296,7 @@ def _say_written(found: WriteReport, store: Path, later: list[str], *, hint: boo
     tasks = ", ".join(f"{count} {task}" for task, count in found.tasks.items())
     say(f"{_folders(len(found.written))} written to {found.folder}, for what is missing in {store}: {tasks}.")
     if found.kept:
-        say(f"{_folders(len(found.kept))} there already, and left as they are.")
+        say(f"{_folders(len(found.kept))} existed already and were left as they are.")
     for text in found.notes:
         say(f"Note: {text}")
     if hint and any("yours" in text for text in found.notes):
@@ -324,7 +328,8 @@ def _refuse_problems(found: ReadReport) -> None:
     number = len(found.problems)
     were = "1 output was" if number == 1 else f"{number} outputs were"
     fail(
-        f"{were} not taken, as said above; the good ones were. Correct and read again: nothing is taken twice.",
+        f"{were} not taken, for the reasons above; all others were. Correct these and read the folder again: nothing "
+        "is taken twice.",
         ExitCode.REFERENCE,
     )
 
@@ -388,7 +393,7 @@ def _code(spec: CalculatorSpec) -> str:
 
     if spec.name in WRITTEN_FOR:
         return spec.name
-    raise InputError(f"--code is needed: what is to read the input? Choose one of {', '.join(WRITTEN_FOR)}.")
+    raise InputError(f"--code is missing. Name the program that is to read the input: one of {', '.join(WRITTEN_FOR)}.")
 
 
 def _folders(number: int) -> str:

@@ -70,12 +70,12 @@ def explain(error: Exception) -> tuple[str, ExitCode]:
     if isinstance(error, OSError) and error.errno in REFUSALS:
         where = f" {error.filename}" if error.filename else ""
         return (
-            f"The operating system refused{where}: {error.strerror}. Correct the path, its rights or the free space, "
-            "then run the command again.",
+            f"The operating system refused{where}: {error.strerror}. Correct the path or its permissions, or free "
+            "some space, then run the command again.",
             ExitCode.INPUT,
         )
     if isinstance(error, MemoryError):
-        return f"The memory of this machine does not suffice ({error}). Ask for less at once.", ExitCode.INPUT
+        return f"This machine has too little memory for this ({error}). Ask for less at a time.", ExitCode.INPUT
     return (
         f"This is a bug in ndsc ({type(error).__name__}: {error}). Please report it with the log {write_log()}, which "
         "has the command, the versions and the traceback.",

@@ -43,7 +43,7 @@ def fit(
     ] = None,
     settings: Annotated[
         Path | None,
-        option("--settings", "Take the fit and regularisation sections of this input file.", metavar="FILE.toml"),
+        option("--settings", "Use the sections [fit] and [regularisation] of this input file.", metavar="FILE.toml"),
     ] = None,
     cutoff: Annotated[float | None, option("--cutoff", "Cutoff, Å.")] = None,
     n_max: Annotated[int | None, option("--n-max", "Radial functions of SOAP (GAP).")] = None,
@@ -55,12 +55,15 @@ def fit(
         option(
             "--e0",
             "Energies of single atoms: average, fit, isolated, or in eV as Al=-3.2,Cu=-1.5.",
-            default="isolated where the database has every isolated atom, else average",
+            default="isolated if the database has an isolated atom of every element, else average",
             metavar="E0",
         ),
     ] = None,
     sparse_from: Annotated[
-        Path | None, option("--sparse-from", "Structures without labels that offer sparse points too.", metavar="FILE")
+        Path | None,
+        option(
+            "--sparse-from", "Structures without labels, from which sparse points are chosen as well.", metavar="FILE"
+        ),
     ] = None,
     memory_limit: Annotated[
         float | None, option("--memory-limit", "Refuse a fit that needs more memory than this.", metavar="GB")
@@ -92,7 +95,7 @@ def fit(
         given["e0"] = parse_e0(e0)
     sections = load_fit_settings(settings, {"fit": named | given, "regularisation": named})
     if sections.fit.method == "none":
-        raise InputError(f"{settings} has [fit] method = 'none', which makes no potential. Take this line out.")
+        raise InputError(f"{settings} has [fit] method = 'none', which makes no potential. Remove that line.")
     from ndsc.fit import apply_regularisation
     from ndsc.potentials import fit_potential
 
@@ -236,7 +239,7 @@ def export(
     """
     if (dialect is None) != (out is None) or (dialect is None and hessians is None):
         raise InputError(
-            "What to write is not said. Give --dialect with --out, for example --dialect mace --out train.xyz; or "
+            "Nothing was asked for. Give --dialect with --out, for example --dialect mace --out train.xyz; or "
             "--hessians, for example --hessians hessians.extxyz; or all three."
         )
     if dialect is not None and out is not None:

@@ -183,7 +183,9 @@ def verify(directory: StoreArgument, json: JsonOption = False) -> None:
 
 def show(
     directory: StoreArgument,
-    key: Annotated[str, typer.Argument(metavar="KEY", help="A label's key, or its beginning.", show_default=False)],
+    key: Annotated[
+        str, typer.Argument(metavar="KEY", help="A label's key, or the beginning of one.", show_default=False)
+    ],
     other: Annotated[
         str | None, typer.Argument(metavar="[OTHER]", help="Another label, to compare settings with.")
     ] = None,
@@ -247,7 +249,9 @@ def show(
 def prune(
     directory: StoreArgument,
     settings: Annotated[str | None, option("--settings", "Also all labels of these settings.", metavar="ID")] = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Remove; without it, only say what would be removed.")] = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Remove the files; without it, only say what would be removed.")
+    ] = False,
 ) -> None:
     """Remove damaged and temporary files, claims of dead runs, and files of failed calculations.
 
@@ -267,7 +271,7 @@ def prune(
         inventory.prune(files)
         say(f"{len(files)} removed.")
     else:
-        note(f"{len(files)} would be removed. Add --yes to do it.")
+        note(f"{len(files)} would be removed. Add --yes to remove them.")
 
 
 def export(

@@ -197,7 +197,8 @@ class CrystalOptions:
         if larger is not None:
             warn(
                 f"The space group is {crystal.symbol} ({crystal.number}) with symprec = {crystal.symprec:g}, but "
-                f"{larger}. If the file has its digits cut off, the larger group is meant: give that symprec."
+                f"{larger}. If the coordinates in the file are rounded, the larger group is probably meant: give "
+                "that symprec."
             )
         return crystal
 

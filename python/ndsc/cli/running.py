@@ -65,7 +65,7 @@ def run(
         say(text)
         return
     ctx.meta[RESUME] = (
-        "What is finished is kept; run the same command again to go on: "
+        "What is finished is kept; run the same command again to continue: "
         f"ndsc run {config}{'' if out is None else f' --out {out}'}"
     )
     if isinstance(settings, SeveralConfig):
@@ -114,7 +114,8 @@ def report(
         list[Path], typer.Argument(metavar="RUNDIR...", help="Folders of runs.", show_default=False)
     ],
     compare: Annotated[
-        bool, typer.Option("--compare", help="Write one page that compares the runs, and leave their own as they are.")
+        bool,
+        typer.Option("--compare", help="Write one page that compares the runs; their own reports stay as they are."),
     ] = False,
     out: Annotated[
         Path | None, option("--out", "The page of --compare.", default="comparison.html", metavar="FILE.html")
@@ -138,7 +139,10 @@ def report(
         say(write_comparison(run_directories, Path("comparison.html") if out is None else out))
         return
     if out is not None:
-        raise InputError("--out is the page of --compare. The report of a run is report.html in its folder.")
+        raise InputError(
+            "--out names the page that --compare writes; the report of one run is always report.html in "
+            "its folder. Leave --out out, or add --compare."
+        )
     for directory in run_directories:
         if not is_of_several(directory):
             say(write_report(directory))

@@ -33,7 +33,11 @@ def select(
     ctx: typer.Context,
     config: Annotated[
         Path | None,
-        typer.Argument(metavar="INPUT.toml", help="The input file of a run, or else --database.", show_default=False),
+        typer.Argument(
+            metavar="INPUT.toml",
+            help="The input file of a run; leave it out if --database is given.",
+            show_default=False,
+        ),
     ] = None,
     labels: Annotated[int | None, typer.Option("--labels", min=1, help="Largest number of labels to choose.")] = None,
     target_thz: Annotated[
@@ -71,7 +75,7 @@ def select(
     ] = None,
     settings: Annotated[
         Path | None,
-        option("--settings", "For a database: an input file whose section [fit] to take.", metavar="FILE.toml"),
+        option("--settings", "For a database: an input file whose section [fit] is used.", metavar="FILE.toml"),
     ] = None,
     workers: Annotated[
         int | None, typer.Option("--workers", min=1, help="Processes that compute kernels; all processors by default.")
@@ -127,7 +131,10 @@ def select(
             }  # fmt: skip
             foreign = [*own, *(name for name, value in more.items() if value)]
             if foreign:
-                raise InputError(f"{', '.join(foreign)} belong to a --database; {config} says it all. Leave them out.")
+                raise InputError(
+                    f"{', '.join(foreign)} can only be used with --database; for a run, {config} sets "
+                    "this. Leave them out."
+                )
             found, limits, run_workers = _of_run(config, given, out, progress, dynamics=not dry_run)
             run = default_directory(config) if out is None else out
             folder = run / "selection" if out is None else out
@@ -136,7 +143,10 @@ def select(
             if structure.structure is None or grid is None:
                 raise InputError("--database needs the crystal: give --structure and --grid.")
             if candidates is not None and not complete:
-                raise InputError("--candidates is for --complete. Without it, the database is what there is.")
+                raise InputError(
+                    "--candidates can only be used with --complete; without that, only structures of "
+                    "the database are chosen. Add --complete, or leave it out."
+                )
             limits, run_workers = _settings(given, candidates), None
             found = _of_database(database, keys, structure, grid, complete, (settings, preset), limits, progress)
             folder = run = Path("selection") if out is None else out
@@ -146,7 +156,7 @@ def select(
             with ScratchFolder() as scratch:
                 estimate = found.estimate(scratch.path, n=labels or limits.max_labels, workers=workers)
         else:
-            ctx.meta[RESUME] = f"Kernels that were computed are kept in {run}; run the same command again to go on."
+            ctx.meta[RESUME] = f"Kernels that were computed are kept in {run}; run the same command again to continue."
             limit = {name: value for name, value in given.items() if value is not None} or _default_limits(limits)
             model = found.model(run, workers=workers, progress=progress)
             selection = found.select(model, **{"n": None, **limit}, progress=progress)
@@ -205,8 +215,8 @@ def _of_run(
     found = preview_of_run(config, directory, dynamics=dynamics, progress=progress)
     if not found.relaxed:
         warn(
-            "[crystal] relax = true, and the crystal is not relaxed yet: the choice is for the crystal as it is given, "
-            "and the structures are not those of the run. Start the run first; it labels what it needs for this."
+            "[crystal] relax = true, and the crystal is not relaxed yet: labels are chosen for the unrelaxed "
+            "crystal, and the structures are not those of the run. Start the run first: it relaxes the crystal."
         )
     executor = common.executor
     return found, common.selection, executor.workers if "workers" in executor.model_fields_set else None
@@ -231,7 +241,7 @@ def _of_database(
     file, preset = fit
     sections = load_fit_settings(file, {"fit": {} if preset is None else {"preset": preset}, "regularisation": {}})
     if sections.fit.method == "none":
-        raise InputError(f"{file} has [fit] method = 'none', which makes no potential. Take this line out.")
+        raise InputError(f"{file} has [fit] method = 'none', which makes no potential. Remove that line.")
     frames = _read(path, keys, complete)
     crystal = structure.crystal()
     supercells = find_supercells(crystal, numbers, progress=progress)
@@ -337,7 +347,7 @@ def _show(found: Preview, selection: Selection, document: dict[str, Any], folder
     unit = "cost, s" if seconds else "cost, cheapest label"
     kinds = {"predicted_rmse_thz": "RMSE, THz"}
     kinds |= {"predicted_elastic_percent": "elastic, %"} if found.has_elastic else {}
-    rows: list[list[Any]] = [["", f"{len(found.labelled)} labels that are there", "", ""]]
+    rows: list[list[Any]] = [["", f"{len(found.labelled)} labels that exist", "", ""]]
     rows += [[place, row["name"], row["atoms"], row["total_cost"]] for place, row in enumerate(document["order"], 1)]
     names = ["", "configuration", "atoms", unit]
     for crystal in found.crystals:
@@ -348,10 +358,16 @@ def _show(found: Preview, selection: Selection, document: dict[str, Any], folder
     shown = [[_cell(value) for value in row] for row in rows]
     print_table(f"Expected errors, from {len(found.candidates)} candidates", names, shown)
     if not found.labelled:
-        say("Nothing is labelled, so the size of the errors is assumed: the order and their ratios mean more.")
+        say(
+            "Nothing is labelled yet, so the absolute size of the errors is an assumption; the order of the "
+            "structures and the ratios of errors are more reliable."
+        )
     if not seconds:
         power = f"atoms^{found.cost.power:g}"
-        say(f"No label with a time is there, so costs are in units of the cheapest label, and grow as {power}.")
+        say(
+            "No label has a recorded time, so costs are in units of the cheapest label and are assumed to grow as "
+            f"{power}."
+        )
     for name in document["outliers"]:
         say(f"The label of {name} contradicts all others, and was not counted: leave it out, or compute it again.")
     say(selection.reason)

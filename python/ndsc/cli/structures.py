@@ -94,7 +94,7 @@ def kpoints(
     grid: GridOption,
     max_points: Annotated[
         int | None,
-        option("--max-points", "Most points in the unit cell.", default="64 times those of the q-point grid"),
+        option("--max-points", "Most points in the unit cell.", default="64 times the points of the q-point grid"),
     ] = None,
     json: JsonOption = False,
 ) -> None:

@@ -75,7 +75,7 @@ def study(
         for file, config in named.items():
             show_plan(config.study.title, plan_study(config, cache or folders[file] / "cache"))
         return
-    ctx.meta[RESUME] = "What is finished is kept; run the same command again to go on."
+    ctx.meta[RESUME] = "What is finished is kept; run the same command again to continue."
     finished = []
     for file, config in named.items():
         note(f"{file}: {config.study.title}")
@@ -105,7 +105,7 @@ def show_plan(title: str, planned: DataFrame) -> None:
         for potential, labels, atoms, seconds, finished in planned.itertuples(index=False)
     ]
     print_table(title, ["potential", "labels", "atoms", "seconds of labels", ""], rows)
-    say(f"{(~planned.finished).sum()} of {len(planned)} potentials are to be fitted and compared.")
+    say(f"{(~planned.finished).sum()} of {len(planned)} potentials will be fitted and compared.")
 
 
 def show_verdict(results: StudyResults, folder: Path) -> None:

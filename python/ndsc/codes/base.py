@@ -127,7 +127,7 @@ class Code:
             return
         if atoms.get_initial_charges().any():
             raise InputError(
-                f"The structure has charges of atoms, which {self.title} cannot be given. Remove initial_charges; a "
+                f"The structure has atomic charges, which {self.title} cannot take as input. Remove initial_charges; a "
                 "charged cell, where it is meant, is a parameter of the code."
             )
         moments = atoms.get_initial_magnetic_moments()
@@ -140,7 +140,7 @@ class Code:
             )
         if moments.ndim > 1:
             raise InputError(
-                f"The structure has magnetic moments that are vectors; {self.title} is given collinear ones only. Give "
+                f"The structure has vector magnetic moments, and {self.title} is run with collinear moments only. Give "
                 "one number for each atom."
             )
 

@@ -127,7 +127,7 @@ class Castep(Program):
             computed = read(path, format="castep-castep")
         energies = [found[-1] for pattern in ENERGIES if (found := re.findall(pattern, text))]
         if not energies:
-            raise ValueError("it holds no final energy")
+            raise ValueError("it has no final energy")
         results = dict(computed.calc.results) | {"free_energy": energies[0]}
         version = re.search(r"CASTEP version\s+([\w.]+)", text)
         return Output.of(computed, results, f"CASTEP {version[1] if version else 'of unknown version'}")

@@ -37,13 +37,13 @@ class Elsewhere(Code):
         """
         raise InputError(
             f"The label of {atoms.info.get('ndsc_name', 'a structure')} is missing, and calculator = 'elsewhere' "
-            "computes nothing. Write what is missing with ndsc labels write, calculate it, and take the results with "
+            "calculates nothing. Write what is missing with ndsc labels write, calculate it, and take the results with "
             "ndsc labels read; then run again."
         )
 
     def version(self) -> str:
         """The program that computed a label tells its version itself."""
-        return "a code that is not named"
+        return "an unnamed code"
 
     def atom_parameters(self, parameters: Mapping[str, Any], symbol: str) -> dict[str, Any]:
         """See :meth:`Code.atom_parameters`: only the mark that it is a single atom, whose settings are the user's."""

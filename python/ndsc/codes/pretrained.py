@@ -71,7 +71,7 @@ class Pretrained(Code):
         for key in ("model", "device"):
             if not isinstance(parameters.get(key, ""), str):
                 raise InputError(
-                    f"{key} = {parameters[key]!r} in the parameters of {self.name!r} is no text. Give "
+                    f"{key} = {parameters[key]!r} in the parameters of {self.name!r} is not a string. Give "
                     f"{'a file or the name of a model' if key == 'model' else 'cpu or cuda'}."
                 )
 

@@ -302,7 +302,7 @@ class ProgramCalculator(Calculator):  # type: ignore[misc]
             )
         if code:
             how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
-            memory = " (out of memory, perhaps)" if code == -signal.SIGKILL else ""
+            memory = " (perhaps out of memory)" if code == -signal.SIGKILL else ""
             cause = subprocess.CalledProcessError(code, argv) if code < 0 else None
             raise ReferenceCalculationError(
                 f"{name}: {self.program.title} {how}{memory}. The end of its output: {self._tail(folder)}"

@@ -38,7 +38,7 @@ class ReferenceSettings(Section):
     command: str | None = Field(
         default=None,
         min_length=1,
-        description=f"Give how the program of {', '.join(PROGRAMS)} is started on this machine, for example "
+        description=f"Give the command that starts the program of {', '.join(PROGRAMS)} on this machine, for example "
         "'mpirun -np 2 pw.x'. Labels do not depend on it.",
     )
     pseudo_dir: Path | None = Field(
@@ -80,7 +80,7 @@ class ReferenceSettings(Section):
     def _possible(self) -> ReferenceSettings:
         code = code_of(self.calculator)
         if self.atom_parameters and not (code.has_kpoints or code.kpoints_optional):
-            raise ValueError(f"atom_parameters have no meaning for {self.calculator}; remove them")
+            raise ValueError(f"atom_parameters have no effect with {self.calculator}; remove them")
         try:
             self.to_spec()
         except InputError as error:

@@ -65,11 +65,11 @@ class CalculatorSpec:
                 f"{self.name} needs kgrid, the k-point grid of the unit cell. Add for example kgrid = [8, 8, 8]."
             )
         if self.name in CODES and not (code.has_kpoints or code.kpoints_optional) and self.kgrid is not None:
-            raise InputError(f"kgrid has no meaning for {self.name}, which has no k-points. Remove it.")
+            raise InputError(f"kgrid has no effect with {self.name}, which has no k-points. Remove it.")
         for key in ("command", "pseudo_dir"):
             if getattr(self, key) is not None and not code.is_program:
                 raise InputError(
-                    f"{key} has no meaning for {self.name}, which starts no program. Remove it, or choose one of "
+                    f"{key} has no effect with {self.name}, which starts no program. Remove it, or choose one of "
                     f"{', '.join(PROGRAMS)}."
                 )
         object.__setattr__(self, "parameters", canonical(dict(self.parameters)))

@@ -55,7 +55,9 @@ class Vasp(Program):
 
     def check_complete(self, parameters: Keywords) -> None:
         if not {"xc", "pp", "gga"} & {key.lower() for key in parameters}:
-            raise InputError("VASP needs xc, the functional, and with it the pseudopotentials: xc = 'PBE', say.")
+            raise InputError(
+                "VASP needs xc, which sets the functional and the pseudopotentials, for example xc = 'PBE'."
+            )
 
     def write(
         self,

@@ -29,7 +29,12 @@ class CrystalConfig(Section):
     a: Real | None = Field(
         default=None, ge=1, le=1000, description="Give the lattice constant of the conventional cell in Å."
     )
-    c: Real | None = Field(default=None, ge=1, le=1000, description="Give the second lattice constant in Å.")
+    c: Real | None = Field(
+        default=None,
+        ge=1,
+        le=1000,
+        description="Give the lattice constant c in Å, for hcp and other lattices that have one.",
+    )
     primitive: Flag = Field(
         default=True, description="Give true to reduce a structure file to its primitive cell, false to keep its cell."
     )
@@ -107,7 +112,7 @@ class CrystalConfig(Section):
             if unknown := sorted(set(given) - set(symbols)):
                 raise InputError(
                     f"[crystal] magmoms has moments of {', '.join(unknown)}, and the crystal consists of "
-                    f"{', '.join(sorted(set(symbols)))}. Take them out."
+                    f"{', '.join(sorted(set(symbols)))}. Remove them."
                 )
             none: Any = (0.0, 0.0, 0.0) if any(isinstance(one, tuple) for one in given.values()) else 0.0
             return [given.get(symbol, none) for symbol in symbols]

@@ -120,7 +120,7 @@ def parse_config(text: str, *, folder: str | Path = ".", source: str = "The inpu
     raw = with_absolute_paths(parse_toml(text, source), Path(folder).absolute(), source)
     if isinstance(raw.get("crystal"), list):
         raise InputError(
-            f"{source} has [[crystal]], once for each of several crystals, and this takes one. Give an input file "
+            f"{source} has several crystals ([[crystal]]), and this takes one. Give an input file "
             "with [crystal] here; ndsc.config.load_run reads several, and load_one one of them."
         )
     return RunConfig.parse(raw, source)

@@ -12,5 +12,5 @@ from ndsc.section import InputFile
 class FitSections(InputFile):
     """``[fit]`` and ``[regularisation]``."""
 
-    fit: AnySettings = Field(default_factory=default_settings, description="Write it as a section, [fit].")
+    fit: AnySettings = Field(default_factory=default_settings, description="Write it as a section: [fit].")
     regularisation: Regularisation = Field(default=Regularisation(), description="Write it as [regularisation].")

@@ -34,10 +34,10 @@ class PublishedConfig(Section):
     """``[[published]]``: numbers from elsewhere, shown as a column beside the study's."""
 
     name: Annotated[str, Field(min_length=1)] = Field(
-        description="Give the head of the column, for example 'Experiment'."
+        description="Give the heading of the column, for example 'Experiment'."
     )
-    on: Annotated[str, Field(min_length=1)] = Field(description="Give the name of the run that they belong to.")
-    source: str = Field(default="", description="Give where they come from.")
+    on: Annotated[str, Field(min_length=1)] = Field(description="Give the name of the run that the values belong to.")
+    source: str = Field(default="", description="Say where the values come from.")
     tables: Annotated[tuple[str, ...], BeforeValidator(_texts)] = Field(
         default=(), description="Give the names of tables; without it, all that have a row for one of the values."
     )

@@ -33,7 +33,9 @@ class ConfigurationsConfig(ConfigurationSettings):
     @model_validator(mode="after")
     def _something_to_label(self) -> ConfigurationsConfig:
         if self.per_supercell == 0 and self.unit_cells == 0 and self.trajectory is None:
-            raise ValueError("per_supercell and unit_cells are both 0, which leaves nothing to label; set one above 0")
+            raise ValueError(
+                "per_supercell and unit_cells are both 0, which leaves nothing to label; set one of them above 0"
+            )
         return self
 
 
@@ -79,8 +81,8 @@ class RunConfig(InputFile):
         method = said.get("method") or ("all" if everything else "information")
         if no_fit and said.get("method") is None and (keys := [key for key in said if key != "method"]):
             raise ValueError(
-                f"[selection] {', '.join(keys)} would not be used: [fit] method = 'none' makes no potential to choose "
-                "for, so that everything is labelled; leave the section out, or give a [fit] method"
+                f"[selection] {', '.join(keys)} would not be used: [fit] method = 'none' makes no potential to "
+                "choose for, so everything is labelled; leave the section out, or give a [fit] method"
             )
         return {**data, "selection": {**said, "method": method}}
 
@@ -169,7 +171,7 @@ class RunConfig(InputFile):
     @classmethod
     def _names_of_parts(cls, parts: tuple[ConfigurationsConfig, ...]) -> tuple[ConfigurationsConfig, ...]:
         if not parts:
-            raise ValueError("there is no part of a database, so nothing to label")
+            raise ValueError("there is no part of a database, so there is nothing to label")
         names = [part.name for part in parts]
         if len(parts) > 1 and (None in names or len(set(names)) < len(names)):
             raise ValueError("every part of a database of several parts needs a name of its own")

@@ -171,7 +171,7 @@ def _named(tables: list[Any], source: str) -> dict[str, dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
     for number, table in enumerate(tables, 1):
         if not isinstance(table, Mapping):
-            raise InputError(f"{source}: [[crystal]] number {number} is no table. Write [[crystal]] once for each.")
+            raise InputError(f"{source}: [[crystal]] number {number} is not a table. Write [[crystal]] once for each.")
         name = table.get("name")
         if not isinstance(name, str) or not NAME.fullmatch(name):
             said = "has no name" if name is None else f"has the name {name!r}"
@@ -180,7 +180,10 @@ def _named(tables: list[Any], source: str) -> dict[str, dict[str, Any]]:
                 "digits, dots and underscores, as name = 'fcc'; its results go to a folder of that name."
             )
         if name.casefold() in TAKEN:
-            raise InputError(f"{source}: [[crystal]] name = {name!r} is what a run calls its own {name}. Give another.")
+            raise InputError(
+                f"{source}: [[crystal]] name = {name!r} is the name of a file or folder that every run "
+                "writes. Choose another."
+            )
         if name.casefold() in {other.casefold() for other in found}:
             raise InputError(f"{source}: two of [[crystal]] are called {name}. Give each a name of its own.")
         found[name] = {key: value for key, value in table.items() if key != "name"}
@@ -194,6 +197,7 @@ def _check_one_way(config: SeveralConfig, source: str) -> None:
         everything = ", ".join(name for name, method in methods.items() if method == "all")
         others = ", ".join(name for name, method in methods.items() if method != "all")
         raise InputError(
-            f"{source}: all configurations of {everything} would be labelled, and labels chosen for {others}. Give "
+            f"{source}: all configurations of {everything} would be labelled, while for {others} labels would be "
+            "chosen. Give "
             "[configurations] for all crystals or for none, or say which with [selection] method."
         )

@@ -54,13 +54,13 @@ class StudyHead(Section):
     """``[study]``: what it is about."""
 
     title: Name = Field(description="Give the title of the study's page.")
-    claim: str = Field(default="", description="Give one sentence that the study is to confirm or refute.")
+    claim: str = Field(default="", description="Give one sentence: what the study should confirm or refute.")
     seeds: tuple[Annotated[Whole, Field(ge=0, lt=2**31)], ...] = Field(
         default=(1,), min_length=1, description="Give the seeds of draws and sparse points, as seeds = [1, 2, 3, 4, 5]."
     )
     missing: Literal["refuse", "leave out"] = Field(
         default="refuse",
-        description="Give 'refuse' to stop where a configuration has no label, or 'leave out' to go on without it.",
+        description="Give 'refuse' to stop if a configuration has no label, or 'leave out' to continue without it.",
     )
     verify: Whole = Field(
         default=0,
@@ -81,8 +81,8 @@ class SelectConfig(Section):
 
     method: Literal["random", "information"] = Field(
         default="random",
-        description="Give 'random' (a draw that the seed decides) or 'information' (those first whose labels tell most "
-        "about phonons and elastic constants).",
+        description="Give 'random' (a draw that the seed decides) or 'information' (the most informative first: "
+        "those whose labels reduce the expected errors of phonons and elastic constants most).",
     )
     kind: Texts = Field(
         default=(), description="Give the config_type, or a list: 'unit_cell', 'supercell'; without it, all."
@@ -97,28 +97,30 @@ class SelectConfig(Section):
     scale: Numbers = Field(default=(), description="Give the scale of the cell, or a list; without it, all.")
     always: Texts = Field(
         default=(),
-        description="Give patterns of names that are in every draw, also without the filters, and count in its limit.",
+        description="Give patterns of names of configurations that are in every draw, whatever the filters, and "
+        "count towards its limit.",
     )
     size: Positive | str | None = Field(
         default=None, description="Give the number of labels to draw, or the name of a potential that has as many."
     )
     fraction: Annotated[Real, Field(gt=0, le=1)] | None = Field(
-        default=None, description="Give the part of the labels to draw, above 0 and at most 1."
+        default=None, description="Give the fraction of the labels to draw, above 0 and at most 1."
     )
     atoms: Positive | str | None = Field(
         default=None,
-        description="Give the most atoms of the labels drawn, or the name of a potential with as many.",
+        description="Give the largest total number of atoms of the labels drawn, or the name of a potential to match.",
     )
     seconds: Annotated[Real, Field(gt=0)] | str | None = Field(
         default=None,
-        description="Give the most recorded seconds of all labels drawn, or the name of a potential to match in cost.",
+        description="Give the largest total time (recorded seconds) of the labels drawn, or the name of a potential "
+        "to match.",
     )
 
     @model_validator(mode="after")
     def _one_limit(self) -> SelectConfig:
         given = [key for key in ("size", "fraction", "atoms", "seconds") if getattr(self, key) is not None]
         if len(given) > 1:
-            raise ValueError(f"{' and '.join(given)} are limits of one draw; keep one of them")
+            raise ValueError(f"{' and '.join(given)} both limit the same draw; keep one of them")
         return self
 
     @property
@@ -160,8 +162,8 @@ class PotentialConfig(Section):
     )
     sigmas: Literal["regularisation", "evidence"] | None = Field(
         default=None,
-        description="Give 'regularisation' for the sigmas of that section, or 'evidence' for those that make the "
-        "labels learned from most probable; without it, as the first run.",
+        description="Give 'regularisation' for the sigmas of that section, or 'evidence' for those that maximise the "
+        "evidence of the training labels; without it, as in the first run.",
     )
     sparse_points: Literal["run", "selected", "database", "pool"] | SparseFrom = Field(
         default="run",
@@ -179,14 +181,17 @@ class EvaluateConfig(Section):
     """``[evaluate]``: what is computed of every potential."""
 
     on: Texts = Field(
-        default=(), description="Give the names of the runs to compare with; without it, those learned from."
+        default=(),
+        description="Give the names of the runs to compare with; without it, those whose labels it learns from.",
     )
-    phonons: Flag = Field(default=True, description="Give true for phonons beside the reference's, or false.")
-    elastic: Flag = Field(default=True, description="Give true for elastic constants beside the reference's, or false.")
+    phonons: Flag = Field(default=True, description="Give true to compare phonons with the reference's, or false.")
+    elastic: Flag = Field(
+        default=True, description="Give true to compare elastic constants with the reference's, or false."
+    )
     harmonic: Flag = Field(default=True, description="Give true for the harmonic model of the same labels, or false.")
     dos: Flag = Field(default=False, description="Give true for densities of states, or false.")
     predicted: Flag = Field(
-        default=False, description="Give true for the errors that the labels alone predict, or false."
+        default=False, description="Give true for the errors that are predicted from the labels alone, or false."
     )
 
     @property
@@ -209,11 +214,12 @@ class CheckConfig(Section):
     )
     seeds: Literal["median", "mean", "all"] | Annotated[Real, Field(gt=0, le=1)] = Field(
         default="median",
-        description="Give 'median' or 'mean' (over the seeds), 'all', or the share of the seeds that is enough.",
+        description="Give 'median' or 'mean' (over the seeds), 'all', or the fraction of the seeds for which it must "
+        "hold.",
     )
     together: Flag = Field(
         default=False,
-        description="Give true to count all points and runs that the test does not name as seeds of one, or false.",
+        description="Give true to treat all points and runs that the test does not name like further seeds, or false.",
     )
 
 
@@ -228,7 +234,9 @@ class FigureConfig(Section):
     name: FileName = Field(description="Give the name of its files: letters, digits, - and _.")
     caption: str = Field(default="", description="Give the caption.")
     potentials: Texts = Field(default=(), description="Give the names of potentials; without it, all.")
-    on: Texts = Field(default=(), description="Give the names of runs; without it, all that are judged on.")
+    on: Texts = Field(
+        default=(), description="Give the names of runs; without it, all that potentials are compared on."
+    )
     at: dict[str, Any] = Field(default_factory=dict, description="Give swept values; without it, every point.")
     over: tuple[Literal["labels", "atoms", "seconds"], ...] = Field(
         default=("labels", "atoms", "seconds"), min_length=1, description="Give the axes of 'learning', as ['labels']."
@@ -339,7 +347,7 @@ class StudyConfig(InputFile):
 def _unique(names: list[str], what: str) -> None:
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
-        raise ValueError(f"the {what} {twice[0]!r} is used twice; give each its own name")
+        raise ValueError(f"the {what} {twice[0]!r} is defined twice; give each a name of its own")
 
 
 def _known(names: object, known: object, where: str, what: str) -> None:

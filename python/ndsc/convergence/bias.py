@@ -226,7 +226,8 @@ def bias_table(
     notes = describe_code_versions(every)
     if not any(row.change for row in rows):
         notes.append(
-            "Nothing depends on what the limit changes: a misspelt path, more often than settings without a bias."
+            "Nothing depends on what the limit changes. Check the paths for spelling mistakes; settings without any "
+            "bias are unlikely."
         )
     means = [_mean_cpu(side.of_configurations) for side in sides]
     return BiasTable(spec, limit, targets, tuple(rows), settings.lattice, means[0], means[1], tuple(notes))

@@ -105,7 +105,9 @@ def plan_noise(
         When the settings do not differ, `n` is below 2, or fewer than two configurations have labels.
     """
     if n < 2:
-        raise InputError(f"{n} configurations to check: noise is a difference between configurations. Take at least 2.")
+        raise InputError(
+            f"{n} configuration to check: noise is measured as a difference between configurations. Take at least 2."
+        )
     if not _changes(spec, denser):
         raise InputError(
             "The settings to check against are those of the database. Change one: a denser kgrid, a higher cutoff."

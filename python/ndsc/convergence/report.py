@@ -132,7 +132,8 @@ class Scan:
         reference = setting_text(self.reference.value)
         if not self.judged:
             return (
-                f"{path}: a width is a choice, not an accuracy; the changes against the smallest, {reference}, are "
+                f"{path}: a smearing width has no converged value; the changes relative to the smallest one,  "
+                f"{reference}, are "
                 "given, and nothing is recommended."
             )
         if not self.has_effect:

@@ -168,7 +168,8 @@ def converge(
     notes = describe_code_versions(every_label)
     if max(float(np.abs(label.forces).max()) for label in every_label) < NO_FORCE:
         notes.append(
-            "No configuration has forces, so they say nothing about convergence; take displaced supercells as well."
+            "No configuration has forces, so the convergence of forces cannot be judged; take displaced supercells "
+            "as well."
         )
     return ConvergenceReport(
         spec, targets, tuple((atoms.info["ndsc_name"], len(atoms)) for atoms in configurations), tuple(found), notes

@@ -181,7 +181,8 @@ def setting_path(spec: CalculatorSpec, name: str) -> str:
     path = _path(spec, name) if name in NAMED else name
     if path is None:
         raise InputError(
-            f"Where {spec.name!r} keeps its {name} is not known. Name the dotted path into its parameters instead."
+            f"It is not known which parameter of {spec.name!r} holds its {name}. Give the dotted path of that "
+            "parameter instead."
         )
     return path
 

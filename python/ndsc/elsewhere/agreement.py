@@ -28,8 +28,8 @@ def other_kpoints(wanted: Wanted, returned: Returned) -> str | None:
     counts = {len(expected), 2 * len(expected)} if returned.code == "espresso" else {len(expected)}
     if returned.n_kpoints not in counts:
         return (
-            f"it has {returned.n_kpoints} k-points and the folded grid {len(expected)}: symmetry (VASP: ISYM = 0), or "
-            "another list"
+            f"it has {returned.n_kpoints} k-points and the folded grid has {len(expected)}: symmetry was used (VASP: "
+            "give ISYM = 0), or another list of k-points"
         )
     if float(returned.settings.get("isym", 0)) > 0:
         return "ISYM is above 0, which symmetrises the density with k-points that are not in the list; give ISYM = 0"
@@ -39,7 +39,7 @@ def other_kpoints(wanted: Wanted, returned: Returned) -> str | None:
     nearest = np.abs(away - np.rint(away)).max(axis=3).min(axis=(1, 2))
     if nearest.max(initial=0.0) > KPOINT:
         point = " ".join(f"{number:.4f}" for number in returned.kpoints[int(nearest.argmax())])
-        return f"its k-points are not the folded ones: {point} is none of them; KPOINTS is to stay as it was written"
+        return f"its k-points are not the folded ones: {point} is none of them; leave KPOINTS as it was written"
     return None
 
 
@@ -54,7 +54,7 @@ def other_than_parameters(wanted: Wanted, returned: Returned) -> str | None:
         for name in _COMPARED
         if name in said and name in returned.settings and not equal(said[name], returned.settings[name])
     ]
-    return f"its settings are not those that the label is named for: {', '.join(wrong)}" if wrong else None
+    return f"its settings are not those that were asked for: {', '.join(wrong)}" if wrong else None
 
 
 def equal(first: float | str, second: float | str) -> bool:

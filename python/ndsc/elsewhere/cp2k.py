@@ -58,7 +58,7 @@ def read_cp2k(text: str) -> Output:
         if not found:
             raise ValueError(f"it holds no {what}")
     if len(forces) != len(atoms):
-        raise ValueError(f"it holds {len(forces)} forces for {len(atoms)} atoms (&FORCE_EVAL, &PRINT, &FORCES ON)")
+        raise ValueError(f"it has {len(forces)} forces for {len(atoms)} atoms (&FORCE_EVAL, &PRINT, &FORCES ON)")
     structure = Atoms(
         [chemical_symbols[int(number)] for _, number, *_ in atoms],
         cell=np.array(vectors[:3], dtype=float),

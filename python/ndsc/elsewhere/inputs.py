@@ -185,7 +185,8 @@ def _copy(file: Path, place: Path) -> None:
     text = place.read_text(encoding="utf-8", errors="replace")
     if re.search(r"^[^#!]*\bMAGMOM\b", text, re.MULTILINE | re.IGNORECASE):
         raise InputError(
-            f"{file} has a line MAGMOM, which holds for one cell. Take it out: every folder gets the moments of its "
+            f"{file} has a line MAGMOM, which is valid for one cell only. Remove it: every folder gets the moments "
+            "of its "
             "own atoms, from those of the crystal."
         )
     known = {line.split("=")[0].strip().upper() for line in text.splitlines() if "=" in line}
@@ -219,7 +220,9 @@ def _write_one(wanted: Wanted, folder: Path, code: str) -> list[str]:
         return _by_program(PROGRAMS[code], spec, atoms, kpoints, folder)
     notes = list(WRITTEN_FOR[code](folder, atoms, kpoints))
     if kpoints is None and code != "extxyz":
-        notes.append("No k-points were written, because there is no kgrid: they are yours too, and are not checked.")
+        notes.append(
+            "No k-points were written, because there is no kgrid: choose them yourself; they will not be checked."
+        )
     if wanted.task == "single atoms":
         notes.append(
             "Single atoms need settings of their own: spin by Hund's rule, sharp occupations, one k-point. Change "
@@ -253,7 +256,7 @@ def _by_program(program: Program, spec: CalculatorSpec, atoms: Atoms, kpoints: F
 def _vasp(folder: Path, atoms: Atoms, kpoints: FloatArray | None) -> list[str]:
     write(folder / "POSCAR", atoms, format="vasp", direct=True, sort=True, vasp5=True)
     notes = [
-        "INCAR and POTCAR are yours: one calculation with forces and stress (IBRION = -1, NSW = 0, ISIF = 2, "
+        "Write INCAR and POTCAR yourself: one calculation with forces and stress (IBRION = -1, NSW = 0, ISIF = 2, "
         "ISYM = 0), and the elements in the order of POSCAR."
     ]
     moments = atoms[np.argsort(atoms.get_chemical_symbols(), kind="stable")].get_initial_magnetic_moments()
@@ -261,7 +264,9 @@ def _vasp(folder: Path, atoms: Atoms, kpoints: FloatArray | None) -> list[str]:
         spin = "ISPIN = 2" if moments.ndim == 1 else "LNONCOLLINEAR = .TRUE."
         values = " ".join(f"{moment:.10g}" for moment in moments.ravel())
         (folder / "INCAR").write_text(f"{spin}\nMAGMOM = {values}\n", encoding="utf-8")
-        notes.append("INCAR holds the moments only, in the order of POSCAR; --copy INCAR puts yours before them.")
+        notes.append(
+            "INCAR has the magnetic moments only, in the order of POSCAR; --copy INCAR puts yours before them."
+        )
     if kpoints is not None:
         rows = [" ".join(f"{number:.14f}" for number in row) for row in kpoints]
         text = "\n".join(["folded k-points with weights", str(len(rows)), "Reciprocal", *rows])
@@ -275,7 +280,8 @@ def _castep(folder: Path, atoms: Atoms, kpoints: FloatArray | None) -> list[str]
         blocks["KPOINTS_LIST"] = [" ".join(f"{number:.14f}" for number in row) for row in kpoints]
     (folder / "ndsc.cell").write_text(blocks_text(blocks), encoding="utf-8")
     return [
-        "ndsc.param is yours: one calculation with forces and stress (task : SinglePoint, calculate_stress : true, "
+        "Write ndsc.param yourself: one calculation with forces and stress (task : SinglePoint, calculate_stress : "
+        "true, "
         "finite_basis_corr : 0)."
     ]
 
@@ -289,7 +295,8 @@ def _espresso(folder: Path, atoms: Atoms, kpoints: FloatArray | None) -> list[st
     (folder / "cards.pwi").write_text("\n".join(rows) + "\n", encoding="utf-8")
     species = len(set(atoms.numbers.tolist()))
     return [
-        "cards.pwi holds the cards; the namelists and ATOMIC_SPECIES that go before it are yours (tprnfor, tstress, "
+        "cards.pwi has the cards; write the namelists and ATOMIC_SPECIES that go before them yourself (tprnfor, "
+        "tstress, "
         f"nosym and noinv = .true., ibrav = 0, ntyp = {species}, nat of each folder)."
     ]
 
@@ -309,7 +316,7 @@ def _abinit(folder: Path, atoms: Atoms, kpoints: FloatArray | None) -> list[str]
         rows += ["wtk", *(f"{row[3]:.14f}" for row in kpoints)]
     rows += ["optforces 1", "optstress 1"]
     (folder / "structure.abi").write_text("\n".join(rows) + "\n", encoding="utf-8")
-    return ['structure.abi holds structure and k-points; an input of yours takes it with include "structure.abi".']
+    return ['structure.abi has the structure and the k-points; your own input reads it with include "structure.abi".']
 
 
 def _aims(folder: Path, atoms: Atoms, kpoints: FloatArray | None) -> list[str]:
@@ -321,7 +328,7 @@ def _aims(folder: Path, atoms: Atoms, kpoints: FloatArray | None) -> list[str]:
     (folder / "geometry.in").write_text("\n".join(rows) + "\n", encoding="utf-8")
     _list(folder, kpoints)
     return [
-        "control.in is yours: one calculation with compute_forces and compute_analytical_stress.",
+        "Write control.in yourself: one calculation with compute_forces and compute_analytical_stress.",
         *_listed(kpoints),
     ]
 
@@ -334,7 +341,7 @@ def _cp2k(folder: Path, atoms: Atoms, kpoints: FloatArray | None) -> list[str]:
         rows = ["&KPOINTS", "  SCHEME GENERAL", *(f"  KPOINT {_row(row)}" for row in kpoints), "&END KPOINTS"]
         (folder / "kpoints.inc").write_text("\n".join(rows) + "\n", encoding="utf-8")
     return [
-        "subsys.inc and kpoints.inc are taken by an input of yours with @INCLUDE; it prints FORCES and STRESS_TENSOR "
+        "Your own input reads subsys.inc and kpoints.inc with @INCLUDE; it must print FORCES and STRESS_TENSOR "
         "into the main output (&PRINT in &FORCE_EVAL, STRESS_TENSOR ANALYTICAL)."
     ]
 

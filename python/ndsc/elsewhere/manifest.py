@@ -158,7 +158,7 @@ class Manifest:
                 atoms.info |= {"ndsc_name": said["name"], "config_type": str(said.get("config_type", ""))}
                 wanted = Wanted(atoms, specs[said["settings"]], said["task"])
                 if wanted.key != said["key"]:
-                    raise ValueError(f"the structure or the settings of {said['name']} are not those of its key")
+                    raise ValueError(f"the structure or the settings of {said['name']} do not agree with its key")
                 entries.append(Entry(wanted, str(said["folder"])))
             near = Path(os.path.normpath(path.absolute().parent / content["store"]))
             far = Path(content["store_absolute"])
@@ -188,5 +188,6 @@ class Manifest:
                 return candidate / MANIFEST
         raise InputError(
             f"{folder} has no {MANIFEST}, which says what labels its outputs are for. Give the folder that ndsc labels "
-            "write made; where only outputs came back, put them into it: names of folders do not matter."
+            "write made; if only the outputs were copied back, put them into it: the names of their folders do not "
+            "matter."
         )

@@ -114,7 +114,7 @@ def find_entries(
     if not same:
         known = list(dict.fromkeys(entry.wanted.atoms.get_chemical_formula() for entry in entries))
         listed = ", ".join(known[:6]) + (" …" if len(known) > 6 else "")
-        return [], f"it is of {computed.get_chemical_formula()}, and the labels are of {listed}"
+        return [], f"it is a calculation of {computed.get_chemical_formula()}, and the labels are for {listed}"
     if not computed.pbc.all() or abs(np.linalg.det(computed.cell.array)) < 1e-9:
         return [], "it has no periodic cell"
     by_cell = sorted(same, key=lambda entry: _cell_difference(entry.wanted.atoms, computed))
@@ -129,7 +129,8 @@ def find_entries(
     if fitting:
         return fitting, ""
     entry, match = pairs[0]
-    return [], f"its structure is that of no label; the nearest is {entry.wanted.name} in {entry.folder}, whose {match}"
+    closest = f"{entry.wanted.name} in {entry.folder}, whose {match}"
+    return [], f"its structure is not that of any label; the closest is {closest}"
 
 
 def _cell_difference(asked: Atoms, computed: Atoms) -> float:

@@ -199,7 +199,7 @@ def _reason(error: Exception) -> str:
     if isinstance(error, UnusableError):
         return str(error)
     said = " ".join(str(error).split())
-    return f"it cannot be read, and is perhaps not whole ({type(error).__name__}{': ' + said[:200] if said else ''})"
+    return f"it cannot be read and may be incomplete ({type(error).__name__}{': ' + said[:200] if said else ''})"
 
 
 def _returned(path: Path, kind: str, output: Output, text: str, extra: str = "") -> Returned:
@@ -234,7 +234,7 @@ def _unconverged(reason: str) -> None:
 def _vasprun(path: Path) -> list[Returned]:
     xml, outcar = text_of(path), text_of(path.with_name("OUTCAR"))
     if "</modeling>" not in xml[-200:]:
-        raise UnusableError("it has no end: the calculation was stopped, or the file is not whole")
+        raise UnusableError("it is incomplete: the calculation was stopped, or part of the file is missing")
     _single(path, xml.count("<calculation>"))
     _unconverged(unconverged_steps(outcar, xml))
     return [_returned(path, "vasprun", PROGRAMS["vasp"].parse(path), xml, outcar)]
@@ -243,7 +243,7 @@ def _vasprun(path: Path) -> list[Returned]:
 def _outcar(path: Path) -> list[Returned]:
     text = text_of(path)
     if "General timing and accounting" not in text[-20_000:]:
-        raise UnusableError("it has no end: the calculation was stopped, or the file is not whole")
+        raise UnusableError("it is incomplete: the calculation was stopped, or part of the file is missing")
     ends = re.findall(r"aborting loop.*", text)
     _unconverged("" if ends and "EDIFF is reached" in ends[-1] else (ends or ["EDIFF is not reached"])[-1].strip(" -"))
     frames = read(path, index=":", format="vasp-out")
@@ -262,10 +262,10 @@ def _program(name: str, end: str, steps: str) -> Callable[[Path], list[Returned]
         found = re.search(code.not_converged, text, re.IGNORECASE)
         _unconverged(found[0].strip(" ;") if found else "")
         if not re.search(end, text):
-            raise UnusableError("it has no end: the calculation was stopped, or the file is not whole")
+            raise UnusableError("it is incomplete: the calculation was stopped, or part of the file is missing")
         _single(path, len(re.findall(steps, text)))
         if name == "castep" and len(re.findall(r"(?m)^\s*Final energy(?:, E)?\s*=", text)) > 1:
-            raise UnusableError("its energies are of several cutoffs; finite_basis_corr : 0 gives one")
+            raise UnusableError("it has energies at several cutoffs; finite_basis_corr : 0 gives a single one")
         return [_returned(path, name, code.parse(path), text)]
 
     return reader
@@ -274,12 +274,12 @@ def _program(name: str, end: str, steps: str) -> Callable[[Path], list[Returned]
 def _aims(path: Path) -> list[Returned]:
     text = text_of(path)
     if "Have a nice day." not in text:
-        raise UnusableError("it does not end with aims' 'Have a nice day.': it was stopped, or did not converge")
-    _unconverged("" if "Self-consistency cycle converged." in text else "aims does not say that it did")
+        raise UnusableError("it does not end with 'Have a nice day.': the calculation was stopped or did not converge")
+    _unconverged("" if "Self-consistency cycle converged." in text else "aims does not report convergence")
     frames = read(path, index=":", format="aims-output")
     _single(path, len(frames))
     if "forces" not in frames[0].calc.results:
-        raise UnusableError("it has no forces; control.in is to say compute_forces .true.")
+        raise UnusableError("it has no forces; set compute_forces .true. in control.in")
     version = re.search(r"(?m)^\s*(?:FHI-aims version\s*:|Version)\s+(\d\S*)", text)
     named = f"FHI-aims {version[1] if version else 'of unknown version'}"
     return [_returned(path, "aims", Output.of(frames[0], frames[0].calc.results, named), text)]
@@ -290,7 +290,7 @@ def _cp2k(path: Path) -> list[Returned]:
     found = re.search(r"SCF run NOT converged", text)
     _unconverged(found[0] if found else "")
     if "PROGRAM ENDED AT" not in text:
-        raise UnusableError("it has no end: the calculation was stopped, or the file is not whole")
+        raise UnusableError("it is incomplete: the calculation was stopped, or part of the file is missing")
     _single(path, printed_steps(text))
     try:
         output = read_cp2k(text)
@@ -312,7 +312,7 @@ def _extxyz(path: Path) -> list[Returned]:
         if energy is None or forces is None:
             raise UnusableError(f"{where.name} has no {'energy' if energy is None else 'forces'}")
         results = {"free_energy": energy, "forces": forces, "stress": _stress(frame)}
-        named = str(frame.info.get("code") or "a code that is not named")
+        named = str(frame.info.get("code") or "an unnamed code")
         output = Output.of(frame, results, named)
         said = frame.info.get("settings")
         settings: dict[str, float | str] = {} if said is None else {"settings": str(said)}

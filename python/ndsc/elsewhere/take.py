@@ -81,7 +81,8 @@ class ReadReport:
         if self.problems:
             told = "".join(f"\n  {problem.path}: {problem.reason}" for problem in self.problems)
             raise ReferenceCalculationError(
-                f"{len(self.problems)} outputs were not taken (the others were):{told}\nCorrect them and read again."
+                f"{len(self.problems)} outputs were not taken (the others were):{told}\nCorrect them and read the "
+                "folder again."
             )
 
 
@@ -131,7 +132,7 @@ def read_labels(
     stores = {str(manifest.store.absolute()) for manifest in manifests.values()}
     if store is None and len(stores) > 1:
         raise InputError(
-            f"The folders belong to {len(stores)} folders of labels: {', '.join(sorted(stores))}. Read each."
+            f"The folders belong to {len(stores)} folders of labels: {', '.join(sorted(stores))}. Read them one by one."
         )
     labels = LabelStore(Path(min(stores)) if store is None else store)
     labels.check_writable()
@@ -175,8 +176,8 @@ def _matched(entries: Sequence[Entry], returned: Returned, root: Path) -> _Candi
     if rivals:
         return Problem(
             returned.path,
-            f"it fits {entry.wanted.name} and {rivals[0].wanted.name}, which have other settings; put it into the "
-            f"folder of one, {entry.folder} or {rivals[0].folder}",
+            f"it fits {entry.wanted.name} and {rivals[0].wanted.name}, which differ in their settings; put it into "
+            f"the folder of one of them,  {entry.folder} or {rivals[0].folder}",
         )
     return _Candidate(entry, match, returned)
 
@@ -185,7 +186,7 @@ def _refused(found: _Candidate, without_stress: bool) -> str | None:
     """Why an output that fits cannot be a label."""
     returned, wanted = found.returned, found.entry.wanted
     if not gives_labels_of(returned.code, wanted.spec):
-        return f"it is of {returned.version}, and the label is one of calculator = {wanted.spec.name!r}"
+        return f"it is an output of {returned.version}, and the label belongs to calculator = {wanted.spec.name!r}"
     single = is_isolated_atom(wanted.atoms)
     if returned.stress is None and not (without_stress or single):
         return (
@@ -289,7 +290,7 @@ class _Taking:
         for problem in unread:
             place = problem.path.resolve()
             if any(place.is_relative_to(folder) for folder in done):
-                self.notes.append(f"{problem.path} was passed over, as its label is there: {problem.reason}.")
+                self.notes.append(f"{problem.path} was ignored, because its label exists already: {problem.reason}.")
             else:
                 self.problems.append(problem)
 
@@ -305,11 +306,12 @@ class _Taking:
         return self._stored[wanted.key]
 
     def _contradiction(self, wanted: Wanted, first: Label, label: Label) -> str:
-        which = "the label that is there" if self._label(wanted) is not None else "another output for it"
+        which = "the existing label" if self._label(wanted) is not None else "another output for it"
         energy = 1e3 * abs(first.energy - label.energy) / len(label.forces)
         force = float(np.abs(first.forces - label.forces).max())
         return (
-            f"it is of {wanted.name} and differs from {which} by {energy:.3g} meV an atom and {force:.3g} eV/Å; remove "
+            f"it belongs to {wanted.name} and differs from {which} by {energy:.3g} meV an atom and {force:.3g} eV/Å; "
+            "remove "
             f"the wrong one ({self.store.path_of(wanted.key).name} in the labels, if it is the label)"
         )
 

@@ -70,7 +70,7 @@ class GapCalculator(Calculator):  # type: ignore[misc]
             reason = " ".join(str(error).encode("ascii", "replace").decode().split())
             raise FitError(
                 f"quippy cannot use the potential {self.xml_path} ({reason}). Look at the structure (atoms on one "
-                "site, a cell of no volume), or fit the potential again when its files were changed."
+                "site, a cell of no volume), or fit the potential again if its files were changed."
             ) from error
         results = self._potential.results
         energy = float(results["energy"])

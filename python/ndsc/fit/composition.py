@@ -87,8 +87,8 @@ def check_compositions(frames: Iterable[Atoms], species: Iterable[str] = ()) -> 
     absent = [symbol for symbol, length in zip(wanted, lengths, strict=True) if length == 0.0]
     if absent:
         raise InputError(
-            f"e0 = 'fit' cannot find the energy of a single atom of {', '.join(absent)}, because no configuration with "
-            "an energy holds any. Add some, or give e0 as a table of energies."
+            f"e0 = 'fit' cannot find the energy of a single atom of {', '.join(absent)}, because no configuration "
+            "with an energy contains it. Add some, or give e0 as a table of energies."
         )
     _, values, vectors = np.linalg.svd(columns / lengths, full_matrices=False)
     # With fewer configurations than elements there are fewer singular values, and the others are zero.
@@ -101,9 +101,9 @@ def check_compositions(frames: Iterable[Atoms], species: Iterable[str] = ()) -> 
     listed = ", ".join(formulas[:4]) + (", …" if len(formulas) > 4 else "")
     raise InputError(
         f"e0 = 'fit' cannot tell the energies of single atoms of {' and '.join(mixed)} apart: configurations with "
-        f"energies hold these elements in the same proportion, or nearly so ({listed}). Add configurations of other "
+        f"energies contain these elements in the same proportion, or nearly so ({listed}). Add configurations of other "
         "compositions, such as the pure elements, give e0 = 'isolated' or a table of energies, or e0 = 'average', "
-        "which does as well where all configurations have one composition."
+        "which is just as good if all configurations have the same composition."
     )
 
 

@@ -78,19 +78,19 @@ class DatabaseSettings(Section):
         description="Give the path of labelled configurations, as file = 'own.extxyz', relative to the input file."
     )
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]*$")] | None = Field(
-        default=None, description="Give the name that results call it, of letters, digits, '_', '.', '+' and '-'."
+        default=None,
+        description="Give the name under which it appears in the results, of letters, digits, '_', '.', '+' and '-'.",
     )
-    energy_key: str = Field(default=ENERGY_KEY, description="Give the name of the energy (eV) in the file, or 'none'.")
-    forces_key: str = Field(
-        default=FORCES_KEY, description="Give the name of the forces (eV/Å) in the file, or 'none'."
-    )
-    virial_key: str = Field(default=VIRIAL_KEY, description="Give the name of the virial (eV) in the file, or 'none'.")
+    energy_key: str = Field(default=ENERGY_KEY, description="Give the key of the energy (eV) in the file, or 'none'.")
+    forces_key: str = Field(default=FORCES_KEY, description="Give the key of the forces (eV/Å) in the file, or 'none'.")
+    virial_key: str = Field(default=VIRIAL_KEY, description="Give the key of the virial (eV) in the file, or 'none'.")
     stress_key: str = Field(
         default=NO_KEY,
-        description="Give the name of the stress (eV/Å³, ASE's sign) in the file, where it has no virials.",
+        description="Give the key of the stress (eV/Å³, ASE's sign) in the file, if it has no virials.",
     )
     config_types: Annotated[tuple[str, ...], BeforeValidator(_several)] | None = Field(
-        default=None, description="Give the config_type of the frames to take, or a list of some; all without it."
+        default=None,
+        description="Give the config_type of the frames to use, or a list of several; without it, all frames are used.",
     )
     regularisation: Regularisation | None = Field(
         default=None,
@@ -231,8 +231,8 @@ def _read(section: DatabaseSettings) -> OwnDatabase:
         raise InputError(
             f"{len(empty)} of {len(wanted)} frames of {path} have no target under the keys "
             f"{', '.join(key for key in section.keys.values() if key)} (frames {listed}), so there is nothing to fit "
-            "to. Name the keys that hold their energies, forces or stresses, or leave them out: config_types takes "
-            "those that are named."
+            "to. Name the keys that hold their energies, forces or stresses, or leave them out: config_types selects "
+            "frames by their config_type."
         )
     own = [_clean(frame, section.title, number, types[number]) for number, frame in zip(wanted, frames, strict=True)]
     return OwnDatabase(section, own, kinds, tuple(check_plausible(own, source=str(path))))
@@ -293,8 +293,8 @@ def check_elements(databases: Iterable[OwnDatabase], symbols: Iterable[str]) -> 
         if foreign:
             raise InputError(
                 f"{database.settings.file} has {', '.join(foreign)} (config_type {', '.join(kinds)}), and the crystal, "
-                f"whose potential this is, has {', '.join(own)} only. Leave these frames out: config_types takes those "
-                "that are named."
+                f"whose potential this is, has {', '.join(own)} only. Leave these frames out: config_types selects "
+                "frames by their config_type."
             )
 
 

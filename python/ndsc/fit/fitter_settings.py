@@ -30,7 +30,8 @@ class FitterSettings(Section):
     cutoff: Real = Field(default=6.0, ge=0.5, le=50, description="Give the cutoff in Å (0.5 to 50), for example 6.0.")
     e0: Literal["average", "fit", "isolated"] | dict[str, Real] = Field(
         default="average",
-        description="Give 'average', 'fit' (least squares over compositions), 'isolated', or a table of energies of "
+        description="Give 'average', 'fit' (by least squares from the compositions), 'isolated', or a table of "
+        "energies of "
         "single atoms in eV, as {Al = -3.2}.",
     )
 

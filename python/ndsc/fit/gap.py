@@ -366,7 +366,7 @@ def _check_counts(sent: Mapping[str, int], read: Mapping[str, int], log_path: Pa
     """Compare what was written with what gap_fit logged: it drops what it cannot read without a message."""
     if different := different_counts(sent, read):
         raise FitError(
-            f"gap_fit did not use the data that it was given ({different}), so its potential is not the one "
-            f"asked for and was discarded. See {log_path}; a gap_fit of another version may read the training file "
+            f"gap_fit did not use the data that it was given ({different}), so its potential is not the requested "
+            f"one and was discarded. See {log_path}; a gap_fit of another version may read the training file "
             "differently."
         )

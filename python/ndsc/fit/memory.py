@@ -189,7 +189,7 @@ def check_fit_memory(settings: GapSettings, size: FitSize, *, limit_gb: float | 
     if needed <= allowed:
         return needed
     other = fit_memory(settings.replaced(solver="numpy"), size) / 1e9
-    cheaper = f"With solver = 'numpy' it needs about {other:.2g} GB. Otherwise, lower" if other < allowed else "Lower"
+    cheaper = f"With solver = 'numpy', it needs about {other:.2g} GB. Otherwise, lower" if other < allowed else "Lower"
     raise InputError(
         f"The fit of {size.n_frames} configurations with {size.n_atoms} atoms of {size.n_species} elements (cutoff = "
         f"{settings.cutoff:g} Å, n_max = {settings.n_max}, l_max = {settings.l_max}, n_sparse = {settings.n_sparse}) "

@@ -40,12 +40,14 @@ class Sigma(Section):
         Smallest expected error; with static regularisation, the expected error of every component.
     """
 
-    relative: Real = Field(default=0.01, ge=0, le=100, description="Give the part of the value, for example 0.01.")
+    relative: Real = Field(
+        default=0.01, ge=0, le=100, description="Give sigma as a fraction of the value, for example 0.01."
+    )
     minimum: Real = Field(
         default=0.001,
         ge=SMALLEST_SIGMA,
         le=1000,
-        description="Give the floor (a zero makes a potential of NaN).",
+        description="Give the smallest sigma, above zero (zero gives a potential of NaN).",
     )
 
 
@@ -67,7 +69,9 @@ class Regularisation(Section):
         forces of the configuration: forces over distances cancel in a virial, what a potential misses of them does not.
     """
 
-    kind: Literal["adaptive", "static"] = Field(default="adaptive", description="Give kind = 'adaptive' or 'static'.")
+    kind: Literal["adaptive", "static"] = Field(
+        default="adaptive", description="Give kind = 'adaptive' (sigma grows with the value) or 'static'."
+    )
     preset: str | None = Field(
         default=None,
         description="Give the element of a preset of Allen and Bartók, Table 2; other keys override its values.",
@@ -86,8 +90,8 @@ class Regularisation(Section):
         default=0.0,
         ge=0,
         le=100,
-        description="Give a distance of neighbours in Å, as 2.0: forces over it, times the relative sigma of virials, "
-        "are the least sigma of a virial. Zero leaves that out.",
+        description="Give the distance of neighbours in Å, for example 2.0: with it, forces set a lower bound for the "
+        "sigmas of virials. Zero means no such bound.",
     )
 
     @model_validator(mode="before")

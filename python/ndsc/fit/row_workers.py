@@ -75,7 +75,7 @@ class _Worker:
         self._messages.seek(0)
         words = self._messages.read()[-300:].decode(errors="replace").strip()
         how = f"was killed by signal {-code}, perhaps because memory ran out" if code < 0 else f"ended ({code})"
-        said = f"; its last words: {words}" if words else ""
+        said = f"; the end of its output: {words}" if words else ""
         raise FitError(f"A process that computed rows {how}{said}. Use fewer workers.")
 
     def close(self) -> None:

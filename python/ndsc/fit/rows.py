@@ -165,7 +165,7 @@ class KernelRows:
             if unknown:
                 raise InputError(
                     f"{frame_name(frame, number)} has {', '.join(chemical_symbols[z] for z in unknown)}, and the "
-                    f"potential {self.potential} has kernels of {', '.join(self.species)} only. Use a potential with "
+                    f"potential {self.potential} was fitted to {', '.join(self.species)} only. Use a potential with "
                     "sparse points of all species."
                 )
             if not (np.isfinite(frame.positions).all() and np.isfinite(frame.cell.array).all()):

@@ -115,7 +115,8 @@ def _check_structures(first: str, one: Sequence[Atoms], second: str, other: Sequ
         energies = [_energy_per_atom(one[a]), _energy_per_atom(other[b])]
         if np.isfinite(energies).all() and abs(energies[0] - energies[1]) > SAME_STRUCTURE:
             raise InputError(
-                f"{first} and {second} are not of one reference: {frame_name(one[a], a)} of the one is the same "
+                f"{first} and {second} do not come from the same reference: {frame_name(one[a], a)} of the one is "
+                "the same "
                 f"structure as {frame_name(other[b], b)} of the other, with {energies[0]:.6g} and {energies[1]:.6g} "
                 f"eV/atom.{_guess(one[a], other[b], first, second)} {ADVICE}"
             )
@@ -153,13 +154,13 @@ def _compare(first: str, one: Sequence[Atoms], second: str, other: Sequence[Atom
     guess = _guess(*pair, first, second) if alike else ""
     formula = pair[0].symbols.get_chemical_formula(mode="metal", empirical=True)
     said = (
-        f"{formula} has at the lowest {energies[0]:.6g} eV/atom in {first} and {energies[1]:.6g} eV/atom in {second}"
-        + (", at about the same volume" if alike else "")
+        f"{formula} has a lowest energy of {energies[0]:.6g} eV/atom in {first} and of {energies[1]:.6g} eV/atom in "
+        f"{second}" + (", at about the same volume" if alike else "")
     )
     if apart > (IMPOSSIBLE if alike else IMPOSSIBLE_ANYWHERE) or (guess and apart > UNUSUAL):
-        raise InputError(f"{first} and {second} are not of one reference: {said}.{guess} {ADVICE}")
+        raise InputError(f"{first} and {second} do not come from the same reference: {said}.{guess} {ADVICE}")
     if alike and apart > UNUSUAL:
-        return [f"{said}, which is much for one reference. Check that code and settings are the same."]
+        return [f"{said}, which is a large difference for one reference. Check that code and settings are the same."]
     return []
 
 

@@ -83,7 +83,9 @@ class GapSettings(FitterSettings):
     n_sparse: Positive = Field(
         default=300, le=10**7, description="Give the number of sparse points of each species, for example 300."
     )
-    sparse_method: SparseMethod = Field(default="cur_points", description="It is a sparse_method of gap_fit.")
+    sparse_method: SparseMethod = Field(
+        default="cur_points", description="Give a sparse_method of gap_fit, for example 'cur_points'."
+    )
     sparse_jitter: Real = Field(default=1e-10, ge=0, le=1, description="Give a small number, for example 1e-10.")
     transition_width: Real = Field(
         default=1.0, ge=0.01, description="Give the width in Å over which the density goes to zero at the cutoff."

@@ -86,7 +86,8 @@ def read_kernels(path: Path) -> tuple[ElementTree.ElementTree[ElementTree.Elemen
     if not names or missing:
         reason = f"{', '.join(missing)} is missing in its folder" if missing else "it holds no kernels"
         raise InputError(
-            f"{path} cannot be used as a potential: {reason}. Keep the XML file and its *.sparseX.* files together."
+            f"{path} cannot be used as a potential: {reason}. Keep the XML file and its *.sparseX.* files in one "
+            "folder."
         )
     return tree, [KernelEntry(element, path.parent / name) for element, name in names]
 

@@ -64,7 +64,7 @@ def write_training_file(
     strange = sorted(set(_species(sparse_only)) - set(species))
     if strange:
         raise InputError(
-            f"The configurations for sparse points hold {', '.join(strange)}, of which no configuration is labelled. "
+            f"The configurations for sparse points contain {', '.join(strange)}, which no labelled configuration does. "
             "Leave them out, or label some."
         )
     written += [bare_structure(frame, settings.cutoff) for frame in sparse_only]
@@ -214,8 +214,8 @@ def check_binding(frames: Sequence[Atoms], e0: Mapping[str, float]) -> list[str]
     ]
     typical = float(np.median(binding)) if binding else 0.0
     message = (
-        f"The energies of the database are {typical:.4g} eV/atom away from e0, more than the atoms of any crystal are "
-        "bound by. Give the energies of single atoms from the same code and settings, or e0 = 'average' or 'fit'."
+        f"The energies of the database are {typical:.4g} eV/atom away from e0, more than the cohesive energy of any "
+        "crystal. Give the energies of single atoms from the same code and settings, or e0 = 'average' or 'fit'."
     )
     if typical > IMPOSSIBLE_BINDING:
         raise InputError(message)

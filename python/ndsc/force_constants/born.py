@@ -88,7 +88,8 @@ def _of_vasprun(path: Path, crystal: Crystal) -> dict[str, Any]:
         complete = born is not None and dielectric is not None and np.shape(born) == (len(cell), 3, 3)
     except Exception as error:  # phonopy's reader raises anything on a malformed file
         raise InputError(
-            f"{path} cannot be read as a vasprun.xml ({type(error).__name__}: {error}). Give a finished one."
+            f"{path} cannot be read as a vasprun.xml ({type(error).__name__}: {error}). Give the file of a finished "
+            "calculation."
         ) from error
     if not complete:
         raise InputError(
@@ -147,8 +148,8 @@ def _check_symmetry(found: dict[str, Any], crystal: Crystal, path: str | Path) -
             what = "Born charges" if key == "born" else "dielectric tensor"
             raise InputError(
                 f"The {what} in {path} do not fit the crystal ({crystal.describe()}): its symmetry, and charges "
-                f"that add up to zero, change them by up to {np.max(np.abs(given - wanted[key])):.3g}. They are of "
-                "another order of atoms, other axes or another cell: write the file for the cell that is given."
+                f"that add up to zero, change them by up to {np.max(np.abs(given - wanted[key])):.3g}. They were "
+                "made for another order of the atoms, other axes or another cell: write the file for the given cell."
             )
         found[key] = wanted[key]
 

@@ -122,8 +122,8 @@ def commensurate_numerators(matrix: IntArray, grid: Grid) -> IntArray:
     held = numerators[np.all(turns % common == 0, axis=1)]
     if len(held) != abs(round(np.linalg.det(matrix))):
         raise InputError(
-            f"The supercell {np.asarray(matrix).tolist()} holds q-points that are not on the grid {list(grid)}. Leave "
-            "its structures out, or choose a grid that its q-points are on."
+            f"The supercell {np.asarray(matrix).tolist()} holds q-points that are not on the grid {list(grid)}. "
+            "Leave its structures out, or choose a grid that contains them."
         )
     return np.asarray(held)
 

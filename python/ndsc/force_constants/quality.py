@@ -45,14 +45,14 @@ def phonon_warnings(
     if residual_force > LARGE_RESIDUAL:
         texts.append(
             f"The perfect supercells have forces of up to {residual_force:.3g} eV/Å, which were subtracted: the "
-            "frequencies are those of a crystal that is not at rest. Relax it with the same calculator."
+            "frequencies are those of a crystal that is not relaxed. Relax it with the same calculator."
         )
     misfit = _misfit(phi, grid, samples)
     if misfit > LARGEST_MISFIT:
         texts.append(
             f"The forces of the displaced supercells differ by {misfit:.0%} from those of the force constants, so they "
             "are not linear in the displacements: the calculator is noisy or not smooth, or the displacements are too "
-            "large or too small. Compare with another length of the displacements."
+            "large or too small. Compare with displacements of another length."
         )
     masses = np.repeat(phonon.primitive.masses, 3)
     matrices = phi[grid_index(numerators, grid)].reshape(len(numerators), len(masses), len(masses))
@@ -65,7 +65,7 @@ def phonon_warnings(
         )
     if frequencies.max() > HIGHEST_THZ:
         texts.append(
-            f"The frequencies reach {frequencies.max():.3g} THz, more than any crystal has. Check the forces of the "
+            f"The frequencies reach {frequencies.max():.3g} THz, higher than in any crystal. Check the forces of the "
             "calculator."
         )
     return tuple(texts)

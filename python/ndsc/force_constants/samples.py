@@ -142,7 +142,7 @@ def _checked_forces(frames: Sequence[Atoms], forces: Forces) -> list[FloatArray]
         if missing:
             raise InputError(
                 f"Forces are missing for {len(missing)} of {len(names)} structures: {', '.join(missing[:10])}"
-                f"{', …' if len(missing) > 10 else ''}. Compute these, the others need not be computed again."
+                f"{', …' if len(missing) > 10 else ''}. Compute these; the others need not be computed again."
             )
         given = [forces[name] for name in names]
     else:
@@ -172,7 +172,7 @@ def check_residual(name: str, forces: FloatArray, limit: float) -> None:
     largest = float(np.max(np.linalg.norm(forces, axis=1)))
     if largest > limit:
         raise InputError(
-            f"The perfect cell {name} has residual forces of up to {largest:.4g} eV/Å, above the limit of "
-            f"{limit:g} eV/Å, so it is not at rest. Relax the unit cell with the same calculator and compute the "
+            f"The perfect cell {name} has residual forces of up to {largest:.4g} eV/Å, above the limit of {limit:g} "
+            "eV/Å, so it is not relaxed. Relax the unit cell with the same calculator and compute the "
             "supercells again, or raise residual_force_limit (the residual forces are then subtracted)."
         )

@@ -71,7 +71,7 @@ def tiled_force_constants(phonon: Phonopy, samples: Sequence[Samples]) -> FloatA
         if np.any((diagonal @ adjugate(sample.matrix)) % determinant(sample.matrix)):
             raise InputError(
                 f"The supercell {sample.matrix.tolist()} does not tile the diagonal supercell "
-                f"{np.diag(diagonal).tolist()}. Leave its structures out, or choose a grid that its q-points are on."
+                f"{np.diag(diagonal).tolist()}. Leave its structures out, or choose a grid that contains its q-points."
             )
         cells = tiling_index(sample.matrix, sample.lattice_points, lattice_points)
         displacements.append(sample.displacements[:, cells, basis])

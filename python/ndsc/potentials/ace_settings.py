@@ -52,13 +52,21 @@ class AceSettings(FitterSettings):
         "element and less for more.",
     )
     wL: Real = Field(  # noqa: N815 - ace-jax's name
-        default=1.0, ge=0.5, le=10, description="Give the weight of angular numbers in the degree, for example 1.0."
+        default=1.0,
+        ge=0.5,
+        le=10,
+        description="Give the weight of the angular momentum in the degree of a function, for example 1.0.",
     )
     r0: Real | None = Field(
-        default=None, ge=0.5, le=10, description="Give the distance of neighbours in Å, for example 2.8."
+        default=None, ge=0.5, le=10, description="Give the distance of nearest neighbours in Å, for example 2.8."
     )
     prior: Literal["scaled", "smoothness"] = Field(default="scaled", description="Give 'scaled' or 'smoothness'.")
-    smoothness: Real = Field(default=0.5, ge=0, le=4, description="Give a power from 0 to 4, for example 0.5.")
+    smoothness: Real = Field(
+        default=0.5,
+        ge=0,
+        le=4,
+        description="Give the power (0 to 4) of the smoothness prior, for example 0.5.",
+    )
 
     def degree(self, n_elements: int) -> int:
         """The largest degree of functions for some number of elements."""

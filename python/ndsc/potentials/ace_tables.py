@@ -196,7 +196,7 @@ def read_ace(path: Path) -> tuple[AceTables, AceWeights]:
             f"{path} is not a potential of ace-jax, or damaged ({type(error).__name__}: {error}). Fit it again."
         ) from error
     if weights.shape != gamma.shape or not (np.isfinite(weights).all() and np.isfinite(energies).all()):
-        raise InputError(f"{path} holds weights that are not finite, or too few. Fit the potential again.")
+        raise InputError(f"{path} holds weights that are not finite, or too few weights. Fit the potential again.")
     e0 = {symbol: float(energy) for symbol, energy in zip(tables.elements, energies, strict=True)}
     return tables, AceWeights(weights, e0)
 
@@ -229,8 +229,8 @@ def require_ace() -> None:
         import ace_jax
     except ImportError as error:
         raise MissingExtraError(
-            "[fit] method = 'ace' needs ace-jax, which is not installed (or not whole: "
-            f"{error}). Install it with `pip install 'ndsc[ace]'`."
+            "[fit] method = 'ace' needs ace-jax, which is not installed, or not completely ({error}). Install it "
+            "with `pip install 'ndsc[ace]'`."
         ) from error
     del ace_jax
 

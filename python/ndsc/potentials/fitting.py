@@ -261,8 +261,8 @@ def _train(kind: TrainedFitter, job: Job, frames: list[Atoms], target: Path) -> 
         write_text(target / f"{kind.name}.log", trained.log.rstrip("\n") + "\n")
     if different := different_counts(job.counts, trained.counts_read):
         raise FitError(
-            f"{kind.program} did not use the data that it was given ({different}), so its potential is not "
-            "the one asked for and was discarded. Another version of its program may read the data differently."
+            f"{kind.program} did not use the data that it was given ({different}), so its potential is not the "
+            "requested one and was discarded. Another version of its program may read the data differently."
         )
     progress(TASK, 100, 100)
     calculator = kind.calculator(job.folder / trained.potential)

@@ -81,7 +81,7 @@ class GapFitter(Fitter):
         """See :func:`ndsc.potentials.fit_potential`; `delta` is the width of the prior, whatever the options say."""
         basis = options.basis
         if basis is not None and not isinstance(basis, GapModel):
-            raise InputError(f"{basis!r} is not the basis of a GAP. Give the one that the labels were chosen with.")
+            raise InputError(f"{basis!r} is not the basis of a GAP. Give the one with which the labels were chosen.")
         return fit_gap(
             frames,
             directory,

@@ -84,7 +84,7 @@ def _meant(value: Mapping[str, Any]) -> str:
 
 def _check_table(name: str, table: Mapping[str, Any]) -> None:
     if "method" in table:
-        raise ValueError(f"method belongs into [fit], not into [fit.{name}]")
+        raise ValueError(f"method belongs in [fit], not in [fit.{name}]")
     _check_owner(name, table, f"[fit.{name}]")
 
 
@@ -94,7 +94,7 @@ def _check_owner(kind: str, keys: Mapping[str, Any], where: str = "[fit]") -> No
         owners = [name for name, other in FITTERS.items() if key in other.model_fields and key not in COMMON]
         if owners and kind not in owners:
             raise ValueError(
-                f"{key} is a setting of method = {owners[0]!r}, and {where} is for method = {kind!r}; take it out, or "
+                f"{key} is a setting of method = {owners[0]!r}, and {where} is for method = {kind!r}; remove it, or "
                 f"write it in [fit.{owners[0]}]"
             )
 

@@ -42,12 +42,13 @@ def check_results(name: str, n_atoms: int, energy: float, forces: NDArray[np.flo
             raise ReferenceCalculationError(f"{name}: the {what} is not finite.")
     if (largest := float(np.abs(forces).max(initial=0.0))) > FORCE.refuse:
         raise ReferenceCalculationError(
-            f"{name}: a force of {largest:.3g} eV/Å, which no configuration has. Check the units and the calculator."
+            f"{name}: a force of {largest:.3g} eV/Å, which is too large for any configuration. Check the units and "
+            "the calculator."
         )
     net = float(np.abs(forces.sum(axis=0)).max()) / n_atoms
     if net > LARGEST_NET_FORCE:
         raise ReferenceCalculationError(
-            f"{name}: the forces sum to {net:.3g} eV/Å an atom instead of zero; the calculation is not converged."
+            f"{name}: the forces sum to {net:.3g} eV/Å per atom instead of zero, so the calculation is not converged."
         )
 
 
@@ -72,8 +73,8 @@ def check_atoms(name: str, asked: Atoms, atoms: Atoms, calculator: Calculator) -
     for computed in (atoms, getattr(calculator, "atoms", None)):
         if isinstance(computed, Atoms) and (difference := _difference(asked, computed)):
             raise ReferenceCalculationError(
-                f"{name}: the calculator computed other atoms than the configuration's: {difference}. Switch off what "
-                "moves or reorders atoms in it."
+                f"{name}: the calculator changed the structure: {difference}. Switch off whatever moves or reorders "
+                "atoms in it."
             )
 
 

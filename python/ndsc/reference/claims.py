@@ -109,7 +109,7 @@ class Claims:
         except OSError as error:
             raise InputError(
                 f"No label can be claimed in {self.folder} ({error.strerror}). Labels are to be computed, so the store "
-                "must be writable, with space left: correct that, or copy the store and name the copy."
+                "must be writable, with space left: make it writable, or copy it and use the copy."
             ) from error
 
     def holder(self, key: str) -> Holder | None:

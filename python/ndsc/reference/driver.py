@@ -131,7 +131,7 @@ class Driver:
                 pause = POLL_SOON if self._poll_elsewhere() else min(2 * pause, POLL_LATE)
         except KeyboardInterrupt:
             log.warning(
-                "Stopped with %d of %d labels. They are in %s: run the same again to go on.",
+                "Stopped with %d of %d labels. They are in %s: run the same again to continue.",
                 len(self.labels), len(self._counts), self.store.path,
             )  # fmt: skip
             raise
@@ -174,7 +174,7 @@ class Driver:
         self._tries[job.key] += 1
         tries = self._tries[job.key]
         if outcome.transient and tries <= self.retries:
-            log.warning("%s: %s; it is tried again.", job.name, _sentence(outcome, 1))
+            log.warning("%s: %s; trying again.", job.name, _sentence(outcome, 1))
             # One that was killed may have had too little memory beside the others.
             self.waiting.append(replace(job, alone=job.alone or outcome.killed, attempt=job.attempt + 1))
         else:
@@ -233,7 +233,11 @@ def _outcome(future: Future[Any]) -> Outcome:
         return Outcome(State.DIED, "it was cancelled by the executor", transient=True)
     except Exception as error:  # each executor has its own errors for workers that are gone
         return Outcome(State.DIED, f"the executor lost it ({type(error).__name__}: {error})", transient=True)
-    return outcome if isinstance(outcome, Outcome) else Outcome(State.DIED, "the executor gave back something else")
+    return (
+        outcome
+        if isinstance(outcome, Outcome)
+        else Outcome(State.DIED, "the executor returned something that is not a label")
+    )
 
 
 def _sentence(outcome: Outcome, tries: int) -> str:

@@ -51,11 +51,11 @@ class ExecutorSettings(Section):
     cores: Positive = Field(default=1, le=10**6, description="Give the cores of one calculation of 'slurm', as 1.")
     resources: dict[str, Any] = Field(
         default_factory=dict,
-        description="Give what 'slurm' is to be asked for, for example resources = {partition = 'main', "
+        description="Give the resources to request from 'slurm', for example resources = {partition = 'main', "
         "run_time_max = 7200}.",
     )
     address: str | None = Field(
-        default=None, description="Give the address of a dask scheduler; without it, 'dask' starts one here."
+        default=None, description="Give the address of a dask scheduler; without it, 'dask' starts one on this machine."
     )
 
     @field_validator("timeout", mode="before")
@@ -78,7 +78,7 @@ class ExecutorSettings(Section):
     def _keys_of_the_kind(self) -> ExecutorSettings:
         for key, kind in (("memory_gb", "local"), ("cores", "slurm"), ("resources", "slurm"), ("address", "dask")):
             if getattr(self, key) not in (None, {}, 1) and self.kind != kind:
-                raise ValueError(f"{key} has no meaning for kind = {self.kind!r}, only for {kind!r}; remove it")
+                raise ValueError(f"{key} has no effect with kind = {self.kind!r}, only with {kind!r}; remove it")
         return self
 
 

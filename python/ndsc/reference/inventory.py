@@ -176,7 +176,9 @@ def load_one(store: LabelStore, prefix: str) -> Label:
     found = [key for key in list(store.keys()) if key.startswith(prefix.lower())]
     if len(found) != 1:
         what = "No label begins" if not found else f"{len(found)} labels begin"
-        raise InputError(f"{what} with {prefix!r} in {store.path}. ndsc labels list shows all; give more of the key.")
+        raise InputError(
+            f"{what} with {prefix!r} in {store.path}. ndsc labels list shows all; give more characters of the key."
+        )
     path = store.path_of(found[0])
     try:
         return store.load(found[0])
@@ -249,7 +251,7 @@ def export(store: LabelStore, path: Path, *, settings: str | None = None) -> int
         When the file has another ending, or there is nothing to write.
     """
     if path.suffix not in (".db", ".xyz", ".extxyz"):
-        raise InputError(f"{path} ends in {path.suffix or 'nothing'}. Give a name that ends in .db, .xyz or .extxyz.")
+        raise InputError(f"{path} ends in {path.suffix or 'no suffix'}. Give a name that ends in .db, .xyz or .extxyz.")
     found = list(usable(store, settings))
     if not found:
         raise InputError(

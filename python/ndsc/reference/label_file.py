@@ -178,14 +178,14 @@ def parse_label(key: str, content: Any) -> Label:
         raise ValueError("it is not a label")
     if int(content["format_version"]) > FORMAT_VERSION:
         raise InputError(
-            f"The label {key} has the format {content['format_version']}, newer than this version of ndsc reads "
+            f"The label {key} has the format {content['format_version']}, newer than this version of ndsc can read "
             f"({FORMAT_VERSION}). Update ndsc, or use another folder for the labels."
         )
     checksum = content.pop("checksum")
     if checksum != _hash(content):
         raise ValueError("its checksum does not match its content")
     if content["key"] != key:
-        raise ValueError(f"it is the label of {content['key']}")
+        raise ValueError(f"it holds the label {content['key']}")
     results, structure, provenance = content["results"], content["structure"], content["provenance"]
     if not isinstance(provenance, dict):
         raise TypeError("its provenance is not a table")
@@ -232,7 +232,7 @@ def _check_key(label: Label) -> None:
     except InputError:
         return
     if spec is not None and key_of(label.atoms, spec) != label.key:
-        raise ValueError("its atoms or settings are not those that it is named for")
+        raise ValueError("its atoms or settings do not agree with its name")
 
 
 def _hash(content: Any) -> str:

@@ -80,7 +80,7 @@ class LabelReport:
             names = ", ".join(failure.name for failure in self.failures[:5])
             more = "" if len(self.failures) <= 5 else f" and {len(self.failures) - 5} more"
             raise ReferenceCalculationError(
-                f"{len(self.failures)} reference calculations failed: {names}{more}. The first said: "
+                f"{len(self.failures)} reference calculations failed: {names}{more}. The first message: "
                 f"{self.failures[0].reason} Correct the cause and run again: finished labels are kept."
             )
 
@@ -215,7 +215,7 @@ def missing_labels_error(names: Sequence[str], store: LabelStore) -> MissingLabe
     """What to say of labels that are missing and computed elsewhere."""
     are = "1 label is" if len(names) == 1 else f"{len(names)} labels are"
     return MissingLabelsError(
-        f"{are} not in {store.path} yet and computed elsewhere, the first of {names[0]}. Write the input with ndsc "
+        f"{are} not in {store.path} yet and computed elsewhere; the first is {names[0]}. Write the input with ndsc "
         "labels write, calculate it, take the results with ndsc labels read, then run again."
     )
 

@@ -150,11 +150,11 @@ class CalculationProcess:
         if code == 0:
             how = "ended with exit code 0, without a result"
         elif code is not None and code < 0:
-            how = f"was killed by signal {-code}" + (" (out of memory, perhaps)" if code == -signal.SIGKILL else "")
+            how = f"was killed by signal {-code}" + (" (perhaps out of memory)" if code == -signal.SIGKILL else "")
         else:
             how = f"ended with exit code {code}"
         said = self._last_words(scratch)
-        reason = f"{how}; its last words: {said}" if said else how
+        reason = f"{how}; the end of its output: {said}" if said else how
         return Outcome(State.DIED, reason, transient=True, killed=code == -signal.SIGKILL)
 
     def _last_words(self, scratch: Path) -> str:

@@ -100,7 +100,7 @@ def describe_other_settings(store: LabelStore, spec: CalculatorSpec) -> list[str
 
 def describe_code_versions(labels: Iterable[Label]) -> list[str]:
     """A line when labels that are used together come from different versions of a code."""
-    versions = Counter(str(label.provenance.get("code", "a code that is not named")) for label in labels)
+    versions = Counter(str(label.provenance.get("code", "an unnamed code")) for label in labels)
     if len(versions) < 2:
         return []
     counted = ", ".join(f"{count} with {code}" for code, count in versions.most_common())

@@ -118,5 +118,5 @@ def _rescue(name: str, text: str) -> str:
     try:
         write_text(path, text, sync=True)
     except (OSError, InputError):
-        return "It could be kept nowhere else either. Make room, then run again: finished labels are kept."
-    return f"It is kept as {path}: make room, move it into the store, and run again."
+        return "It could not be saved anywhere else either. Free some space, then run again: finished labels are kept."
+    return f"It was saved as {path}: free some space, move it into the store, and run again."

@@ -178,7 +178,7 @@ def check_band_file(path: str | Path) -> Path:
     target = Path(path)
     if target.suffix.lower() not in BAND_SUFFIXES:
         raise InputError(
-            f"Band data cannot be written to {target}: the suffix says the format. Write .yaml for phonopy's "
+            f"Band data cannot be written to {target}: the suffix decides the format. Use .yaml for phonopy's "
             "band.yaml, or .csv for a table."
         )
     if target.is_dir():

@@ -107,16 +107,13 @@ def _range(results: Results, found: DiagnosisSummary) -> list[Cause]:
         return []
     cutoff = results.fit.settings.get("cutoff") if results.fit is not None else None
     kinds = len({letter for letter in results.crystal.formula if letter.isupper()})
-    ionic = (
-        " In an ionic crystal forces reach beyond any cutoff; docs/polar.md says what a potential can do there."
-        if kinds > 1
-        else ""
-    )
+    ionic = " In an ionic crystal, forces reach beyond any cutoff (see docs/polar.md)." if kinds > 1 else ""
     return [
         Cause(
             "range",
-            f"Between atoms further apart than the cutoff, where the potential has little to say, lie {100 * part:.0f} "
-            f"% of the squared error of the force constants; {100 * size:.2g} % of the reference's own reach there.",
+            f"{100 * part:.0f} % of the squared error of the force constants is between atoms that are farther apart "
+            f"than the cutoff, where the potential has little influence; {100 * size:.2g} % of the reference's own "
+            "force constants reach that far.",
             f"Raise [fit] cutoff = {cutoff}.{ionic}",
             part / RANGE_ERROR,
         )
@@ -162,8 +159,8 @@ def _amplitude(results: Results, found: DiagnosisSummary) -> list[Cause]:
     return [
         Cause(
             "amplitude",
-            f"No force constants describe {100 * share:.0f} % of the forces in the database: its displacements or its "
-            "strains reach far beyond what phonons are made of.",
+            f"{100 * share:.0f} % of the forces in the database are not harmonic: its displacements or strains are "
+            "much larger than those that determine phonons.",
             f"Add smaller ones: [configurations] displacement = {made.get('displacement')} and scale = "
             f"{made.get('scale')}; half of each as [0.01, 0.03] and [0.99, 1.0, 1.01], for example.",
             share / ANHARMONIC,
@@ -179,8 +176,8 @@ def _noise(found: DiagnosisSummary) -> list[Cause]:
             "noise",
             f"Forces of a configuration do not add up to zero: their noise is {1e3 * found.force_noise:.2g} meV/Å, "
             f"{100 * found.force_noise / found.force_rms:.2g} % of the forces.",
-            "Converge the reference more tightly ([reference] parameters: tolerance of the iteration, cutoff, grids), "
-            "or displace more.",
+            "Converge the reference more tightly ([reference] parameters: tolerance of the iteration, cutoff, "
+            "grids), or use larger displacements.",
             found.force_noise / found.force_rms / NOISE,
         )
     ]
@@ -190,15 +187,15 @@ def _fit(results: Results, found: DiagnosisSummary) -> list[Cause]:
     share, fit = found.training_share, results.fit
     if fit is None or share is None or share < MISFIT:
         return []
-    measured = f"The potential misses {100 * share:.2g} % of the forces that it was fitted to."
+    measured = f"The potential does not reproduce {100 * share:.2g} % of the forces that it was fitted to."
     if results.crystal.magnetic_group is not None:
         advice = (
-            "It knows no magnetic moments: atoms that look alike and have other moments have the same energy. No key "
-            "mends that; docs/magnetic.md says what a potential can do there."
+            "It does not know magnetic moments: structures that differ only in their moments have the same energy. "
+            "No setting changes that (see docs/magnetic.md)."
         )
         return [Cause("magnetism", measured, advice, share / MISFIT)]
     keys = ", ".join(f"{key} = {fit.settings.get(key)}" for key in ("n_sparse", "n_max", "l_max"))
-    return [Cause("fit", measured, f"Raise [fit] {keys}, or displace less.", share / MISFIT)]
+    return [Cause("fit", measured, f"Raise [fit] {keys}, or use smaller displacements.", share / MISFIT)]
 
 
 def _labels(results: Results, found: DiagnosisSummary) -> list[Cause]:
@@ -211,7 +208,7 @@ def _labels(results: Results, found: DiagnosisSummary) -> list[Cause]:
     measured = (
         "Nothing else stands out."
         if share is None
-        else f"The potential fits its own data, missing {100 * share:.2g} % of the forces, and is wrong elsewhere."
+        else f"The potential fits its own data (error of the forces {100 * share:.2g} %) and is wrong elsewhere."
     )
     advice = (
         f"Label more: [configurations] per_supercell = {made.get('per_supercell')}."

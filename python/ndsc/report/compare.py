@@ -133,11 +133,11 @@ def read_runs(runs: Sequence[str | Path]) -> list[ComparedRun]:
     seen: dict[Path, Path] = {}
     for folder in folders:
         if not folder.is_dir():
-            raise InputError(f"There is no folder {folder}. Give folders of runs: ndsc run CONFIG.toml makes one.")
+            raise InputError(f"There is no folder {folder}. Give folders of runs, which ndsc run CONFIG.toml writes.")
         real = folder.resolve()
         if real in seen:
             again = f"{folder}" if folder == seen[real] else f"{seen[real]} and {folder}"
-            raise InputError(f"{again} is one run, given twice. Give each run once.")
+            raise InputError(f"The run {again} is given twice. Give each run once.")
         seen[real] = folder
     last = [folder.resolve().name for folder in folders]
     found = []

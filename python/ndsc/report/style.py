@@ -232,7 +232,7 @@ def check_figure_file(path: str | Path) -> Path:
     target = Path(path)
     if target.suffix.lower() not in _FORMATS:
         raise InputError(
-            f"The picture {target} cannot be written: the suffix says the format. Write {', '.join(_FORMATS)}."
+            f"The picture {target} cannot be written: the suffix decides the format. Use one of {', '.join(_FORMATS)}."
         )
     if target.is_dir():
         raise InputError(f"{target} cannot be written: it is a folder. Choose another name.")

@@ -123,7 +123,9 @@ def _phonons(phonons: PhononsSummary) -> list[tuple[bool, str]]:
     found = [(percent <= RMSE_PERCENT, text)]
     theirs = phonons.reference_min_frequency_thz
     if lowest is not None and lowest < IMAGINARY_THZ and not (theirs is not None and theirs < IMAGINARY_THZ):
-        found.append((False, f"The potential is unstable where the reference is not ({number(lowest, 2)} THz)."))
+        found.append(
+            (False, f"The potential is dynamically unstable and the reference is not ({number(lowest, 2)} THz).")
+        )
     return found
 
 
@@ -139,7 +141,7 @@ def _predicted(results: Results, lowest: float | None, highest: float | None) ->
         found.append(
             (
                 percent is not None and percent <= RMSE_PERCENT,
-                f"Phonons are expected to be wrong by {chosen.predicted_rmse_thz:.2g} THz{share} (RMSE over the "
+                f"Phonons have an expected error of {chosen.predicted_rmse_thz:.2g} THz{share} (RMSE over the "
                 "Brillouin zone); nothing was compared with a reference.",
             )
         )

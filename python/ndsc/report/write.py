@@ -75,14 +75,17 @@ def write_report(run_directory: str | Path) -> Path:
     """
     directory = Path(run_directory)
     if not directory.is_dir():
-        raise InputError(f"There is no folder {directory}. Give the folder of a run: ndsc run CONFIG.toml makes one.")
+        raise InputError(
+            f"There is no folder {directory}. Give the folder of a run, which ndsc run CONFIG.toml writes."
+        )
     results = with_input_warning(read_results(directory), directory)
     found = RunFiles(directory, results)
     try:
         scratch = ScratchFolder(directory)
     except OSError as error:
         raise InputError(
-            f"{directory} cannot be written ({error.strerror}). Choose a folder that you may write to, with space left."
+            f"{directory} cannot be written ({error.strerror}). Choose a folder that you may write to, on a disk "
+            "with free space."
         ) from error
     with scratch:
         figures = _draw_figures(results, found, scratch.path)

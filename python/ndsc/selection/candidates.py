@@ -46,7 +46,7 @@ def make_candidates(supercells: SupercellSet, n: int = 1500, *, seed: int = 1) -
     """
     if not isinstance(supercells, SupercellSet):
         raise InputError(
-            f"Candidates are made of the supercells of a grid, not of {type(supercells).__name__}. Give what "
+            f"Candidates are made from the supercells of a grid, not from {type(supercells).__name__}. Give what "
             "find_supercells returns."
         )
     if isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 1:

@@ -89,7 +89,7 @@ class ElasticTarget(Target):
         """
         if crystal.is_sheet:
             raise InputError(
-                f"{crystal.describe()} is a sheet, whose elastic constants are those in its plane. Take "
+                f"{crystal.describe()} is a sheet, which only has elastic constants in its plane. Use "
                 "ndsc.selection.SheetElasticTarget."
             )
         atoms, laue_class = standard_orientation(crystal)

@@ -30,7 +30,7 @@ class EnergyTarget(Target):
     def __init__(self, structures: Sequence[Atoms], goal: float = 1.0, *, name: str = "energies") -> None:
         super().__init__(goal)
         if not structures:
-            raise InputError("There are no structures whose energies could be a target. Give at least one.")
+            raise InputError("The target of energies has no structures. Give at least one.")
         self.name = name
         self._structures = [frame.copy() for frame in structures]
         self._rows: FloatArray | None = None

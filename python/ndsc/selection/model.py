@@ -79,7 +79,7 @@ class GapModel:
         except np.linalg.LinAlgError as error:
             raise FitError(
                 f"The covariance of the {len(covariance)} sparse points is not positive definite with sparse_jitter = "
-                f"{sparse_jitter:g}: some are too similar. Use fewer sparse points or a larger one."
+                f"{sparse_jitter:g}: some are too similar. Use fewer sparse points or a larger sparse_jitter."
             ) from error
 
     @property

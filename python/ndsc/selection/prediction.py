@@ -145,7 +145,7 @@ class PredictedPhonons:
         from scipy.stats import norm
 
         if not 0 < part < 1:
-            raise InputError(f"A band cannot hold the part {part} of the modes. Give a number between 0 and 1.")
+            raise InputError(f"A band cannot contain the fraction {part} of the modes. Give a number between 0 and 1.")
         half = float(norm.ppf(0.5 + 0.5 * part)) * self.deviations
         return self.frequencies - half, self.frequencies + half
 

@@ -194,13 +194,13 @@ def select_configurations(
     if met:
         reason = "The target is expected to be met."
     elif n is not None and len(chosen.order) == n:
-        reason = "These are as many as were asked for."
+        reason = "This is the number that was asked for."
     elif not len(left):
         reason = "These are all candidates."
     elif budget is not None and left.min() + (spent[-1] if len(spent) else 0.0) > budget:
-        reason = "No candidate that is left costs as little as what is left of the budget."
+        reason = "The rest of the budget is too small for any of the remaining candidates."
     else:
-        reason = "The other candidates would tell nothing more."
+        reason = "The remaining candidates would reduce the errors no further."
     return Selection(
         order=chosen.order,
         predicted_rmse_thz=None if found["rmse_thz"] is None else found["rmse_thz"][1:],
@@ -254,7 +254,9 @@ def predicted_phonons(
         When nothing is labelled.
     """
     if not labelled:
-        raise InputError("Nothing is labelled, so nothing is known of the phonons. Give configurations with labels.")
+        raise InputError(
+            "No configuration has a label, so nothing is known about the phonons. Give configurations with labels."
+        )
     model = as_model(system)
     frames = target.frames()
     rows = model.rows([*labelled, *frames], progress=progress)

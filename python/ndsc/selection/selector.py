@@ -85,7 +85,9 @@ class Selector:
         progress: Progress = silent,
     ) -> None:
         if not targets:
-            raise InputError("There are no targets to choose labels for. Give phonons, elastic constants or others.")
+            raise InputError(
+                "There are no targets to choose labels for. Give a PhononTarget, an ElasticTarget or others."
+            )
         self.model, self.targets, self.unit = model, list(targets), unit
         self.candidates = list(candidates)
         self.progress = progress

@@ -44,30 +44,32 @@ class SelectionSettings(Section):
         default=None, description="Give 'information', 'all' or 'random'."
     )
     target_thz: Annotated[Real, Field(gt=0, le=1000)] = Field(
-        default=0.05, description="Give the error of phonon frequencies in THz that is enough, as 0.05."
+        default=0.05,
+        description="Give the error of phonon frequencies in THz at which the choice stops, for example 0.05.",
     )
     target_elastic_percent: Annotated[Real, Field(gt=0, le=1000)] = Field(
-        default=3.0, description="Give the error of elastic constants in per cent that is enough, as 3.0."
+        default=3.0,
+        description="Give the error of elastic constants in per cent at which the choice stops, for example 3.0.",
     )
     target_mev: Annotated[Real, Field(gt=0, le=1000)] = Field(
         default=1.0,
-        description="Give the error of energies of decorations in meV an atom that is enough, as 1.0; it means nothing "
-        "where no atoms are substituted.",
+        description="Give the error of the energies of decorations in meV per atom at which the choice stops, for "
+        "example 1.0; it only has an effect if atoms are substituted.",
     )
     target_gpa: Annotated[Real, Field(gt=0, le=1000)] | None = Field(
         default=None,
-        description="Give the error of pressures, with cell vectors up to 2 % shorter and longer, in GPa that is "
-        "enough, as 0.2; or leave it out.",
+        description="Give the error of pressures in GPa, for cell vectors up to 2 % shorter and longer, at which the "
+        "choice stops, for example 0.2; or leave it out.",
     )
     max_labels: Positive = Field(
-        default=40, le=100_000, description="Give the most configurations to label, for example 40."
+        default=40, le=100_000, description="Give the largest number of configurations to label, for example 40."
     )
     max_seconds: Annotated[Real, Field(gt=0, le=1e10)] | None = Field(
-        default=None, description="Give the most seconds that all labels may take together, or leave it out."
+        default=None, description="Give the longest total time of all labels in seconds, or leave it out."
     )
     batch: Positive = Field(
         default=2, le=10_000, description="Give the number of labels between two fits, for example 2."
     )
     candidates: Positive = Field(
-        default=CANDIDATES, le=100_000, description="Give how many configurations to choose from, as 1500."
+        default=CANDIDATES, le=100_000, description="Give how many configurations to choose from, for example 1500."
     )

@@ -43,7 +43,7 @@ class SheetElasticTarget(ElasticTarget):
     def _oriented(self, crystal: Crystal) -> tuple[Crystal, str, FloatArray, float]:
         if not crystal.is_sheet:
             raise InputError(
-                f"{crystal.describe()} is no sheet. Give one, with pbc = T T F, or take ElasticTarget for a crystal."
+                f"{crystal.describe()} is not a sheet. Give one (pbc = T T F), or use ElasticTarget for a crystal."
             )
         axes, height = in_plane_axes(crystal.atoms, check_one_vacuum(crystal))
         return crystal, "sheet", axes, height * NEWTON_PER_METRE

@@ -81,7 +81,7 @@ class ForceTarget(Target):
     def __init__(self, structures: Sequence[Atoms], goal: float = 0.01, *, name: str = "forces") -> None:
         super().__init__(goal)
         if not structures:
-            raise InputError("There are no structures whose forces could be a target. Give at least one.")
+            raise InputError("The target of forces has no structures. Give at least one.")
         self.name = name
         self._structures = [frame.copy() for frame in structures]
         self._rows: FloatArray | None = None

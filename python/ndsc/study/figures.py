@@ -72,7 +72,8 @@ class Shown:
                     groups.setdefault(outcome.variant.point, []).append(outcome)
         if not groups:
             raise InputError(
-                f"{section.name}: no potential of the study is swept over at = {section.at}. Correct the values."
+                f"{section.name}: no potential of the study has a sweep with the values at = {section.at}. Correct "
+                "the values."
             )
         names = [group[0].variant.potential for group in groups.values()]
         points = {

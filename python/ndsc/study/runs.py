@@ -76,8 +76,8 @@ class StudyRun:
         config = load_one(file, crystal)
         if config.database:
             raise InputError(
-                f"The run {name} fits [[database]] {config.database[0].file} too, and a study fits only what runs have "
-                "labelled. Take its [[database]] out, in a copy of the input file with the same [reference] labels."
+                f"The run {name} fits [[database]] {config.database[0].file} too, and a study only fits labels of "
+                "runs. Remove its [[database]], in a copy of the input file with the same [reference] labels."
             )
         folder = file.parent if file.name == "ndsc.toml" else file.with_suffix("")
         try:
@@ -130,7 +130,7 @@ class StudyRun:
             raise _not_finished(
                 self.name,
                 self.file,
-                f"{len(missing)} of the {len(wanted)} configurations that the study asks for have no label, among them "
+                f"{len(missing)} of the {len(wanted)} configurations that the study needs have no label, among them "
                 f"{missing[0]}",
             )
 

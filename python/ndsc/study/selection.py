@@ -147,7 +147,7 @@ def draw(
         taken.append(row)
     if not taken or math.fsum(cost.iloc[taken]) > limit:
         alone = "the labels that are always in" if pool.always.any() else "one label"
-        raise InputError(f"select = {_said(section)} allows {limit:g}, and {alone} alone exceed it. Raise the limit.")
+        raise InputError(f"select = {_said(section)} allows {limit:g}, but {alone} alone exceed it. Raise the limit.")
     return Selected.of(runs, pool.iloc[sorted(taken)])
 
 
@@ -211,7 +211,9 @@ def _limit(
         if not isinstance(limit, str):
             return limit
         if budget is None:
-            raise InputError(f"The limit of a draw names the potential {limit!r}, of which nothing is known here.")
+            raise InputError(
+                f"The limit of a draw refers to the potential {limit!r}, which is not available here. Give a number."
+            )
         return measure(budget(limit))
 
     if section.seconds is not None:
@@ -224,7 +226,7 @@ def _limit(
     size = amount(section.size or len(pool), lambda other: len(other.members))
     if size > len(pool) and not isinstance(section.size, str):
         raise InputError(
-            f"select = {_said(section)} asks for {size:g} labels where {len(pool)} are there. Ask for at most "
+            f"select = {_said(section)} asks for {size:g} labels, and there are {len(pool)}. Ask for at most "
             f"{len(pool)}, or widen the filters."
         )
     return size, one_each

@@ -190,8 +190,8 @@ def expand(config: StudyConfig) -> list[tuple[Variant, PotentialConfig]]:
             unknown = [name for name in section.train if name not in config.runs]
             if unknown:
                 raise InputError(
-                    f"The potential {section.name!r} learns from the run {unknown[0]!r}, which does not exist. There "
-                    f"are {', '.join(config.runs)}."
+                    f"The potential {section.name!r} uses labels of the run {unknown[0]!r}, which does not exist. "
+                    f"The runs are {', '.join(config.runs)}."
                 )
             found += [(Variant(potential.name, values, seed), section) for seed in config.study.seeds]
     return found
@@ -201,7 +201,7 @@ def _check_informed(section: PotentialConfig, values: Mapping[str, Any]) -> None
     if section.select.method == "information" and not section.select.limited:
         said = "".join(f", {key} = {value!r}" for key, value in values.items())
         raise InputError(
-            f"The potential {section.name!r} chooses labels by information, and nothing says how many "
+            f"The potential {section.name!r} chooses labels by information, but nothing says how many "
             f"(select.method = 'information'{said}). Give select.size, fraction, atoms or seconds, or sweep one."
         )
 
@@ -297,7 +297,9 @@ class Planner:
     def _select(self, section: PotentialConfig, seed: int, values: Mapping[str, Any], asked: Sequence[str]) -> Selected:
         if section.name in asked:
             circle = " -> ".join([*asked, section.name])
-            raise InputError(f"The limits of draws name each other in a circle: {circle}. Give one of them a number.")
+            raise InputError(
+                f"The limits of draws refer to each other in a circle: {circle}. Give one of them a number."
+            )
         seeded = seed if self._random(section, ()) else ""
         key = f"{section.name}|{section.train}|{section.select!r}|{seeded}|{dict(values)}"
         if key not in self._drawn:
@@ -346,7 +348,8 @@ class Planner:
         if isinstance(source, SparseFrom):
             if section.name in asked:
                 raise InputError(
-                    f"The sparse points of {' -> '.join([*asked, section.name])} go round in a circle. Take one's own."
+                    f"The sparse points of {' -> '.join([*asked, section.name])} refer to each other in a circle. "
+                    "Let one of these potentials choose its own."
                 )
             other = self._other(source.potential, values)
             return self._pool(other, seed, values, self._select(other, seed, values, ()), [*asked, section.name])
@@ -364,8 +367,8 @@ class Planner:
         missing = [key for key, swept in sweep.items() if values.get(key) not in swept]
         if missing:
             raise InputError(
-                f"The potential {name!r}, which another one refers to, is swept over {missing[0]}, and there is no "
-                "telling which value is meant. Give both the same sweep, or sweep = {} to the one referred to."
+                f"The potential {name!r}, which another one refers to, is swept over {missing[0]}, so it is not "
+                "clear which value is meant. Give both the same sweep, or sweep = {} to the one referred to."
             )
         return at_values(other, {key: values[key] for key in sweep})
 

@@ -82,7 +82,7 @@ def _check_sheet(plan: Plan) -> None:
     if plan.config.phonons.born is not None:
         raise InputError(
             "[phonons] born is for crystals of three dimensions: in a sheet (pbc = T T F) the field of a long wave "
-            "goes to zero with q, LO and TO meet at Γ, and the non-analytical term is another one. Take it out."
+            "goes to zero with q, LO and TO meet at Γ, and the non-analytical term has another form. Remove born."
         )
     if plan.config.selection.target_gpa is not None:
         raise InputError(
@@ -141,7 +141,8 @@ def _check_resources(plan: Plan) -> None:
     if disk > left:
         raise InputError(
             f"The labels of {labels} configurations take about {disk / 1e9:.3g} GB on disk; "
-            f"{left / 1e9:.3g} GB are free in {folder}. Make space, or name another folder with [reference] labels."
+            f"{left / 1e9:.3g} GB are free in {folder}. Free some space, or name another folder with [reference] "
+            "labels."
         )
 
 
@@ -152,7 +153,7 @@ def _notes_on_crystal(plan: Plan) -> list[str]:
     if larger is not None:
         notes.append(
             f"The space group is {crystal.symbol} ({crystal.number}) with [crystal] symprec = {crystal.symprec:g}, "
-            f"but {larger}: with that symmetry there is less to compute."
+            f"but {larger}: with the larger group there is less to compute."
         )
     if crystal.n_primitive_cells > 1:
         notes.append(

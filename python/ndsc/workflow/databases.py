@@ -99,8 +99,8 @@ class OwnDatabases:
             if _several_compositions(crystals):
                 what = "there are several compositions"
             return [
-                f"[fit] e0 = 'average' gives all elements the same energy, and {what}, so that the potential must "
-                "learn the difference of the elements. [fit] e0 = 'fit' finds an energy for each element."
+                f"[fit] e0 = 'average' gives all elements the same energy, and {what}, so the potential has to learn "
+                "the difference between the elements. [fit] e0 = 'fit' finds an energy for each element."
             ]
         return []
 
@@ -162,7 +162,7 @@ class OwnDatabases:
                     for a, b in others[:LISTED]
                 )
                 raise InputError(
-                    f"{database.settings.file} has {len(others)} structures that this run labels itself, so that they "
+                    f"{database.settings.file} has {len(others)} structures that this run labels itself, so they "
                     f"would count twice ({listed}{', …' if len(others) > LISTED else ''}). Leave them out of the "
                     "file, or give [configurations] another seed; [selection] method = 'information' chooses none "
                     "that is there."

@@ -67,7 +67,7 @@ def _derived(
 
     def decode(key: str, found: Any) -> dict[str, Any]:
         if found["of"] != content:
-            raise ValueError("it belongs to another start or other settings")
+            raise ValueError("it was made from another structure or with other settings")
         result: dict[str, Any] = found["result"]
         return result
 

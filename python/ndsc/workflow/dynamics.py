@@ -155,16 +155,16 @@ def check_dynamics(config: RunConfig, spec: CalculatorSpec, directory: Path) -> 
             own, given = directory.resolve(), Path(part.potential).resolve()
             if given == own or own / FIT_OF_RUN in (given, given.parent):
                 raise InputError(
-                    f"[configurations] potential = {part.potential!r} is what this run makes itself, so that its "
-                    "configurations would be others after each run. Give the potential of another run, or "
-                    f"{CURRENT!r} where labels are chosen."
+                    f"[configurations] potential = {part.potential!r} is the potential of this run itself, so its "
+                    "configurations would change with every run. Give the potential of another run, or, if labels "
+                    f"are chosen, {CURRENT!r}."
                 )
             _calculator_of(part.potential)
         elif spec.code.has_kpoints or spec.code.is_program or spec.kgrid is not None or spec.name == "elsewhere":
             raise InputError(
-                f"[configurations] dynamics runs thousands of steps, and the reference is {spec.code.title}. Give "
-                "potential, the folder of an earlier run whose potential the dynamics takes; with a trajectory that is "
-                "there already, give trajectory in place of dynamics."
+                f"[configurations] dynamics runs thousands of steps, and the reference is {spec.code.title}. Set "
+                "potential to the folder of an earlier run, whose potential is then used; if you already have a "
+                "trajectory, give trajectory instead of dynamics."
             )
 
 

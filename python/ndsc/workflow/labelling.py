@@ -139,9 +139,9 @@ def perfect_cell_warning(frames: Sequence[Atoms], labels: Mapping[str, Label]) -
         return None
     lowest, highest = min(energies, key=energies.__getitem__), max(energies, key=energies.__getitem__)
     return (
-        f"The perfect crystal has {1e3 * spread:.2f} meV per atom more in {highest} than in {lowest}, which is noise "
-        "between the configurations. Check the k-points, and with a wide smearing the number of bands, which must "
-        "hold all occupied states in every supercell (GPAW: nbands in percent, not a number)."
+        f"The perfect crystal has {1e3 * spread:.2f} meV per atom more in {highest} than in {lowest}, which appears "
+        "as noise between the configurations. Check the k-points and, with a wide smearing, the number of bands: "
+        "they must include all occupied states in every supercell (GPAW: nbands in percent, not a number)."
     )
 
 
@@ -170,8 +170,8 @@ def _check_unit_cell(plan: Plan, unit_cells: Sequence[Atoms], report: LabelRepor
         if stress > NOTABLE_STRESS:
             warnings.append(
                 f"The unit cell{'' if plan.name is None else f' of {plan.name}'} carries a stress of up to "
-                f"{stress:.2f} GPa: the database is of a strained crystal. "
-                "[crystal] relax = true relaxes it with the reference."
+                f"{stress:.2f} GPa: the database describes a strained crystal. [crystal] relax = true relaxes it "
+                "with the reference."
             )
             log.warning("%s", warnings[-1])
     return warnings
@@ -211,7 +211,7 @@ def _require_phonon_labels(frames: Sequence[Atoms], report: LabelReport) -> None
     missing = [failure for failure in report.failures if failure.name in needed]
     if missing:
         raise ReferenceCalculationError(
-            f"{len(missing)} of the {len(needed)} calculations behind the reference's phonons failed, among them "
+            f"{len(missing)} of the {len(needed)} calculations for the phonons of the reference failed, among them "
             f"{missing[0].name}: {missing[0].reason} Correct the cause and run again: finished labels are kept."
         )
 
@@ -220,7 +220,7 @@ def _label_warnings(plan: Plan, report: LabelReport) -> list[str]:
     """What is missing of the database."""
     labels = labels_to_fit(plan, report)
     if not labels:
-        reasons = f" The first said: {report.failures[0].reason}" if report.failures else ""
+        reasons = f" The first message: {report.failures[0].reason}" if report.failures else ""
         raise ReferenceCalculationError(
             f"None of the {len(plan.to_fit)} configurations has a label.{reasons} Check the calculator's "
             "settings in [reference], then run again."

@@ -514,7 +514,7 @@ def _with_structure(crystal: Crystal, relaxed: Atoms) -> tuple[Crystal, tuple[st
         found = Crystal.from_atoms(relaxed, symprec=crystal.symprec, magnetic_tolerance=crystal.magnetic_tolerance)
     return found, (
         f"The relaxation changed the space group from {crystal.symbol} ({crystal.number}) to {found.symbol} "
-        f"({found.number}); everything that follows is for the latter.",
+        f"({found.number}); the rest of the run uses the latter.",
     )
 
 

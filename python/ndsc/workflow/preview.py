@@ -158,13 +158,14 @@ class Preview:
         cost = self.cost
         if seconds is not None and not cost.fitted:
             raise InputError(
-                f"{seconds:g} seconds cannot be counted: no label with a time is there, so nothing says how long one "
-                "takes. Give a number of labels or a target, or label a few first."
+                f"{seconds:g} seconds cannot be used as a limit, because no label has a recorded time yet. Give a "
+                "number of labels or a target, or label a few first."
             )
         cheapest = float(min(cost(self.candidates)))
         if seconds is not None and cheapest > seconds:
             raise InputError(
-                f"{seconds:g} seconds do not pay for a label: the cheapest takes about {cheapest:.3g}. Give more."
+                f"{seconds:g} seconds are too few for a single label: the cheapest takes about {cheapest:.3g}. Give "
+                "more."
             )
         only_number = n is not None and target_thz is None and target_elastic_percent is None and seconds is None
         return select_configurations(
@@ -276,7 +277,7 @@ def preview_of_run(
     """
     common = config if isinstance(config, RunConfig) else config.common
     if common.fit.method == "none":
-        raise InputError("[fit] method = 'none' makes no potential, for which labels could be chosen. Take it out.")
+        raise InputError("[fit] method = 'none' makes no potential to choose labels for. Remove it.")
     if isinstance(config, RunConfig):
         plan = plan_without_calculations(config, directory, dynamics=dynamics, progress=progress)
     else:
@@ -288,7 +289,7 @@ def preview_of_run(
     candidates = [frame for frame in frames if frame.info["ndsc_name"] not in labels]
     if not candidates:
         raise InputError(
-            f"All {len(frames)} configurations of the input file are labelled, so that none is left to choose. Raise "
+            f"All {len(frames)} configurations of the input file are labelled, so none is left to choose. Raise "
             "per_supercell in [configurations], or leave the section out."
         )
     targets = [(str(one.name or ""), target) for one in plan.each for target in targets_of_plan(one)]
@@ -343,21 +344,24 @@ def preview_of_database(
     """
     crystal = supercells.crystal
     if not frames:
-        raise InputError("The database has no configurations. Give one with some.")
+        raise InputError("The database has no configurations. Give one with at least one configuration.")
     own = set(crystal.atoms.get_chemical_symbols())
     for number, frame in enumerate(frames):
         foreign = sorted(set(frame.get_chemical_symbols()) - own)
         if foreign:
             raise InputError(
-                f"{frame_name(frame, number)} of the database has {', '.join(foreign)}, and the crystal "
-                f"{crystal.atoms.get_chemical_formula()} has not. Give the crystal whose phonons matter, or leave such "
+                f"{frame_name(frame, number)} of the database has {', '.join(foreign)}, which the crystal "
+                f"{crystal.atoms.get_chemical_formula()} does not have. Give the crystal whose phonons are the "
+                "target, or leave such "
                 "configurations out."
             )
     bulk = [frame for frame in frames if not is_isolated_atom(frame)]
     labelled = [] if new is None else [frame for frame in bulk if _has_targets(frame)]
     candidates = [*(frame for frame in bulk if new is None or not _has_targets(frame)), *(new or [])]
     if not candidates:
-        raise InputError("The database has single atoms only, from which nothing can be chosen. Give one of a crystal.")
+        raise InputError(
+            "The database has only isolated atoms, so there is nothing to choose. Give a database of a crystal."
+        )
     targets: list[Target] = [PhononTarget(crystal, supercells, settings.target_thz)]
     elastic = elastic_target(crystal, settings.target_elastic_percent * PART_OF_LARGEST)
     targets += [] if elastic is None else [elastic]

@@ -216,7 +216,7 @@ class ChosenLabels:
             for value, unit in (
                 (last.rmse_thz, "THz"),
                 (last.elastic_percent, "% in elastic constants"),
-                (last.others.get(ENERGIES), "meV an atom in energies of decorations"),
+                (last.others.get(ENERGIES), "meV per atom in energies of decorations"),
                 (last.others.get(EQUATION_OF_STATE), "GPa in the equation of state"),
             )
             if value is not None
@@ -406,10 +406,10 @@ class ChosenLabels:
             numbers = list(self.selector.choose(n, budget=left + n * OWN_SECONDS).order)
         if not numbers:
             self.reason = (
-                f"No label that would tell more is expected to take less than the {max(left, 0):.3g} s that "
+                f"Every label that would reduce the errors is expected to take more than the {max(left, 0):.3g} s that "
                 f"[selection] max_seconds = {settings.max_seconds:g} leaves."
                 if settings.max_seconds is not None and np.isfinite(left) and left < self._dearest()
-                else "No candidate would tell more."
+                else "The remaining candidates would reduce the errors no further."
             )
         return numbers
 
@@ -455,11 +455,11 @@ class ChosenLabels:
         misfit = max(last.factor, last.elastic_factor) > LARGE_FACTOR or self.selector.noise.relative > LARGE_MISFIT
         if len(self.steps) > FEWEST_LABELS and (stands or misfit):
             text = (
-                "More labels help little, because the potential represents them badly: "
+                "More labels hardly help, because the potential cannot represent them: "
                 f"{fitter_of(fit).larger(fit)}, or choose from smaller displacements in [configurations]"
             )
             if any(len(one.symbols) > 1 for one in self.plan.each):
-                text += "; if the crystal is ionic, forces reach beyond any cutoff, and the potential lacks them"
+                text += "; if the crystal is ionic, forces reach beyond any cutoff, which no such potential has"
             return f"{text}."
         key = "max_seconds" if "max_seconds" in self.reason else "max_labels"
         return f"Raise [selection] {key}, or the targets."
@@ -492,8 +492,8 @@ def _outlier_warning(outliers: Sequence[Atoms]) -> str:
     return (
         f"The {'label' if one else 'labels'} of {names} {'contradicts' if one else 'contradict'} all others and "
         f"{'is' if one else 'are'} not fitted: see outliers.extxyz. {'Its' if one else 'Their'} calculation may have "
-        "ended in another electronic state, or the atoms are where the reference is not smooth. Compute "
-        f"{'it' if one else 'them'} again with a tighter convergence, or take smaller displacements."
+        "ended in another electronic state, or the atoms are where the reference is not smooth. Compute {'it' if one "
+        "else 'them'} again with tighter convergence, or use smaller displacements."
     )
 
 
