@@ -81,7 +81,7 @@ def test_results_of_a_calculation_do_not_follow_the_atoms(caplog):
     ["Ni1 Ni 0 0 0 0.45\nFe1 Fe 0 0 0 0.55\n", "Al1 Al 0 0 0 0.5\n", "Al1 Al 0 0 0 1.0\nO1 O 0.5 0.5 0.5 0.9\n"],
 )
 def test_partial_occupancy_is_refused(tmp_path, sites):
-    with pytest.raises(InputError, match="occupied in part"):
+    with pytest.raises(InputError, match="partially occupied"):
         load_crystal(cif(tmp_path / "x.cif", sites, occupancy=True))
 
 
@@ -97,7 +97,7 @@ def test_full_occupancy_is_a_crystal(tmp_path, text):
 def test_partial_occupancy_in_the_info_of_atoms(occupancy):
     atoms = bulk("Al", cubic=True)
     atoms.info["occupancy"] = occupancy
-    with pytest.raises(InputError, match="occupied in part"):
+    with pytest.raises(InputError, match="partially occupied"):
         Crystal.from_atoms(atoms)
 
 
@@ -105,7 +105,7 @@ def test_partial_occupancy_in_the_info_of_atoms(occupancy):
 def test_partial_occupancy_in_a_column(name):
     atoms = bulk("Al", cubic=True)
     atoms.set_array(name, np.array([0.99, 1, 1, 1]))
-    with pytest.raises(InputError, match="occupied in part"):
+    with pytest.raises(InputError, match="partially occupied"):
         Crystal.from_atoms(atoms)
 
 
