@@ -38,7 +38,7 @@ paper: $(VENV)/.core ## the paper's tables and figures from the shipped database
 test: lint rust-test wheel-test unit ## every check and every test
 
 test-minimum: $(MINIMUM_VENV)/.lowest ## the unit tests with the lowest versions of all packages that pyproject.toml allows
-	@$(MINIMUM_VENV)/bin/python -m pytest -n auto --dist loadfile -W ignore::DeprecationWarning tests/unit $(ARGS)
+	@$(MINIMUM_VENV)/bin/python -m pytest -n auto --dist loadfile --no-loadscope-reorder -W ignore::DeprecationWarning tests/unit $(ARGS)
 
 lint: $(VENV)/.core ## formatting, clippy, ruff, mypy, stubs, documentation
 	@scripts/check-rust.sh lint
@@ -61,7 +61,7 @@ rust-test: $(VENV)/.core ## the tests of the compiled core; its benches compile
 	cargo bench --quiet $(CARGO_TESTED) --no-run --profile dev
 
 unit: $(VENV)/.core ## the Python tests, one file on each core at a time (ARGS=... goes to pytest)
-	@$(PY) -m pytest -n auto --dist loadfile $(ARGS)
+	@$(PY) -m pytest -n auto --dist loadfile --no-loadscope-reorder $(ARGS)
 
 wheel: $(VENV)/.core ## an abi3 wheel in dist/
 	@rm -f dist/*.whl

@@ -24,6 +24,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+import pytest
 import scipy.linalg  # noqa: F401 - before quippy: loaded after it, LAPACK of SciPy fails
 
 try:
@@ -39,8 +40,33 @@ RUN = ["README.md", "docs/figures.md"]
 RUN_WITH_GAP = ["docs/start.md", "docs/tutorial.md"]
 #: Longest time of one command, s.
 TIMEOUT = 500
+#: With one file on each core at a time, these come first: none of them is left for one core when all others are done.
+LONGEST = (
+    "tests/end_to_end/test_site.py",
+    "tests/faults/test_faults_kill.py",
+    "docs/tutorial.md",
+    "tests/end_to_end/test_silicon.py",
+    "tests/end_to_end/test_kinds_of_crystals.py",
+    "tests/unit/test_alloy_runs.py",
+    "tests/end_to_end/test_demo.py",
+    "docs/start.md",
+    "tests/physics/test_dft_codes.py",
+    "tests/unit/test_several_crystals.py",
+    "tests/faults/test_faults_interrupts.py",
+    "tests/end_to_end/test_own_database_runs.py",
+    "tests/end_to_end/test_outlier_runs.py",
+    "tests/faults/test_faults_calculators.py",
+    "tests/unit/test_report.py",
+    "docs/figures.md",
+)
 _NAMED = re.compile(r"# ([\w./-]+\.\w+)\b")
 _TIME = re.compile(r"[\d.]+(?:e[-+]\d+)?(?: to [\d.]+)? (?:ms|s|minutes|hours)\b")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest files first."""
+    rank = {str(ROOT / file): number for number, file in enumerate(LONGEST)}
+    items.sort(key=lambda item: rank.get(str(item.path), len(LONGEST)))
 
 
 def set_up(namespace: dict[str, Any]) -> None:

@@ -1,7 +1,7 @@
 """Drivers to be killed: ``nursery.py STORE COUNTER SECONDS N``.
 
 Each line that it reads makes it fork a driver, which labels N structures; it answers with the driver's number.
-Importing is done once, so that fifty drivers cost little.
+Importing is done once, so that many drivers cost little.
 """
 
 import os
