@@ -30,14 +30,15 @@ class PhononSettings(Section):
     )
     dos_mesh: Grid | None = Field(
         default=None,
-        description="Give the mesh of the density of states, as [40, 40, 40]; without it, that one, or a coarser one "
+        description="Give the mesh of the density of states, for example [40, 40, 40]; without it, that one, or a "
+        "coarser one "
         "for a crystal of many atoms and few symmetries.",
     )
     residual_force_limit: Real = Field(
         default=0.01,
         gt=0,
         le=100,
-        description="Give the largest force in eV/Å that the unperturbed crystal may have, as 0.01.",
+        description="Give the largest force in eV/Å that the unperturbed crystal may have, for example 0.01.",
     )
     born: Path | None = Field(
         default=None,
@@ -66,7 +67,10 @@ class ElasticSettings(Section):
 
     enabled: Flag = Field(default=True, description="Give false to leave the elastic constants out.")
     strain: Real = Field(
-        default=0.005, ge=1e-5, le=0.05, description="Give the largest strain of the finite differences, as 0.005."
+        default=0.005,
+        ge=1e-5,
+        le=0.05,
+        description="Give the largest strain of the finite differences, for example 0.005.",
     )
     relax_ions: Flag = Field(
         default=True, description="Give true to relax the ions in the strained cell, false to clamp them."

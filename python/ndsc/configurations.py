@@ -70,7 +70,7 @@ class ConfigurationSettings(Section):
         default=20,
         ge=0,
         le=MOST_CONFIGURATIONS,
-        description="Give the number of configurations of each supercell, as 20.",
+        description="Give the number of configurations of each supercell, for example 20.",
     )
     displacement: Annotated[tuple[Annotated[Real, Field(ge=0, le=1)], ...], BeforeValidator(one_or_many)] = Field(
         default=(0.05,),
@@ -89,7 +89,8 @@ class ConfigurationSettings(Section):
     )
     scale: Annotated[tuple[Annotated[Real, Field(ge=0.75, le=1.25)], ...], BeforeValidator(one_or_many)] = Field(
         default=(0.98, 1.0, 1.02),
-        description="Give the isotropic factors of the cell vectors, 0.75 to 1.25, as scale = [0.98, 1.0, 1.02].",
+        description="Give the isotropic factors of the cell vectors, 0.75 to 1.25, for example scale = [0.98, 1.0, "
+        "1.02].",
     )
     unit_cells: Whole = Field(
         default=1,
@@ -176,15 +177,18 @@ class ConfigurationSettings(Section):
     )
     substitute: dict[str, Annotated[tuple[str, ...], BeforeValidator(_several)]] | None = Field(
         default=None,
-        description="Give the elements that may be on the sites of an element, as substitute = {Cu = ['Cu', 'Au']}.",
+        description="Give the elements that may be on the sites of an element, for example substitute = {Cu = ['Cu', "
+        "'Au']}.",
     )
     concentration_restrictions: dict[str, tuple[Fraction, Fraction]] | None = Field(
         default=None,
-        description="Give the smallest and the largest fraction of an element among all atoms, as {Au = [0.25, 0.75]}.",
+        description="Give the smallest and the largest fraction of an element among all atoms, for example {Au = "
+        "[0.25, 0.75]}.",
     )
     vegard: dict[str, Annotated[Real, Field(gt=0, le=1000)]] | None = Field(
         default=None,
-        description="Give the lattice constants with one element on all substituted sites, as {Cu = 3.61, Au = 4.08}: "
+        description="Give the lattice constants with one element on all substituted sites, for example {Cu = 3.61, "
+        "Au = 4.08}: "
         "cells are scaled between them.",
     )
 

@@ -54,7 +54,7 @@ class ReferenceSettings(Section):
     atom_parameters: dict[str, Any] = Field(
         default_factory=dict,
         description="Give parameters that differ for a single atom, for [fit] e0 = 'isolated' with a "
-        "density-functional code, as atom_parameters = {nband = 10}.",
+        "density-functional code, for example atom_parameters = {nband = 10}.",
     )
     labels: Path | None = Field(
         default=None,

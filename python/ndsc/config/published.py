@@ -42,7 +42,7 @@ class PublishedConfig(Section):
         default=(), description="Give the names of tables; without it, all that have a row for one of the values."
     )
     values: dict[str, Real | str] = Field(
-        min_length=1, description="Give a table of values, as values = {C11 = 167.5, a = 3.867}."
+        min_length=1, description="Give a table of values, for example values = {C11 = 167.5, a = 3.867}."
     )
 
     @field_validator("values")

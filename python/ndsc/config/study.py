@@ -56,7 +56,9 @@ class StudyHead(Section):
     title: Name = Field(description="Give the title of the study's page.")
     claim: str = Field(default="", description="Give one sentence: what the study should confirm or refute.")
     seeds: tuple[Annotated[Whole, Field(ge=0, lt=2**31)], ...] = Field(
-        default=(1,), min_length=1, description="Give the seeds of draws and sparse points, as seeds = [1, 2, 3, 4, 5]."
+        default=(1,),
+        min_length=1,
+        description="Give the seeds of draws and sparse points, for example seeds = [1, 2, 3, 4, 5].",
     )
     missing: Literal["refuse", "leave out"] = Field(
         default="refuse",
@@ -89,7 +91,7 @@ class SelectConfig(Section):
     )
     part: Texts = Field(default=(), description="Give the name of a part of the database, or a list; without it, all.")
     name: Texts = Field(
-        default=(), description="Give patterns of names of configurations, as ['s00?-000*']; without it, all."
+        default=(), description="Give patterns of names of configurations, for example ['s00?-000*']; without it, all."
     )
     displacement: Numbers = Field(
         default=(), description="Give the amplitude of displacement in Å, or a list; without it, all."
@@ -152,7 +154,9 @@ class PotentialConfig(Section):
 
     name: Name = Field(description="Give the potential a name of its own.")
     train: Texts = Field(default=(), description="Give the names of the runs to learn from; without it, all.")
-    select: SelectConfig = Field(default=SelectConfig(), description="Give a table, as select = {kind = 'unit_cell'}.")
+    select: SelectConfig = Field(
+        default=SelectConfig(), description="Give a table, for example select = {kind = 'unit_cell'}."
+    )
     fit: AnySettings = Field(
         default_factory=default_settings, description="Give a table of keys of [fit] that differ from the first run's."
     )
@@ -210,7 +214,8 @@ class CheckConfig(Section):
 
     claim: Name = Field(description="Give the statement in words.")
     test: Annotated[str, AfterValidator(_test)] = Field(
-        description="Give a comparison of columns of results.csv, as 'rmse_mesh_thz[b] < 0.5 * rmse_mesh_thz[a]'."
+        description="Give a comparison of columns of results.csv, for example 'rmse_mesh_thz[b] < 0.5 * "
+        "rmse_mesh_thz[a]'."
     )
     seeds: Literal["median", "mean", "all"] | Annotated[Real, Field(gt=0, le=1)] = Field(
         default="median",
@@ -239,7 +244,9 @@ class FigureConfig(Section):
     )
     at: dict[str, Any] = Field(default_factory=dict, description="Give swept values; without it, every point.")
     over: tuple[Literal["labels", "atoms", "seconds"], ...] = Field(
-        default=("labels", "atoms", "seconds"), min_length=1, description="Give the axes of 'learning', as ['labels']."
+        default=("labels", "atoms", "seconds"),
+        min_length=1,
+        description="Give the axes of 'learning', for example ['labels'].",
     )
     density: Flag = Field(
         default=True, description="Give false for no densities of states beside dispersions; see [evaluate] dos."

@@ -47,9 +47,11 @@ class TypeSettings(Section):
     """
 
     regularisation: Regularisation | None = Field(
-        default=None, description="Give a table of keys of [regularisation], as {energy = 0.01}."
+        default=None, description="Give a table of keys of [regularisation], for example {energy = 0.01}."
     )
-    weight: Weight | None = Field(default=None, description="Give how many times each frame counts, as 0.5 or 2.0.")
+    weight: Weight | None = Field(
+        default=None, description="Give how many times each frame counts, for example 0.5 or 2.0."
+    )
 
 
 class DatabaseSettings(Section):
@@ -94,12 +96,13 @@ class DatabaseSettings(Section):
     )
     regularisation: Regularisation | None = Field(
         default=None,
-        description="Give a table of keys of [regularisation] that differ for this file, as {energy = 0.01}.",
+        description="Give a table of keys of [regularisation] that differ for this file, for example {energy = 0.01}.",
     )
-    weight: Weight = Field(default=1.0, description="Give how many times each frame counts, as 0.5 or 2.0.")
+    weight: Weight = Field(default=1.0, description="Give how many times each frame counts, for example 0.5 or 2.0.")
     types: dict[str, TypeSettings] = Field(
         default={},
-        description="Give a table for each config_type that differs, as [database.types.liquid] with weight = 0.5.",
+        description="Give a table for each config_type that differs, for example [database.types.liquid] with weight "
+        "= 0.5.",
     )
 
     @field_validator("config_types")

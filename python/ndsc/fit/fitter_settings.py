@@ -26,13 +26,13 @@ class FitterSettings(Section):
         atoms; or the given ones.
     """
 
-    method: str = Field(description="Give the kind of potential, as 'gap'.")
+    method: str = Field(description="Give the kind of potential, for example 'gap'.")
     cutoff: Real = Field(default=6.0, ge=0.5, le=50, description="Give the cutoff in Å (0.5 to 50), for example 6.0.")
     e0: Literal["average", "fit", "isolated"] | dict[str, Real] = Field(
         default="average",
         description="Give 'average', 'fit' (by least squares from the compositions), 'isolated', or a table of "
         "energies of "
-        "single atoms in eV, as {Al = -3.2}.",
+        "single atoms in eV, for example {Al = -3.2}.",
     )
 
     @field_validator("e0", mode="before")

@@ -49,7 +49,9 @@ class RowFiles:
 
     def __init__(self, folder: Path, limit_gb: float) -> None:
         if not limit_gb > 0:
-            raise InputError(f"limit_gb = {limit_gb} leaves no room for rows on disk. Give a positive number, as 4.0.")
+            raise InputError(
+                f"limit_gb = {limit_gb} leaves no room for rows on disk. Give a positive number, for example 4.0."
+            )
         self.path = check_folder(Path(folder).absolute())
         self.limit = limit_gb * 1e9
         self._used: set[Path] = set()

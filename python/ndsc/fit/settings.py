@@ -72,7 +72,10 @@ class GapSettings(FitterSettings):
         default=6, ge=0, le=50, description="Give the largest angular momentum of SOAP, for example 6."
     )
     atom_sigma: Real = Field(
-        default=0.5, ge=0.01, le=10, description="Give the width of an atom's density in Å (0.01 to 10), as 0.5."
+        default=0.5,
+        ge=0.01,
+        le=10,
+        description="Give the width of an atom's density in Å (0.01 to 10), for example 0.5.",
     )
     zeta: Positive = Field(
         default=4, le=100, description="Give the power of the kernel, a whole number, for example 4."

@@ -42,7 +42,9 @@ class AceSettings(FitterSettings):
 
     method: Literal["ace"] = Field(default="ace", description="Give method = 'ace'.")
     order: Positive = Field(
-        default=3, le=6, description="Give the largest number of neighbours in a basis function (1 to 6), as 3."
+        default=3,
+        le=6,
+        description="Give the largest number of neighbours in a basis function (1 to 6), for example 3.",
     )
     max_degree: Positive | None = Field(
         default=None,

@@ -36,19 +36,26 @@ class ExecutorSettings(Section):
         description="Give 'local' (worker processes on this machine), 'slurm' (a Slurm cluster), 'dask', or "
         "'elsewhere' (nothing is started: ndsc labels write and ndsc labels read).",
     )
-    workers: Positive = Field(default=2, le=10_000, description="Give the number of calculations at a time, as 2.")
+    workers: Positive = Field(
+        default=2, le=10_000, description="Give the number of calculations at a time, for example 2."
+    )
     retries: Whole = Field(
         default=1, ge=0, le=100, description="Give how often a failed label is tried again, for example 1."
     )
-    threads: Positive = Field(default=1, le=10_000, description="Give the number of threads of each worker, as 1.")
+    threads: Positive = Field(
+        default=1, le=10_000, description="Give the number of threads of each worker, for example 1."
+    )
     timeout: Annotated[Real, Field(gt=0, le=1e9)] | None = Field(
-        default=None, description="Give the longest time of one calculation, as '2h', '30min', '90s' or in seconds."
+        default=None,
+        description="Give the longest time of one calculation, for example '2h', '30min', '90s' or in seconds.",
     )
     memory_gb: Annotated[Real, Field(gt=0, le=1e6)] | None = Field(
         default=None,
         description="Give the memory of all workers of 'local' together in GB; without it, most of what is free.",
     )
-    cores: Positive = Field(default=1, le=10**6, description="Give the cores of one calculation of 'slurm', as 1.")
+    cores: Positive = Field(
+        default=1, le=10**6, description="Give the cores of one calculation of 'slurm', for example 1."
+    )
     resources: dict[str, Any] = Field(
         default_factory=dict,
         description="Give the resources to request from 'slurm', for example resources = {partition = 'main', "
