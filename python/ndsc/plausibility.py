@@ -13,7 +13,6 @@ from dataclasses import dataclass
 import numpy as np
 from ase import Atoms, units
 from numpy.typing import NDArray
-from scipy.spatial.distance import pdist
 
 from ndsc import _core
 from ndsc.errors import InputError
@@ -182,6 +181,8 @@ def _largest(targets: Sequence[Targets], name: str, frames: Sequence[Atoms] | No
 def shortest_distance(frame: Atoms) -> float:
     """The shortest distance of two atoms, or of an atom and its own image, Å; infinite for a single free atom."""
     if not frame.pbc.any():
+        from scipy.spatial.distance import pdist  # slow to import, and free structures are rare
+
         return float(pdist(frame.positions).min(initial=np.inf))
     cell = frame.cell.complete().array
     for axis in np.flatnonzero(~frame.pbc):

@@ -213,14 +213,14 @@ BAD = {
     "other structure": "atoms are displaced by up to 0.05 Å",
     "other composition": "it is a calculation of Ni4",
     "strained": "lattice vectors differ by up to",
-    "truncated": "it has no end",
+    "truncated": "it is incomplete",
     "unconverged": "all of NELM = 60 steps",
     "other settings": "E_cut (eV) is 350, and 400 in the others",
     "no stress": "it has no stress",
     "k-points": "k-points and the folded grid",
     "symmetry": "ISYM is above 0",
     "shifted k-points": "its k-points are not the folded ones",
-    "empty": "it has no end",
+    "empty": "it is incomplete",
 }
 
 
@@ -242,7 +242,7 @@ def test_a_bad_output_is_told_once_and_the_others_are_taken(tmp_path, kind):
     assert read_labels([tmp_path / "calc" / label.name]).taken == [label.name]
 
 
-@pytest.mark.parametrize(("kind", "said"), [("converged", "EDIFF was not reached"), ("whole", "it has no end")])
+@pytest.mark.parametrize(("kind", "said"), [("converged", "EDIFF was not reached"), ("whole", "it is incomplete")])
 def test_outcar_that_is_no_result(tmp_path, kind, said):
     wanted = written(tmp_path, frames=configurations()[:2])
     for place, atoms in structures(tmp_path).items():
@@ -261,7 +261,7 @@ def test_other_programs_that_did_not_converge_or_end(tmp_path, name, make):
     report = read_labels([tmp_path / "calc"])
     assert report.taken == []
     reasons = sorted(problem.reason.partition(" ")[2] for problem in report.problems)
-    assert [reason.startswith(("did not reach", "has no end", "does not end")) for reason in reasons] == [True, True]
+    assert [reason.startswith(("did not reach", "is incomplete", "does not end")) for reason in reasons] == [True, True]
 
 
 def test_what_cp2k_appends_to_an_output_is_another_run(tmp_path):

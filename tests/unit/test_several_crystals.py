@@ -218,7 +218,7 @@ def test_the_folder_of_a_crystal_is_that_of_a_run_of_it(finished: Path) -> None:
         own = read(finished / name / "predictions.extxyz", ":")
         assert {str(frame.info["config_type"]).partition("/")[0] for frame in own} == {name}
         assert f'href="{name}/report.html"' in (finished / "report.html").read_text(encoding="utf-8")
-    with pytest.raises(InputError, match="is of a run of several crystals"):
+    with pytest.raises(InputError, match="belongs to a run of several crystals"):
         read_results(finished)
 
 

@@ -42,21 +42,22 @@ class BandOptions:
         InputError
             For a suffix that says no format, or a folder that cannot be written.
         """
-        from ndsc.report.band_structure import check_band_file
-        from ndsc.report.style import check_figure_file
-
         if self.plot is not None:
+            from ndsc.report.style import check_figure_file
+
             check_figure_file(self.plot)
         if self.band is not None:
+            from ndsc.report.phonon_bands import check_band_file
+
             check_band_file(self.band)
 
     def write(self, found: SupercellPhonons) -> list[Path]:
         """Write the files that were asked for, and return them."""
-        from ndsc.report.band_structure import band_structure, band_structure_figure
-        from ndsc.report.style import write_figure
-
         if self.plot is None and self.band is None:
             return []
+        from ndsc.report.phonon_bands import band_structure, band_structure_figure
+        from ndsc.report.style import write_figure
+
         bands = band_structure(found, density=self.plot is not None)
         if self.band is not None:
             bands.write(self.band)

@@ -24,6 +24,8 @@ POLL_SOON, POLL_LATE = 0.05, 5.0
 AHEAD = 2
 #: How long a label that a worker has written may take to appear here: network file systems remember what was not there.
 SETTLE = 15.0
+#: Classical potentials that need milliseconds for an atom, and the number of atoms up to which no process is started.
+QUICK, FEW_ATOMS = ("emt", "lj"), 1000
 
 
 class Here(Executor):

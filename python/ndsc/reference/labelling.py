@@ -15,7 +15,7 @@ from ndsc.codes.specification import CalculatorSpec
 from ndsc.errors import InputError, MissingLabelsError, ReferenceCalculationError
 from ndsc.progress import Progress, silent
 from ndsc.reference.computing import Job, perform
-from ndsc.reference.driver import Driver, Here
+from ndsc.reference.driver import FEW_ATOMS, QUICK, Driver, Here
 from ndsc.reference.executors import ExecutorSettings, open_executor
 from ndsc.reference.label_file import keys_of
 from ndsc.reference.processes import run_job
@@ -114,7 +114,8 @@ def label_configurations(
     spec : CalculatorSpec
     store : LabelStore
     workers : int
-        Processes on this machine; 1 computes in this one, unless there is a timeout.
+        Processes on this machine; 1 computes in this one, unless there is a timeout, and so does any number when all
+        labels together take less time than the start of a process (:func:`is_quick`).
     threads : int
         Threads of each process.
     retries : int
@@ -185,7 +186,7 @@ def label_configurations(
             note_settings(store, spec)
         if executor is not None and not isinstance(executor, ExecutorSettings):
             driver.run(executor, run_job, workers=settings.workers)
-        elif settings.kind == "local" and settings.workers == 1 and settings.timeout is None:
+        elif settings.kind == "local" and settings.timeout is None and (settings.workers == 1 or is_quick(driver)):
             driver.run(Here(), perform)
         else:
             settings = settings.replaced(workers=min(settings.workers, len(driver.waiting)))
@@ -204,6 +205,12 @@ def label_configurations(
         seconds=time.perf_counter() - started,
         notes=notes,
     )
+
+
+def is_quick(driver: Driver) -> bool:
+    """Whether what waits is for a classical potential of ASE, and done before other processes would have started."""
+    jobs = driver.waiting
+    return all(job.spec.name in QUICK for job in jobs) and sum(len(job.atoms) for job in jobs) <= FEW_ATOMS
 
 
 def computed_elsewhere(spec: CalculatorSpec, executor: ExecutorSettings) -> bool:

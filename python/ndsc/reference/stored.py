@@ -11,7 +11,7 @@ from ase.calculators.calculator import Calculator, all_changes
 from ndsc.codes.specification import CalculatorSpec
 from ndsc.errors import ReferenceCalculationError
 from ndsc.reference.computing import Job, perform
-from ndsc.reference.driver import Driver, Here
+from ndsc.reference.driver import QUICK, Driver, Here
 from ndsc.reference.processes import CalculationProcess
 from ndsc.reference.store import Label, LabelStore
 
@@ -61,7 +61,7 @@ class StoredCalculator(Calculator):  # type: ignore[misc]
         self.spec = spec
         self.store = store
         self.threads = threads
-        self.watched = watched or timeout is not None
+        self.watched = (watched and spec.name not in QUICK) or timeout is not None
         self.timeout = timeout
         self.retries = retries
         self.compute = compute
