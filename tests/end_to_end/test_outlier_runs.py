@@ -49,7 +49,6 @@ max_labels = 12
 target_thz = 1e-4
 
 [fit]
-solver = "numpy"
 cutoff = 4.5
 n_max = 4
 l_max = 4

@@ -47,7 +47,6 @@ calculator = "emt"
 [executor]
 workers = 1
 [fit]
-solver = "numpy"
 e0 = "fit"
 cutoff = 4.5
 n_max = 5

@@ -303,7 +303,8 @@ def _weights(triangle: Triangle, covariance: FloatArray, sparse_jitter: float) -
     except np.linalg.LinAlgError as error:
         raise FitError(
             f"The covariance of the {m} sparse points is not positive definite with "
-            f"sparse_jitter = {sparse_jitter:g}: some are too similar. Use fewer sparse points or a larger one."
+            f"sparse_jitter = {sparse_jitter:g}: some are too similar. Use fewer sparse points or a larger "
+            "sparse_jitter."
         ) from error
     # Numbers over their sigmas are large beside the prior, and precision is lost unless they come first.
     triangle.add(np.column_stack([root.T, np.zeros(m)]))

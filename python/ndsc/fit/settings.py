@@ -62,7 +62,8 @@ class GapSettings(FitterSettings):
     )
     solver: Literal["numpy", "gap_fit"] = Field(
         default="numpy",
-        description="Give 'numpy', or 'gap_fit' for the same potential in several times the time and memory.",
+        description="Give 'numpy', or 'gap_fit' which gives the same potential but needs several times as much time "
+        "and memory.",
     )
     cutoff: Real = Field(
         default=6.0, ge=0.5, le=50, description="Give the cutoff of SOAP in Å (0.5 to 50), for example 6.0."
