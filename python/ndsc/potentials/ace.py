@@ -153,7 +153,7 @@ class AceFitter(TrainedFitter):
         if basis is None:
             basis = AceBasis(job.species, job.settings)
         elif not isinstance(basis, AceBasis):
-            raise InputError(f"{basis!r} is not the basis of an ACE. Give the one that the labels were chosen with.")
+            raise InputError(f"{basis!r} is not the basis of an ACE. Give the one with which the labels were chosen.")
         solution, counts = solve_job(job, _Telling(basis, job.options.progress), scale=job.options.prior)
         basis.write(solution.z, job.e0, job.folder)
         return Trained(
