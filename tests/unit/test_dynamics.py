@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -304,6 +305,10 @@ def test_before_there_is_a_potential_there_are_no_frames_of_its_dynamics(tmp_pat
     assert plan.relaxed
     assert {atoms.info["ndsc_name"].partition("-")[0] for atoms in plan.configurations} == {"random"}
     assert plan.counts == {1: 3, 2: 16}  # as there will be
+    if find_spec("quippy") is not None:
+        assert "(8 of them by molecular dynamics with the potential of the first batch)" in str(
+            dry_run(config, tmp_path)
+        )
     after = plan.with_current_dynamics(EMT(), {"labels": ["a"]}, silent)
     new = [atoms for atoms in after.candidates if atoms.info["config_type"] == "dynamics"]
     assert len(new) == 8

@@ -134,9 +134,14 @@ class DryRun:
         limit = "" if settings.max_seconds is None else f" or {settings.max_seconds:g} s"
         goals = [f"{settings.target_thz:g} THz", f"{settings.target_elastic_percent:g} %"]
         goals += [] if settings.target_gpa is None else [f"{settings.target_gpa:g} GPa"]
+        goals += [f"{settings.target_mev:g} meV/atom"] if plan.substitutes else []
+        later = sum(
+            part.per_supercell * len(one.supercells) for one in plan.each for part in one.config.current_dynamics
+        )
+        frames = f" ({later} of them by molecular dynamics with the potential of the first batch)" if later else ""
         return (
-            f"{plan.n_configurations} to choose from {how}, {settings.batch} at a time, until {' and '.join(goals)} "
-            f"are expected, or {plan.most_labels} labels{limit} are there"
+            f"{plan.n_configurations} to choose from{frames} {how}, {settings.batch} at a time, until "
+            f"{' and '.join(goals)} are expected, or {plan.most_labels} labels{limit} are there"
         )
 
     def _selection(self, effort: SelectionEffort) -> str:
