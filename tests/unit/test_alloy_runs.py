@@ -130,7 +130,7 @@ CHOSEN = {
     "max_labels = 60": "max_labels = 16", "per_supercell = 24": "per_supercell = 2",
     "unit_cells = 24": "unit_cells = 2",
     "per_supercell = 30": "per_supercell = 6", "unit_cells = 12": "unit_cells = 2", "[8, 8, 8]": "[4, 4, 4]",
-    "n_gaussians = 8": "n_gaussians = 4", "max_p = 3": "max_p = 2", "cutoff = 6.0": "cutoff = 5.0",
+    "n_gaussians = 8": "n_gaussians = 4", "max_p = 3": "max_p = 2",
     "[supercells]\n": "[elastic]\nenabled = false\n[supercells]\n",
     "[selection]": "[phonons]\ndos_mesh = [6, 6, 6]\n[selection]",
 }  # fmt: skip

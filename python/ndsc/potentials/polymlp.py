@@ -368,7 +368,6 @@ class PolymlpFitter(TrainedFitter):
 
     def larger(self, settings: PolymlpSettings) -> str:
         """See :meth:`Fitter.larger`."""
-        return (
-            f"raise [fit] n_gaussians = {settings.n_gaussians} and gtinv_maxl = {list(settings.gtinv_maxl)}, then "
-            f"cutoff = {settings.cutoff:g}"
-        )
+        pairs = settings.feature_type == "pair"
+        angles = "" if pairs else f" and gtinv_maxl = {list(settings.gtinv_maxl)}"
+        return f"raise [fit] n_gaussians = {settings.n_gaussians}{angles}, then cutoff = {settings.cutoff:g}"
