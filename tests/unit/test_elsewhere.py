@@ -294,7 +294,7 @@ def test_lattice_vectors_of_three_digits_do_not_hide_a_strain(tmp_path):
 @pytest.mark.parametrize(
     ("name", "make", "said"),
     [
-        ("cp2k.out", lambda atoms: cp2k(atoms, forces=False), "it holds 0 forces"),
+        ("cp2k.out", lambda atoms: cp2k(atoms, forces=False), "it has 0 forces"),
         ("aims.out", lambda atoms: aims(atoms, forces=False), "it has no forces"),
         (
             "cp2k.out",

@@ -59,10 +59,10 @@ def test_too_large_programmes_are_refused_at_once(monkeypatch, name, value):
 
 
 def test_a_fine_grid_is_refused_within_two_seconds():
-    begin = time.monotonic()
+    begin = time.process_time()  # of this process alone, however busy the machine is
     with pytest.raises(InputError, match="too large"):
         ndsc.find_supercells(CRYSTALS["fcc"], 720, 1.0)
-    assert time.monotonic() - begin < 2
+    assert time.process_time() - begin < 2
 
 
 def test_ctrl_c_and_progress_while_highs_runs(monkeypatch):

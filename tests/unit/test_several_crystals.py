@@ -115,7 +115,7 @@ def test_labels_are_chosen_for_all_crystals_or_for_none() -> None:
 
 def test_commands_for_one_crystal_refuse_several(tmp_path: Path) -> None:
     (tmp_path / "both.toml").write_text(text())
-    with pytest.raises(InputError, match=r"several crystals .* and this command takes one"):
+    with pytest.raises(InputError, match=r"several crystals .* and this takes one"):
         parse_config(text())
     done = CliRunner().invoke(app, ["converge", str(tmp_path / "both.toml"), "--scan", "cutoff=4,5", "--dry-run"])
     assert done.exit_code == 2
