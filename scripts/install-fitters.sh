@@ -1,32 +1,44 @@
 #!/usr/bin/env bash
-# Install the programs that fit other potentials than GAP into a virtual environment: ace-jax, and pypolymlp, which is
-# built (two minutes) and needs a compiler, CMake and Eigen.
-# Usage: install-fitters.sh VENV
+# Install the programs that fit other potentials than GAP into a virtual environment: ace-jax (extra ace), and pypolymlp
+# (extra polymlp), which is built (two minutes) and needs a compiler, CMake and Eigen.
+# Usage: install-fitters.sh VENV [EXTRA...], both without one
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 
 python=$1/bin/python
 [ -x "$python" ] || die "$1 is no virtual environment; make one: scripts/make-venv.sh $1"
-"$python" -c 'import ace_jax, pypolymlp' 2>/dev/null && exit 0
-packages=()
-for package in libeigen3-dev cmake g++; do
-    dpkg-query -W -f='${db:Status-Status}' "$package" 2>/dev/null | grep -qx installed || packages+=("$package")
+shift
+[ $# -gt 0 ] || set -- ace polymlp
+missing=()
+for extra in "$@"; do
+    case $extra in
+    ace) module=ace_jax ;;
+    polymlp) module=pypolymlp ;;
+    *) die "$extra is neither ace nor polymlp" ;;
+    esac
+    "$python" -c "import importlib.util, sys; sys.exit(importlib.util.find_spec('$module') is None)" || missing+=("$extra")
 done
-headers=$("$python" -c 'import sysconfig; print(sysconfig.get_path("include"))')
-if [ ! -f "$headers/Python.h" ]; then
-    packages+=("python$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')-dev")
+[ ${#missing[@]} -gt 0 ] || exit 0
+if [[ " ${missing[*]} " == *" polymlp "* ]]; then
+    packages=()
+    for package in libeigen3-dev cmake g++; do
+        dpkg-query -W -f='${db:Status-Status}' "$package" 2>/dev/null | grep -qx installed || packages+=("$package")
+    done
+    headers=$("$python" -c 'import sysconfig; print(sysconfig.get_path("include"))')
+    if [ ! -f "$headers/Python.h" ]; then
+        packages+=("python$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')-dev")
+    fi
+    [ ${#packages[@]} -eq 0 ] || debian_install "${packages[@]}"
 fi
-[ ${#packages[@]} -eq 0 ] || debian_install "${packages[@]}"
-say "ace-jax and pypolymlp"
-wanted=$("$python" - "$(dirname "$0")/../pyproject.toml" <<'READ'
+say "the programs of the extras ${missing[*]}"
+wanted=$("$python" - "$(dirname "$0")/../pyproject.toml" "${missing[@]}" <<'READ'
 import sys
 import tomllib
 
 with open(sys.argv[1], "rb") as file:
     extras = tomllib.load(file)["project"]["optional-dependencies"]
-print("\n".join(extras["ace"] + extras["polymlp"]))
+print("\n".join(line for extra in sys.argv[2:] for line in extras[extra]))
 READ
 )
 mapfile -t wanted <<<"$wanted"
 "$python" -m pip install --quiet "${wanted[@]}"
-"$python" -c 'import ace_jax, pypolymlp'
