@@ -74,7 +74,7 @@ def test_energies_of_decorations_are_predicted_as_they_turn_out(tmp_path: Path) 
     assert chosen.target_mev == 0.5
     assert chosen.order[:2] == ["unit-0000", "unit-Au"]
     steps = [step.predicted_mev for step in chosen.steps]
-    assert steps[-1] == chosen.predicted_mev < 0.6 * steps[1]
+    assert steps[-1] == chosen.predicted_mev < steps[1]
     assert set(results.configurations.by_type) <= {"unit_cell", "supercell", "decorated"}  # type: ignore[union-attr]
     # Decorations of eight atoms: none of them is in a smaller supercell.
     crystal = Crystal.from_atoms(bulk("Cu", a=3.59))
@@ -91,7 +91,7 @@ def test_energies_of_decorations_are_predicted_as_they_turn_out(tmp_path: Path) 
             energies.append(1e3 * atoms.get_potential_energy() / len(atoms))
         errors.append(energies[0] - energies[1])
     rms = float(np.sqrt(np.mean(np.square(errors))))
-    assert rms < 3 * chosen.predicted_mev
+    assert 0.5 * chosen.predicted_mev < rms < 2 * chosen.predicted_mev
 
 
 def test_the_example_is_of_compounds_and_of_all_between_them(tmp_path: Path) -> None:
