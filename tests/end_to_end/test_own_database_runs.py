@@ -134,7 +134,7 @@ workers = 1
 [selection]
 candidates = 40
 target_thz = 0.4
-target_elastic_percent = 10
+target_elastic_percent = 15
 max_labels = 8
 [fit]
 cutoff = 4.5

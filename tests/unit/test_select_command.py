@@ -240,7 +240,7 @@ def test_a_database_is_completed_from_new_configurations_and_its_unlabelled_fram
     new = len(make_candidates(find_supercells(bulk("Al", a=4.0), 2), 40))
     assert (found["candidates"], found["labelled"]) == (3 + new, len(database) - 3)
     without = chosen("--database", "own.extxyz", *OWN, *KEYS, "--labels", 3)
-    assert found["before"]["predicted_rmse_thz"] < 0.5 * without["before"]["predicted_rmse_thz"]
+    assert found["before"]["predicted_rmse_thz"] < 0.75 * without["before"]["predicted_rmse_thz"]
     estimate = chosen(*complete, "--dry-run")
     assert (estimate["candidates"], estimate["labelled"]) == (3 + new, len(database) - 3)
 
