@@ -269,7 +269,7 @@ def test_databases_that_cannot_be_chosen_from(database: list[Atoms]) -> None:
     Path("own.extxyz").write_text("")
     refused(*here, "--labels", 2)
     write("own.extxyz", Atoms("Al", cell=[20, 20, 20], pbc=True, info={"config_type": "isolated_atom"}))
-    assert "single atoms" in refused(*here, "--labels", 2)
+    assert "isolated atoms" in refused(*here, "--labels", 2)
     assert "no labels to complete" in refused(*here, "--complete", "--labels", 2)
     refused("--database", "not-there.extxyz", *OWN, "--labels", 2)
 
