@@ -170,7 +170,7 @@ def test_charges_and_vector_moments_are_refused_by_density_functional_codes(name
     spec.check(atoms)
     atoms.set_initial_magnetic_moments(None)
     atoms.set_initial_magnetic_moments([[2.2, 0.0, 0.0], [0.0, 0.0, 0.0]])
-    with pytest.raises(InputError, match="vectors"):
+    with pytest.raises(InputError, match="vector"):
         spec.check(atoms)
 
 

@@ -103,7 +103,7 @@ class Wild(EMT):
     ("atoms", "calculator", "message"),
     [
         (bulk("Al"), Wild(np.nan), "not finite"),
-        (bulk("Al", a=4.4), Wild(-1.0), "did not reach"),
+        (bulk("Al", a=4.4), Wild(-1.0), "did not end in a crystal"),
         (bulk("Al"), Wild(0.0), "do not interact"),
         (Atoms("Al", cell=[1e6, 1e6, 1e6], pbc=True), EMT(), "do not interact"),
     ],

@@ -226,7 +226,7 @@ def test_what_fails_by_chance_is_tried_again(store, counting, tmp_path, caplog):
         report = run(store, counting("no_file_once"), n=2)
     assert len(report.labels) == 2
     assert set(calls(tmp_path / "calls").values()) == {2}
-    assert "tried again" in caplog.text
+    assert "trying again" in caplog.text
 
 
 def test_retries_have_a_cap(store, counting, tmp_path):

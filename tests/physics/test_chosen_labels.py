@@ -147,14 +147,17 @@ def test_errors_shrink_as_labels_are_added_and_are_about_as_predicted(hcp):
     targets = [PhononTarget(hcp.atoms, hcp.supercells), ElasticTarget(hcp.atoms)]
     selector = Selector(hcp.model, hcp.candidates, targets, unit="labels")
     taken: list[int] = []
-    predicted = []
+    predicted, statistical = [], []
     for _ in range(4):
         new = list(selector.choose(3).order)
         selector.add(labelled([hcp.candidates[number] for number in new], hcp.reference), candidates=new)
         taken += new
-        predicted.append(selector.predict().rmse_thz)
+        errors = selector.predict()
+        predicted.append(errors.rmse_thz)
+        statistical.append(errors.statistical_rmse_thz)
     assert len(set(taken)) == 12
-    assert predicted[-1] < predicted[0]
+    # What few labels leave open shrinks; what so small a potential cannot represent is found out as labels come.
+    assert statistical[-1] < statistical[0]
     points = np.random.default_rng(0).uniform(-0.5, 0.5, (40, 3))
     found = predicted_phonons(
         labelled([hcp.candidates[number] for number in taken], hcp.reference), hcp.model, targets[0], points
@@ -162,5 +165,5 @@ def test_errors_shrink_as_labels_are_added_and_are_about_as_predicted(hcp):
     truth = ndsc.phonons_from_supercells(hcp.atoms, (2, 2, 1), hcp.reference, displacement=2e-3)
     expected = np.sort(np.array(truth.phonopy.run_qpoints(points).frequencies), axis=1)
     error = np.sqrt(np.mean((found.frequencies - expected) ** 2))
-    assert found.rmse_thz / 4 < error < 4 * found.rmse_thz
+    assert found.rmse_thz / 2 < error < 2 * found.rmse_thz
     assert found.rmse_thz == pytest.approx(predicted[-1], rel=0.7)

@@ -332,7 +332,7 @@ def test_where_codes_keep_their_cutoff_and_smearing(name, parameters, cutoff, sm
     ("scans", "parts"),
     [
         (None, ["no k-point grid, cutoff or smearing"]),
-        ({"cutoff": [1, 2]}, ["keeps its cutoff is not known"]),
+        ({"cutoff": [1, 2]}, ["holds its cutoff"]),
         ({"kgrid": None}, ["kgrid", "Name the values"]),
         ({"basis.cutoff": None}, ["basis.cutoff", "Name the values"]),
         ({"kgrid": [0, 4]}, ["kgrid = [0, 0, 0]"]),

@@ -314,7 +314,7 @@ def test_bad_input_is_refused(case, given, message):
 
 
 def test_phonons_need_labels(case):
-    with pytest.raises(InputError, match="Nothing is labelled"):
+    with pytest.raises(InputError, match="No configuration has a label"):
         predicted_phonons([], case[1], case[3][0], [[0, 0, 0]])
 
 
