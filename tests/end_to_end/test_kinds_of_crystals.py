@@ -17,6 +17,7 @@ SMALLER = {
     "antiferromagnet": ([2, 2, 2], {"per_supercell": 4, "unit_cells": 5}, {"n_sparse": 100, "n_max": 6, "l_max": 4}),
     "graphene": ([2, 2, 1], {"per_supercell": 12}, {"n_sparse": 200, "n_max": 8, "l_max": 6}),
     "rutile": ([1, 1, 1], {"per_supercell": 1}, {"n_sparse": 150, "n_max": 6, "l_max": 4}),
+    "spinel": ([1, 1, 1], {"per_supercell": 1}, {"n_sparse": 150, "n_max": 5, "l_max": 3}),
 }
 
 
@@ -42,7 +43,7 @@ def test_an_example_and_its_verdict(tmp_path, monkeypatch, name):
     found = verdict_of(results)
     assert found.word.startswith("Within"), f"{found} {results.diagnosis}"
     assert found.causes == ()
-    assert bool(results.phonons.polar) == (name in ("nacl-born", "rutile"))
+    assert bool(results.phonons.polar) == (name in ("nacl-born", "rutile", "spinel"))
     assert results.elastic_unit == ("N/m" if name == "graphene" else "GPa")
     assert (results.crystal.magnetic_group is not None) == (name == "antiferromagnet")
 
