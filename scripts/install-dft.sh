@@ -9,16 +9,8 @@ set -euo pipefail
 
 python=$1/bin/python
 [ -x "$python" ] || die "$1 is no virtual environment; make one: scripts/make-venv.sh $1"
-packages=()
-for package in libxc-dev libopenblas-dev libfftw3-dev g++ abinit abinit-data quantum-espresso quantum-espresso-data \
-    cp2k-data openmpi-bin; do
-    dpkg-query -W -f='${db:Status-Status}' "$package" 2>/dev/null | grep -qx installed || packages+=("$package")
-done
-headers=$("$python" -c 'import sysconfig; print(sysconfig.get_path("include"))')
-if [ ! -f "$headers/Python.h" ]; then
-    packages+=("python$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')-dev")
-fi
-[ ${#packages[@]} -eq 0 ] || debian_install "${packages[@]}"
+debian_install_missing "$python" libxc-dev libopenblas-dev libfftw3-dev g++ abinit abinit-data quantum-espresso \
+    quantum-espresso-data cp2k-data openmpi-bin
 
 # Whether GPAW is there with FFTW and with its data sets.
 gpaw_is_complete() {

@@ -20,15 +20,7 @@ for extra in "$@"; do
 done
 [ ${#missing[@]} -gt 0 ] || exit 0
 if [[ " ${missing[*]} " == *" polymlp "* ]]; then
-    packages=()
-    for package in libeigen3-dev cmake g++; do
-        dpkg-query -W -f='${db:Status-Status}' "$package" 2>/dev/null | grep -qx installed || packages+=("$package")
-    done
-    headers=$("$python" -c 'import sysconfig; print(sysconfig.get_path("include"))')
-    if [ ! -f "$headers/Python.h" ]; then
-        packages+=("python$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')-dev")
-    fi
-    [ ${#packages[@]} -eq 0 ] || debian_install "${packages[@]}"
+    debian_install_missing "$python" libeigen3-dev cmake g++
 fi
 say "the programs of the extras ${missing[*]}"
 wanted=$("$python" - "$(dirname "$0")/../pyproject.toml" "${missing[@]}" <<'READ'

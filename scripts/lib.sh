@@ -20,6 +20,21 @@ debian_install() {
     "${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >/dev/null
 }
 
+# Install the Debian packages among those named that are not there, and the headers of a Python where it has none.
+# Usage: debian_install_missing PYTHON PACKAGE...
+debian_install_missing() {
+    local python=$1 package headers packages=()
+    shift
+    for package in "$@"; do
+        dpkg-query -W -f='${db:Status-Status}' "$package" 2>/dev/null | grep -qx installed || packages+=("$package")
+    done
+    headers=$("$python" -c 'import sysconfig; print(sysconfig.get_path("include"))')
+    if [ ! -f "$headers/Python.h" ]; then
+        packages+=("python$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')-dev")
+    fi
+    [ ${#packages[@]} -eq 0 ] || debian_install "${packages[@]}"
+}
+
 # Print the first Python that is new enough: $PYTHON, python3, then the versioned names.
 find_python() {
     local name

@@ -1,11 +1,13 @@
 """Settings of atomic cluster expansions, which need no ace-jax."""
 
 import importlib.util
+import sys
 
 import pytest
 
 from ndsc.errors import InputError, MissingExtraError
 from ndsc.potentials import AceSettings, fitter, settings_of
+from ndsc.potentials.ace_tables import require_ace
 
 
 def test_keys_are_taken_from_the_table_of_the_method():
@@ -36,3 +38,9 @@ def test_a_missing_package_is_named_with_what_installs_it(tmp_path):
         fitter("ace").require()
     with pytest.raises(MissingExtraError, match=r"pip install 'ndsc\[ace\]'"):
         fitter("ace").calculator(tmp_path / "ace.npz")
+
+
+def test_a_package_that_cannot_be_imported_is_named_with_the_reason(monkeypatch):
+    monkeypatch.setitem(sys.modules, "ace_jax", None)
+    with pytest.raises(MissingExtraError, match=r"import of ace_jax halted.*pip install 'ndsc\[ace\]'"):
+        require_ace()

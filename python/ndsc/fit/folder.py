@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Protocol, TypeVar
 
 from ase import Atoms
 from ase.calculators.calculator import Calculator
@@ -16,7 +18,10 @@ from ndsc.errors import FitError, InputError
 from ndsc.files import ScratchFolder
 from ndsc.fit.evaluation import Predictions, predict
 from ndsc.progress import Progress
+from ndsc.store import Store
 from ndsc.versions import package_version
+
+log = logging.getLogger(__name__)
 
 XML_NAME = "gap.xml"
 LOG_NAME = "gap_fit.log"
@@ -42,6 +47,29 @@ def publish(
         os.replace(path, target / path.name)
     for path in stale - {target / path.name for path in sparse}:
         path.unlink(missing_ok=True)
+
+
+class _Reusable(Protocol):
+    """What a fit says of itself."""
+
+    @property
+    def reused(self) -> bool:
+        """Whether it was there already."""
+
+
+_Fit = TypeVar("_Fit", bound=_Reusable)
+
+
+def stored_or_made(fits: Store[_Fit], make: Callable[[], _Fit], target: Path, *, reuse: bool) -> _Fit:
+    """The fit that is in a folder, or one that is made now and kept there; without `reuse` always the latter."""
+    if not reuse:
+        fit = make()
+        fits.put(RECORD, fit)
+        return fit
+    fit = fits.get_or_compute(RECORD, make)
+    if fit.reused:
+        log.info("The potential in %s was made from the same data and settings; it is used again.", target)
+    return fit
 
 
 def key_of_fit(scratch: Path, arguments: list[str]) -> str:

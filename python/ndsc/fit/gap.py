@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -36,6 +35,7 @@ from ndsc.fit.folder import (
     key_of_fit,
     publish,
     scratch_of,
+    stored_or_made,
     write_predictions,
 )
 from ndsc.fit.linear_system import ALL_KINDS, solve_in_blocks
@@ -56,8 +56,6 @@ from ndsc.plausibility import check_plausible
 from ndsc.progress import Progress, silent
 from ndsc.store import DamagedError, Store
 from ndsc.versions import package_version
-
-log = logging.getLogger(__name__)
 
 #: What makes gap_fit choose sparse points, which needs no derivatives, and stop.
 SELECT_ONLY = ["force_parameter_name=none", "virial_parameter_name=none", "sparsify_only_no_fit=T"]
@@ -225,14 +223,7 @@ def fit_gap(
                 warnings=warnings,
             )
 
-        if not reuse:
-            fit = compute()
-            fits.put(RECORD, fit)
-            return fit
-        fit = fits.get_or_compute(RECORD, compute)
-        if fit.reused:
-            log.info("The potential in %s was made from the same data and settings; it is used again.", target)
-        return fit
+        return stored_or_made(fits, compute, target, reuse=reuse)
 
 
 def load_fit(directory: str | Path) -> GapFit:

@@ -229,7 +229,7 @@ def require_ace() -> None:
         import ace_jax
     except ImportError as error:
         raise MissingExtraError(
-            "[fit] method = 'ace' needs ace-jax, which is not installed, or not completely ({error}). Install it "
+            f"[fit] method = 'ace' needs ace-jax, which is not installed, or not completely ({error}). Install it "
             "with `pip install 'ndsc[ace]'`."
         ) from error
     del ace_jax

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
 import os
 import time
 from abc import abstractmethod
@@ -28,6 +27,7 @@ from ndsc.fit.folder import (
     TRAINING_NAME,
     different_counts,
     scratch_of,
+    stored_or_made,
     write_predictions,
 )
 from ndsc.fit.memory import FitSize
@@ -40,8 +40,6 @@ from ndsc.progress import Progress, silent
 from ndsc.selection.model import LinearModel
 from ndsc.store import DamagedError, Store
 from ndsc.versions import package_version
-
-log = logging.getLogger(__name__)
 
 RECORD_FORMAT = 1
 #: Attributes of a fit that its record holds under the same names.
@@ -192,14 +190,7 @@ class TrainedFitter(Fitter):
                     warnings=(*warnings, *trained.warnings),
                 )
 
-            if not options.reuse:
-                made = compute()
-                store.put(RECORD, made)
-                return made
-            fitted = store.get_or_compute(RECORD, compute)
-            if fitted.reused:
-                log.info("The potential in %s was made from the same data and settings; it is used again.", target)
-            return fitted
+            return stored_or_made(store, compute, target, reuse=options.reuse)
 
     def load(self, folder: Path) -> PotentialFit:
         """See :meth:`Fitter.load`."""
