@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from ase.collections import dcdft
 
 from ndsc.convergence import QUANTITIES
 from ndsc.kpoints import kgrid_text
@@ -40,7 +41,7 @@ def main() -> int:
     parser.add_argument("--check", action="store_true", help="write nothing, report what is out of date")
     check = parser.parse_args().check
     runs = {name: StudyRun.load(name, DATA / f"{name}.toml") for name in inputs()}
-    functions = (contents, lattices, elastic, phonons, noise, bias)
+    functions = (contents, lattices, elastic, phonons, noise, bias, second)
     tables = {function.__name__: function for function in functions}
     text = PAGE.read_text(encoding="utf-8")
     new = BLOCK.sub(lambda found: found[1] + "\n".join(tables[found["name"]](runs)) + "\n" + found[3], text)
@@ -109,9 +110,12 @@ def lattices(runs: dict[str, StudyRun]) -> Iterator[str]:
                     smearing(**spec.parameters["occupations"]),
                     f"{a:.3f}" + (f" / {c:.3f}" if "c" in paper else ""),
                     f"{paper['a']:.3f}" + (f" / {paper['c']:.3f}" if "c" in paper else ""),
+                    f"{run.plan.crystal.atoms.get_volume() / len(run.plan.crystal.atoms):.2f}",
+                    f"{dcdft.data[run.plan.crystal.atoms.symbols[0]]['wien2k_volume']:.2f}",
                 ]
             )
-    yield markdown_table(["", "cutoff", "k-points", "smearing", "a (/ c), Å", "paper, Å"], rows)
+    head = ["", "cutoff", "k-points", "smearing", "a (/ c), Å", "paper, Å", "Å³ per atom", "all-electron"]
+    yield markdown_table(head, rows)
 
 
 def elastic(runs: dict[str, StudyRun]) -> Iterator[str]:
@@ -123,8 +127,11 @@ def elastic(runs: dict[str, StudyRun]) -> Iterator[str]:
         if found is not None:
             ours = {"bulk modulus": found.bulk_modulus, **found.constants}
             paper = paper_of(runs[name]).reference
-            for head, numbers in ((name.split("/")[1].capitalize(), ours), ("paper", paper)):
-                rows.append([head, *(f"{numbers[key]:.1f}" if key in paper else "" for key in names)])
+            symbol = runs[name].plan.crystal.atoms.symbols[0]
+            electrons = {"bulk modulus": dcdft.data[symbol]["wien2k_B"]}
+            for head, numbers in ((symbol, ours), ("paper", paper), ("all-electron", electrons)):
+                shown = {key: f"{numbers[key]:.1f}" for key in names if key in paper and key in numbers}
+                rows.append([head, *(shown.get(key, "") for key in names)])
     yield markdown_table(["GPa", *names], rows)
 
 
@@ -175,8 +182,7 @@ def bias(runs: dict[str, StudyRun]) -> Iterator[str]:
     del runs  # those of `next` are none of them
     rows = []
     for file in sorted(DATA.glob("next/*.toml")):
-        path = file.with_name(f"{file.stem}-bias") / "bias.json"
-        found = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {"rows": [], "limit": None}
+        found = compared(file.with_name(f"{file.stem}-bias"))
         cells = []
         for quantity in QUANTITIES:
             numbers = [row for row in found["rows"] if row["quantity"] == quantity]
@@ -184,6 +190,25 @@ def bias(runs: dict[str, StudyRun]) -> Iterator[str]:
             cells.append("not yet" if worst is None else changed(worst))
         rows.append([f"[{file.name}](next/{file.name})", limit_text(found["limit"]), *cells])
     yield markdown_table(["", "limit", *QUANTITIES], rows)
+
+
+def second(runs: dict[str, StudyRun]) -> Iterator[str]:
+    """Every number beside that of another code, from the bias.json that `ndsc converge --bias --against` wrote."""
+    del runs  # those of `next` are none of them
+    rows = []
+    for file in sorted(DATA.glob("next/second/*.toml")):
+        for row in compared(file.with_suffix(""))["rows"]:
+            percent = "" if row["percent"] is None or row["quantity"] == "virials" else f"{row['percent']:+.2g}"
+            values = [f"{row[key]:.4g}" for key in ("value", "limit", "change")]
+            rows.append([file.stem.capitalize(), row["quantity"], row["name"], row["unit"], *values, percent])
+    yield markdown_table(["", "", "", "unit", "GPAW", "pw.x", "difference", "%"], rows)
+
+
+def compared(folder: Path) -> dict[str, Any]:
+    """The bias.json of a folder, without rows where there is none."""
+    path = folder / "bias.json"
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return {"rows": [], "limit": None, **found}
 
 
 def changed(row: dict[str, Any]) -> str:
