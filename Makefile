@@ -60,7 +60,9 @@ rust-test: $(VENV)/.core ## the tests of the compiled core; its benches compile
 	cargo test --quiet $(CARGO_TESTED)
 	cargo bench --quiet $(CARGO_TESTED) --no-run --profile dev
 
+# Tests start hundreds of commands, and each would compile the modules where PYTHONDONTWRITEBYTECODE is set.
 unit: $(VENV)/.core $(VENV)/.ace ## the Python tests, one file on each core at a time (ARGS=... goes to pytest)
+	@$(PY) -m compileall -q python/ndsc
 	@$(PY) -m pytest -n auto --dist loadfile --no-loadscope-reorder $(ARGS)
 
 wheel: $(VENV)/.core ## an abi3 wheel in dist/

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 from ase import Atoms
-from ase.data import covalent_radii
+from ase.data import atomic_numbers, covalent_radii, reference_states
 
 from ndsc import _core
 from ndsc.errors import InputError
@@ -26,6 +26,16 @@ OVERLAP, SHORTEST_DISTANCE = 0.4, 0.3
 MANY_ATOMS, MOST_ATOMS = 1000, 20_000
 # Å³ for each atom; matter is not as dense in any experiment.
 SMALLEST_VOLUME = 0.2
+
+# Primitive cells in units of the lattice constant, and their sites in reduced coordinates.
+_FCC = ((0, 0.5, 0.5), (0.5, 0, 0.5), (0.5, 0.5, 0))
+SIMPLE_CELLS = {
+    "sc": (((1, 0, 0), (0, 1, 0), (0, 0, 1)), ((0, 0, 0),)),
+    "fcc": (_FCC, ((0, 0, 0),)),
+    "bcc": (((-0.5, 0.5, 0.5), (0.5, -0.5, 0.5), (0.5, 0.5, -0.5)), ((0, 0, 0),)),
+    "diamond": (_FCC, ((0, 0, 0), (0.25, 0.25, 0.25))),
+    "hcp": (((1, 0, 0), (-0.5, 0.5 * math.sqrt(3), 0), (0, 0, 1)), ((0, 0, 0), (1 / 3, 2 / 3, 0.5))),
+}
 
 # Results of a calculation, which belong to one structure and must not follow its atoms into others.
 RESULT_NAMES = re.compile(r"force|energ|stress|virial|momenta|velocit|^magmoms?$|^charges$|^dipole", re.IGNORECASE)
@@ -53,11 +63,14 @@ def split_index(source: str | Path) -> tuple[Path, int | None]:
 
 
 def bulk_structure(name: str, *, lattice: str | None, a: float | None, c: float | None) -> Atoms:
-    from ase.build import bulk
-
     looks_like_file = "/" in name or "." in name
     if looks_like_file:
         raise InputError(f"There is no file {name!r}. Give the path of a structure file that ASE reads, or an element.")
+    element = _element(name, lattice, a, c)
+    if element is not None:
+        return checked_structure(element)
+    from ase.build import bulk
+
     try:
         return checked_structure(bulk(name, crystalstructure=lattice, a=a, c=c))
     except InputError:
@@ -67,6 +80,29 @@ def bulk_structure(name: str, *, lattice: str | None, a: float | None, c: float 
             f"{name!r} is neither a file nor a crystal that can be built ({error}). Give a structure file, or an "
             "element with its lattice and lattice constants, for example structure = 'Al', lattice = 'fcc', a = 4.05."
         ) from error
+
+
+def _element(name: str, lattice: str | None, a: float | None, c: float | None) -> Atoms | None:
+    """The primitive cell of a simple element, exactly as `ase.build.bulk` gives it, or None for all other crystals.
+
+    ase.build takes longer to import than a small crystal takes to be dealt with.
+    """
+    state: dict[str, Any] = (reference_states[atomic_numbers[name]] if name in atomic_numbers else None) or {}
+    if lattice is None and "basis" not in state:
+        lattice = state.get("symmetry")
+    if lattice != state.get("symmetry"):
+        state = {}
+    a = state.get("a") if a is None else a
+    if name not in atomic_numbers or lattice not in SIMPLE_CELLS or a is None or (c is not None and lattice != "hcp"):
+        return None
+    cell, sites = SIMPLE_CELLS[lattice]
+    vectors = a * np.array(cell)
+    if lattice == "hcp":
+        vectors[2, 2] = (state.get("c/a", math.sqrt(8 / 3)) if c is None else c / a) * a
+    atoms = Atoms([name] * len(sites), cell=vectors, scaled_positions=sites, pbc=True)
+    if "magmom_per_atom" in state:
+        atoms.set_initial_magnetic_moments([state["magmom_per_atom"]] * len(atoms))
+    return atoms
 
 
 def read_structure(path: Path, index: int | None, *, moments: bool = True) -> Atoms:

@@ -2,10 +2,12 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import bulk, molecule
+from ase.data import chemical_symbols
 from ase.io import write
 
 from ndsc.crystal import Crystal, load_crystal, primitive_crystal
 from ndsc.errors import InputError
+from ndsc.structure import bulk_structure
 
 
 @pytest.mark.parametrize(
@@ -74,6 +76,28 @@ def test_load_crystal_from_everything(tmp_path):
     assert len(load_crystal(path)) == 8
     assert len(load_crystal(path, primitive=True)) == 2
     assert load_crystal(bulk("Mg")) is not None
+
+
+@pytest.mark.parametrize("lattice", [None, "sc", "fcc", "bcc", "diamond", "hcp"])
+@pytest.mark.parametrize(("a", "c"), [(None, None), (7.217, None), (7.2, 11.1234), (None, 5.3)])
+def test_elements_are_those_of_ase_to_the_last_bit(lattice, a, c):
+    """Labels are found by the bits of a structure; simple elements are built without ase.build."""
+    compared = 0
+    for symbol in chemical_symbols[1:]:
+        try:
+            expected = bulk(symbol, crystalstructure=lattice, a=a, c=c)
+        except (ValueError, KeyError, RuntimeError):
+            with pytest.raises(InputError):
+                bulk_structure(symbol, lattice=lattice, a=a, c=c)
+            continue
+        found = bulk_structure(symbol, lattice=lattice, a=a, c=c)
+        compared += 1
+        assert found.get_chemical_symbols() == expected.get_chemical_symbols()
+        assert np.array_equal(found.cell.array, expected.cell.array)
+        assert np.array_equal(found.positions, expected.positions)
+        assert np.array_equal(found.get_initial_magnetic_moments(), expected.get_initial_magnetic_moments())
+        assert found.pbc.all()
+    assert compared
 
 
 @pytest.mark.parametrize(

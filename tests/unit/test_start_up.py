@@ -32,7 +32,14 @@ def test_help_imports_no_package_of_science(arguments: list[str]) -> None:
 def test_supercells_load_neither_fits_nor_phonons_nor_calculations() -> None:
     loaded = modules_after("supercells", "Al", "--grid", "4")
     assert "ndsc.supercells" in loaded
-    assert not loaded & {"ndsc.fit", "ndsc.phonons", "ndsc.codes", "ndsc.reference", "phonopy", "symfc", "matscipy"}
+    unused = {"ndsc.fit", "ndsc.phonons", "ndsc.codes", "ndsc.reference", "phonopy", "symfc", "matscipy", "scipy"}
+    assert not loaded & (unused | {"ase.build", "ase.io"})
+
+
+def test_phonons_load_neither_symfc_nor_reports_nor_fits() -> None:
+    loaded = modules_after("phonons", "Al", "--grid", "1")
+    assert "phonopy" in loaded
+    assert not loaded & {"symfc", "matplotlib", "matscipy", "pandas", "ndsc.fit", "ndsc.results", "ndsc.workflow"}
 
 
 def test_the_package_itself_imports_nothing_heavy() -> None:

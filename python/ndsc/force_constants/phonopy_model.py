@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import warnings
+from functools import cached_property
 
 import numpy as np
 from ase import Atoms
@@ -95,39 +95,80 @@ def phonopy_atoms(crystal: Crystal) -> PhonopyAtoms:
     )
 
 
+class GridPhonopy(Phonopy):  # type: ignore[misc]
+    """A Phonopy object of a diagonal supercell that searches its symmetry when something asks for it.
+
+    phonopy searches the supercell and the primitive cell as soon as it is made, which takes most of a second for 64
+    atoms. Frequencies, force constants and densities of states of this package need neither.
+
+    Parameters
+    ----------
+    crystal : Crystal
+    cell : phonopy.structure.atoms.PhonopyAtoms
+        Its unit cell, which is the primitive cell.
+    grid : three ints
+        Of the supercell.
+    is_symmetry : bool
+        Whether it is searched at all. Without, translations are matched at once.
+    """
+
+    def __init__(self, crystal: Crystal, cell: PhonopyAtoms, grid: Grid, *, is_symmetry: bool) -> None:
+        self._crystal, self._grid = crystal, grid
+        super().__init__(
+            cell,
+            supercell_matrix=np.diag(grid),
+            primitive_matrix=np.eye(3),
+            symprec=crystal.symprec,
+            is_symmetry=is_symmetry,
+        )
+
+    def _search_symmetry(self) -> None:
+        if not self._is_symmetry:
+            super()._search_symmetry()
+
+    def _search_primitive_symmetry(self) -> None:
+        if not self._is_symmetry:
+            super()._search_primitive_symmetry()
+
+    @cached_property
+    def _symmetry(self) -> Symmetry:
+        return self._searched[0]
+
+    @cached_property
+    def _primitive_symmetry(self) -> Symmetry:
+        return self._searched[1]
+
+    @cached_property
+    def _searched(self) -> tuple[Symmetry, Symmetry]:
+        """phonopy's symmetry of the supercell and the primitive cell, or the crystal's where they contradict it."""
+        crystal, grid = self._crystal, self._grid
+        found = Symmetry(self.supercell, crystal.symprec, s2p_map=self.primitive.s2p_map)
+        n_known = int(np.sum(kept_by_grid(crystal, grid)) * np.prod(grid))
+        n_found = len(found.symmetry_operations["rotations"])
+        # A supercell can be more symmetric than its unit cell: that is right, unless atoms of one element differ.
+        if n_found < n_known or (n_found > n_known and _atoms_of_one_element_differ(crystal)):
+            return CrystalSymmetry(crystal, self.supercell, grid), CrystalSymmetry(crystal, self.primitive)
+        return found, Symmetry(self.primitive, crystal.symprec)
+
+
 def make_phonopy(structure: Atoms | Crystal, grid: Grid, *, symmetric_supercell: bool | None = None) -> Phonopy:
     """A Phonopy object of the diagonal supercell of a grid; the unit cell as given is its primitive cell.
 
-    Without `symmetric_supercell`, phonopy looks for the symmetry of the supercell up to 300 atoms.
+    Without `symmetric_supercell`, phonopy knows the symmetry of the supercell up to 300 atoms; it is searched when
+    something asks for it.
     """
     crystal = as_crystal(structure)
     if symmetric_supercell is None:
         symmetric_supercell = len(crystal.atoms) * int(np.prod(grid)) <= LARGEST_SYMMETRIC_SUPERCELL
     cell = phonopy_atoms(crystal)
-    if not symmetric_supercell:
-        # phonopy matches atoms after every translation, sorted by their distance from the nearest lattice point. Atoms
-        # on special positions make that search quadratic (minutes at 4096 atoms), so the origin is moved for it.
-        cell.scaled_positions = cell.scaled_positions + ORIGIN_SHIFT
-    with warnings.catch_warnings():
-        # An anisotropic grid has fewer symmetries than the crystal. That is meant, and accounted for.
-        warnings.filterwarnings("ignore", message=".*[Pp]oint group symmetries of supercell and primitive.*")
-        phonon = Phonopy(
-            cell,
-            supercell_matrix=np.diag(grid),
-            primitive_matrix=np.eye(3),
-            symprec=crystal.symprec,
-            is_symmetry=symmetric_supercell,
-        )
     if symmetric_supercell:
-        n_known = int(np.sum(kept_by_grid(crystal, grid)) * np.prod(grid))
-        n_found = len(phonon.symmetry.symmetry_operations["rotations"])
-        # A supercell can be more symmetric than its unit cell: that is right, unless atoms of one element differ.
-        if n_found < n_known or (n_found > n_known and _atoms_of_one_element_differ(crystal)):
-            phonon._symmetry = CrystalSymmetry(crystal, phonon.supercell, grid)
-            phonon._primitive_symmetry = CrystalSymmetry(crystal, phonon.primitive)
-    if not symmetric_supercell:
-        for moved, divisions in ((phonon.unitcell, 1), (phonon.primitive, 1), (phonon.supercell, np.array(grid))):
-            moved.scaled_positions = moved.scaled_positions - ORIGIN_SHIFT / divisions
+        return GridPhonopy(crystal, cell, grid, is_symmetry=True)
+    # phonopy matches atoms after every translation, sorted by their distance from the nearest lattice point. Atoms
+    # on special positions make that search quadratic (minutes at 4096 atoms), so the origin is moved for it.
+    cell.scaled_positions = cell.scaled_positions + ORIGIN_SHIFT
+    phonon = GridPhonopy(crystal, cell, grid, is_symmetry=False)
+    for moved, divisions in ((phonon.unitcell, 1), (phonon.primitive, 1), (phonon.supercell, np.array(grid))):
+        moved.scaled_positions = moved.scaled_positions - ORIGIN_SHIFT / divisions
     return phonon
 
 

@@ -128,9 +128,14 @@ def distinct_directions(vectors: FloatArray) -> FloatArray:
 
 def first_of_each(rows: FloatArray, other_signs: FloatArray) -> Iterator[FloatArray]:
     """The rows that no earlier one is equal to, also after multiplication with any of `other_signs`."""
-    kept: list[FloatArray] = []
-    for row in rows:
-        versions = [row, *(sign * row for sign in other_signs)]
-        if not any(np.max(np.abs(version - other)) < SAME_DIRECTION for version in versions for other in kept):
-            kept.append(row)
+    if len(rows) == 0:
+        return
+    signs = np.array([1.0, *other_signs])
+    versions = signs[:, None, None, None] * rows[:, None, :]
+    # [i, j]: row i, with one of the signs, is row j.
+    equal = np.any(np.max(np.abs(versions - rows), axis=3) < SAME_DIRECTION, axis=0)
+    kept = np.zeros(len(rows), dtype=bool)
+    for index, row in enumerate(rows):
+        if not np.any(equal[index] & kept):
+            kept[index] = True
             yield row

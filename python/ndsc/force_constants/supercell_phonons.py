@@ -27,7 +27,6 @@ from ndsc.force_constants.phonopy_model import make_phonopy, set_force_constants
 from ndsc.force_constants.quality import phonon_warnings
 from ndsc.force_constants.samples import Forces, LabelledSupercells, Samples, check_residual, samples_from_labels
 from ndsc.force_constants.space_group import FloatArray, IntArray, SpaceGroupAction
-from ndsc.force_constants.tiling import tiled_force_constants
 from ndsc.interrupts import calculator_errors
 from ndsc.kpoints import AnyGrid
 from ndsc.progress import Progress, silent
@@ -38,10 +37,6 @@ from ndsc.supercells import SupercellSet, find_supercells
 log = logging.getLogger(__name__)
 
 Route = Literal["auto", "tiling", "dynamical"]
-#: Up to this number of atoms in the diagonal supercell, and of independent force constants, tiling and symfc take
-#: seconds; time and memory of symfc grow with the square of the latter, which a crystal without symmetry has many of.
-LARGEST_TILED_SUPERCELL = 130
-MOST_TILED_UNKNOWNS = 3000
 
 
 @dataclass(frozen=True, eq=False)
@@ -188,12 +183,12 @@ def phonons_from_labels(
     residual_force_limit : float, eV/Å
         Largest force allowed in an undisplaced supercell; smaller ones are subtracted.
     route : "auto", "tiling" or "dynamical"
-        "tiling" repeats the samples over the diagonal supercell and fits with symfc; "dynamical" solves at each q-point
-        and transforms back, which large grids need. Both give the same force constants. "auto" tiles up to
-        130 atoms in the diagonal supercell and 3000 independent force constants.
+        "dynamical" solves at each q-point and transforms back; "tiling" repeats the samples over the diagonal supercell
+        and fits with symfc, whose time and memory grow with the square of its size. Both give the same force
+        constants. "auto" is "dynamical".
     symmetry : bool
-        Whether phonopy is told the symmetry of the diagonal supercell, which frequencies do not need; with False, the
-        route "dynamical" takes half the time.
+        Whether the Phonopy object knows the symmetry of the diagonal supercell (up to 300 atoms), which frequencies do
+        not need; with False it knows translations alone.
     nac_params : mapping, optional
         phonopy's parameters of the non-analytical correction.
     kgrid : int, three ints or (3, 3) ints, optional
@@ -244,15 +239,13 @@ def solve_force_constants(
     """A Phonopy object with the force constants that fit the samples best, and the route that was taken."""
     if route not in ("auto", "tiling", "dynamical"):
         raise InputError(f"route = {route!r} is not known. Give 'auto', 'tiling' or 'dynamical'.")
-    n_atoms = len(crystal.atoms) * int(np.prod(grid))
-    unknowns = 9 * n_atoms * len(crystal.atoms) / (2 * len(crystal.point_group))
-    small = n_atoms <= LARGEST_TILED_SUPERCELL and unknowns <= MOST_TILED_UNKNOWNS
-    chosen = route if route != "auto" else ("tiling" if small else "dynamical")
-    if n_atoms == 1:
-        # symfc has nothing to fit: the force constants of one atom are zero.
-        chosen = "dynamical"
+    # symfc has nothing to fit to one atom, whose force constants are zero.
+    one_atom = len(crystal.atoms) * int(np.prod(grid)) == 1
+    chosen = "dynamical" if route == "auto" or one_atom else route
     action = SpaceGroupAction.of_crystal(crystal).preserving_grid(grid)
     if chosen == "tiling":
+        from ndsc.force_constants.tiling import tiled_force_constants
+
         check_determined(samples, action, grid)
         phonon = make_phonopy(crystal, grid, symmetric_supercell=True)
         phonon.force_constants = tiled_force_constants(phonon, samples)

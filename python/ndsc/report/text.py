@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from ase.formula import Formula
@@ -16,8 +16,10 @@ from ndsc.codes import CODES
 from ndsc.label_cost import Estimate
 from ndsc.qgrid import irreducible_qpoints
 from ndsc.report.tables import NOTHING
-from ndsc.results import Comparison, EstimateSummary
 from ndsc.supercells import SupercellSet
+
+if TYPE_CHECKING:
+    from ndsc.results import Comparison, EstimateSummary
 
 #: Grids with more irreducible q-points than this have too many for a table.
 MOST_QPOINTS = 2000
