@@ -129,6 +129,9 @@ class Crystal:
             magnetic_tolerance=float(magnetic_tolerance),
         )
 
+    def __repr__(self) -> str:
+        return f"<Crystal: {self.describe()}, symprec = {self.symprec:g} Å>"
+
     @cached_property
     def _space_group(self) -> tuple[int, str]:
         import spglib

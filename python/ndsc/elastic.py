@@ -387,7 +387,7 @@ class _Relaxations:
         cell.info["ndsc_name"] = name
         cell.calc = self.calculator
         advice = "Elastic constants need a calculator that knows the elements and gives stresses (and forces)."
-        with calculator_errors(f"The stress under {name} could not be computed", advice):
+        with calculator_errors(f"The stress under {name} could not be computed", advice, self.calculator):
             if self.settings.relax_ions:
                 self._relax(cell, name)
             else:

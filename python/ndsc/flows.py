@@ -23,6 +23,7 @@ from ase.io import write
 from ase.stress import full_3x3_to_voigt_6_stress, voigt_6_to_full_3x3_stress
 from ase.units import GPa
 
+from ndsc.codes.base import potential_energy
 from ndsc.codes.specification import CalculatorSpec, supercell_matrix
 from ndsc.config import RunConfig
 from ndsc.config.files import parse_config, written
@@ -258,10 +259,9 @@ def static_document(structure: Structure, spec: CalculatorSpec) -> dict[str, Any
     """Energy, forces and stress of a structure, in the fields of atomate2's documents."""
     atoms = to_atoms(structure)
     atoms.calc = spec.create(atoms)
-    free = "free_energy" in atoms.calc.implemented_properties
     output = {
         "structure": structure,
-        "energy": float(atoms.get_potential_energy(force_consistent=free)),
+        "energy": potential_energy(atoms, atoms.calc),
         "forces": atoms.get_forces().tolist(),
         "stress": (voigt_6_to_full_3x3_stress(atoms.get_stress()) / KBAR).tolist(),
     }

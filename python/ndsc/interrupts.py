@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-from ndsc.errors import NdscError, ReferenceCalculationError
+from ndsc.errors import InputError, NdscError, ReferenceCalculationError
 
 #: How long a command has to stop by itself after Ctrl-C, s; then it is ended.
 PATIENCE = 1.0
@@ -69,7 +69,7 @@ def raise_if_interrupted(error: BaseException) -> None:
 
 
 @contextmanager
-def calculator_errors(failure: str, advice: str) -> Iterator[None]:
+def calculator_errors(failure: str, advice: str, calculator: object) -> Iterator[None]:
     """Turn what a calculator raises into a ReferenceCalculationError, but for errors of this package and Ctrl-C.
 
     Parameters
@@ -78,7 +78,20 @@ def calculator_errors(failure: str, advice: str) -> Iterator[None]:
         What could not be done; the calculator's error follows it.
     advice : str
         What to do.
+    calculator : ase.calculators.calculator.Calculator
+        Refused when it is none.
+
+    Raises
+    ------
+    InputError
+        When the calculator is a class or a function, or has no forces.
+    ReferenceCalculationError
+        When it raises anything.
     """
+    if isinstance(calculator, type) or not hasattr(calculator, "get_forces"):
+        name = getattr(calculator, "__name__", "")
+        what = f"{name}, which has to be called: give {name}(…)" if name else f"{type(calculator).__name__}"
+        raise InputError(f"An ASE calculator was expected, not {what}.")
     try:
         yield
     except NdscError:

@@ -165,8 +165,11 @@ def relax_crystal(
     # A sheet relaxes in its plane; its vacuum stays as it is.
     moves = (True, True, False, False, False, True) if crystal.is_sheet else None
     optimiser = BFGS(FrechetCellFilter(relaxed, mask=moves), logfile=None)
-    advice = "Check that it knows the elements and gives stresses, or set relax = false."
-    with calculator_errors(f"The relaxation of {formula} stopped because the calculator raised an error", advice):
+    advice = (
+        "A relaxation needs forces and stresses for all elements of the crystal. Give a calculator that has them, or a "
+        "relaxed structure, and leave out --relax (in an input file, [crystal] relax = false)."
+    )
+    with calculator_errors(f"The relaxation of {formula} stopped because the calculator raised an error", advice, calculator):
         for step, done in enumerate(optimiser.irun(fmax=settings.fmax, steps=settings.max_steps)):
             converged = bool(done)
             _check_step(relaxed, start, calculator, first=step == 0)

@@ -15,6 +15,7 @@ from ase import Atoms
 from ase.data import atomic_numbers, covalent_radii, reference_states
 
 from ndsc import _core
+from ndsc.cif import check_cif
 from ndsc.errors import InputError
 from ndsc.sheet import checked_sheet, is_sheet
 
@@ -126,6 +127,8 @@ def read_structure(path: Path, index: int | None, *, moments: bool = True) -> At
         atoms: Atoms = frames[0 if index is None else index]
     except IndexError:
         raise InputError(f"{path} holds {len(frames)} structures, but number {index} was asked for.") from None
+    if path.suffix.lower() in (".cif", ".mcif"):
+        check_cif(path, atoms, 0 if index is None else index)
     if moments:
         _check_moments_of_file(path, atoms)
     return atoms
@@ -155,7 +158,8 @@ def _check_moments_of_file(path: Path, atoms: Atoms) -> None:
 def checked_structure(atoms: Atoms) -> Atoms:
     """A periodic copy of `atoms` without calculator, constraints, results and arrays of zeros; its geometry checked."""
     if not isinstance(atoms, Atoms):
-        raise InputError(f"A crystal was expected as ase.Atoms, not {type(atoms).__name__}.")
+        reading = f" Read a file with ndsc.load_crystal({str(atoms)!r})." if isinstance(atoms, str | Path) else ""
+        raise InputError(f"A crystal was expected as ase.Atoms, not {type(atoms).__name__}.{reading}")
     if len(atoms) == 0:
         raise InputError("The structure has no atoms. Give a crystal with at least one.")
     if len(atoms) > MOST_ATOMS:

@@ -92,6 +92,11 @@ class SupercellSet:
     def __len__(self) -> int:
         return len(self.matrices)
 
+    def __repr__(self) -> str:
+        grid = "x".join(map(str, self.grid))
+        formula = self.atoms.get_chemical_formula()
+        return f"<SupercellSet: {len(self)} supercells of {formula} hold the {grid} grid, {self.proof}>"
+
     @property
     def atoms(self) -> Atoms:
         """The unit cell that the supercells are made of."""

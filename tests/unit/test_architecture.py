@@ -12,7 +12,7 @@ LAYERS = [
     "_core errors progress versions",
     "files store section messages interrupts rounding integers label_cost",
     "sheet lammps",
-    "structure symmetry targets plausibility extended_xyz",
+    "structure cif symmetry targets plausibility extended_xyz",
     "crystal",
     "qgrid sublattices set_cover supercells",
     "kpoints kpoint_lattices decorations configurations",

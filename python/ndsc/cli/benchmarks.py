@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ndsc.cli.console import check_folder, print_json, progress_bars, say, staged_folder
+from ndsc.cli.console import check_folder, note, print_json, progress_bars, say, staged_folder
 from ndsc.cli.elsewhere import ElsewhereOptions, asked_for
 from ndsc.cli.exits import RESUME
 from ndsc.cli.options import (
@@ -97,6 +97,7 @@ def phonons(
     files.check()
     crystal = structure.crystal()
     spec.check(crystal.atoms)
+    _note_default(calculator, elsewhere)
     _check_kgrid(crystal, numbers, spec, diagonal=diagonal)
     if route not in ROUTES:
         raise InputError(f"--route {route}: this is not a route. Choose one of {', '.join(ROUTES)}.")
@@ -198,6 +199,7 @@ def elastic(
         check_figure_file(plot)
     crystal = structure.crystal()
     spec.check(crystal.atoms)
+    _note_default(calculator, elsewhere)
     from ndsc.elastic import elastic_constants
 
     with _store(ctx, elsewhere.store(labels)) as store, progress_bars() as progress:
@@ -238,6 +240,11 @@ def _check_kgrid(crystal: Crystal, grid: tuple[int, int, int], spec: CalculatorS
     if crystal.is_sheet:
         check_kgrid_of_sheet(spec.kgrid)
     check_kgrid_folds((diagonal_supercell if diagonal else find_supercells)(crystal, grid).matrices, spec.kgrid)
+
+
+def _note_default(calculator: CalculatorOptions, elsewhere: ElsewhereOptions) -> None:
+    if calculator.calculator is None and not elsewhere.used:
+        note("Without --calculator, this is EMT, a classical model of Ni, Cu, Pd, Ag, Pt, Au and Al.")
 
 
 @contextmanager

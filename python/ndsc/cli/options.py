@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 import typer
 from typer.core import TyperCommand
 
-from ndsc.cli.console import say, warn
+from ndsc.cli.console import note, say, warn
 from ndsc.errors import InputError
 from ndsc.files import bounded_recursion
 
@@ -182,6 +182,8 @@ class CrystalOptions:
     def crystal(self) -> Crystal:
         """The crystal, after a warning where a slightly larger tolerance finds a larger space group.
 
+        A cell that is not primitive is noted too, unless --primitive reduces it.
+
         Raises
         ------
         InputError
@@ -199,6 +201,13 @@ class CrystalOptions:
                 f"The space group is {crystal.symbol} ({crystal.number}) with symprec = {crystal.symprec:g}, but "
                 f"{larger}. If the coordinates in the file are rounded, the larger group is probably meant: give "
                 "that symprec."
+            )
+        if crystal.n_primitive_cells > 1 and not self.primitive:
+            size = len(crystal.atoms) // crystal.n_primitive_cells
+            atoms = "1 atom" if size == 1 else f"{size} atoms"
+            note(
+                f"The unit cell holds {crystal.n_primitive_cells} primitive cells. Grid and supercells are those of "
+                f"this cell; with --primitive they are those of the primitive cell of {atoms}."
             )
         return crystal
 

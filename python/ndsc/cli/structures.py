@@ -157,9 +157,11 @@ def _show(found: SupercellSet) -> None:
 def _write(found: SupercellSet, out: Path, file_format: str) -> None:
     import json
 
+    from ndsc.progress import if_slow
     from ndsc.structure_files import write_structures
 
     with staged_folder(out) as folder, progress_bars() as progress:
+        progress = if_slow(progress)
         write_structures(
             folder,
             [(f"s{index:02d}", atoms) for index, atoms in enumerate(found.structures(progress=progress))],

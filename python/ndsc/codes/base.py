@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ase import Atoms
-from ase.calculators.calculator import Calculator
+from ase.calculators.calculator import Calculator, PropertyNotImplementedError
 from ase.data import atomic_numbers, ground_state_magnetic_moments
 
 from ndsc.errors import InputError, ReferenceCalculationError
@@ -251,6 +252,22 @@ def not_made(name: str, structure: str, error: BaseException) -> ReferenceCalcul
         f"{structure}: the calculator {name!r} could not be made, which raised {type(error).__name__}{said}. Correct "
         "its parameters, or the function that makes it."
     )
+
+
+def potential_energy(atoms: Atoms, calculator: Calculator) -> float:
+    """The energy, eV, that belongs to the forces: the free energy, or the energy of a calculator that has no other.
+
+    Parameters
+    ----------
+    atoms : ase.Atoms
+        With the calculator.
+    calculator : ase.calculators.calculator.Calculator
+        ASE's wrappers around other calculators list the free energy, also where the calculator inside has none.
+    """
+    if "free_energy" in calculator.implemented_properties:
+        with suppress(PropertyNotImplementedError):
+            return float(atoms.get_potential_energy(force_consistent=True))
+    return float(atoms.get_potential_energy())
 
 
 def flat(parameters: Mapping[str, Any], before: str = "") -> dict[str, Any]:

@@ -149,6 +149,11 @@ def load_factory(name: str) -> Callable[..., Calculator]:
         When it is missing.
     """
     module_name, _, factory_name = name.partition(":")
+    if module_name.endswith(".py"):
+        raise InputError(
+            f"The calculator {name!r} names a file, and a module is expected. Write it without the ending and without "
+            f"folders, {Path(module_name).stem + ':' + factory_name!r}, and have the file in the working folder."
+        )
     here = str(Path.cwd())
     sys.path.insert(0, here)
     try:

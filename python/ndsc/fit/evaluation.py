@@ -10,6 +10,7 @@ from ase import Atoms
 from ase.calculators.calculator import Calculator
 from numpy.typing import NDArray
 
+from ndsc.codes.base import potential_energy
 from ndsc.errors import InputError
 from ndsc.progress import Progress, silent
 from ndsc.targets import targets_of
@@ -140,8 +141,7 @@ def predict(frames: Sequence[Atoms], calculator: Calculator, *, progress: Progre
         structure = frame.copy()
         structure.set_constraint()
         structure.calc = calculator
-        energy = structure.get_potential_energy(force_consistent="free_energy" in properties)
-        copy.info[f"{MODEL_PREFIX}_energy"] = float(energy)
+        copy.info[f"{MODEL_PREFIX}_energy"] = potential_energy(structure, calculator)
         copy.arrays[f"{MODEL_PREFIX}_forces"] = np.array(structure.get_forces(), dtype=float)
         if frame.cell.rank == 3 and "stress" in properties:
             stress = np.asarray(structure.get_stress(voigt=False), dtype=float)

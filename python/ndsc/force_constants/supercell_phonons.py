@@ -77,6 +77,26 @@ class SupercellPhonons:
     residual_force: float
     warnings: tuple[str, ...] = ()
 
+    def __repr__(self) -> str:
+        grid = "x".join(map(str, self.grid))
+        return f"<SupercellPhonons: {self.crystal.describe()}, {grid} grid, {self.cost.used.calculations} calculations>"
+
+    def frequencies(self, qpoints: ArrayLike) -> FloatArray:
+        """Phonon frequencies at any q-points.
+
+        Parameters
+        ----------
+        qpoints : (n, 3) or (3,) array
+            Reduced coordinates.
+
+        Returns
+        -------
+        (n, 3 n_atoms) float array, THz
+            In ascending order at each q-point, imaginary ones as negative numbers.
+        """
+        found = self.phonopy.run_qpoints(np.asarray(qpoints, dtype=float).reshape(-1, 3))
+        return np.array(found.frequencies, dtype=float)
+
     def is_exact(self, qpoints: ArrayLike) -> NDArray[np.bool_]:
         """(n,) bool array : whether each q-point (n, 3), reduced, is on the grid, and so exact, or interpolated."""
         turns = np.asarray(qpoints, dtype=float).reshape(-1, 3) * np.array(self.grid)
@@ -319,7 +339,7 @@ def compute_forces(frame: Atoms, calculator: Calculator) -> FloatArray:
     copy = frame.copy()
     copy.calc = calculator
     advice = "Check that the calculator knows the elements and gives forces."
-    with calculator_errors(f"The forces of {name} could not be computed", advice):
+    with calculator_errors(f"The forces of {name} could not be computed", advice, calculator):
         forces = np.array(copy.get_forces(), dtype=float)
     if forces.shape != (len(frame), 3) or not np.all(np.isfinite(forces)):
         raise ReferenceCalculationError(

@@ -17,6 +17,7 @@ import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import CalculationFailed, Calculator
 
+from ndsc.codes.base import potential_energy
 from ndsc.codes.specification import CalculatorSpec, canonical
 from ndsc.errors import NdscError, ReferenceCalculationError
 from ndsc.files import ScratchFolder
@@ -243,8 +244,7 @@ def _run(
         forces = np.array(atoms.get_forces(apply_constraint=False), dtype=float)
         # ASE would compute atoms that were moved once more for the energy.
         check_atoms(name, asked, atoms, calculator)
-        free = "free_energy" in calculator.implemented_properties
-        energy = float(atoms.get_potential_energy(force_consistent=free))
+        energy = potential_energy(atoms, calculator)
         stress = None
         if "stress" in calculator.implemented_properties:
             stress = np.array(atoms.get_stress(voigt=True, apply_constraint=False), dtype=float)

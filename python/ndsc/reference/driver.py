@@ -209,7 +209,7 @@ class Driver:
 
     def _refuse(self, job: Job, reason: str) -> None:
         self.reasons[job.key] = reason
-        log.warning("No label for %s: %s", job.name, reason)
+        log.warning("No label for %s: %s", job.name, reason.removeprefix(f"{job.name}: "))
         self._done += self._counts[job.key]
         self._report()
 
