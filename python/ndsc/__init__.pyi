@@ -16,6 +16,7 @@ from . import hessians as hessians
 from . import kpoints as kpoints
 from . import lammps as lammps
 from . import phonons as phonons
+from . import potentials as potentials
 from . import qgrid as qgrid
 from . import reference as reference
 from . import relaxation as relaxation
@@ -49,7 +50,6 @@ from .fit import GapSettings as GapSettings
 from .fit import Regularisation as Regularisation
 from .fit import apply_regularisation as apply_regularisation
 from .fit import fit_gap as fit_gap
-from .fit import load_fit as load_fit
 from .force_constants import harmonic_model as harmonic_model
 from .force_constants import phonon_displacements as phonon_displacements
 from .force_constants import phonons_from_diagonal as phonons_from_diagonal
@@ -63,6 +63,8 @@ from .kpoints import fold_kpoints as fold_kpoints
 from .lammps import LammpsDriver as LammpsDriver
 from .phonons import band_path as band_path
 from .phonons import compare_phonons as compare_phonons
+from .potentials import fit_potential as fit_potential
+from .potentials import load_fit as load_fit
 from .qgrid import irreducible_qpoints as irreducible_qpoints
 from .qgrid import is_commensurate as is_commensurate
 from .qgrid import little_group as little_group

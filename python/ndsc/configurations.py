@@ -271,7 +271,7 @@ def make_configurations(
     vegard: Mapping[str, float] | None = None,
     progress: Progress = silent,
 ) -> list[Atoms]:
-    """Perturb every supercell of a set.
+    """Perturb every supercell of a set, as section 3.2 of C. Allen and A. P. Bartók (2022) does.
 
     Configuration i of a supercell is scaled by ``scale[i % len(scale)]``, strained, and its atoms are displaced with
     the standard deviation ``displacement[(i // len(scale)) % len(displacement)]``.
@@ -421,6 +421,11 @@ def remake_configuration(atoms: Atoms, info: Mapping[str, Any]) -> Atoms:
         The unit cell that the supercells were made of.
     info : mapping
         The ``info`` of a configuration from :func:`make_configurations`, also after a trip through extended XYZ.
+
+    Returns
+    -------
+    ase.Atoms
+        The same configuration, to 1e-8 Å.
 
     Raises
     ------

@@ -462,11 +462,17 @@ def load_crystal(
     moments : bool
         False leaves the magnetic moments of a file out, and takes files whose moments would be lost.
 
+    Returns
+    -------
+    ase.Atoms
+        The checked crystal, without calculator, constraints and results of calculations.
+
     Raises
     ------
     InputError
         When the source is neither a readable structure file nor a known element, holds several structures without
-        saying which is meant, holds what `Atoms` cannot (partial occupancies, moments in a CIF), or is not a crystal.
+        saying which is meant, holds what `Atoms` cannot (partial occupancies, moments in a CIF), is a CIF whose atoms
+        do not have the composition that it states, or is not a crystal.
     """
     path, index = split_index(source) if isinstance(source, str | Path) else (None, None)
     if isinstance(source, Atoms):

@@ -95,6 +95,18 @@ def make_database(configurations: Iterable[Atoms], labels: Mapping[str, Label]) 
 def write_database(path: str | Path, frames: Sequence[Atoms]) -> Path:
     """Write frames as extended XYZ (compressed where the name ends in ``.gz``), whole or not at all.
 
+    Parameters
+    ----------
+    path : path
+        The file.
+    frames : iterable of ase.Atoms
+        With targets under ``REF_energy``, ``REF_forces`` and ``REF_virial``.
+
+    Returns
+    -------
+    Path
+        The file.
+
     Raises
     ------
     InputError

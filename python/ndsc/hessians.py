@@ -131,6 +131,11 @@ def supercell_hessians(phonon: Phonopy, supercells: SupercellSet) -> list[Superc
         The phonons of the same unit cell: ``SupercellPhonons.phonopy``, or a file read with ``phonopy.load``.
     supercells : SupercellSet
 
+    Returns
+    -------
+    list of SupercellHessian
+        In the order of the set, eV/Å².
+
     Raises
     ------
     InputError

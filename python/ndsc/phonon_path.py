@@ -88,6 +88,8 @@ class BandPath:
 def band_path(structure: Atoms | Crystal, npoints: int = 300, *, symprec: float | None = None) -> BandPath:
     """The path of Setyawan and Curtarolo through the Brillouin zone of a crystal's primitive cell.
 
+    W. Setyawan and S. Curtarolo, Comput. Mater. Sci. 49, 299 (2010).
+
     Parameters
     ----------
     structure : ase.Atoms or Crystal

@@ -257,8 +257,20 @@ def map_qpoints(
 
     Parameters
     ----------
-    structure, grid, symprec, time_reversal, progress
-        As for :func:`irreducible_qpoints`.
+    structure : ase.Atoms or Crystal
+        The unit cell, primitive or not.
+    grid : int or 3 ints
+        Divisions N1, N2, N3 along the reciprocal lattice vectors.
+    symprec : float, Å, optional
+        Distance tolerance of the symmetry search; 1e-5 without it.
+    time_reversal : bool
+        Count -q as equivalent to q.
+    progress : callable
+        Called with (task, done, total) when this takes longer than two seconds.
+
+    Returns
+    -------
+    QpointMap
 
     Raises
     ------
@@ -330,6 +342,11 @@ def qpoint_order(q: Sequence[Any], grid: int | Sequence[int]) -> int:
         A q-point of the grid, see :func:`qpoint_numerators`.
     grid : int or 3 ints
 
+    Returns
+    -------
+    int
+        The number of unit cells in the smallest supercell that holds q.
+
     Raises
     ------
     InputError
@@ -341,6 +358,19 @@ def qpoint_order(q: Sequence[Any], grid: int | Sequence[int]) -> int:
 
 def is_commensurate(matrix: Any, q: Sequence[Any], grid: int | Sequence[int]) -> bool:
     """Whether the supercell `matrix` (rows) holds a q-point of the grid: ``matrix @ q`` integer, exactly.
+
+    Parameters
+    ----------
+    matrix : (3, 3) int array
+        Supercell matrix; rows are lattice vectors in units of the unit cell.
+    q : 3 fractions
+        A q-point of the grid, reduced coordinates; see :func:`qpoint_numerators`.
+    grid : int or 3 ints
+        Divisions N1, N2, N3 along the reciprocal lattice vectors.
+
+    Returns
+    -------
+    bool
 
     Raises
     ------
@@ -357,6 +387,13 @@ def smallest_supercell(q: Sequence[Any], grid: int | Sequence[int]) -> IntArray:
 
     Its size is the order of q; no other supercell of that size holds q.
 
+    Parameters
+    ----------
+    q : 3 fractions
+        A q-point of the grid, reduced coordinates; see :func:`qpoint_numerators`.
+    grid : int or 3 ints
+        Divisions N1, N2, N3 along the reciprocal lattice vectors.
+
     Raises
     ------
     InputError
@@ -371,6 +408,17 @@ def star(
     structure: Atoms | Crystal, q: Sequence[Any], grid: int | Sequence[int], *, symprec: float | None = None
 ) -> tuple[FloatArray, IntArray]:
     """The star of a q-point under the rotations that keep the grid.
+
+    Parameters
+    ----------
+    structure : ase.Atoms or Crystal
+        The unit cell, primitive or not.
+    q : 3 fractions
+        A q-point of the grid, reduced coordinates; see :func:`qpoint_numerators`.
+    grid : int or 3 ints
+        Divisions N1, N2, N3 along the reciprocal lattice vectors.
+    symprec : float, Å, optional
+        Distance tolerance of the symmetry search; 1e-5 without it.
 
     Returns
     -------
@@ -394,6 +442,17 @@ def little_group(
     structure: Atoms | Crystal, q: Sequence[Any], grid: int | Sequence[int], *, symprec: float | None = None
 ) -> IntArray:
     """(n, 3, 3) int64 array : the rotations R (columns) with ``R q = q`` up to a reciprocal lattice vector.
+
+    Parameters
+    ----------
+    structure : ase.Atoms or Crystal
+        The unit cell, primitive or not.
+    q : 3 fractions
+        A q-point of the grid, reduced coordinates; see :func:`qpoint_numerators`.
+    grid : int or 3 ints
+        Divisions N1, N2, N3 along the reciprocal lattice vectors.
+    symprec : float, Å, optional
+        Distance tolerance of the symmetry search; 1e-5 without it.
 
     Raises
     ------

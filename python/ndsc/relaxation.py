@@ -169,7 +169,9 @@ def relax_crystal(
         "A relaxation needs forces and stresses for all elements of the crystal. Give a calculator that has them, or a "
         "relaxed structure, and leave out --relax (in an input file, [crystal] relax = false)."
     )
-    with calculator_errors(f"The relaxation of {formula} stopped because the calculator raised an error", advice, calculator):
+    with calculator_errors(
+        f"The relaxation of {formula} stopped because the calculator raised an error", advice, calculator
+    ):
         for step, done in enumerate(optimiser.irun(fmax=settings.fmax, steps=settings.max_steps)):
             converged = bool(done)
             _check_step(relaxed, start, calculator, first=step == 0)

@@ -78,10 +78,19 @@ def enumerate_supercells_up_to(
 
     Parameters
     ----------
-    structure, symprec, progress
-        As for :func:`enumerate_supercells`.
+    structure : ase.Atoms or Crystal
+        The unit cell.
     limit : int
-        The largest size.
+        The largest size, in unit cells.
+    symprec : float, Å, optional
+        Distance tolerance of the symmetry search; 1e-5 without it.
+    progress : callable
+        Called with (task, done, total) when a size takes longer than two seconds.
+
+    Yields
+    ------
+    DistinctSupercells
+        Supercell matrices and orbit sizes of one size.
 
     Raises
     ------

@@ -134,7 +134,18 @@ class SupercellSet:
         return f"at most {gap:.2%} above the smallest for {group}" if gap > 0 else f"proven smallest for {group}"
 
     def structures(self, *, progress: Progress = silent) -> list[Atoms]:
-        """The supercells as ase.Atoms (see :func:`make_supercell`); `progress` is called for each."""
+        """The supercells.
+
+        Parameters
+        ----------
+        progress : callable
+            Called with ("supercells made", done, all) for each.
+
+        Returns
+        -------
+        list of ase.Atoms
+            In the order of `matrices`, each as :func:`make_supercell` makes it.
+        """
         made = []
         for number, matrix in enumerate(self.matrices):
             progress("supercells made", number, len(self))
@@ -149,6 +160,11 @@ class SupercellSet:
         q : 3 fractions
             A q-point of the grid: floats or Fractions. Three ints that are not all zero are taken for numerators over
             the grid, which is deprecated.
+
+        Returns
+        -------
+        Location
+            Index of the supercell, and the (3, 3) rotation.
 
         Raises
         ------
@@ -269,6 +285,9 @@ def find_supercells(
     hold several of them can be cheaper; an integer programme then decides, and `optimality_gap` says what it leaves
     open.
 
+    The smallest supercell of a q-point is that of J. H. Lloyd-Williams and B. Monserrat, Phys. Rev. B 92, 184301
+    (2015); the proof for the set is in docs/method.md.
+
     Time and memory grow with the number of supercells, not with the number of q-points.
 
     Parameters
@@ -335,8 +354,12 @@ def iterate_supercells(
 
     Parameters
     ----------
-    structure, grid, symprec
-        As for :func:`find_supercells`.
+    structure : ase.Atoms or Crystal
+        The unit cell, primitive or not.
+    grid : int or 3 ints
+        Divisions N1, N2, N3 along the reciprocal lattice vectors.
+    symprec : float, Å, optional
+        Distance tolerance of the symmetry search; 1e-5 without it.
 
     Yields
     ------
@@ -364,8 +387,12 @@ def find_single_supercell(
 
     Parameters
     ----------
-    structure, grid, symprec
-        As for :func:`find_supercells`.
+    structure : ase.Atoms or Crystal
+        The unit cell, primitive or not.
+    grid : int or 3 ints
+        Divisions N1, N2, N3 along the reciprocal lattice vectors.
+    symprec : float, Å, optional
+        Distance tolerance of the symmetry search; 1e-5 without it.
 
     Returns
     -------
@@ -391,8 +418,14 @@ def diagonal_supercell(
 
     Parameters
     ----------
-    structure, grid, cost_exponent, symprec
-        As for :func:`find_supercells`.
+    structure : ase.Atoms or Crystal
+        The unit cell, primitive or not.
+    grid : int or 3 ints
+        Divisions N1, N2, N3 along the reciprocal lattice vectors.
+    cost_exponent : float
+        The p of the cost, size^p.
+    symprec : float, Å, optional
+        Distance tolerance of the symmetry search; 1e-5 without it.
 
     Returns
     -------

@@ -48,6 +48,12 @@ class CalculatorSpec:
         is, and neither is the folder of the pseudopotentials: labels serve where these differ.
     pseudo_dir : str, optional
         Folder of the pseudopotentials of such a program; otherwise an environment variable of the program says it.
+
+    Raises
+    ------
+    InputError
+        When the name, a parameter or the grid cannot be right, a k-point grid is missing, or a key has no effect with
+        this calculator.
     """
 
     name: str = "emt"

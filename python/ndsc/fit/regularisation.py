@@ -149,7 +149,7 @@ def apply_regularisation(
     virial_key: str | None = VIRIAL_KEY,
     stress_key: str | None = None,
 ) -> list[Atoms]:
-    """Give every target of every frame its sigma (section 3.3).
+    """Give every target of every frame its sigma (section 3.3 of C. Allen and A. P. Bartók, 2022).
 
     Parameters
     ----------

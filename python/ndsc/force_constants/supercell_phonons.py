@@ -288,9 +288,40 @@ def phonons_from_diagonal(
     symprec: float | None = None,
     progress: Progress = silent,
 ) -> SupercellPhonons:
-    """Phonons phonopy's ordinary way: displaced atoms in the diagonal supercell of the grid.
+    """Phonons from displaced atoms in the diagonal supercell of the grid, by phonopy's finite displacements.
 
-    Parameters and errors are those of :func:`phonons_from_supercells`.
+    Parameters
+    ----------
+    structure : ase.Atoms or Crystal
+        The relaxed unit cell.
+    grid : int or 3 ints
+        Divisions of the grid; the supercell has as many unit cells along each vector.
+    calculator : ase.calculators.calculator.Calculator
+        Gives forces.
+    displacement : float, Å
+        Length of the displacements.
+    residual_force_limit : float, eV/Å
+        Largest force allowed in the undisplaced supercell; smaller ones are subtracted.
+    nac_params : mapping, optional
+        phonopy's parameters of the non-analytical correction.
+    kgrid : int, three ints or (3, 3) ints, optional
+        k-point grid of the unit cell, for the cost.
+    symprec : float, Å, optional
+        Tolerance of the symmetry search, when `structure` is Atoms.
+    progress : callable
+        Called with ("phonons", calculations done, all).
+
+    Returns
+    -------
+    SupercellPhonons
+        Its route is ``"diagonal"``.
+
+    Raises
+    ------
+    InputError
+        When the input is wrong, or the residual forces are above the limit.
+    ReferenceCalculationError
+        When the calculator fails.
     """
     PhononSettings(displacement=displacement, residual_force_limit=residual_force_limit)
     divisions = checked_grid(grid)

@@ -223,6 +223,16 @@ def check_fit_memory(settings: FitterSettings, size: FitSize, *, limit_gb: float
 def load_fit(directory: str | Path) -> Fitted:
     """The fit in a folder, whatever its kind.
 
+    Parameters
+    ----------
+    directory : path
+        The folder ``potential`` of a run, or that of :func:`fit_potential`.
+
+    Returns
+    -------
+    Fitted
+        With the potential's calculator, settings and errors; of a GAP a :class:`ndsc.fit.GapFit`.
+
     Raises
     ------
     InputError

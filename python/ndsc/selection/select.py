@@ -248,6 +248,11 @@ def predicted_phonons(
     progress : callable
         Called with (task, done, total).
 
+    Returns
+    -------
+    PredictedPhonons
+        Means and standard deviations in THz, at each q-point and branch.
+
     Raises
     ------
     InputError
