@@ -68,6 +68,28 @@ def test_gains_without_one_that_was_taken(position):
         assert gain(number) == pytest.approx(expected, rel=1e-8)
 
 
+def test_one_that_was_taken_is_exchanged_for_another():
+    pool, covariance, errors = system(7)
+    known = Knowledge(pool, np.linalg.cholesky(covariance), errors)
+    for number in (2, 6, 1, 8):
+        known.gain(9)  # is kept, and changed with what is taken
+        known.take(number)
+    order = [2, 6, 1, 8]
+    for position, number in ((0, 4), (2, 0), (3, 2), (1, 7)):  # the last one, and one that was taken before
+        known.gain(5)
+        known.exchange(position, number)
+        order = [*order[:position], *order[position + 1 :], number]
+        assert known.taken == order
+        assert known.errors() == pytest.approx(errors_with(pool, covariance, errors, order), rel=1e-9)
+        for other in (3, 5, 9):
+            expected = known.errors().sum() - errors_with(pool, covariance, errors, [*order, other]).sum()
+            assert known.gain(other) == pytest.approx(expected, rel=1e-8)
+    before = errors_with(pool, covariance, errors, order[1:]).sum()
+    assert known.without(0)(9) == pytest.approx(
+        before - errors_with(pool, covariance, errors, [*order[1:], 9]).sum(), rel=1e-8
+    )
+
+
 def test_a_copy_of_one_that_was_taken_is_not_taken():
     pool, covariance, errors = system(5)
     rows = [pool.rows(number // 2) for number in range(10)]

@@ -250,22 +250,22 @@ class _Search:
 def _exchanged(state: Knowledge, candidates: Sequence[int], known: Mapping[int, float]) -> list[int]:
     """The candidates taken, each exchanged for a better one of no higher cost as long as that helps."""
     costs = state.pool.costs
+    order = list(state.taken)
     for _ in range(ROUNDS):
         changed = False
-        for position, taken in enumerate(state.taken):
+        for place, taken in enumerate(order):
+            position = state.taken.index(taken)
             gain = state.without(position)
-            rest = state.taken[:position] + state.taken[position + 1 :]
+            rest = order[:place] + order[place + 1 :]
             dearest = costs[taken] * (1 + 1e-9)
             others = [number for number in candidates if number not in rest and costs[number] <= dearest]
             likely = sorted(others, key=lambda number: known.get(number, 0.0), reverse=True)[:MOST_EXCHANGED]
             gains = {number: gain(number) for number in {*likely, taken}}
             best = max(gains, key=lambda number: (gains[number], -number))
             if gains[best] > gains[taken] * (1 + 1e-6):
-                order = [*rest[:position], best, *rest[position:]]
-                state = state.afresh()
-                for number in order:
-                    state.take(number)
+                state.exchange(position, best)
+                order[place] = best
                 changed = True
         if not changed:
             break
-    return state.taken
+    return order
