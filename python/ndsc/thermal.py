@@ -269,7 +269,10 @@ def thermal_configurations(
 
     def drawn(name: str, kind: str, matrix: NDArray[np.int64], index: int) -> Atoms:
         kelvin = temperatures[(index // len(scales)) % len(temperatures)]
-        modes = known.setdefault((matrix.tobytes(), kelvin), _Modes(sampler, matrix, kelvin))
+        key = matrix.tobytes(), kelvin
+        if key not in known:
+            known[key] = _Modes(sampler, matrix, kelvin)
+        modes = known[key]
         recipe: dict[str, Any] = {
             "ndsc_name": prefix + name,
             "config_type": kind,

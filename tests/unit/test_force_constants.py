@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import replace
 
 import numpy as np
@@ -10,9 +11,10 @@ import pytest
 from ase.build import bulk
 from ase.calculators.calculator import Calculator, all_changes
 from ase.calculators.emt import EMT
+from phonopy import Phonopy
 from scipy.spatial.transform import Rotation
 
-from ndsc.crystal import Crystal
+from ndsc.crystal import Crystal, as_crystal
 from ndsc.errors import InputError, ReferenceCalculationError
 from ndsc.force_constants import (
     force_constants_from_labels,
@@ -23,6 +25,7 @@ from ndsc.force_constants import (
     phonons_from_supercells,
 )
 from ndsc.force_constants.displacements import fewest_directions
+from ndsc.force_constants.phonopy_model import make_phonopy, phonopy_atoms
 from ndsc.force_constants.space_group import SpaceGroupAction
 from ndsc.force_constants.tiling import tiled_force_constants
 from ndsc.integers import adjugate
@@ -119,10 +122,11 @@ def test_displacements_must_be_small_and_positive(displacement):
         phonon_displacements(find_supercells(ALUMINIUM, 2), displacement=displacement)
 
 
-def test_more_displaced_atoms_than_fit_into_memory_are_refused():
-    atoms = bulk("Al", cubic=True) * (7, 7, 7)
+def test_more_displaced_atoms_than_fit_into_memory_are_refused(monkeypatch):
+    monkeypatch.setattr("ndsc.force_constants.displacements.MOST_DISPLACED_ATOMS", 5000)
+    atoms = bulk("Al", cubic=True) * (1, 1, 2)
     atoms.rattle(0.1, seed=1)
-    with pytest.raises(InputError, match="50,000,000 atoms"):
+    with pytest.raises(InputError, match="5,000 atoms"):
         phonon_displacements(find_supercells(atoms, 3))
 
 
@@ -416,3 +420,30 @@ def test_displacements_do_not_depend_on_the_order_of_the_operations(atoms):
     )
     first, second = (phonon_displacements(find_supercells(one, 4)) for one in (crystal, shuffled))
     assert [frame.positions.tolist() for frame in first] == [frame.positions.tolist() for frame in second]
+
+
+@pytest.mark.parametrize("symmetric", [True, False])
+@pytest.mark.parametrize(
+    ("atoms", "grid"),
+    [
+        (bulk("Al"), (3, 3, 3)),
+        (bulk("Mg"), (2, 3, 1)),
+        (bulk("ZnS", "wurtzite", a=3.8, c=6.2), (2, 1, 3)),
+        (bulk("Si", cubic=True), (1, 1, 2)),
+    ],
+)
+def test_cells_translations_and_symmetry_are_those_of_phonopy(atoms, grid, symmetric):
+    crystal = as_crystal(atoms)
+    ours = make_phonopy(crystal, grid, symmetric_supercell=symmetric)
+    options = {"primitive_matrix": np.eye(3), "symprec": crystal.symprec, "is_symmetry": symmetric}
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*[Pp]oint group symmetries")
+        theirs = Phonopy(phonopy_atoms(crystal), supercell_matrix=np.diag(grid), **options)
+    np.testing.assert_array_equal(ours.primitive.atomic_permutations, theirs.primitive.atomic_permutations)
+    np.testing.assert_array_equal(ours.supercell.scaled_positions, theirs.supercell.scaled_positions)
+    for one, other in ((ours.symmetry, theirs.symmetry), (ours.primitive_symmetry, theirs.primitive_symmetry)):
+        np.testing.assert_array_equal(one.atomic_permutations, other.atomic_permutations)
+        np.testing.assert_array_equal(one.get_map_atoms(), other.get_map_atoms())
+        np.testing.assert_array_equal(one.pointgroup_operations, other.pointgroup_operations)
+        for name in ("rotations", "translations"):
+            np.testing.assert_allclose(one.symmetry_operations[name], other.symmetry_operations[name], atol=1e-12)

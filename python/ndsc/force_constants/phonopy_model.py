@@ -9,6 +9,7 @@ from ase import Atoms
 from numpy.typing import NDArray
 from phonopy import Phonopy
 from phonopy.structure.atoms import PhonopyAtoms
+from phonopy.structure.cells import Primitive
 from phonopy.structure.symmetry import NosymDataset, Symmetry
 
 from ndsc.crystal import Crystal, as_crystal
@@ -18,8 +19,6 @@ from ndsc.qgrid import Grid
 
 #: The time of phonopy's symmetry search grows with the cube of the number of atoms: larger supercells skip it.
 LARGEST_SYMMETRIC_SUPERCELL = 300
-#: An origin away from all special positions, in reduced coordinates.
-ORIGIN_SHIFT = np.array([0.1131, 0.2173, 0.3317])
 
 
 def kept_by_grid(crystal: Crystal, grid: Grid) -> NDArray[np.bool_]:
@@ -95,6 +94,40 @@ def phonopy_atoms(crystal: Crystal) -> PhonopyAtoms:
     )
 
 
+class _GridPrimitive(Primitive):  # type: ignore[misc]
+    """The primitive cell of a diagonal supercell, which knows what the translations do to the atoms."""
+
+    def _get_atomic_permutations(self, supercell: PhonopyAtoms) -> IntArray:
+        # phonopy matches positions after every translation, which takes most of a minute for 4096 atoms.
+        grid = np.rint(1 / np.diag(self._primitive_matrix)).astype(np.int64)
+        basis = np.array([self._p2p_map[index] for index in self._s2p_map])
+        turns = (supercell.scaled_positions - supercell.scaled_positions[self._s2p_map]) * grid
+        cells = np.mod(np.rint(turns).astype(np.int64), grid)
+        weights = np.cumprod([len(self._p2s_map), *grid[:0:-1]])[::-1]
+        atom_at = np.empty(len(basis), dtype=np.int64)
+        atom_at[cells @ weights + basis] = np.arange(len(basis))
+        # Where each atom goes along each axis, for all steps along it.
+        along = [
+            np.mod(cells[:, axis] + np.arange(grid[axis])[:, None], grid[axis]) * weights[axis] for axis in range(3)
+        ]
+        translations = cells[basis == 0]
+        permutations = np.empty((len(translations), len(basis)), dtype=np.int64)
+        for number, (first, second, third) in enumerate(translations):
+            permutations[number] = atom_at[along[0][first] + along[1][second] + along[2][third] + basis]
+        return permutations
+
+
+class _TranslationsAlone(Symmetry):  # type: ignore[misc]
+    """phonopy's symmetry of a supercell with the translations of its primitive cell and nothing else."""
+
+    def __init__(self, supercell: PhonopyAtoms, primitive: Primitive, symprec: float) -> None:
+        self._permutations_given = primitive.atomic_permutations
+        super().__init__(supercell, symprec, is_symmetry=False, s2p_map=primitive.s2p_map)
+
+    def _set_atomic_permutations(self) -> None:
+        self._atomic_permutations = self._permutations_given
+
+
 class GridPhonopy(Phonopy):  # type: ignore[misc]
     """A Phonopy object of a diagonal supercell that searches its symmetry when something asks for it.
 
@@ -104,31 +137,31 @@ class GridPhonopy(Phonopy):  # type: ignore[misc]
     Parameters
     ----------
     crystal : Crystal
-    cell : phonopy.structure.atoms.PhonopyAtoms
-        Its unit cell, which is the primitive cell.
+        Its unit cell is the primitive cell.
     grid : three ints
         Of the supercell.
     is_symmetry : bool
-        Whether it is searched at all. Without, translations are matched at once.
+        Whether it knows more than the translations.
     """
 
-    def __init__(self, crystal: Crystal, cell: PhonopyAtoms, grid: Grid, *, is_symmetry: bool) -> None:
+    def __init__(self, crystal: Crystal, grid: Grid, *, is_symmetry: bool) -> None:
         self._crystal, self._grid = crystal, grid
         super().__init__(
-            cell,
+            phonopy_atoms(crystal),
             supercell_matrix=np.diag(grid),
             primitive_matrix=np.eye(3),
             symprec=crystal.symprec,
             is_symmetry=is_symmetry,
         )
 
+    def _build_primitive_cell(self) -> None:
+        self._primitive = _GridPrimitive(self._supercell, np.diag(1 / np.array(self._grid)), self._symprec)
+
     def _search_symmetry(self) -> None:
-        if not self._is_symmetry:
-            super()._search_symmetry()
+        pass
 
     def _search_primitive_symmetry(self) -> None:
-        if not self._is_symmetry:
-            super()._search_primitive_symmetry()
+        pass
 
     @cached_property
     def _symmetry(self) -> Symmetry:
@@ -142,6 +175,9 @@ class GridPhonopy(Phonopy):  # type: ignore[misc]
     def _searched(self) -> tuple[Symmetry, Symmetry]:
         """phonopy's symmetry of the supercell and the primitive cell, or the crystal's where they contradict it."""
         crystal, grid = self._crystal, self._grid
+        if not self._is_symmetry:
+            alone = Symmetry(self.primitive, crystal.symprec, is_symmetry=False)
+            return _TranslationsAlone(self.supercell, self.primitive, crystal.symprec), alone
         found = Symmetry(self.supercell, crystal.symprec, s2p_map=self.primitive.s2p_map)
         n_known = int(np.sum(kept_by_grid(crystal, grid)) * np.prod(grid))
         n_found = len(found.symmetry_operations["rotations"])
@@ -160,16 +196,7 @@ def make_phonopy(structure: Atoms | Crystal, grid: Grid, *, symmetric_supercell:
     crystal = as_crystal(structure)
     if symmetric_supercell is None:
         symmetric_supercell = len(crystal.atoms) * int(np.prod(grid)) <= LARGEST_SYMMETRIC_SUPERCELL
-    cell = phonopy_atoms(crystal)
-    if symmetric_supercell:
-        return GridPhonopy(crystal, cell, grid, is_symmetry=True)
-    # phonopy matches atoms after every translation, sorted by their distance from the nearest lattice point. Atoms
-    # on special positions make that search quadratic (minutes at 4096 atoms), so the origin is moved for it.
-    cell.scaled_positions = cell.scaled_positions + ORIGIN_SHIFT
-    phonon = GridPhonopy(crystal, cell, grid, is_symmetry=False)
-    for moved, divisions in ((phonon.unitcell, 1), (phonon.primitive, 1), (phonon.supercell, np.array(grid))):
-        moved.scaled_positions = moved.scaled_positions - ORIGIN_SHIFT / divisions
-    return phonon
+    return GridPhonopy(crystal, grid, is_symmetry=symmetric_supercell)
 
 
 def supercell_sites(phonon: Phonopy) -> tuple[IntArray, IntArray]:
