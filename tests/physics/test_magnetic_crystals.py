@@ -80,7 +80,8 @@ def test_the_reference_is_consistent():
 
 
 @pytest.mark.parametrize("magmoms", [[1.0, -1.0], [[0.6, 0, 0.8], [-0.6, 0, -0.8]], [[0, 0, 1.0], [0, 1.0, 0]]])
-def test_every_structure_of_a_run_has_the_moments_of_its_sites(tmp_path, magmoms):
+def test_every_structure_of_a_run_has_the_moments_of_its_sites(tmp_path, monkeypatch, magmoms):
+    monkeypatch.setattr("ndsc.workflow.run.write_report", lambda _: None)
     config = config_of(magmoms)
     assert parse_config(dump_config(config), folder=EXAMPLES) == config
     run_workflow(config, tmp_path / "run")

@@ -23,6 +23,7 @@ from ndsc.force_constants import (
     phonons_from_diagonal,
     phonons_from_labels,
     phonons_from_supercells,
+    save_phonopy,
 )
 from ndsc.force_constants.displacements import fewest_directions
 from ndsc.force_constants.phonopy_model import make_phonopy, phonopy_atoms
@@ -177,6 +178,20 @@ def test_phonopy_opens_what_is_written(labelled, tmp_path):
     qpoints = np.random.default_rng(0).random((5, 3))
     expected = found.phonopy.run_qpoints(qpoints).frequencies
     np.testing.assert_allclose(loaded.run_qpoints(qpoints).frequencies, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("moments", [None, [1.0, -1.0]])
+def test_a_file_is_the_same_before_and_after_the_symmetry_is_known(tmp_path, moments):
+    atoms = bulk("Al") if moments is None else bulk("Fe", cubic=True)
+    atoms.set_initial_magnetic_moments(moments)
+    crystal = as_crystal(atoms)
+    phonon = make_phonopy(crystal, (2, 2, 2))
+    phonon.force_constants = np.zeros((len(crystal.atoms), 8 * len(crystal.atoms), 3, 3))
+    save_phonopy(phonon, tmp_path / "before.yaml")
+    assert len(phonon.symmetry.symmetry_operations["rotations"]) == 8 * len(crystal.rotations)
+    save_phonopy(phonon, tmp_path / "after.yaml")
+    assert (tmp_path / "before.yaml").read_text() == (tmp_path / "after.yaml").read_text()
+    assert ("\nspace_group:" in (tmp_path / "after.yaml").read_text()) == (moments is None)
 
 
 def test_large_supercells_are_written_where_the_atoms_are(tmp_path):

@@ -33,8 +33,10 @@ method = "{method}"
 
 
 @pytest.fixture(autouse=True)
-def faulty_calculators(monkeypatch):
+def faulty_calculators_and_no_figures(monkeypatch):
+    """Figures, which take longer than all else, are tested elsewhere."""
     monkeypatch.syspath_prepend(str(TESTS))
+    monkeypatch.setattr("ndsc.report.write._draw_figures", lambda *_: {})
 
 
 def small(tmp_path, *, calculator="emt", reference="", method="none", fit=""):

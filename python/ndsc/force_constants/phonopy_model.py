@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cached_property
+from types import SimpleNamespace
 
 import numpy as np
+import spglib
 from ase import Atoms
 from numpy.typing import NDArray
 from phonopy import Phonopy
@@ -174,17 +178,34 @@ class GridPhonopy(Phonopy):  # type: ignore[misc]
     @cached_property
     def _searched(self) -> tuple[Symmetry, Symmetry]:
         """phonopy's symmetry of the supercell and the primitive cell, or the crystal's where they contradict it."""
-        crystal, grid = self._crystal, self._grid
+        crystal = self._crystal
         if not self._is_symmetry:
             alone = Symmetry(self.primitive, crystal.symprec, is_symmetry=False)
             return _TranslationsAlone(self.supercell, self.primitive, crystal.symprec), alone
         found = Symmetry(self.supercell, crystal.symprec, s2p_map=self.primitive.s2p_map)
-        n_known = int(np.sum(kept_by_grid(crystal, grid)) * np.prod(grid))
-        n_found = len(found.symmetry_operations["rotations"])
-        # A supercell can be more symmetric than its unit cell: that is right, unless atoms of one element differ.
-        if n_found < n_known or (n_found > n_known and _atoms_of_one_element_differ(crystal)):
-            return CrystalSymmetry(crystal, self.supercell, grid), CrystalSymmetry(crystal, self.primitive)
+        if self._contradicts(len(found.symmetry_operations["rotations"])):
+            return CrystalSymmetry(crystal, self.supercell, self._grid), CrystalSymmetry(crystal, self.primitive)
         return found, Symmetry(self.primitive, crystal.symprec)
+
+    def _contradicts(self, n_operations: int) -> bool:
+        """Whether a supercell with so many operations, translations among them, is not that of the crystal."""
+        n_known = int(np.sum(kept_by_grid(self._crystal, self._grid)) * np.prod(self._grid))
+        # A supercell can be more symmetric than its unit cell: that is right, unless atoms of one element differ.
+        return n_operations < n_known or (n_operations > n_known and _atoms_of_one_element_differ(self._crystal))
+
+    @contextmanager
+    def to_be_written(self) -> Iterator[None]:
+        """Know the space group alone, of which files have the name: what the operations do to atoms takes longer."""
+        if self._is_symmetry and not self._crystal.is_magnetic and "_symmetry" not in self.__dict__:
+            group = spglib.get_symmetry_dataset(self.supercell.totuple(), self._crystal.symprec)
+            if group is not None and not self._contradicts(len(group.rotations)):
+                self.__dict__["_symmetry"] = SimpleNamespace(dataset=group, tolerance=self._crystal.symprec)
+                try:
+                    yield
+                finally:
+                    del self.__dict__["_symmetry"]
+                return
+        yield
 
 
 def make_phonopy(structure: Atoms | Crystal, grid: Grid, *, symmetric_supercell: bool | None = None) -> Phonopy:

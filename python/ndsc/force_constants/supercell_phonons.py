@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -23,7 +24,7 @@ from ndsc.force_constants.born import set_nac
 from ndsc.force_constants.cost import PhononCost, phonon_cost
 from ndsc.force_constants.displacements import phonon_displacements
 from ndsc.force_constants.dynamical import UndeterminedError, check_determined, real_space_force_constants, solve_grid
-from ndsc.force_constants.phonopy_model import make_phonopy, set_force_constants, supercell_sites
+from ndsc.force_constants.phonopy_model import GridPhonopy, make_phonopy, set_force_constants, supercell_sites
 from ndsc.force_constants.quality import phonon_warnings
 from ndsc.force_constants.samples import Forces, LabelledSupercells, Samples, check_residual, samples_from_labels
 from ndsc.force_constants.space_group import FloatArray, IntArray, SpaceGroupAction
@@ -109,7 +110,8 @@ class SupercellPhonons:
 
 def save_phonopy(phonon: Phonopy, path: str | Path) -> None:
     """Write phonopy's own yaml file with the force constants (and Born charges), whole or not at all."""
-    with whole_file(Path(path)) as temporary:
+    group_alone = phonon.to_be_written() if isinstance(phonon, GridPhonopy) else nullcontext()
+    with whole_file(Path(path)) as temporary, group_alone:
         phonon.save(temporary, settings={"force_constants": True, "force_sets": False, "displacements": False})
 
 

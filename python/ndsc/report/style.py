@@ -168,7 +168,7 @@ def save_figure(figure: Figure, data: FigureData | None, path: str | Path) -> Sa
     with paper_style(), _glyphs_logged():
         # Laid out once, the three files have everything at the same place.
         figure.draw_without_rendering()
-        figure.set_layout_engine("none")
+        figure.set_layout_engine(None)  # "none" leaves one, and each file would be drawn twice
         for file in (png, pdf):
             with whole_file(file) as temporary:
                 figure.savefig(temporary, **_FORMATS[file.suffix])
