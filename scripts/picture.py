@@ -1,4 +1,6 @@
-"""Draw docs/picture.png, the picture of README: where the q-points are, and what chosen labels give. It takes a minute.
+"""Draw docs/picture.png, the picture of README: where the q-points are, and what chosen labels give.
+
+It takes 20 s of processor time.
 
     python scripts/picture.py
 
@@ -99,7 +101,7 @@ def main() -> None:
     right.set_xticks(list(ticks), list(ticks.values()), fontsize=8)
     right.grid(axis="x")
     right.set(xlim=(0, path.distances[-1]), ylim=(0, None), ylabel="frequency (THz)")
-    right.set_title(f"{DRAWN} labels: 95 % band, truth dashed", fontsize=11)
+    right.set_title(f"{DRAWN} labels: 95 % band, reference dashed", fontsize=11)
     figure.savefig(PICTURE, dpi=100, metadata={"Software": None})
 
 
