@@ -40,7 +40,7 @@ SIMPLE_CELLS = {
 
 # Results of a calculation, which belong to one structure and must not follow its atoms into others.
 RESULT_NAMES = re.compile(r"force|energ|stress|virial|momenta|velocit|^magmoms?$|^charges$|^dipole", re.IGNORECASE)
-# What ASE's CIF reader leaves in `info`: objects, or numbers that have been checked by then.
+# What ASE's CIF reader leaves in `info` and in the arrays: objects, or numbers that have been checked by then.
 READER_NAMES = ("spacegroup", "unit_cell", "occupancy", "spacegroup_kinds")
 # Names of columns and of entries of `info` that hold occupancies of sites.
 OCCUPANCY = re.compile(r"^(site_)?occ(upanc(y|ies))?$", re.IGNORECASE)
@@ -192,7 +192,7 @@ def checked_structure(atoms: Atoms) -> Atoms:
             del copy.info[name]
         elif name in READER_NAMES or name.startswith(RECIPE) or RESULT_NAMES.search(name):
             del copy.info[name]
-    for name in [name for name in copy.arrays if name.startswith(RECIPE)]:
+    for name in [name for name in copy.arrays if name in READER_NAMES or name.startswith(RECIPE)]:
         del copy.arrays[name]
     _check_distances(copy)
     return copy
