@@ -22,6 +22,12 @@ settings.register_profile("ndsc", deadline=None, derandomize=bool(os.environ.get
 settings.load_profile("ndsc")
 
 
+@pytest.fixture
+def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reports without figures, for tests of what else a run does: they take longer than many a run."""
+    monkeypatch.setattr("ndsc.report.write._draw_figures", lambda *_: {})
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Skip tests marked `gap` where quippy is not installed."""
     if importlib.util.find_spec("quippy") is not None:

@@ -22,6 +22,7 @@ from ndsc.supercells import find_supercells
 from ndsc.workflow import dry_run, make_plan, run_workflow
 
 SMALL_FIT = 'solver = "numpy"\nn_sparse = 20\nn_max = 4\nl_max = 3\ncutoff = 4.0\n'
+pytestmark = pytest.mark.usefixtures("no_figures")
 
 
 def config(folder: Path, atoms: Atoms | None = None, *, crystal: str = "", **sections: str) -> RunConfig:

@@ -261,8 +261,8 @@ def test_figures_without_data_any_more_are_removed(run, comparison):
     }  # fmt: skip
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_failures_are_listed(run, comparison):
-
     labels = LabelsSummary(
         calculator="gpaw", requested=5, succeeded=4, failures=[LabelFailure(name="s001-0003", reason="not converged")]
     )
@@ -325,6 +325,7 @@ def test_old_results_without_new_keys_render(tmp_path):
     assert "1 atom in the unit cell." in text
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_tolerance_magnetic_group_and_input_are_those_of_the_results(run, comparison):
     crystal = CrystalSummary(
         formula="Cr2", n_atoms=2, space_group="Im-3m", space_group_number=229, symprec=1e-4, magnetic_group="128.410"

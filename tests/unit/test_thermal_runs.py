@@ -24,6 +24,8 @@ OWN = (
     "strain = 0.0\nscale = 1.0\n"
 )
 
+pytestmark = pytest.mark.usefixtures("no_figures")
+
 
 def aluminium():
     return bulk("Al", "fcc", a=3.994)

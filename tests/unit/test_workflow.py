@@ -32,11 +32,12 @@ method = "{method}"
 """
 
 
+pytestmark = pytest.mark.usefixtures("no_figures")
+
+
 @pytest.fixture(autouse=True)
-def faulty_calculators_and_no_figures(monkeypatch):
-    """Figures, which take longer than all else, are tested elsewhere."""
+def faulty_calculators(monkeypatch):
     monkeypatch.syspath_prepend(str(TESTS))
-    monkeypatch.setattr("ndsc.report.write._draw_figures", lambda *_: {})
 
 
 def small(tmp_path, *, calculator="emt", reference="", method="none", fit=""):
