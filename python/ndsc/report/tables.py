@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -29,9 +30,13 @@ def csv_text(frame: DataFrame) -> str:
         if not isinstance(value, float | np.floating):
             return value
         # Adding zero turns -0 into 0.
-        return f"{float(value) + 0.0:.10g}" if np.isfinite(value) else None
+        return f"{float(value) + 0.0:.10g}" if math.isfinite(value) else None
 
-    text: str = frame.astype(object).map(plain).to_csv(index=False, lineterminator="\n")
+    written = frame.astype(object)
+    for number, kind in enumerate(frame.dtypes):
+        if kind.kind not in "biu":
+            written.isetitem(number, [plain(value) for value in frame.iloc[:, number].tolist()])
+    text: str = written.to_csv(index=False, lineterminator="\n")
     return text
 
 
