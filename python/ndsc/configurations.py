@@ -380,6 +380,15 @@ def make_configurations(
             decorated["ndsc_vegard"] = vegard_factor(own.parent, numbers, settings.substitute, settings.vegard)
         return decorated
 
+    made: dict[bytes, Atoms] = {}
+
+    def perfect(matrix: ArrayLike) -> Atoms:
+        key = np.asarray(matrix, dtype=np.int64).tobytes()
+        if key not in made:
+            made.clear()
+            made[key] = make_supercell(supercells.atoms, matrix)
+        return made[key].copy()
+
     def recipe(name: str, kind: str, matrix: ArrayLike, index: int, *, perturbed: bool, moved: float) -> Atoms:
         return _configuration(
             supercells.atoms,
@@ -395,6 +404,7 @@ def make_configurations(
                 **extra,
                 **(decoration(matrix, index) if perturbed else {}),
             },
+            perfect(matrix),
         )
 
     identity = np.eye(3, dtype=np.int64)
@@ -509,9 +519,10 @@ def strata(frames: Sequence[Atoms]) -> list[tuple[Any, ...]]:
     ]
 
 
-def _configuration(unit_cell: Atoms, recipe: dict[str, Any]) -> Atoms:
+def _configuration(unit_cell: Atoms, recipe: dict[str, Any], perfect: Atoms | None = None) -> Atoms:
+    """What a recipe says; the perfect supercell, which becomes it, is made where it is not given."""
     matrix = np.asarray(recipe["ndsc_matrix"], dtype=np.int64).reshape(3, 3)
-    perfect = make_supercell(unit_cell, matrix)
+    perfect = make_supercell(unit_cell, matrix) if perfect is None else perfect
     n_atoms = len(perfect)
     uniform = uniform_stream(f"{recipe['ndsc_seed']}|{matrix.reshape(9).tolist()}|{recipe['ndsc_index']}")
     strain = symmetric_strain(uniform(6), float(recipe["ndsc_strain"]))
