@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -182,7 +183,8 @@ def test_export_to_an_ase_database(run_directory, tmp_path):
         assert np.array_equal(row.forces, label.forces)
         assert np.allclose(row.stress, label.stress)
         assert row.data["provenance"]["calculator"] == "emt"
-    assert sqlite3.connect(file).execute("pragma integrity_check").fetchone() == ("ok",)
+    with closing(sqlite3.connect(file)) as opened:
+        assert opened.execute("pragma integrity_check").fetchone() == ("ok",)
 
 
 def test_export_to_extended_xyz(run_directory, tmp_path):
