@@ -4,9 +4,9 @@ import ndsc.codes.specification
 import ndsc.kpoints
 
 from .computing import compute_label as compute_label
+from .driver import Failure as Failure
 from .executors import ExecutorSettings as ExecutorSettings
 from .executors import open_executor as open_executor
-from .labelling import Failure as Failure
 from .labelling import LabelReport as LabelReport
 from .labelling import label_configurations as label_configurations
 from .store import Label as Label

@@ -7,7 +7,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Executor, Future, wait
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ndsc.errors import InputError, NdscError
@@ -36,6 +36,17 @@ class Here(Executor):
         future: Future[Any] = Future()
         future.set_result(function(*args, **kwargs))
         return future
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A configuration whose label is missing, and why; as text, one line in which its name occurs once."""
+
+    name: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"No label for {self.name}: {self.reason.removeprefix(f'{self.name}: ')}"
 
 
 class Driver:
@@ -209,7 +220,7 @@ class Driver:
 
     def _refuse(self, job: Job, reason: str) -> None:
         self.reasons[job.key] = reason
-        log.warning("No label for %s: %s", job.name, reason.removeprefix(f"{job.name}: "))
+        log.warning("%s", Failure(job.name, reason))
         self._done += self._counts[job.key]
         self._report()
 

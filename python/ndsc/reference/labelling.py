@@ -15,7 +15,7 @@ from ndsc.codes.specification import CalculatorSpec
 from ndsc.errors import InputError, MissingLabelsError, ReferenceCalculationError
 from ndsc.progress import Progress, silent
 from ndsc.reference.computing import Job, perform
-from ndsc.reference.driver import FEW_ATOMS, QUICK, Driver, Here
+from ndsc.reference.driver import FEW_ATOMS, QUICK, Driver, Failure, Here
 from ndsc.reference.executors import ExecutorSettings, open_executor
 from ndsc.reference.label_file import keys_of
 from ndsc.reference.processes import run_job
@@ -23,14 +23,6 @@ from ndsc.reference.settings import describe_code_versions, describe_other_setti
 from ndsc.reference.store import Label, LabelStore
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Failure:
-    """A configuration whose label is missing, and why."""
-
-    name: str
-    reason: str
 
 
 @dataclass(frozen=True)

@@ -225,10 +225,7 @@ def _label_warnings(plan: Plan, report: LabelReport) -> list[str]:
             f"None of the {len(plan.to_fit)} configurations has a label.{reasons} Check the calculator's "
             "settings in [reference], then run again."
         )
-    warnings = [
-        f"No label for {failure.name}: {failure.reason.removeprefix(f'{failure.name}: ')}"
-        for failure in report.failures
-    ] + report.notes
+    warnings = [*map(str, report.failures), *report.notes]
     without_stress = sum(label.stress is None for label in labels.values())
     if without_stress:
         warnings.append(
