@@ -61,9 +61,12 @@ def paper_of(run: StudyRun) -> Published:
 
 
 def inputs() -> list[str]:
-    """The input files whose labels are all there, the crystals' own first; those of ``next`` are being computed."""
+    """The input files whose labels are all there, the crystals' own first.
+
+    Those of ``next`` are being computed; those of ``second`` have the settings of another code.
+    """
     paths = [path.relative_to(DATA).with_suffix("") for path in DATA.rglob("*.toml")]
-    found = sorted(str(path) for path in paths if path.parts[0] != "next")
+    found = sorted(str(path) for path in paths if path.parts[0] not in ("next", "second"))
     return [*(name for name in CRYSTALS if name in found), *(name for name in found if name not in CRYSTALS)]
 
 
@@ -179,28 +182,27 @@ def noise(runs: dict[str, StudyRun]) -> Iterator[str]:
 
 def bias(runs: dict[str, StudyRun]) -> Iterator[str]:
     """The worst changes against a limit, from the bias.json that `ndsc converge --bias` wrote."""
-    del runs  # those of `next` are none of them
     rows = []
-    for file in sorted(DATA.glob("next/*.toml")):
-        found = compared(file.with_name(f"{file.stem}-bias"))
+    for name in (name for name in CRYSTALS if name in runs):
+        found = compared((DATA / name).with_name("bias"))
         cells = []
         for quantity in QUANTITIES:
             numbers = [row for row in found["rows"] if row["quantity"] == quantity]
             worst = max(numbers, key=lambda row: abs(row["change"]) / row["allowed"], default=None)
             cells.append("not yet" if worst is None else changed(worst))
-        rows.append([f"[{file.name}](next/{file.name})", limit_text(found["limit"]), *cells])
+        rows.append([f"[{name}.toml]({name}.toml)", limit_text(found["limit"]), *cells])
     yield markdown_table(["", "limit", *QUANTITIES], rows)
 
 
 def second(runs: dict[str, StudyRun]) -> Iterator[str]:
     """Every number beside that of another code, from the bias.json that `ndsc converge --bias --against` wrote."""
-    del runs  # those of `next` are none of them
     rows = []
-    for file in sorted(DATA.glob("next/second/*.toml")):
-        for row in compared(file.with_suffix(""))["rows"]:
+    for name in (name for name in CRYSTALS if name in runs):
+        symbol = runs[name].plan.crystal.atoms.symbols[0]
+        for row in compared(DATA / "second" / symbol.lower())["rows"]:
             percent = "" if row["percent"] is None or row["quantity"] == "virials" else f"{row['percent']:+.2g}"
             values = [f"{row[key]:.4g}" for key in ("value", "limit", "change")]
-            rows.append([file.stem.capitalize(), row["quantity"], row["name"], row["unit"], *values, percent])
+            rows.append([symbol, row["quantity"], row["name"], row["unit"], *values, percent])
     yield markdown_table(["", "", "", "unit", "GPAW", "pw.x", "difference", "%"], rows)
 
 
