@@ -513,8 +513,13 @@ def test_checks_that_cannot_be_answered_are_refused_before_any_fit(folder, al):
 PAPER = Path(__file__).parents[2] / "examples" / "paper"
 #: Checks that fail on the shipped databases, of each study of the paper.
 FAILURES = {
-    "04-equal-cost": 2, "07-regularisation": 1, "10-smallest": 2, "11-selection": 5, "12-fitters": 1, "13-fitters-all": 1,
-}  # fmt: skip
+    "04-equal-cost": 2,
+    "07-regularisation": 1,
+    "10-smallest": 2,
+    "11-selection": 5,
+    "12-fitters": 1,
+    "13-fitters-all": 1,
+}
 
 
 @pytest.mark.parametrize("file", sorted(PAPER.glob("*.toml")), ids=lambda f: f.stem)
