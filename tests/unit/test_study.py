@@ -575,6 +575,10 @@ def test_the_page_says_what_fails_with_the_evidence(tmp_path):
     checks = [check("rmse_mesh_thz[a] < 0.3", A), check("rmse_mesh_thz[a] < 0.1", A)]
     page = study_section(config, results(A, checks), tmp_path, link="figures/")
     assert "1 of 2 checks" in page
+    assert "Discussion" not in page
+    discussed = replace(results(A, checks), discussion="It is only so at night.")
+    section = study_section(config, discussed, tmp_path, link="figures/")
+    assert section.index("1 of 2 checks") < section.index("It is only so at night.") < section.index("| potential")
     lines = [line for line in page.splitlines() if "rmse_mesh_thz[a]` = 0.2 (0.1 to 0.6, 3 seeds)" in line]
     assert ["fails" in line for line in lines] == [False, True]
     assert page.startswith("# A \\| title\n\n**Claim.** It is so.\n\n**Verdict.**")

@@ -55,6 +55,9 @@ class StudyHead(Section):
 
     title: Name = Field(description="Give the title of the study's page.")
     claim: str = Field(default="", description="Give one sentence: what the study should confirm or refute.")
+    discussion: str = Field(
+        default="", description="Give what follows from the results, which the page says below the verdict."
+    )
     seeds: tuple[Annotated[Whole, Field(ge=0, lt=2**31)], ...] = Field(
         default=(1,),
         min_length=1,

@@ -212,6 +212,8 @@ class StudyResults:
         Of its fits and evaluations when they were computed, be it in an earlier run.
     versions : dict of str to str
     warnings : tuple of str
+    discussion : str
+        Of the study's file.
     """
 
     title: str
@@ -225,6 +227,7 @@ class StudyResults:
     versions: dict[str, str]
     warnings: tuple[str, ...] = ()
     time: StudyTime = field(default_factory=StudyTime)
+    discussion: str = ""
 
     @property
     def holds(self) -> bool | None:

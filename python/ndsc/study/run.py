@@ -91,6 +91,7 @@ def compute_study(config: StudyConfig, cache: Path, *, progress: Progress = sile
     results = StudyResults(
         title=config.study.title,
         claim=config.study.claim,
+        discussion=config.study.discussion,
         seeds=config.study.seeds,
         runs={name: run.facts(elastic=config.evaluate.elastic and name in judging) for name, run in runs.items()},
         outcomes=tuple(engine.run(tasks, progress)),

@@ -114,6 +114,7 @@ def study_record(results: StudyResults) -> dict[str, Any]:
         "schema_version": SCHEMA_VERSION,
         "title": results.title,
         "claim": results.claim,
+        "discussion": results.discussion,
         "holds": results.holds,
         "checks": [{**vars(check), "holds": check.holds} for check in results.checks],
         "seeds": results.seeds,
