@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from ndsc.config import load_config
+from ndsc.convergence import QUANTITIES
 from ndsc.reference import LabelStore
 from ndsc.reference.inventory import Problem, read_all
 from ndsc.reference.label_file import recorded_spec
+from ndsc.reference.settings import settings_of
 from ndsc.workflow import make_plan
 from ndsc.workflow.plan import Plan
 
@@ -22,6 +25,11 @@ CHOSEN = [*(DATA / name / f"{name}.toml" for name in ("al", "mg", "si")), *sorte
 #: `second` has the settings of another code and no labels of its own.
 INPUTS = sorted(path for path in DATA.rglob("*.toml") if path.relative_to(DATA).parts[0] not in ("next", "second"))
 STORES = sorted([*DATA.glob("*/labels*"), *DATA.glob("*/bias/labels"), *DATA.glob("next/*-labels")])
+
+
+BIASES = sorted(DATA.glob("*/bias/bias.json"))
+#: Numbers that a limit changes by more than their targets allow, as data/README.md says.
+BEYOND = {"si": ["medium-s000-0000"]}
 
 
 @pytest.fixture(scope="module", params=INPUTS, ids=lambda path: str(path.relative_to(DATA).with_suffix("")))
@@ -64,6 +72,22 @@ def test_labels_have_the_settings_of_their_input_file_and_a_time(path: Path) -> 
         assert not isinstance(label, Problem)
         assert recorded_spec(label.provenance) == config.reference.to_spec(), key
         assert label.cpu_seconds is not None
+
+
+def test_some_bias_is_known() -> None:
+    assert BIASES
+
+
+@pytest.mark.parametrize("path", BIASES, ids=lambda path: path.parents[1].name)
+def test_the_bias_of_the_settings_is_within_its_targets(path: Path) -> None:
+    found = json.loads(path.read_text())
+    crystal = path.parents[1]
+    spec = load_config(crystal / f"{crystal.name}.toml").reference.to_spec()
+    assert found["settings"] == json.loads(json.dumps(settings_of(spec)))
+    assert found["settings"] != found["limit"]
+    assert {row["quantity"] for row in found["rows"]} == set(QUANTITIES)
+    beyond = [row["name"] for row in found["rows"] if abs(row["change"]) > row["allowed"]]
+    assert beyond == BEYOND.get(crystal.name, [])
 
 
 def test_every_label_is_there(plan: Plan) -> None:
