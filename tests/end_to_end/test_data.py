@@ -25,8 +25,6 @@ CHOSEN = [*(DATA / name / f"{name}.toml" for name in ("al", "mg", "si")), *sorte
 #: `second` has the settings of another code and no labels of its own.
 INPUTS = sorted(path for path in DATA.rglob("*.toml") if path.relative_to(DATA).parts[0] not in ("next", "second"))
 STORES = sorted([*DATA.glob("*/labels*"), *DATA.glob("*/bias/labels"), *DATA.glob("next/*-labels")])
-
-
 BIASES = sorted(DATA.glob("*/bias/bias.json"))
 #: Numbers that a limit changes by more than their targets allow, as data/README.md says.
 BEYOND = {"si": ["medium-s000-0000"]}
