@@ -198,11 +198,11 @@ def second(runs: dict[str, StudyRun]) -> Iterator[str]:
     """Every number beside that of another code, from the bias.json that `ndsc converge --bias --against` wrote."""
     rows = []
     for name in (name for name in CRYSTALS if name in runs):
-        symbol = runs[name].plan.crystal.atoms.symbols[0]
-        for row in compared(DATA / "second" / symbol.lower())["rows"]:
+        crystal = Path(name).name
+        for row in compared(DATA / "second" / crystal)["rows"]:
             percent = "" if row["percent"] is None or row["quantity"] == "virials" else f"{row['percent']:+.2g}"
             values = [f"{row[key]:.4g}" for key in ("value", "limit", "change")]
-            rows.append([symbol, row["quantity"], row["name"], row["unit"], *values, percent])
+            rows.append([crystal.capitalize(), row["quantity"], row["name"], row["unit"], *values, percent])
     yield markdown_table(["", "", "", "unit", "GPAW", "pw.x", "difference", "%"], rows)
 
 
