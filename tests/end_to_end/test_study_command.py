@@ -3,6 +3,7 @@
 import csv
 import json
 import shutil
+import sys
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from ndsc.claims import METRIC
 from ndsc.cli import app
 from ndsc.config import load_config
 from ndsc.config.study import load_study
-from ndsc.errors import FitError, ReferenceCalculationError
+from ndsc.errors import FitError, MissingExtraError, ReferenceCalculationError
 from ndsc.reference import StoredCalculator, label_configurations
 from ndsc.study import run_study
 from ndsc.workflow import make_plan
@@ -252,6 +253,27 @@ def test_missing_labels_of_the_reference_stop_a_study_before_any_fit(folder, tmp
         run_study(load_study(tmp_path / "s.toml"), tmp_path / "out")
     result = CliRunner().invoke(app, ["study", str(tmp_path / "s.toml"), "--out", str(tmp_path / "out")])
     assert result.exit_code == 3
+
+
+def test_a_package_that_is_missing_is_asked_for_before_any_fit_of_any_study(folder, first, monkeypatch, tmp_path):
+    other = STUDY.replace('name = "whole"', 'name = "whole"\nfit = {method = "polymlp"}')
+    for name, text in (("one", STUDY.replace("size = 6", "size = 5")), ("two", other)):
+        (tmp_path / f"{name}.toml").write_text(text.replace('"al.toml"', f'"{folder / "al.toml"}"'))
+    monkeypatch.setitem(sys.modules, "pypolymlp", None)
+    files = [str(tmp_path / "one.toml"), str(tmp_path / "two.toml")]
+    result = CliRunner().invoke(app, ["study", *files, "--out", str(tmp_path / "out")])
+    assert result.exit_code == 2
+    assert "pip install 'ndsc[polymlp]'" in " ".join(result.output.split())
+    assert not (tmp_path / "out").exists()
+    with pytest.raises(MissingExtraError, match="pypolymlp"):
+        run_study(load_study(tmp_path / "two.toml"), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_finished_study_needs_no_package(folder, first, monkeypatch, tmp_path):
+    shutil.copytree(folder / "out" / "cache", tmp_path / "cache")
+    monkeypatch.setitem(sys.modules, "quippy", None)
+    assert run_study(load_study(folder / "s.toml"), tmp_path).frame.equals(first.frame)
 
 
 def test_two_studies_of_one_name_are_refused(folder, tmp_path):

@@ -349,6 +349,20 @@ def test_where_sparse_points_come_from(folder, al):
     assert database.fit_key == other.fit_key
 
 
+def test_a_fit_is_the_same_whatever_run_comes_first(folder, al):
+    (folder / "first.toml").write_text(
+        RUN.format(method="none").replace('"emt"', '"lj"').replace('"Al"', '"Al"\nrelax = false')
+    )
+    first = StudyRun.load("first", folder / "first.toml")
+    one = planner(folder, al, ONE + "select = {size = 4}\n").tasks()
+    config = study(
+        folder, ONE.replace("[runs]", "[runs]\nfirst = 'first.toml'") + "train = 'al'\nselect = {size = 4}\n"
+    )
+    two = Planner(config, {"first": first, "al": al}).tasks()
+    assert one[0].pool_unlabelled
+    assert [task.fit_key for task in one] == [task.fit_key for task in two]
+
+
 def test_random_sparse_points_take_the_seed(folder, al):
     tasks = planner(folder, al, ONE + "fit = {sparse_method = 'random'}\n").tasks()
     assert [task.variant.seed for task in tasks] == [1, 2, 3]

@@ -67,6 +67,7 @@ def study(
             raise InputError(f"The page {page} does not end in .md. Give the name of a Markdown file.")
         check_folder(page.parent)
     from ndsc.study import plan_study, run_study
+    from ndsc.study.run import check_installed
     from ndsc.study.write import write_page
 
     # Potentials that several studies ask for are fitted once.
@@ -75,6 +76,8 @@ def study(
         for file, config in named.items():
             show_plan(config.study.title, plan_study(config, cache or folders[file] / "cache"))
         return
+    for file, config in named.items():
+        check_installed(config, cache or folders[file] / "cache")
     ctx.meta[RESUME] = "What is finished is kept; run the same command again to continue."
     finished = []
     for file, config in named.items():

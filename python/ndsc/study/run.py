@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 from ndsc.claims import run_check
 from ndsc.config.study import StudyConfig
 from ndsc.errors import FitError
+from ndsc.potentials.registry import fitter, installed_methods
+from ndsc.potentials.settings import FITTERS
 from ndsc.progress import Progress, silent
 from ndsc.study.evaluation import evaluate_potential
 from ndsc.study.finished import Finished
@@ -64,7 +66,7 @@ def run_study(
     ReferenceCalculationError
         When a run lacks labels that the study needs.
     MissingExtraError
-        When quippy is not installed.
+        When the package of a kind of potential is not installed, and not all of its potentials are finished.
     """
     directory = Path(directory)
     results = compute_study(config, directory / "cache" if cache is None else Path(cache), progress=progress)
@@ -76,10 +78,10 @@ def compute_study(config: StudyConfig, cache: Path, *, progress: Progress = sile
     """The results of a study, of which only the cache is written; see :func:`run_study`."""
     started = time.perf_counter()
     progress("databases", 0, 1)
-    runs = load_runs(config.runs, needed_runs(config))
-    finished, models = Finished(cache), PoolModels(cache)
-    planner = Planner(config, runs, InformedChoices(finished, models, progress=progress))
+    engine = _Engine.of(config, cache)
+    runs, planner = engine.runs, engine.planner(progress=progress)
     check_tests(config, planner.points())
+    _require_installed(engine)
     tasks = planner.tasks()
     judging = list(dict.fromkeys(name for task in tasks for name in task.runs))
     for name in judging:
@@ -87,7 +89,6 @@ def compute_study(config: StudyConfig, cache: Path, *, progress: Progress = sile
         runs[name].reference(phonons=config.evaluate.phonons, elastic=config.evaluate.elastic)
     warnings = [text for name, run in runs.items() for text in run.warnings(judges=name in judging)]
     progress("databases", 1, 1)
-    engine = _Engine(config, runs, finished, models)
     results = StudyResults(
         title=config.study.title,
         claim=config.study.claim,
@@ -145,25 +146,41 @@ def plan_study(config: StudyConfig, cache: Path) -> DataFrame:
     """
     from pandas import DataFrame
 
-    runs = load_runs(config.runs, needed_runs(config))
-    finished, models = Finished(cache), PoolModels(cache)
-    engine = _Engine(config, runs, finished, models)
-    planner = Planner(config, runs, InformedChoices(finished, models, compute=False))
-    check_tests(config, planner.points())
     rows: list[tuple[str, int | None, int | None, float | None, bool]] = []
-    for point in planner.points():
-        variant = point.variant
-        try:
-            task = planner.task(point)
-        except NotChosenError:
+    engine = _Engine.of(config, cache)
+    points = engine.planner(compute=False).points()
+    check_tests(config, points)
+    for point, task, done in engine.planned(points):
+        if task is None:
             size = point.section.select.size
-            rows.append((str(variant), size if isinstance(size, int) else None, None, None, False))
-            continue
-        done = all(name in finished for name in engine.names(task))
-        selected = task.selected
-        rows.append((str(variant), len(selected.members), selected.n_atoms, selected.seconds, done))
+            rows.append((str(point.variant), size if isinstance(size, int) else None, None, None, False))
+        else:
+            selected = task.selected
+            rows.append((str(point.variant), len(selected.members), selected.n_atoms, selected.seconds, done))
     columns = ["potential", "labels", "atoms", "label_seconds", "finished"]
     return DataFrame(rows, columns=columns).astype({"labels": "Int64", "atoms": "Int64", "label_seconds": float})
+
+
+def check_installed(config: StudyConfig, cache: Path) -> None:
+    """Refuse a study, before its first fit, where a potential can be neither fitted here nor found finished.
+
+    Raises
+    ------
+    MissingExtraError
+        When the package of its kind of potential is not installed.
+    InputError, ReferenceCalculationError
+        As :func:`plan_study`.
+    """
+    if set(FITTERS) - set(installed_methods()):
+        _require_installed(_Engine.of(config, cache))
+
+
+def _require_installed(engine: _Engine) -> None:
+    installed = installed_methods()
+    points = [point for point in engine.planner(compute=False).points() if point.method not in installed]
+    for point, _, done in engine.planned(points):
+        if not done:
+            fitter(point.method).require()
 
 
 class _Engine:
@@ -176,6 +193,27 @@ class _Engine:
         self.models = models
         self.verified: dict[str, float] = {}
         self._references = {name: run.reference_content() for name, run in runs.items()}
+
+    @classmethod
+    def of(cls, config: StudyConfig, cache: Path) -> _Engine:
+        """With the databases that a study needs, and the folder of what is finished."""
+        return cls(config, load_runs(config.runs, needed_runs(config)), Finished(cache), PoolModels(cache))
+
+    def planner(self, *, compute: bool = True, progress: Progress = silent) -> Planner:
+        """Makes the tasks; without `compute`, labels are not chosen."""
+        choices = InformedChoices(self.finished, self.models, compute=compute, progress=progress)
+        return Planner(self.config, self.runs, choices)
+
+    def planned(self, points: Sequence[Point]) -> Iterator[tuple[Point, FitTask | None, bool]]:
+        """Each of some potentials, its task unless its labels are still to be chosen, and whether all is finished."""
+        planner = self.planner(compute=False)
+        for point in points:
+            try:
+                task = planner.task(point)
+            except NotChosenError:
+                yield point, None, False
+            else:
+                yield point, task, all(name in self.finished for name in self.names(task))
 
     def run(self, tasks: Sequence[FitTask], progress: Progress) -> list[PotentialResult]:
         """The potentials, in the order of the tasks."""

@@ -18,6 +18,7 @@ from ndsc.fit.fitter_settings import FitterSettings
 from ndsc.messages import explain
 from ndsc.potentials.registry import fitter_of
 from ndsc.potentials.settings import FITTERS
+from ndsc.reference.label_file import structure_content
 from ndsc.store import digest
 from ndsc.study.information import InformedChoices, Offered
 from ndsc.study.results import Variant
@@ -132,12 +133,15 @@ class Point:
     variant : Variant
     section : PotentialConfig
         Of its potential, at its swept values.
+    method : str
+        Its kind of potential.
     runs : tuple of str
         Runs that judge it.
     """
 
     variant: Variant
     section: PotentialConfig
+    method: str
     runs: tuple[str, ...]
 
 
@@ -267,7 +271,7 @@ class Planner:
                     continue
                 variant = Variant(variant.potential, variant.values, None)
             runs = tuple(self.config.evaluate.on or section.train or self.config.runs)
-            found.append(Point(variant, section, runs))
+            found.append(Point(variant, section, self._settings(section, 0)[0].method, runs))
         return found
 
     def task(self, point: Point) -> FitTask:
@@ -401,10 +405,10 @@ class Planner:
             return section.sigmas == "evidence"
         return self._train(section)[0].config.regularised_by_evidence
 
-    def _keys(self, frames: Sequence[Atoms]) -> tuple[str, ...]:
-        """What each configuration is: its label's key, or the key that it would have."""
-        first = next(iter(self.runs.values())).plan
-        return tuple(str(frame.info.get("ndsc_label") or first.store.key_of(frame, first.spec)) for frame in frames)
+    @staticmethod
+    def _keys(frames: Sequence[Atoms]) -> tuple[str, ...]:
+        """What each configuration is: its label's key, or without a label what its structure is."""
+        return tuple(str(frame.info.get("ndsc_label") or digest(structure_content(frame))) for frame in frames)
 
 
 def _sparse_method(settings: FitterSettings) -> str | None:
