@@ -61,12 +61,9 @@ def paper_of(run: StudyRun) -> Published:
 
 
 def inputs() -> list[str]:
-    """The input files whose labels are all there, the crystals' own first.
-
-    Those of ``next`` are being computed; those of ``second`` have the settings of another code.
-    """
+    """The input files of databases, the crystals' own first; those of ``second`` have the settings of another code."""
     paths = [path.relative_to(DATA).with_suffix("") for path in DATA.rglob("*.toml")]
-    found = sorted(str(path) for path in paths if path.parts[0] not in ("next", "second"))
+    found = sorted(str(path) for path in paths if path.parts[0] != "second")
     return [*(name for name in CRYSTALS if name in found), *(name for name in found if name not in CRYSTALS)]
 
 
@@ -164,19 +161,19 @@ def phonons(runs: dict[str, StudyRun]) -> Iterator[str]:
 def noise(runs: dict[str, StudyRun]) -> Iterator[str]:
     """Changes at denser settings, from the noise.json that `ndsc converge --check` wrote."""
     rows = []
-    for name in CRYSTALS:
-        path = DATA / name.split("/")[0] / "noise" / "noise.json"
-        if name in runs and path.is_file():
+    for name in (name for name in CRYSTALS if name in runs):
+        path = (DATA / name).with_name("noise") / "noise.json"
+        if path.is_file():
             found = json.loads(path.read_text(encoding="utf-8"))
             settings, change = found["denser"], found["difference"]
-            rows.append(
-                [
-                    name.split("/")[1].capitalize(),
-                    str(len(found["configurations"])),
-                    f"{kgrid_text(settings['kgrid'], ' x ')}, {settings['parameters']['mode']['ecut']} eV",
-                    *(f"{change[key]:.2f}" for key in NOISE),
-                ]
-            )
+            cells = [
+                str(len(found["configurations"])),
+                f"{kgrid_text(settings['kgrid'], ' x ')}, {settings['parameters']['mode']['ecut']} eV",
+                *(f"{change[key]:.2f}" for key in NOISE),
+            ]
+        else:
+            cells = ["", "", *("not yet" for _ in NOISE)]
+        rows.append([Path(name).name.capitalize(), *cells])
     yield markdown_table(["", "configurations", "denser settings", *NOISE.values()], rows)
 
 

@@ -531,7 +531,6 @@ FAILURES = {
     "07-regularisation": 1,
     "10-smallest": 2,
     "11-selection": 5,
-    "12-fitters": 1,
     "13-fitters-all": 1,
 }
 
