@@ -200,7 +200,7 @@ def second(runs: dict[str, StudyRun]) -> Iterator[str]:
             percent = "" if row["percent"] is None or row["quantity"] == "virials" else f"{row['percent']:+.2g}"
             values = [f"{row[key]:.4g}" for key in ("value", "limit", "change")]
             rows.append([crystal.capitalize(), row["quantity"], row["name"], row["unit"], *values, percent])
-    yield markdown_table(["", "", "", "unit", "GPAW", "pw.x", "difference", "%"], rows)
+    yield markdown_table(["", "", "", "unit", "GPAW", "ABINIT", "difference", "%"], rows)
 
 
 def compared(folder: Path) -> dict[str, Any]:

@@ -440,3 +440,10 @@ def test_parameters_of_a_single_atom(name, symbol, given, expected):
     assert expected.items() <= found.items()
     assert not {"nbnd", "nextra_bands", "nbands"} & set(found)
     assert ("ispin" in found) == (name == "vasp" and symbol != "Mg")
+
+
+@pytest.mark.parametrize(("file", "warned"), [("Al-q3.gth", True), ("Al.pbe-n-kjpaw.UPF", False)])
+def test_stresses_of_pw_x_with_gth_pseudopotentials_are_warned_of(file, warned, caplog):
+    spec = CalculatorSpec("espresso", {"pseudopotentials": {"Al": file}, "ecutwfc": 30.0}, KGRID)
+    spec.check(bulk("Al"))
+    assert (f"({file}), pw.x gives right energies and forces, but wrong stresses" in caplog.text) is warned
