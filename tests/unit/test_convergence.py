@@ -328,6 +328,14 @@ def test_where_codes_keep_their_cutoff_and_smearing(name, parameters, cutoff, sm
     assert str(changed.parameters).lower().count("420") == str(changed.parameters).lower().count("cut") == 1
 
 
+def test_cutoff_and_smearing_are_named_where_settings_are_changed():
+    given = {"mode": {"name": "pw", "ecut": 300}, "occupations": {"name": "fermi-dirac", "width": 0.1}}
+    changed = with_settings(CalculatorSpec("gpaw", given, (4, 4, 4)), {"cutoff": 350, "smearing": 0.2, "kgrid": 8})
+    assert changed.parameters["mode"] == {"name": "pw", "ecut": 350}
+    assert changed.parameters["occupations"] == {"name": "fermi-dirac", "width": 0.2}
+    assert changed.kgrid == (8, 8, 8)
+
+
 @pytest.mark.parametrize(
     ("scans", "parts"),
     [

@@ -209,6 +209,7 @@ def test_an_input_file_without_elastic_constants_compares_none() -> None:
         (["Al", "--scan", "x=1,2", "--scan", "x=3,4"], ["x is given twice"]),
         (["Al", "--scan", "kgrid=4,8"], ["kgrid", "emt"]),
         (["Al", "--scan", "kgrid=4,8.5"], ["8.5", "one whole number or three"]),
+        (["Al", "--scan", "x=1,2", "--set", "cutoff=300"], ["which parameter of 'emt' holds its cutoff"]),
         (["Al", "--scan", "x=1,2", "--set", "mode.ecut"], ["--set mode.ecut", "a name and a value"]),
         (["Al", "--scan", "x=1,2", "--set", "y=1", "--set", "y=2"], ["y is given twice"]),
         (["Al", "--scan", "x=1,2", "--force", "0"], ["target of the force is 0"]),

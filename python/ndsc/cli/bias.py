@@ -106,14 +106,13 @@ class BiasOptions:
             When the file cannot be read, or a setting is not one of its calculator.
         """
         from ndsc.config import SeveralConfig, load_run
-        from ndsc.convergence import setting_path, with_settings
+        from ndsc.convergence import with_settings
 
         limit = spec
         if self.against is not None:
             other = load_run(self.against)
             limit = (other.common if isinstance(other, SeveralConfig) else other).reference.to_spec()
-        changes = parse_changes(self.limit or (), option="--limit")
-        return with_settings(limit, {setting_path(limit, name): value for name, value in changes.items()})
+        return with_settings(limit, parse_changes(self.limit or (), option="--limit"))
 
     def settings(self, problem: Problem) -> BiasSettings:
         """What is compared, and how."""

@@ -94,7 +94,10 @@ QuantityOption = Annotated[
 CrystalOption = Annotated[
     str | None, option("--crystal", "With an input file of several crystals: the name of one.", metavar="NAME")
 ]
-SetOption = Annotated[list[str] | None, option("--set", "Another value for a parameter.", metavar="PATH=VALUE")]
+SetOption = Annotated[
+    list[str] | None,
+    option("--set", "Another value for cutoff, smearing or a dotted path into the parameters.", metavar="PATH=VALUE"),
+]
 
 
 def converge(

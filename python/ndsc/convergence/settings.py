@@ -157,9 +157,9 @@ def with_setting(spec: CalculatorSpec, path: str, value: Any) -> CalculatorSpec:
 
 
 def with_settings(spec: CalculatorSpec, changes: Mapping[str, Any]) -> CalculatorSpec:
-    """The same calculator with other values at several paths (:func:`with_setting`)."""
-    for path, value in changes.items():
-        spec = with_setting(spec, path, value)
+    """The same calculator with other values of several settings (:func:`setting_path`, :func:`with_setting`)."""
+    for name, value in changes.items():
+        spec = with_setting(spec, setting_path(spec, name), value)
     return spec
 
 
