@@ -23,7 +23,7 @@ DATA = Path(__file__).resolve().parents[2] / "data"
 CHOSEN = [DATA / name / f"{name}.toml" for name in ("al", "mg", "si", "w")]
 #: `second` has the settings of another code and no labels of its own.
 INPUTS = sorted(path for path in DATA.rglob("*.toml") if path.relative_to(DATA).parts[0] != "second")
-STORES = sorted([*DATA.glob("*/labels*"), *DATA.glob("*/bias/labels")])
+STORES = sorted([*DATA.glob("*/labels*"), *DATA.glob("*/bias/labels"), *DATA.glob("*/noise/labels")])
 BIASES = sorted(DATA.glob("*/bias/bias.json"))
 #: Numbers that a limit changes by more than their targets allow, as data/README.md says.
 BEYOND = {"al": ["C44"], "si": ["medium-s000-0000"]}
