@@ -76,8 +76,10 @@ def study(
         for file, config in named.items():
             show_plan(config.study.title, plan_study(config, cache or folders[file] / "cache"))
         return
-    for file, config in named.items():
-        check_installed(config, cache or folders[file] / "cache")
+    if cache is not None:
+        # Each study asks for itself: of several, all are asked before the first of them begins.
+        for config in named.values():
+            check_installed(config, cache)
     ctx.meta[RESUME] = "What is finished is kept; run the same command again to continue."
     finished = []
     for file, config in named.items():
