@@ -100,7 +100,7 @@ def test_ctrl_c_while_quippy_computes(tmp_path, moment):
     pytest.importorskip("quippy")
     parameters = {"args_str": "IP SW", "param_filename": str(SILICON)}
     process = start(
-        "phonons", "Si", "--grid", "6", "6", "5", "--calculator", "quip", "--parameters", json.dumps(parameters),
+        "phonons", "Si", "--grid", "16", "16", "15", "--calculator", "quip", "--parameters", json.dumps(parameters),
         "--labels", tmp_path / "labels", cwd=tmp_path,
     )  # fmt: skip
     wait_for(lambda: list(tmp_path.glob("labels/*.json")))
