@@ -44,7 +44,7 @@ def checked_sheet(atoms: Atoms) -> Atoms:
     if tilted.any() or np.hypot(*cell[2, :2]) > _STRAIGHT * max(lengths[2], 1e-9):
         raise InputError(
             "A sheet (pbc = T T F) must have its first two vectors in the xy plane, and its third along z or none. "
-            "The cell is {np.round(cell, 4).tolist()}. Rotate it."
+            f"The cell is {np.round(cell, 4).tolist()}. Rotate it."
         )
     thickness = float(np.ptp(atoms.positions[:, 2])) if len(atoms) else 0.0
     if cell[2, 2] - thickness >= SMALLEST_VACUUM:

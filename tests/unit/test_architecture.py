@@ -1,6 +1,7 @@
-"""No import runs against the direction in which data flows (docs/architecture.md)."""
+"""The source as a whole: no import runs against the direction in which data flows (docs/architecture.md)."""
 
 import ast
+import re
 from pathlib import Path
 
 import ndsc
@@ -59,3 +60,15 @@ def test_every_module_has_a_layer_and_imports_from_those_above_only():
         assert top in level, f"{top} has no layer"
         wrong += [f"{relative} imports {name}" for name in sorted(imports(path)) if level[name] > level[top]]
     assert wrong == []
+
+
+def test_no_text_shows_code_instead_of_its_value():
+    """A part of a message that lacks its ``f`` prints ``{…}`` as it stands in the source."""
+    code = re.compile(r"\{[A-Za-z_'\"][^{}]*(\)| if )[^{}]*\}")
+    shown = [
+        f"{path.relative_to(PACKAGE)}: {found.group()}"
+        for path in sorted(PACKAGE.rglob("*.py"))
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and (found := code.search(node.value))
+    ]
+    assert shown == []

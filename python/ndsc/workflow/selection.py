@@ -492,8 +492,8 @@ def _outlier_warning(outliers: Sequence[Atoms]) -> str:
     return (
         f"The {'label' if one else 'labels'} of {names} {'contradicts' if one else 'contradict'} all others and "
         f"{'is' if one else 'are'} not fitted: see outliers.extxyz. {'Its' if one else 'Their'} calculation may have "
-        "ended in another electronic state, or the atoms are where the reference is not smooth. Compute {'it' if one "
-        "else 'them'} again with tighter convergence, or use smaller displacements."
+        "ended in another electronic state, or the atoms are where the reference is not smooth. Compute "
+        f"{'it' if one else 'them'} again with tighter convergence, or use smaller displacements."
     )
 
 
