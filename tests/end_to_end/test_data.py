@@ -30,6 +30,12 @@ BEYOND = {
     "al": ["C44"],
     "mg": ["unit_cells-unit-0001", "unit_cells-unit-0002", "(0 0 1/2) 1-4"],
     "si": ["medium-s000-0000"],
+    "w": [
+        "large-s001-0001",
+        *("unit_cells-unit-0000", "unit_cells-unit-0001", "unit_cells-unit-0002"),
+        *("large-s000-0000", "large-s001-0001", "large-s002-0002"),
+        *("(0 0 1/2) 1", "(0 0 1/2) 2"),
+    ],
 }
 
 
@@ -75,8 +81,8 @@ def test_labels_have_the_settings_of_their_input_file_and_a_time(path: Path) -> 
         assert label.cpu_seconds is not None
 
 
-def test_some_bias_is_known() -> None:
-    assert BIASES
+def test_the_bias_of_every_crystal_is_known() -> None:
+    assert {path.parents[1].name for path in BIASES} == {path.stem for path in CHOSEN}
 
 
 @pytest.mark.parametrize("path", BIASES, ids=lambda path: path.parents[1].name)
