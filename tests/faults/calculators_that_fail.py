@@ -79,11 +79,17 @@ class Counting(Calculator):
 
     def _hang_in_program(self, atoms):
         program = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(3600)"])
-        Path(self.counter + ".pid").write_text(str(program.pid))
+        self._write_pid(program.pid)
         program.wait()
 
     def _pid(self, atoms):
-        Path(self.counter + ".pid").write_text(str(os.getpid()))
+        self._write_pid(os.getpid())
+
+    def _write_pid(self, pid):
+        # Whoever waits for the file finds it whole.
+        part = Path(self.counter + ".part")
+        part.write_text(str(pid))
+        part.rename(self.counter + ".pid")
 
     def _garbage(self, atoms):
         for descriptor in (1, 2):
