@@ -120,6 +120,9 @@ def test_verdicts_name_what_is_wrong(table):
     assert table.verdict("elastic").startswith("elastic: within 2 % or 1 GPa; largest in ")
     with pytest.raises(ReferenceCalculationError, match="biased: forces differ"):
         table.require_within()
+    other = BiasTable(CalculatorSpec("emt"), table.limit, table.targets, table.rows)
+    with pytest.raises(ReferenceCalculationError, match=r"^emt and .* differ .* in forces\. Compare each"):
+        other.require_within()
     larger = BiasTable(table.spec, table.limit, table.targets, tuple(table.rows_of("elastic")))
     larger.require_within()
     assert not table.notes

@@ -167,18 +167,25 @@ class BiasTable:
         return f"{quantity}: {verdict}{count}; largest in {worst.name}, {worst.change:{sign}.3g} {worst.unit}{share}."
 
     def require_within(self) -> None:
-        """Refuse settings that are not within the targets.
+        """Refuse settings, or the difference between two codes, that are not within the targets.
 
         Raises
         ------
         ReferenceCalculationError
             Naming the quantities.
         """
-        if self.missed:
+        if not self.missed:
+            return
+        differing = ", ".join(self.missed)
+        if self.spec.name != self.limit.name:
             raise ReferenceCalculationError(
-                f"The settings are biased: {', '.join(self.missed)} differ from the limit by more than the targets "
-                "allow. Choose a narrower smearing, more k-points or a higher cutoff, or larger targets."
+                f"{self.spec.name} and {self.limit.name} differ by more than the targets allow in {differing}. Compare "
+                "each with a limit of its own settings, to know which part is that of the codes and their potentials."
             )
+        raise ReferenceCalculationError(
+            f"The settings are biased: {differing} differ from the limit by more than the targets allow. Choose a "
+            "narrower smearing, more k-points or a higher cutoff, or larger targets."
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Everything, for JSON."""
