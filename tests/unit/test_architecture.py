@@ -1,4 +1,4 @@
-"""The source as a whole: no import runs against the direction in which data flows (docs/architecture.md)."""
+"""The source as a whole: imports run in the direction in which data flows (docs/architecture.md), texts show values."""
 
 import ast
 import re
