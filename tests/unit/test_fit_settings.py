@@ -1,3 +1,5 @@
+import importlib.util
+
 import numpy as np
 import pytest
 from ase import Atoms
@@ -6,6 +8,7 @@ from ase.io import read
 
 from ndsc.errors import InputError
 from ndsc.fit import GapSettings, Regularisation, apply_regularisation
+from ndsc.fit.kernels import descriptor_of
 from ndsc.fit.sparse_points import write_sparse_points
 from ndsc.fit.training import kernel_descriptions, single_atom_energies, write_training_file
 
@@ -163,6 +166,29 @@ def test_one_kernel_for_each_species():
         assert " n_sparse=42 sparse_method=cur_points" in kernel
     fixed = kernel_descriptions(("Al",), GapSettings(), {"Al": "points.txt"})
     assert "sparse_method=file sparse_file=points.txt" in fixed
+
+
+def test_the_paper_counts_all_neighbours_the_same():
+    assert GapSettings().radial_exponent == 4
+    for settings in (GapSettings(preset="Al"), GapSettings(radial_exponent=0)):
+        assert "cutoff_dexp" not in kernel_descriptions(("Al",), settings)
+
+
+@pytest.mark.gap
+@pytest.mark.skipif(importlib.util.find_spec("quippy") is None, reason="needs the extra 'gap'")
+@pytest.mark.parametrize(("exponent", "scale"), [(4, 3.0), (6, 2.0)])
+def test_a_neighbour_counts_as_much_as_the_settings_say(exponent, scale):
+    def amplitude(distance, **settings):
+        text = kernel_descriptions(("Al",), GapSettings(**settings)).strip("{}").replace("{{", "{").replace("}}", "}")
+        descriptor = descriptor_of(text.replace("soap ", "soap normalise=F central_weight=0.0 "))
+        pair = Atoms("Al2", [[0, 0, 0], [0, 0, distance]], cell=[30.0] * 3)
+        # The power spectrum is a square of the density.
+        return np.sqrt(np.linalg.norm(descriptor.calc(pair)["data"][0, :-1]))
+
+    for distance in (1.5, scale, 4.0, 5.5):
+        with_scaling = amplitude(distance, radial_exponent=exponent, radial_scale=scale)
+        part = with_scaling / amplitude(distance, radial_exponent=0)
+        assert part == pytest.approx(1 / (1 + (distance / scale) ** exponent), rel=1e-9)
 
 
 def test_sparse_points_are_written_cutoff_first(tmp_path):

@@ -62,6 +62,7 @@ def assert_same(ours, theirs):
         ((13, 29), {"atom_sigma": 0.8, "cutoff": 7.0, "width": 2.0}),
         ((3, 8, 22), {"n_max": 5}),
         ((13, 29), {"more": "central_weight=0.5"}),
+        ((8, 22), {"more": "cutoff_dexp=4 cutoff_scale=3.0 cutoff_rate=1.0"}),
     ],
 )
 @pytest.mark.parametrize("periodic", [True, False])

@@ -9,7 +9,7 @@ from typing import Any
 
 def _table_2(cutoff: float, n_max: int, l_max: int, relative: float, minimum: float) -> dict[str, dict[str, Any]]:
     return {
-        "fit": {"cutoff": cutoff, "n_max": n_max, "l_max": l_max, "n_sparse": 1400},
+        "fit": {"cutoff": cutoff, "n_max": n_max, "l_max": l_max, "n_sparse": 1400, "radial_exponent": 0},
         "regularisation": {
             "force": {"relative": 1e-2, "minimum": 1e-3},
             "virial": {"relative": relative, "minimum": minimum},

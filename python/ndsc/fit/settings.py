@@ -45,6 +45,12 @@ class GapSettings(FitterSettings):
         Added to the diagonal of the sparse covariance; 1e-6 already costs accuracy.
     transition_width : float, Å
         Width over which the density goes to zero before the cutoff.
+    radial_exponent : int
+        The density of a neighbour at the distance r is multiplied by 1 / (1 + (r / radial_scale)^radial_exponent), so
+        that near neighbours count more (M. J. Willatt, F. Musil and M. Ceriotti, Phys. Chem. Chem. Phys. 20, 29661
+        (2018)). 0 leaves all of them as they are, as in the paper's fits.
+    radial_scale : float, Å
+        Where a neighbour counts half.
     seed : int
         Seed of gap_fit's random numbers.
     e0 : "average", "fit", "isolated" or mapping of symbol to eV
@@ -93,6 +99,18 @@ class GapSettings(FitterSettings):
     sparse_jitter: Real = Field(default=1e-10, ge=0, le=1, description="Give a small number, for example 1e-10.")
     transition_width: Real = Field(
         default=1.0, ge=0.01, description="Give the width in Å over which the density goes to zero at the cutoff."
+    )
+    radial_exponent: Whole = Field(
+        default=4,
+        le=20,
+        description="Give a whole number: a neighbour at the distance r counts 1 / (1 + (r / radial_scale)^"
+        "radial_exponent) times, or once with 0.",
+    )
+    radial_scale: Real = Field(
+        default=3.5,
+        ge=0.1,
+        le=50,
+        description="Give the distance in Å at which a neighbour counts half, for example 3.5.",
     )
     seed: Whole = Field(
         default=1, ge=0, lt=2**31, description="Give a whole number, at least 0: the seed of gap_fit's random numbers."

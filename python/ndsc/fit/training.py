@@ -236,11 +236,15 @@ def kernel_descriptions(
     """
     numbers = sorted(atomic_numbers[symbol] for symbol in species)
     listed = " ".join(str(number) for number in numbers)
+    scaling: dict[str, float] = {}
+    if settings.radial_exponent:
+        scaling = {"cutoff_dexp": settings.radial_exponent, "cutoff_scale": settings.radial_scale, "cutoff_rate": 1.0}
     kernels = []
     for number in numbers:
         words = {
             "cutoff": settings.cutoff,
             "cutoff_transition_width": settings.transition_width,
+            **scaling,
             "n_max": settings.n_max,
             "l_max": settings.l_max,
             "atom_sigma": settings.atom_sigma,
