@@ -63,10 +63,10 @@ def paper_of(run: StudyRun) -> Published:
 def inputs() -> list[str]:
     """The input files of databases, the crystals' own first.
 
-    Those of ``second`` have the settings of another code, and of those of ``next`` not all labels are there yet.
+    Those of ``second`` have the settings of another code.
     """
     paths = [path.relative_to(DATA).with_suffix("") for path in DATA.rglob("*.toml")]
-    found = sorted(str(path) for path in paths if path.parts[0] not in ("next", "second"))
+    found = sorted(str(path) for path in paths if path.parts[0] != "second")
     return [*(name for name in CRYSTALS if name in found), *(name for name in found if name not in CRYSTALS)]
 
 
