@@ -69,8 +69,8 @@ def test_the_example_reaches_what_the_readme_says(config, tmp_path):
     assert not results.labels.failures
     assert results.selection.target_met
     assert results.selection.labels <= 24
-    assert results.selection.predicted_rmse_thz <= 0.06
-    assert results.phonons.rmse_mesh_thz < 0.06
+    assert results.selection.predicted_rmse_thz <= 0.05
+    assert results.phonons.rmse_mesh_thz < 0.05
     assert results.phonons.min_frequency_thz > -0.01
     assert all(abs(value.error_percent) < 3.0 for value in results.elastic.values())
     assert results.lattice["a"].reference == pytest.approx(3.8716, abs=1e-4)
