@@ -30,12 +30,7 @@ BEYOND = {
     "al": ["C44"],
     "mg": ["unit_cells-unit-0001", "unit_cells-unit-0002", "(0 0 1/2) 1-4"],
     "si": ["medium-s000-0000"],
-    "w": [
-        "large-s001-0001",
-        *("unit_cells-unit-0000", "unit_cells-unit-0001", "unit_cells-unit-0002"),
-        *("large-s000-0000", "large-s001-0001", "large-s002-0002"),
-        *("(0 0 1/2) 1", "(0 0 1/2) 2"),
-    ],
+    "w": ["large-s001-0001", "large-s002-0002", "(0 0 1/2) 1", "(1/2 1/2 1/2) 1-3"],
 }
 
 
