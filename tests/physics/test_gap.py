@@ -200,6 +200,15 @@ def test_the_same_fit_is_not_made_twice(frames, fit):
     assert load_fit(fit.xml_path.parent).e0 == fit.e0
 
 
+def test_a_fit_that_names_no_radial_scaling_has_none(fit, tmp_path):
+    shutil.copytree(fit.xml_path.parent, tmp_path, dirs_exist_ok=True)
+    record = tmp_path / "fit.json"
+    old = json.loads(record.read_text())
+    del old["settings"]["radial_exponent"], old["settings"]["radial_scale"]
+    record.write_text(json.dumps(old))
+    assert load_fit(tmp_path).settings.radial_exponent == 0
+
+
 def test_another_fit_replaces_it_and_damage_is_repaired(frames, fit, tmp_path):
     shutil.copytree(fit.xml_path.parent, tmp_path, dirs_exist_ok=True)
     assert fit_gap(frames, tmp_path, TINY).reused

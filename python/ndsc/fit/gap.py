@@ -256,7 +256,8 @@ def _fits(folder: Path, key: str | None = None) -> Store[GapFit]:
             raise DamagedError(str(error)) from error
         return GapFit(
             xml_path=folder / XML_NAME,
-            settings=GapSettings(**record["settings"]),
+            # Fits from before there was a radial scaling have none, and do not say so.
+            settings=GapSettings(**({"radial_exponent": 0} | record["settings"])),
             predictions=Predictions.from_frames(frames),
             reused=True,
             warnings=tuple(record.get("warnings", ())),
