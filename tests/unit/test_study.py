@@ -16,6 +16,7 @@ from ndsc.codes import MEANINGS, code_of
 from ndsc.config.published import FIT_VALUES, SETTING_VALUES, WORDS
 from ndsc.config.study import load_study, parse_study
 from ndsc.errors import InputError, ReferenceCalculationError
+from ndsc.fit import GapSettings
 from ndsc.kpoints import k_spacing
 from ndsc.report.tables import escape_markdown
 from ndsc.results import Comparison
@@ -393,7 +394,7 @@ def outcome(potential, seed, rmse, *, size=None, failure=None, labels=10.0):
     evaluations = {"al": Evaluation("al", metrics, elastic={"C11": Comparison.of(90.0, 100.0)})}
     return PotentialResult(
         Variant(potential, values, seed), {"n_labels": labels, "n_atoms": 20.0, "label_seconds": 5.0, "n_sparse": 3.0},
-        ("al/x",), {"cutoff": 5.0, "n_max": 4, "l_max": 4, "atom_sigma": 0.5, "delta": 2.0, "zeta": 4},
+        ("al/x",), GapSettings(cutoff=5.0, n_max=4, l_max=4).hyperparameters(),
         {"kind": "static", "energy": 0.1, "force": {"relative": 0.1, "minimum": 0.1},
          "virial": {"relative": 0.1, "minimum": 0.1}},
         {"al": Evaluation("al", {})} if failure else evaluations, failure,

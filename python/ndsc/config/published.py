@@ -18,8 +18,9 @@ SETTING_VALUES = (
 )  # fmt: skip
 #: Values that tables of fits have a row for.
 FIT_VALUES = (
-    "cutoff", "n_max", "l_max", "atom_sigma", "delta", "zeta", "regularisation", "energy_sigma", "force_relative",
-    "force_minimum", "virial_relative", "virial_minimum", "n_sparse", "n_labels", "n_atoms", "label_seconds", "a", "c",
+    "cutoff", "n_max", "l_max", "atom_sigma", "delta", "zeta", "radial_exponent", "radial_scale", "regularisation",
+    "energy_sigma", "force_relative", "force_minimum", "virial_relative", "virial_minimum", "n_sparse", "n_labels",
+    "n_atoms", "label_seconds", "a", "c",
 )  # fmt: skip
 #: Values that are words.
 WORDS = ("code", "xc", "basis", "smearing", "bands", "regularisation")

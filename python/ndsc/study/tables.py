@@ -40,7 +40,8 @@ HEADS = {
 #: Rows of a table of fits.
 FIT_ROWS = {
     "cutoff": "cutoff (Å)", "n_max": "n_max", "l_max": "l_max", "atom_sigma": "σ_atom (Å)", "delta": "δ (eV)",
-    "zeta": "ζ", "regularisation": "regularisation", "energy_sigma": "σ energy (eV)", "force_relative": "Δ force",
+    "zeta": "ζ", "radial_exponent": "radial exponent", "radial_scale": "radial scale (Å)",
+    "regularisation": "regularisation", "energy_sigma": "σ energy (eV)", "force_relative": "Δ force",
     "force_minimum": "smallest σ force (eV/Å)", "virial_relative": "Δ virial",
     "virial_minimum": "smallest σ virial (eV)", "n_sparse": "sparse points", "n_labels": "labels (energies)",
     "n_atoms": "atoms", "label_seconds": "seconds of labels",
@@ -273,9 +274,8 @@ def _facts(run: RunFacts) -> dict[str, Cell]:
 def _of_fit(group: Sequence[PotentialResult]) -> dict[str, Cell]:
     """Hyperparameters and amounts of data of the potentials of a point."""
     settings = group[0].settings
-    found: dict[str, Cell] = {
-        name: float(settings[name]) for name in ("cutoff", "n_max", "l_max", "atom_sigma", "delta", "zeta")
-    }
+    names = ("cutoff", "n_max", "l_max", "atom_sigma", "delta", "zeta", "radial_exponent", "radial_scale")
+    found: dict[str, Cell] = {name: float(settings[name]) for name in names}
     found |= {"regularisation": str(group[0].regularisation["kind"]), "energy_sigma": _sigma(group, "energy")}
     for what in ("force", "virial"):
         found |= {f"{what}_{key}": _sigma(group, what, key) for key in ("relative", "minimum")}
