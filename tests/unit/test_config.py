@@ -91,6 +91,10 @@ def test_one_number_stands_for_three_and_one_displacement_for_a_list() -> None:
         ("[fit]\ne0 = {Xx = 1.0}\n", ["[fit] e0", "'Xx' is not a chemical symbol"]),
         ("[fit]\ne0 = {Al = 'a'}\n", ["[fit] e0", "the energy of Al is not a number"]),
         ("[fit]\ncutoff = 5\ntransition_width = 6\n", ["[fit]", "transition_width = 6 is wider than cutoff = 5"]),
+        (
+            "[fit]\npreset = 'Al'\nradial_scale = 3.0\n",
+            ["[fit]", "radial_scale = 3 has no effect with radial_exponent"],
+        ),
         ("[fit]\nsparse_method = 'file'\n", ["[fit] sparse_method = 'file'", "'cur_points', 'cur_covariance'"]),
         ("[fit]\npreset = 'Ag'\n", ["[fit]", "there is no preset 'Ag'", "Al"]),
         ("[regularisation]\npreset = 3\n", ["[regularisation]", "there is no preset 3"]),

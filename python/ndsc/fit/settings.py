@@ -129,6 +129,15 @@ class GapSettings(FitterSettings):
             )
         return self
 
+    @model_validator(mode="after")
+    def _scale_has_an_exponent(self) -> Self:
+        if self.radial_exponent == 0 and self.radial_scale != GapSettings.model_fields["radial_scale"].default:
+            raise ValueError(
+                f"radial_scale = {self.radial_scale:g} has no effect with radial_exponent = 0, as in presets; "
+                "leave it out, or give an exponent, for example 4"
+            )
+        return self
+
     def hyperparameters(self) -> dict[str, Any]:
         """The settings that the potential depends on: all but `method`, `preset` and `solver`."""
         return self.model_dump(exclude={"method", "preset", "solver"})
