@@ -94,7 +94,7 @@ def test_every_structure_of_a_run_has_the_moments_of_its_sites(tmp_path, monkeyp
             np.testing.assert_allclose(atoms.get_initial_magnetic_moments(), expected, atol=1e-8)
 
 
-def test_symmetry_with_moments():
+def test_symmetry_with_moments(tmp_path):
     """Reversing all spins is a symmetry; moments that are not parallel leave less of it."""
     crystals = {
         "none": CrystalConfig(structure="bcc-two-atoms.vasp"),
@@ -112,7 +112,7 @@ def test_symmetry_with_moments():
     # An axial vector along z keeps the operations of 4/mmm only, half of them with the spins reversed.
     assert len(loaded["vectors"].point_group) == 16
     config = config_of([1, 1.1]).model_copy(update={"crystal": crystals["nearly"]})
-    assert len(make_plan(config, Path("nowhere")).crystal.atoms) == 1
+    assert len(make_plan(config, tmp_path).crystal.atoms) == 1
 
 
 def test_vectors_along_one_axis_are_numbers():
