@@ -74,7 +74,7 @@ def contents(runs: dict[str, StudyRun]) -> Iterator[str]:
     """What each input file asks for, and what its labels took."""
     rows = []
     for name, run in runs.items():
-        kinds = Counter(str(atoms.info["config_type"]) for atoms in run.plan.configurations)
+        kinds = Counter(str(atoms.info["config_type"]) for atoms in run.database.values())
         phonon = [run.plan.store.get(run.plan.store.key_of(atoms, run.plan.spec)) for atoms in run.plan.phonon_frames]
         seconds = sum(label.cost_seconds for label in [*run.labels.values(), *phonon] if label is not None)
         rows.append(
@@ -82,7 +82,7 @@ def contents(runs: dict[str, StudyRun]) -> Iterator[str]:
                 f"[{name}.toml]({name}.toml)",
                 str(kinds["unit_cell"]),
                 str(kinds["supercell"]),
-                str(sum(len(atoms) for atoms in run.plan.configurations)),
+                str(sum(len(atoms) for atoms in run.database.values())),
                 str(len(phonon)),
                 f"{seconds / 3600:.1f}",
             ]
@@ -142,14 +142,14 @@ def phonons(runs: dict[str, StudyRun]) -> Iterator[str]:
     """Extreme frequencies of the references, and how well the perfect supercells agree with the unit cell."""
     rows = []
     for name, run in runs.items():
-        if run.plan.phonon_supercells.grid != (4, 4, 4):
-            continue  # The diagonal supercell, which is judged by the phonons of another input file.
+        if run.plan.selects or run.plan.phonon_supercells.grid != (4, 4, 4):
+            continue  # Judged by the phonons of another input file.
         reference = run.reference(elastic=False).phonons
         assert reference is not None
         phonon = reference.phonopy
         phonon.run_mesh([20, 20, 20])
         frequencies = phonon.mesh.frequencies
-        perfect = [frame for frame in run.plan.configurations if frame.info["ndsc_name"].endswith("unit-0000")][:1]
+        perfect = run.plan.perfect_unit_cells[:1]
         perfect += [frame for frame in run.plan.phonon_frames if frame.info["config_type"] == "phonon_perfect"]
         labels = [run.plan.store.get(run.plan.store.key_of(frame, run.plan.spec)) for frame in perfect]
         energies = [

@@ -107,7 +107,7 @@ def test_no_two_configurations_are_the_same(plan: Plan) -> None:
 def test_folded_kpoints_make_perfect_cells_agree(plan: Plan) -> None:
     # The energy per atom of the perfect crystal in each supercell is that of the unit cell, to 0.01 meV for Al and Si.
     # The atoms of magnesium lie differently between the points of the real-space grid in each cell: 0.2 meV.
-    perfect = [atoms for atoms in plan.configurations if atoms.info["ndsc_name"].endswith("unit-0000")]
+    perfect = list(plan.perfect_unit_cells)
     perfect += [atoms for atoms in plan.phonon_frames if atoms.info["config_type"] == "phonon_perfect"]
     assert len(perfect) >= 1 + len(plan.phonon_supercells)
     energies = []

@@ -385,6 +385,18 @@ def test_needed_runs(folder):
     assert needed_runs(study(folder, text)) == ["judge", "al"]
 
 
+def test_a_run_that_is_learned_from_can_be_judged_on_another(folder, al):
+    runs = "[runs]\nunused = 'x.toml'\njudge = 'y.toml'\nother = 'z.toml'"
+    text = ONE.replace("[runs]", runs) + "train = ['al', 'other']\n[evaluate]\non = {al = 'judge'}\n"
+    assert needed_runs(study(folder, text)) == ["judge", "other", "al"]
+    judged = [point.runs for point in planner(folder, al, text).points()]
+    assert set(judged) == {("judge", "other")}
+    with pytest.raises(InputError, match="run 'nobody'"):
+        study(folder, text.replace("'judge'}", "'nobody'}"))
+    with pytest.raises(InputError, match="run 'nobody'"):
+        study(folder, text.replace("{al =", "{nobody ="))
+
+
 # --- checks ---
 
 
@@ -533,7 +545,6 @@ FAILURES = {
     "07-regularisation": 3,
     "09-amplitude": 1,
     "11-selection": 2,
-    "13-fitters-all": 1,
 }
 
 

@@ -210,6 +210,20 @@ def test_random_draws_and_choices_share_their_sparse_points_and_these_see_no_lab
     assert np.array_equal(*points)
 
 
+def test_candidates_that_a_run_left_offer_sparse_points(tmp_path):
+    (tmp_path / "al.toml").write_text(RUN + '[selection]\nmethod = "information"\n')
+    plan = make_plan(load_config(tmp_path / "al.toml"), tmp_path)
+    labelled = [*plan.always_labelled, *plan.candidates[3:7]]
+    label_configurations(labelled, plan.spec, plan.store)
+    run = StudyRun.load("al", tmp_path / "al.toml")
+    names = {atoms.info["ndsc_name"] for atoms in run.unlabelled}
+    everything = {atoms.info["ndsc_name"] for atoms in [*plan.candidates, *plan.unlabelled]}
+    assert names == everything - {atoms.info["ndsc_name"] for atoms in labelled}
+    (task,) = planner(tmp_path, run, "{method = 'information', size = 3}", tmp_path / "cache").tasks()
+    assert len(task.selected.frames) == 3
+    assert len(task.pool_unlabelled) == len(everything) + len(plan.always_labelled)
+
+
 def test_fits_with_sigmas_by_evidence_are_those_of_the_most_probable_noise(folder, al, tmp_path):
     tasks = planner(folder, al, "{size = 6}", tmp_path).tasks()
     with FitGroup(tasks, tmp_path, PoolModels(tmp_path)) as group:

@@ -187,9 +187,11 @@ class PotentialConfig(Section):
 class EvaluateConfig(Section):
     """``[evaluate]``: what is computed of every potential."""
 
-    on: Texts = Field(
+    on: Texts | dict[str, Name] = Field(
         default=(),
-        description="Give the names of the runs to compare with; without it, those whose labels it learns from.",
+        description="Give the names of the runs to compare with, or a table that names another run for some of those "
+        "whose labels it learns from, for example on = {'Al chosen' = 'Al'}; without it, a potential is compared with "
+        "the runs whose labels it learns from.",
     )
     phonons: Flag = Field(default=True, description="Give true to compare phonons with the reference's, or false.")
     elastic: Flag = Field(
@@ -200,6 +202,12 @@ class EvaluateConfig(Section):
     predicted: Flag = Field(
         default=False, description="Give true for the errors that are predicted from the labels alone, or false."
     )
+
+    def runs_for(self, learned: Sequence[str]) -> tuple[str, ...]:
+        """The runs that a potential is compared with, by those whose labels it learns from."""
+        if isinstance(self.on, Mapping):
+            return tuple(dict.fromkeys(self.on.get(name, name) for name in learned))
+        return self.on or tuple(learned)
 
     @property
     def asked(self) -> dict[str, bool]:
@@ -318,7 +326,9 @@ class StudyConfig(InputFile):
             _known([limit for limit in limits if isinstance(limit, str)], potentials, f"{where}: select", "potential")
             if isinstance(potential.sparse_points, SparseFrom):
                 _known([potential.sparse_points.potential], potentials, f"{where}: sparse_points", "potential")
-        _known(self.evaluate.on, self.runs, "[evaluate] on", "run")
+        judged = self.evaluate.on
+        named = [*judged, *judged.values()] if isinstance(judged, Mapping) else judged
+        _known(list(named), self.runs, "[evaluate] on", "run")
         for check in self.checks:
             for column in ClaimTest.parse(check.test).columns:
                 where = f"[[checks]] {check.claim!r}"

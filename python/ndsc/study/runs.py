@@ -103,6 +103,12 @@ class StudyRun:
             frame.info["ndsc_run"] = self.name
         return {str(frame.info["ndsc_name"]): frame for frame in frames}
 
+    @cached_property
+    def unlabelled(self) -> list[Atoms]:
+        """What has no label and offers sparse points, such as the candidates that a choice of the run left."""
+        left = self.plan.candidates if self.plan.selects else []
+        return [*(atoms for atoms in left if atoms.info["ndsc_name"] not in self.labels), *self.plan.unlabelled]
+
     def warnings(self, *, judges: bool) -> list[str]:
         """What makes the labels of the run doubtful, and with `judges` its reference as far as it was computed.
 

@@ -172,7 +172,7 @@ def sparse_key_of(keys: Sequence[str], labelled: int, settings: FitterSettings) 
 def needed_runs(config: StudyConfig) -> list[str]:
     """Names of the runs that a study reads, in the order of its file."""
     trained = [name for potential in config.potentials for name in potential.train or config.runs]
-    wanted = {*trained, *config.evaluate.on, *(column.on for column in config.published)}
+    wanted = {*trained, *config.evaluate.runs_for(trained), *(column.on for column in config.published)}
     return [name for name in config.runs if name in wanted]
 
 
@@ -270,7 +270,7 @@ class Planner:
                 if variant.seed != self.config.study.seeds[0]:
                     continue
                 variant = Variant(variant.potential, variant.values, None)
-            runs = tuple(self.config.evaluate.on or section.train or self.config.runs)
+            runs = self.config.evaluate.runs_for(section.train or list(self.config.runs))
             found.append(Point(variant, section, self._settings(section, 0)[0].method, runs))
         return found
 
@@ -335,7 +335,7 @@ class Planner:
         """All that the filters let through and the unlabelled configurations of the runs."""
         train = self._train(section)
         labelled = candidates(train, section.select, leave_out=self.leave_out).frames
-        return (*labelled, *(atoms for run in train for atoms in run.plan.unlabelled))
+        return (*labelled, *(atoms for run in train for atoms in run.unlabelled))
 
     def _pool(
         self,
@@ -361,7 +361,7 @@ class Planner:
             return (), self._structures(section)
         if source == "database":
             return candidates(self._train(section), section.select, leave_out=self.leave_out).frames, ()
-        unlabelled = [atoms for run in self._train(section) for atoms in run.plan.unlabelled]
+        unlabelled = [atoms for run in self._train(section) for atoms in run.unlabelled]
         return selected.frames, tuple(unlabelled) if source == "run" else ()
 
     def _other(self, name: str, values: Mapping[str, Any]) -> PotentialConfig:
