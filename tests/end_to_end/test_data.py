@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from ndsc.reference import LabelStore
 from ndsc.reference.inventory import Problem, read_all
 from ndsc.reference.label_file import recorded_spec
 from ndsc.reference.settings import settings_of
-from ndsc.workflow import make_plan
+from ndsc.workflow import make_plan, run_workflow
 from ndsc.workflow.plan import Plan
 
 DATA = Path(__file__).resolve().parents[2] / "data"
@@ -120,3 +121,17 @@ def test_folded_kpoints_make_perfect_cells_agree(plan: Plan) -> None:
     np.testing.assert_allclose(energies, energies[0], rtol=0, atol=limit)
     if symbol != "Si":  # whose supercells lie on both sides of the unit cell, 0.016 meV apart
         assert np.ptp(energies) < limit
+
+
+@pytest.mark.gap
+def test_labels_that_a_run_chose_are_chosen_again(tmp_path: Path) -> None:
+    shutil.copytree(DATA / "mg", tmp_path / "mg")
+    results = run_workflow(load_config(tmp_path / "mg" / "chosen.toml"), tmp_path / "run")
+    assert results.labels is not None
+    assert results.selection is not None
+    assert results.labels.reused == results.labels.requested
+    assert results.selection.labels == 24
+    assert results.phonons is not None
+    assert results.phonons.rmse_mesh_thz is not None
+    assert results.phonons.rmse_mesh_thz < 0.007
+    assert 0.5 < results.selection.predicted_rmse_thz / results.phonons.rmse_mesh_thz < 2

@@ -290,6 +290,18 @@ def test_residual_forces_above_the_limit_are_refused_and_below_it_subtracted(lab
     assert found.residual_force == pytest.approx(0.02)
 
 
+@pytest.mark.parametrize(("share", "warned"), [(0.004, False), (0.01, True)])
+def test_perfect_forces_that_differ_between_equivalent_atoms_are_warned_of(labelled, share, warned):
+    supercells, frames, forces = labelled
+    largest = np.linalg.norm(forces["phonon-s000-001"], axis=1).max()
+    uneven = np.array([[share * largest, 0, 0], [-share * largest, 0, 0]])
+    found = phonons_from_labels(supercells, frames, forces | {"phonon-s000-000": forces["phonon-s000-000"] + uneven})
+    assert any("on equivalent atoms" in text and f"{share:.1%}" in text for text in found.warnings) == warned
+    # A force that all atoms have is that of a crystal that is not relaxed, which another warning is about.
+    shifted = {name: array + np.array([share * largest, 0, 0]) for name, array in forces.items()}
+    assert not any("on equivalent atoms" in text for text in phonons_from_labels(supercells, frames, shifted).warnings)
+
+
 def test_the_perfect_supercells_are_needed(labelled):
     supercells, frames, forces = labelled
     displaced = [frame for frame in frames if frame.info["config_type"] == "phonon"]

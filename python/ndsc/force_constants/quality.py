@@ -17,6 +17,8 @@ from ndsc.qgrid import Grid
 LARGE_RESIDUAL = 0.01
 #: A smooth calculator's forces differ from those of the force constants by a few per cent at 0.01 Å.
 LARGEST_MISFIT = 0.15
+#: Forces of the perfect supercells that are an error of the calculator, as a share of those of displaced ones.
+LARGEST_UNEVENNESS = 0.005
 #: An instability, not rounding, THz.
 UNSTABLE_THZ = -0.05
 #: Beyond the vibrations of hydrogen molecules, the highest that there are, THz.
@@ -47,6 +49,7 @@ def phonon_warnings(
             f"The perfect supercells have forces of up to {residual_force:.3g} eV/Å, which were subtracted: the "
             "frequencies are those of a crystal that is not relaxed. Relax it with the same calculator."
         )
+    texts += _uneven(samples)
     misfit = _misfit(phi, grid, samples)
     if misfit > LARGEST_MISFIT:
         texts.append(
@@ -69,6 +72,24 @@ def phonon_warnings(
             "calculator."
         )
     return tuple(texts)
+
+
+def _uneven(samples: Sequence[Samples]) -> list[str]:
+    """The text about the supercell whose perfect forces are most uneven, beside the forces after displacements."""
+    shares = [
+        sample.unevenness / largest if (largest := float(np.max(np.linalg.norm(sample.forces, axis=-1)))) else 0.0
+        for sample in samples
+    ]
+    if not shares or max(shares) <= LARGEST_UNEVENNESS:
+        return []
+    worst = samples[int(np.argmax(shares))]
+    length = float(np.max(np.linalg.norm(worst.displacements, axis=-1)))
+    return [
+        f"The forces on equivalent atoms of the perfect supercell {worst.matrix.tolist()} differ from their mean by up "
+        f"to {1e3 * worst.unevenness:.2g} meV/Å, {max(shares):.1%} of the largest force after a displacement of "
+        f"{length:.2g} Å: frequencies have errors of about half that share. Take longer displacements, for example "
+        "0.03 Å, or more k-points and a higher cutoff."
+    ]
 
 
 def _misfit(phi: ComplexArray, grid: Grid, samples: Sequence[Samples]) -> float:

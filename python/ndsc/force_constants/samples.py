@@ -39,6 +39,9 @@ class Samples:
         Names of the samples.
     strains : (n_samples, 3, 3) float array or None
         Strain of the cell of each sample, undone in displacements and forces; None when there is none.
+    unevenness : float, eV/Å
+        How far the force on an atom of the perfect supercell is, at the most, from the mean over all atoms that
+        translations of the crystal relate: an error of the calculator.
     """
 
     matrix: IntArray
@@ -47,6 +50,7 @@ class Samples:
     forces: FloatArray
     names: tuple[str, ...]
     strains: FloatArray | None = None
+    unevenness: float = 0.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,6 +136,7 @@ def _without_residual(
         displacements=np.array([placed.displacements - perfect.displacements for placed, _ in found]),
         forces=np.array([array - residual for _, array in found]),
         names=tuple(placed.name for placed, _ in found),
+        unevenness=float(np.max(np.linalg.norm(residual - residual.mean(axis=0), axis=-1))),
     )
 
 

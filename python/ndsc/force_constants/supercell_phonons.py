@@ -64,8 +64,8 @@ class SupercellPhonons:
     residual_force : float, eV/Å
         Largest force in a perfect supercell, subtracted.
     warnings : tuple of str
-        Why the phonons may be wrong: large residual forces, forces that are not linear in the displacements, an
-        unstable crystal, frequencies that no crystal has.
+        Why the phonons may be wrong: large residual forces, forces that differ between equivalent atoms or are not
+        linear in the displacements, an unstable crystal, frequencies that no crystal has.
     """
 
     crystal: Crystal
