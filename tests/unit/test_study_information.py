@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from ndsc.config import load_config
-from ndsc.config.study import parse_study
+from ndsc.config.study import SelectConfig, parse_study
 from ndsc.errors import InputError
 from ndsc.fit import apply_regularisation
 from ndsc.fit.evaluation import evaluate
@@ -26,6 +26,7 @@ from ndsc.study.information import InformedChoices, NotChosenError
 from ndsc.study.models import PoolModels
 from ndsc.study.run import plan_study, run_study
 from ndsc.study.runs import StudyRun
+from ndsc.study.selection import candidates
 from ndsc.study.variants import Planner, expand
 from ndsc.workflow.derived import elastic_through_store
 from ndsc.workflow.plan import make_plan
@@ -219,6 +220,7 @@ def test_candidates_that_a_run_left_offer_sparse_points(tmp_path):
     names = {atoms.info["ndsc_name"] for atoms in run.unlabelled}
     everything = {atoms.info["ndsc_name"] for atoms in [*plan.candidates, *plan.unlabelled]}
     assert names == everything - {atoms.info["ndsc_name"] for atoms in labelled}
+    assert len(candidates([run], SelectConfig()).frames) == len(labelled)  # nothing is missing
     (task,) = planner(tmp_path, run, "{method = 'information', size = 3}", tmp_path / "cache").tasks()
     assert len(task.selected.frames) == 3
     assert len(task.pool_unlabelled) == len(everything) + len(plan.always_labelled)

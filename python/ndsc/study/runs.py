@@ -123,7 +123,7 @@ class StudyRun:
         return [f"{self.name}: {text}" for text in dict.fromkeys(found)]
 
     def require(self, names: Iterable[str]) -> None:
-        """Refuse to go on without labels.
+        """Refuse to go on without labels that the run would compute; of its candidates, it leaves most without.
 
         Raises
         ------
@@ -131,6 +131,9 @@ class StudyRun:
             When one of these configurations has no label; the message says how to compute it.
         """
         wanted = list(names)
+        if self.plan.selects:
+            always = {str(atoms.info["ndsc_name"]) for atoms in self.plan.always_labelled}
+            wanted = [name for name in wanted if name in always]
         missing = [name for name in wanted if name not in self.labels]
         if missing:
             raise _not_finished(
